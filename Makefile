@@ -1,0 +1,40 @@
+# `make run` and `make test` are all a newcomer needs; each sets up what it lacks.
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help run test check setup bench lock clean
+
+help:  ## Show what there is
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
+
+run: setup  ## Run the whole service on http://localhost:8000
+	@exec $(BIN)/python -m local
+
+test: setup  ## Run all tests
+	$(BIN)/pytest -n auto --dist loadgroup
+
+check: setup  ## Lint, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto --dist loadgroup
+
+bench: setup  ## Measure what the README and docs claim
+	$(BIN)/python -m benchmarks
+
+setup: $(VENV)/.complete  ## Make the virtual environment from the hashed requirements
+
+$(VENV)/.complete: requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Opwatch needs Python 3.11 or newer; try: make PYTHON=python3.13 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+lock:  ## Write the requirements anew (needs uv)
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements.txt
+	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --group dev -c requirements.txt -o requirements-dev.txt
+
+clean:  ## Remove the environment and what make run keeps
+	rm -rf $(VENV) var

@@ -1,0 +1,53 @@
+"""The routes for monitors: alive, ready, metrics, and the description of the API."""
+
+from http import HTTPStatus
+
+import redis
+from flask import Blueprint, Response
+
+from api import metrics, openapi
+from api.auth import require_token
+from api.service import Service, service
+from api.trackings import answer
+from operations.presence import storage_faults
+
+routes = Blueprint("health", __name__)
+
+
+@routes.get("/healthz")
+def alive() -> Response:
+    """Answer as long as the web process can."""
+    return answer({"status": "ok", "problems": []})
+
+
+@routes.get("/readyz")
+def ready() -> Response:
+    """Say whether everything is there that announcing an outcome needs; 503 says what is not."""
+    problems = _problems(service())
+    if problems:
+        return answer({"status": "unready", "problems": problems}, HTTPStatus.SERVICE_UNAVAILABLE)
+    return answer({"status": "ok", "problems": []})
+
+
+@routes.get("/metrics")
+def show_metrics() -> Response:
+    """Give metrics in the Prometheus text format."""
+    require_token()
+    body, content_type = metrics.render(service())
+    return Response(body, content_type=content_type)
+
+
+@routes.get("/openapi.json")
+def describe() -> Response:
+    """Describe the API."""
+    return answer(openapi.document())
+
+
+def _problems(parts: Service) -> list[str]:
+    try:
+        problems = storage_faults(parts.connection)
+        if not parts.presence.has_worker():
+            problems.append("no worker's clock beats: start a worker (on a PaaS, scale `worker` to 1)")
+        return problems + parts.presence.alerts(parts.settings.accounts)
+    except redis.RedisError as error:
+        return [f"Redis does not answer ({type(error).__name__})"]

@@ -1,0 +1,172 @@
+"""The description of the API, made from the models that validate it (OpenAPI 3.1)."""
+
+from functools import cache
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from api.schemas import HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
+from operations.model import State
+from scalingo.address import APP_PATTERN
+
+VERSION = "0.1.0"
+_REFERENCE = "#/components/schemas/{model}"
+_ERRORS = {
+    400: "the body is not JSON",
+    401: "no valid token",
+    404: "not there",
+    405: "not that method",
+    409: "not in this state",
+    413: "the body is larger than 64 kB",
+    415: "neither JSON nor a form",
+    422: "not valid; `errors` says which field",
+    503: "Redis does not answer: send it again",
+}
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Give the whole document."""
+    models = (TrackRequest, TrackingOut, TrackingsOut, ProblemOut, HealthOut)
+    _, definitions = models_json_schema(
+        [(model, "validation" if model is TrackRequest else "serialization") for model in models],
+        ref_template=_REFERENCE,
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Opwatch",
+            "version": VERSION,
+            "description": "Tells people how a PaaS operation ended. `POST /v1/operations` to have one tracked.",
+        },
+        "security": [{"token": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "schemas": definitions["$defs"],
+        },
+    }
+
+
+def _paths() -> dict[str, Any]:
+    identity = _parameter("identity", "path", {"type": "string"}, "`<region>-<operation_id>`")
+    target = _parameter("target", "path", {"type": "string"}, "a target's name")
+    prefer = _parameter(
+        "Prefer", "header", {"type": "string"}, "`wait=N`: answer once it has ended, after N ≤ 25 s at most"
+    )
+    return {
+        "/v1/operations": {
+            "post": {
+                "summary": "Track an operation",
+                "requestBody": {
+                    "required": True,
+                    "content": {
+                        "application/json": {"schema": _ref("TrackRequest")},
+                        "application/x-www-form-urlencoded": {"schema": _form()},
+                    },
+                },
+                "responses": {
+                    "202": _json("tracked from now on", "TrackingOut", location=True),
+                    "200": _json("tracked already", "TrackingOut", location=True),
+                    **_problems(400, 401, 409, 413, 415, 422, 503),
+                },
+            },
+            "get": {
+                "summary": "List trackings, newest first",
+                "parameters": _list_parameters(),
+                "responses": {"200": _json("a page", "TrackingsOut"), **_problems(401, 422, 503)},
+            },
+        },
+        "/v1/operations/{identity}": {
+            "get": {
+                "summary": "Show a tracking, at once or when it has ended",
+                "parameters": [identity, prefer],
+                "responses": {"200": _json("the tracking", "TrackingOut"), **_problems(401, 404, 503)},
+            },
+            "delete": {
+                "summary": "Stop tracking",
+                "parameters": [identity],
+                "responses": {"200": _json("cancelled", "TrackingOut"), **_problems(401, 404, 409, 503)},
+            },
+        },
+        "/v1/operations/{identity}/deliveries/{target}/retry": {
+            "post": {
+                "summary": "Attempt a delivery again, now",
+                "parameters": [identity, target],
+                "responses": {"202": _json("due now", "TrackingOut"), **_problems(401, 404, 409, 503)},
+            },
+        },
+        "/healthz": {"get": _open("The web process is alive", {"200": _json("alive", "HealthOut")})},
+        "/readyz": {
+            "get": _open(
+                "Everything is there that announcing an outcome needs",
+                {"200": _json("ready", "HealthOut"), "503": _json("what is missing", "HealthOut")},
+            )
+        },
+        "/metrics": {
+            "get": {
+                "summary": "Metrics for Prometheus",
+                "responses": {
+                    "200": {"description": "metrics", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                    **_problems(401, 503),
+                },
+            }
+        },
+        "/openapi.json": {
+            "get": _open(
+                "This document",
+                {"200": {"description": "it", "content": {"application/json": {"schema": {"type": "object"}}}}},
+            )
+        },
+    }
+
+
+def _ref(model: str) -> dict[str, str]:
+    return {"$ref": _REFERENCE.format(model=model)}
+
+
+def _json(description: str, model: str, *, location: bool = False) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": _ref(model)}}}
+    if location:
+        answer["headers"] = {"Location": {"schema": {"type": "string"}, "description": "the tracking's path"}}
+    return answer
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": _ERRORS[status],
+            "content": {"application/problem+json": {"schema": _ref("ProblemOut")}},
+        }
+        for status in statuses
+    }
+
+
+def _open(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {"summary": summary, "security": [], "responses": responses}
+
+
+def _parameter(name: str, where: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": where, "required": where == "path", "schema": schema, "description": description}
+
+
+def _list_parameters() -> list[dict[str, Any]]:
+    properties = ListQuery.model_json_schema()["properties"]
+    return [
+        _parameter("app", "query", {"type": "string", "pattern": APP_PATTERN}, "only this app"),
+        _parameter("state", "query", {"enum": [state.value for state in State]}, "only this state"),
+        _parameter("limit", "query", properties["limit"], "how many at most"),
+        _parameter("cursor", "query", properties["cursor"]["anyOf"][0], "`next_cursor` of the page before"),
+    ]
+
+
+def _form() -> dict[str, Any]:
+    """Describe the form: the same fields as text, `notify` separated by commas, `context.<name>` for each name."""
+    names = [name for name in TrackRequest.model_fields if name != "context"]
+    return {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in names},
+        "patternProperties": {r"^context\.[A-Za-z0-9_.-]{1,64}$": {"type": "string", "maxLength": 500}},
+        "additionalProperties": False,
+        "anyOf": TrackRequest.model_json_schema()["anyOf"],
+    }

@@ -1,0 +1,96 @@
+"""Errors as problem+json (RFC 9457): what happened, to what, what to do."""
+
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+
+import redis
+import structlog
+from flask import Flask, Response
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
+
+log = structlog.get_logger()
+
+RETRY_AFTER_S = 5
+
+
+class ProblemError(Exception):
+    """Ends a request with a problem."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers or {}
+
+    @classmethod
+    def invalid(cls, *errors: tuple[str, str]) -> "ProblemError":
+        """Say which fields are wrong, each as (field, message)."""
+        detail = "; ".join(f"{field}: {message}" if field else message for field, message in errors)
+        return cls(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+
+
+def from_validation(error: ValidationError) -> ProblemError:
+    """Turn pydantic's findings into a problem: 400 for what is no JSON, 422 for the rest. No input is repeated."""
+    found = [
+        (".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "), each["type"])
+        for each in error.errors(include_input=False, include_url=False, include_context=False)
+    ]
+    if any(kind == "json_invalid" for _, _, kind in found):
+        return ProblemError(HTTPStatus.BAD_REQUEST, "the body is not JSON: " + found[0][1])
+    return ProblemError.invalid(*((field, message) for field, message, _ in found))
+
+
+def register(app: Flask) -> None:
+    """Make every error of this app a problem."""
+    app.register_error_handler(ProblemError, _problem)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(redis.RedisError, _redis_away)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _problem(problem: ProblemError) -> Response:
+    body = {
+        "type": "about:blank",
+        "title": problem.status.phrase,
+        "status": problem.status.value,
+        "detail": problem.detail,
+        "errors": [{"field": field, "message": message} for field, message in problem.errors],
+    }
+    return Response(
+        json.dumps(body, ensure_ascii=False) + "\n",
+        status=problem.status.value,
+        headers=problem.headers,
+        content_type="application/problem+json",
+    )
+
+
+def _http(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    details = {
+        HTTPStatus.NOT_FOUND: "there is nothing here; the API is described in /openapi.json",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "a body may have at most 64 kB",
+    }
+    headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+    return _problem(ProblemError(status, details.get(status, error.description or status.phrase), headers=headers))
+
+
+def _redis_away(error: redis.RedisError) -> Response:
+    log.error("Redis does not serve", error=type(error).__name__)
+    detail = "the store does not answer; perhaps the request was carried out: send it again, nothing is done twice"
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("a request failed in a way nobody foresaw", exc_info=error)
+    return _problem(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; its log says how"))

@@ -1,0 +1,163 @@
+"""The shapes of requests and answers. These models validate, and `/openapi.json` is made from them."""
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from operations.model import DeliveryState, State
+from scalingo.address import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
+
+DEFAULT_TIMEOUT_S = 3600
+CONTEXT_LIMIT_BYTES = 4_000
+
+TargetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
+ContextName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+ContextValue = Annotated[str, StringConstraints(max_length=500)]
+
+
+def _fits(context: dict[str, str]) -> dict[str, str]:
+    if len(json.dumps(context, ensure_ascii=False).encode()) > CONTEXT_LIMIT_BYTES:
+        message = f"must take at most {CONTEXT_LIMIT_BYTES} bytes as JSON"
+        raise ValueError(message)
+    return context
+
+
+class TrackRequest(BaseModel):
+    """Track this operation: `operation_url`, or `app` and `operation_id`."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={"anyOf": [{"required": ["operation_url"]}, {"required": ["app", "operation_id"]}]},
+    )
+
+    operation_url: str | None = Field(
+        default=None, max_length=LONGEST_URL, description="the Location header as it came"
+    )
+    app: str | None = Field(default=None, pattern=APP_PATTERN)
+    operation_id: str | None = Field(default=None, pattern=OPERATION_ID_PATTERN)
+    region: str | None = Field(default=None, max_length=41, description="default: the configured one")
+    account: str | None = Field(default=None, max_length=41, description="default: `default`")
+    notify: list[TargetName] | None = Field(
+        default=None, max_length=50, description="target names; default: every target whose rules match; []: nobody"
+    )
+    timeout: int = Field(default=DEFAULT_TIMEOUT_S, ge=60, le=86_400, description="seconds to watch")
+    group: str | None = Field(default=None, min_length=1, max_length=200)
+    group_size: int | None = Field(default=None, ge=1, le=1_000)
+    context: Annotated[dict[ContextName, ContextValue], AfterValidator(_fits)] = Field(
+        default_factory=dict, max_length=20, description="shown in messages; environment, actor, commit, url specially"
+    )
+
+    @model_validator(mode="after")
+    def _names_an_operation(self) -> Self:
+        if self.operation_url is None and (self.app is None or self.operation_id is None):
+            message = "give operation_url, or app and operation_id"
+            raise ValueError(message)
+        return self
+
+
+class OperationOut(BaseModel):
+    """The operation in the API's own words."""
+
+    status: str
+    type: str | None
+    created_at: str | None
+    finished_at: str | None
+    error: str | None
+
+
+class DeliveryOut(BaseModel):
+    """How the telling of one target goes."""
+
+    target: str
+    state: DeliveryState
+    attempts: int
+    last_error: str | None
+    next_attempt_at: str | None
+    delivered_at: str | None
+
+
+class TrackingOut(BaseModel):
+    """One tracking. Times are RFC 3339 in UTC with milliseconds."""
+
+    id: str
+    app: str
+    operation_id: str
+    region: str
+    account: str
+    context: dict[str, str]
+    state: State
+    operation: OperationOut | None
+    created_at: str
+    ended_at: str | None
+    duration_s: float | None
+    polls: int
+    last_polled_at: str | None
+    next_poll_at: str | None
+    last_error: str | None
+    reason: str | None
+    run: int
+    group: str | None
+    created_by: str
+    deliveries: list[DeliveryOut]
+
+
+class TrackingsOut(BaseModel):
+    """A page of trackings, newest first."""
+
+    operations: list[TrackingOut]
+    next_cursor: str | None
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class ProblemOut(BaseModel):
+    """An error, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldError]
+
+
+class HealthOut(BaseModel):
+    """Whether it is well, and what is not."""
+
+    status: Literal["ok", "unready"]
+    problems: list[str]
+
+
+class ListQuery(BaseModel):
+    """The query of the list."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    app: str | None = Field(default=None, pattern=APP_PATTERN)
+    state: State | None = None
+    limit: int = Field(default=50, ge=1, le=100)
+    cursor: str | None = Field(default=None, pattern=r"^[0-9]{1,15}_[a-z0-9-]{1,80}$")
+
+
+def form_fields(pairs: dict[str, list[str]]) -> dict[str, Any]:
+    """Turn an HTML form into what JSON would say: `context.actor=jane`, and `notify` separated by commas.
+
+    Raises ValueError naming a field that is given twice.
+    """
+    fields: dict[str, Any] = {}
+    for name, values in pairs.items():
+        if len(values) > 1:
+            raise ValueError(name)
+        if name.startswith("context."):
+            fields.setdefault("context", {})[name.removeprefix("context.")] = values[0]
+        elif name == "notify":
+            fields[name] = [part.strip() for part in values[0].split(",") if part.strip()]
+        else:
+            fields[name] = values[0]
+    return fields

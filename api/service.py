@@ -1,0 +1,56 @@
+"""What the routes work with: made once per app, found through Flask's current app."""
+
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import cast
+
+import redis
+from flask import current_app
+
+from config.redis import connect
+from config.settings import Settings
+from config.web import THREADS
+from operations.budget import Budget
+from operations.presence import Presence
+from operations.store import Store
+from workers.doorbell import Doorbell, Round
+
+REDIS_TIMEOUT_S = 0.9
+"""Twice this is still below the 2 s in which a caller hears that Redis is away."""
+
+KEY = "opwatch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """The parts of one web process."""
+
+    settings: Settings
+    connection: redis.Redis
+    store: Store
+    budget: Budget
+    presence: Presence
+    looks_due: Doorbell
+    deliveries_due: Doorbell
+    waiting_room: threading.BoundedSemaphore
+
+
+def build(settings: Settings) -> Service:
+    """Build the service; nothing is dialled before the first request."""
+    connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
+    return Service(
+        settings=settings,
+        connection=connection,
+        store=Store(connection, retention=timedelta(days=settings.retention_days)),
+        budget=Budget(connection, settings.requests_per_minute),
+        presence=Presence(connection),
+        looks_due=Doorbell(connection, Round.POLL),
+        deliveries_due=Doorbell(connection, Round.DELIVER),
+        waiting_room=threading.BoundedSemaphore(max(1, THREADS // 2)),
+    )
+
+
+def service() -> Service:
+    """Give the service of the app that handles this request."""
+    return cast("Service", current_app.extensions[KEY])

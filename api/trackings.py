@@ -1,0 +1,206 @@
+"""The routes under /v1/operations."""
+
+import json
+import secrets
+import time
+from http import HTTPStatus
+from itertools import islice
+from typing import Any
+
+from flask import Blueprint, Response, g, request
+from pydantic import ValidationError
+from werkzeug.exceptions import UnsupportedMediaType
+
+from api.auth import require_token
+from api.problems import ProblemError, from_validation
+from api.schemas import ListQuery, TrackRequest, form_fields
+from api.service import service
+from config.settings import DEFAULT_ACCOUNT, Settings
+from operations import intake, lifecycle, view
+from operations.model import State, Tracking
+from operations.store import Position, Stored
+from scalingo import address
+
+LONGEST_WAIT_S = 25
+WAIT_STEP_S = 0.25
+LARGEST_SCAN = 5_000
+"""How many trackings one page of the list reads at most; a rare filter is gone through in several pages."""
+
+routes = Blueprint("trackings", __name__, url_prefix="/v1")
+routes.before_request(require_token)
+
+
+@routes.post("/operations")
+def track() -> Response:
+    """Track an operation, or join what is tracked already."""
+    wanted = _body()
+    parts, settings = service(), service().settings
+    where = _address(wanted, settings)
+    account = wanted.account or DEFAULT_ACCOUNT
+    _require_known("account", [account], settings.accounts)
+    _require_known("notify", wanted.notify or [], settings.targets)
+    now = parts.store.now()
+    fresh = Tracking(
+        id=f"{where.region}-{where.operation_id}",
+        app=where.app,
+        operation_id=where.operation_id,
+        region=where.region,
+        account=account,
+        created_at=now,
+        created_by=g.caller,
+        timeout_s=wanted.timeout,
+        everyone=wanted.notify is None,
+        named=tuple(dict.fromkeys(wanted.notify or ())),
+        context=wanted.context,
+        group=wanted.group,
+        group_size=wanted.group_size,
+        next_look_at=now,
+        claim=secrets.token_hex(8),
+    )
+    try:
+        accepted = intake.track(parts.store, fresh, account=wanted.account, rules=settings.rules, now=now)
+    except intake.OtherAccountError as error:
+        raise ProblemError(HTTPStatus.CONFLICT, str(error)) from None
+    (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
+    status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
+    return answer(
+        view.as_json(accepted.tracking), status, headers={"Location": f"/v1/operations/{accepted.tracking.id}"}
+    )
+
+
+@routes.get("/operations")
+def list_trackings() -> Response:
+    """List trackings, newest first."""
+    try:
+        query = ListQuery.model_validate(request.args.to_dict())
+    except ValidationError as error:
+        raise from_validation(error) from None
+    after = None
+    if query.cursor is not None:
+        score, _, identity = query.cursor.partition("_")
+        after = (float(score), identity)
+    matching: list[tuple[Position, Stored]] = []
+    position, last = after, False
+    for scanned, (position, stored) in enumerate(service().store.recent(after), 1):
+        if _matches(stored.tracking, query):
+            matching.append((position, stored))
+        if len(matching) == query.limit or scanned == LARGEST_SCAN:
+            last = True
+            break
+    more = last and any(True for _ in islice(service().store.recent(position), 1))
+    cursor = f"{position[0]:.0f}_{position[1]}" if more and position is not None else None
+    return answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
+
+
+@routes.get("/operations/<identity>")
+def show(identity: str) -> Response:
+    """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
+    stored = _stored(identity)
+    wait_s = _preferred_wait_s()
+    if wait_s is None or stored.tracking.state is not State.TRACKING:
+        return answer(view.as_json(stored.tracking))
+    room = service().waiting_room
+    if not room.acquire(blocking=False):
+        return answer(view.as_json(stored.tracking), headers={"Retry-After": "2"})
+    try:
+        until_s = time.monotonic() + wait_s
+        while stored.tracking.state is State.TRACKING and (left_s := until_s - time.monotonic()) > 0:
+            time.sleep(min(WAIT_STEP_S, left_s))
+            stored = _stored(identity)
+    finally:
+        room.release()
+    return answer(view.as_json(stored.tracking), headers={"Preference-Applied": f"wait={wait_s}"})
+
+
+@routes.delete("/operations/<identity>")
+def cancel(identity: str) -> Response:
+    """Stop tracking; nobody is told."""
+    parts = service()
+    now = parts.store.now()
+    after = parts.store.update(_stored(identity), lambda tracking: lifecycle.cancelled(tracking, now))
+    if after is None:
+        raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
+    return answer(view.as_json(after.tracking))
+
+
+@routes.post("/operations/<identity>/deliveries/<target>/retry")
+def retry(identity: str, target: str) -> Response:
+    """Make a delivery due at once."""
+    parts = service()
+    stored = _stored(identity)
+    if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to a target of that name")
+    now = parts.store.now()
+    after = parts.store.update(stored, lambda tracking: lifecycle.retried(tracking, target, now))
+    if after is None:
+        raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
+    parts.deliveries_due.ring()
+    return answer(view.as_json(after.tracking), HTTPStatus.ACCEPTED)
+
+
+def answer(
+    document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
+) -> Response:
+    """Answer with JSON."""
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    return Response(body, status=status.value, headers=headers, content_type="application/json")
+
+
+def _body() -> TrackRequest:
+    try:
+        if request.mimetype == "application/json":
+            return TrackRequest.model_validate_json(request.get_data(cache=False), strict=True)
+        if request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data"):
+            return TrackRequest.model_validate(form_fields(request.form.to_dict(flat=False)))
+    except ValidationError as error:
+        raise from_validation(error) from None
+    except ValueError as error:
+        raise ProblemError.invalid((str(error), "is given more than once")) from None
+    raise UnsupportedMediaType("send JSON (Content-Type: application/json) or an HTML form")
+
+
+def _address(wanted: TrackRequest, settings: Settings) -> address.OperationAddress:
+    """Find out which operation is meant; an `operation_url` must agree with whatever else is given."""
+    if wanted.region is not None:
+        _require_known("region", [wanted.region], settings.regions)
+    if wanted.operation_url is None:
+        return address.OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
+    try:
+        where = address.parse(wanted.operation_url.strip(), settings.regions)
+    except ValueError as error:
+        raise ProblemError.invalid(("operation_url", str(error))) from None
+    given = {"region": wanted.region, "app": wanted.app, "operation_id": wanted.operation_id}
+    found = {"region": where.region, "app": where.app, "operation_id": where.operation_id}
+    if odd := [name for name, value in given.items() if value not in (None, found[name])]:
+        raise ProblemError.invalid(*((name, "disagrees with operation_url") for name in odd))
+    return where
+
+
+def _require_known(field: str, names: list[str], known: Any) -> None:
+    if unknown := [name for name in names if name not in known]:
+        there = ", ".join(sorted(known))
+        raise ProblemError.invalid(
+            (field, f"{', '.join(map(repr, unknown))} is not configured here; there are: {there}")
+        )
+
+
+def _stored(identity: str) -> Stored:
+    stored = service().store.get(identity) if len(identity) <= 100 else None  # noqa: PLR2004
+    if stored is None:
+        raise ProblemError(
+            HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
+        )
+    return stored
+
+
+def _matches(tracking: Tracking, query: ListQuery) -> bool:
+    return query.app in (None, tracking.app) and query.state in (None, tracking.state)
+
+
+def _preferred_wait_s() -> int | None:
+    """Read `Prefer: wait=N` (RFC 7240); what cannot be read is passed over, as the RFC says."""
+    for preference in request.headers.get("Prefer", "").split(","):
+        name, _, value = preference.partition(";")[0].strip().partition("=")
+        if name.strip().lower() == "wait" and value.strip().isascii() and value.strip().isdigit():
+            return min(int(value.strip()[:6]), LONGEST_WAIT_S)
+    return None

@@ -1,0 +1,54 @@
+"""Logs: one structured line an event, on standard output, as JSON or as text.
+
+Either form writes texts from outside quoted and escaped, so that none can forge a line.
+"""
+
+import logging
+import sys
+
+import structlog
+
+from config.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """Set up structlog and the standard library's logging for this process."""
+    level = logging.getLevelNamesMapping()[settings.log_level]
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if settings.log_format == "json"
+        else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], drop_missing=True)
+    )
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, _without_empty, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_as_event, renderer])
+    )
+    logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
+    # Below WARNING these write whole requests, URLs and headers; some URLs are secrets.
+    for chatty in ("aiohttp", "asyncio", "rq", "slack_sdk", "urllib3"):
+        logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+def _without_empty(
+    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    return {key: value for key, value in event.items() if value is not None}
+
+
+def _as_event(
+    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Drop the standard library's own fields from a foreign log record."""
+    return {key: value for key, value in event.items() if not key.startswith("_")}

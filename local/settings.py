@@ -1,0 +1,105 @@
+"""What to run and how, from the environment, `.env` and `var/`."""
+
+import errno
+import os
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from local.errors import LocalError
+
+TOKEN = re.compile(r"local:[0-9a-f]{32,}")
+API_TOKEN = re.compile(r"SCALINGO_API_TOKEN(_.+)?")
+DEFAULTS = {"PORT": "8000", "WEB_CONCURRENCY": "2", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How this run of the service is set up."""
+
+    root: Path
+    """Where Procfile, `.env` and `var/` are, and where the processes run."""
+    port: int
+    env: Mapping[str, str] = field(repr=False)
+    """The environment of the processes, but for the addresses of what is started here."""
+    token: str = field(repr=False)
+    """The first of the tokens that callers may use."""
+    brings_valkey: bool
+    """No Redis is configured."""
+    uses_standin: bool
+    """No Scalingo API token is configured."""
+
+    @property
+    def data(self) -> Path:
+        """Where Valkey keeps everything between runs.
+
+        What is pretended stays apart: the real API does not know it, and a real target would hear that it got lost.
+        """
+        return self.root / "var" / ("standin" if self.uses_standin else "valkey")
+
+    @property
+    def url(self) -> str:
+        """Where the service will be, for people."""
+        return f"http://localhost:{self.port}"
+
+
+def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
+    """Return the settings; the real environment wins over `.env`. Raises LocalError for a bad or taken PORT.
+
+    Makes a token, once, if there is none, after everything else was found right.
+    """
+    # `NAME=` in a copied .env.example means that it is not set.
+    env = {name: value for name, value in dotenv_values(root / ".env").items() if value} | dict(environ)
+    for name, value in DEFAULTS.items():
+        env[name] = env.get(name) or value
+    # The Procfile's programs are those of the virtual environment, which nobody has to activate.
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
+    port = _free_port(env["PORT"])
+    if not env.get("OPWATCH_TOKENS"):
+        env["OPWATCH_TOKENS"] = _kept_token(root / "var" / "token")
+    return Settings(
+        root=root,
+        port=port,
+        env=env,
+        token=env["OPWATCH_TOKENS"].split(",")[0].rpartition(":")[2].strip(),
+        brings_valkey=not (env.get("REDIS_URL") or env.get("SCALINGO_REDIS_URL")),
+        uses_standin=not any(value and API_TOKEN.fullmatch(name) for name, value in env.items()),
+    )
+
+
+def _free_port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        message = f"PORT must be a number from 1 to 65535, not {text!r}"
+        raise LocalError(message)
+    port = int(text)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As gunicorn does: TIME_WAIT is not taken.
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            other = 8001 if port < 1024 else port % 65535 + 1
+            message = f"port {port} {what}; choose another one: PORT={other} make run"
+            raise LocalError(message) from error
+    return port
+
+
+def _kept_token(path: Path) -> str:
+    """Return `local:<token>` from the file, making it if it is not there, so that pasted lines stay valid."""
+    with suppress(FileNotFoundError):
+        kept = path.read_text(encoding="ascii", errors="replace").strip()
+        if TOKEN.fullmatch(kept):
+            return kept
+        path.unlink()
+    made = f"local:{secrets.token_hex(24)}"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(f"{made}\n")
+    return made

@@ -1,0 +1,66 @@
+"""The kinds of targets, one file each, and the little that a kind has to be.
+
+A kind is a pydantic model: its fields are the target's settings, and `send` tells one target about one outcome.
+Built-in kinds and those of others come in by the same door, entry points of the group `opwatch.notifiers`.
+"""
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
+
+from pydantic import AfterValidator, ConfigDict, SecretStr, ValidationInfo
+
+from operations.announcement import Announcement
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+GROUP = "opwatch.notifiers"
+BUILT_IN = (
+    EntryPoint("console", "notifiers.console:Console", GROUP),
+    EntryPoint("slack", "notifiers.slack:Slack", GROUP),
+    EntryPoint("webhook", "notifiers.webhook:Webhook", GROUP),
+)
+KIND_SETTINGS = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+"""For every kind's `model_config`: unknown settings are faults, and no value is shown in one."""
+
+
+@runtime_checkable
+class Notifier(Protocol):
+    """One target of one kind.
+
+    `retry_delays_s` are the waits after the first, second, … failed attempt, in seconds; after the last it is given up.
+    `at_once` is how many messages one worker sends to the target at the same time.
+    """
+
+    retry_delays_s: ClassVar[tuple[float, ...]]
+    at_once: ClassVar[int]
+
+    async def send(self, announcement: Announcement, http: "ClientSession") -> None:
+        """Tell the target once, within 20 s, or raise.
+
+        Raises TransientError where another attempt may succeed (with `retry_after_s` where the receiver asks for
+        a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a secret.
+        """
+
+
+def kinds() -> dict[str, EntryPoint]:
+    """Find every kind, by name; loading one imports it, so only those in use cost memory."""
+    return {point.name: point for point in (*BUILT_IN, *entry_points(group=GROUP))}
+
+
+def _dialable(url: SecretStr, info: ValidationInfo) -> SecretStr:
+    """Accept an https URL, or http where the operator allowed private targets."""
+    text = url.get_secret_value()
+    plain_http_allowed = bool((info.context or {}).get("plain_http"))
+    scheme, _, rest = text.partition("://")
+    if scheme.lower() not in ("https", "http") or not rest.strip("/") or not text.isprintable() or " " in text:
+        message = "must be a URL that begins with https://"
+        raise ValueError(message)
+    if scheme.lower() == "http" and not plain_http_allowed:
+        message = "must begin with https:// (plain http needs OPWATCH_ALLOW_PRIVATE_TARGETS=true)"
+        raise ValueError(message)
+    return url
+
+
+SecretUrl = Annotated[SecretStr, AfterValidator(_dialable)]
+"""A URL that is a secret by itself, as Slack's webhook URLs are."""

@@ -1,0 +1,55 @@
+"""Keeps messages away from private networks, at the address that is really dialled.
+
+Checking a URL is not enough: a name may resolve to another address a moment later, and redirects lead elsewhere.
+aiohttp asks this factory for a socket for every address it is about to dial, literal or resolved.
+"""
+
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+from aiohttp.connector import AddrInfoType
+
+_REFUSED = tuple(
+    ip_network(network)
+    for network in (
+        # https://www.iana.org/assignments/iana-ipv4-special-registry
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+        "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        # https://www.iana.org/assignments/iana-ipv6-special-registry: IPv6 passes only inside 2000::/3, and not here
+        "::/3", "4000::/2", "8000::/1", "2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20",
+    )
+)  # fmt: skip
+
+
+class PrivateAddressError(OSError):
+    """A target's address lies in a private or reserved network."""
+
+
+def refusal(address: str) -> str | None:
+    """Say why an address must not be dialled, None where it may be. An address that cannot be read is refused."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return f"{address} is not an address"
+    embedded = _embedded(parsed)
+    if any(candidate in network for candidate in (parsed, embedded) if candidate for network in _REFUSED):
+        return (
+            f"refused by Opwatch: {address} is a private or reserved address "
+            "(OPWATCH_ALLOW_PRIVATE_TARGETS=true allows such targets)"
+        )
+    return None
+
+
+def guarded_socket(info: AddrInfoType) -> socket.socket:
+    """Open a socket for an address that may be dialled; raises PrivateAddressError for any other."""
+    family, kind, protocol, _, address = info
+    why = refusal(str(address[0]))
+    if why is not None:
+        raise PrivateAddressError(why)
+    return socket.socket(family=family, type=kind, proto=protocol)
+
+
+def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | None:
+    """Find the IPv4 address inside a mapped one; all other embeddings (NAT64, 6to4, Teredo) are refused whole."""
+    return address.ipv4_mapped if isinstance(address, IPv6Address) else None

@@ -1,0 +1,86 @@
+"""What a Slack message says, as Block Kit, within Slack's limits. Pure.
+
+https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/messaging/formatting-message-text
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from notifiers import wording
+from operations.announcement import Announcement
+from operations.model import Verdict
+from operations.text import cut_middle, first_line, plain
+
+ERROR_LIMIT = 2_400
+FIRST_LINE_LIMIT = 300
+CONTEXT_LIMIT = 150
+URL_LIMIT = 1_000
+CONTEXT_ELEMENTS = 10
+_RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
+
+
+def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
+    """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
+    text = fallback_text(announcement)
+    pinged = f"{mention} " if mention and announcement.verdict is not Verdict.SUCCEEDED else ""
+    return {
+        "text": pinged + text,
+        "blocks": list(_blocks(announcement, pinged)),
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+
+
+def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
+    """Build the message without blocks, for when Slack refuses them."""
+    full = message(announcement, mention)
+    return {key: value for key, value in full.items() if key != "blocks"}
+
+
+def fallback_text(announcement: Announcement) -> str:
+    """Say app, operation, verdict, duration and the first line of the error in one escaped line."""
+    cause = first_line(wording.explanation(announcement), FIRST_LINE_LIMIT)
+    return escape(wording.headline(announcement) + (f": {cause}" if cause else ""))
+
+
+def escape(text: str) -> str:
+    """Escape Slack's control characters, so that a text from outside can neither ping nor link."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def slack_length(text: str) -> int:
+    """Count as Slack's browsers do, in UTF-16 units: an emoji is two."""
+    return len(text.encode("utf-16-le", "replace")) // 2
+
+
+def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
+    mark, said = wording.MARKS[announcement.verdict], escape(wording.verdict(announcement))
+    line = f"{pinged}{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
+    yield {"type": "section", "text": {"type": "mrkdwn", "text": line}}
+    explanation = cut_middle(wording.explanation(announcement), ERROR_LIMIT, slack_length)
+    if explanation:
+        text = {"type": "text", "text": explanation}
+        yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
+    if elements := [{"type": "mrkdwn", "text": text} for text in _context(announcement)]:
+        yield {"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}
+
+
+def _context(announcement: Announcement) -> Iterator[str]:
+    context = {name: first_line(plain(value), CONTEXT_LIMIT) for name, value in announcement.context.items()}
+    if environment := context.get("environment"):
+        yield f"*{escape(environment)}*"
+    if actor := context.get("actor"):
+        yield f"by {escape(actor)}"
+    if commit := context.get("commit"):
+        yield f"commit `{escape(commit.replace('`', ''))[:CONTEXT_LIMIT]}`"
+    if link := _link(announcement.context.get("url", "")):
+        yield link
+    for name, value in context.items():
+        if name not in _RENDERED_SPECIALLY and value:
+            yield f"{escape(first_line(plain(name), CONTEXT_LIMIT))}: {escape(value)}"
+
+
+def _link(url: str) -> str:
+    """Link to an http(s) URL; anything else is not linked and not shown."""
+    good = url.startswith(("https://", "http://")) and url.isprintable() and not set(url) & set(" <>|")
+    return f"<{escape(url)}|details>" if good and len(url) <= URL_LIMIT else ""

@@ -1,0 +1,81 @@
+"""Targets: a name, a rule, and a notifier made from settings."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from notifiers import Notifier, kinds
+from operations.audience import Rule
+from operations.errors import ConfigError
+from operations.model import Verdict
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Somebody to tell, and of what."""
+
+    name: str
+    kind: str
+    rule: Rule
+    notifier: Notifier
+
+
+class _Rules(BaseModel):
+    """The settings every kind has."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+    on: tuple[Verdict, ...] = tuple(Verdict)
+    apps: tuple[str, ...] = ("*",)
+
+
+def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, plain_http: bool) -> Target:
+    """Make a target from its table; raises ConfigError with every fault of it. `${NAME}` is read from `environ`."""
+    where = f"target {name!r}"
+    if NAME.fullmatch(name) is None:
+        raise ConfigError([f"{where}: a name is made of a-z, 0-9, _ and -, 41 characters at most"])
+    faults: list[str] = []
+    expanded = _expanded(dict(table), environ, where, faults)
+    kind = str(expanded.pop("kind", ""))
+    known = kinds()
+    if kind not in known:
+        raise ConfigError([f"{where}: kind {kind!r} is not known; there are {', '.join(sorted(known))}"])
+    rules, notifier = None, None
+    try:
+        rules = _Rules.model_validate(expanded)
+    except ValidationError as error:
+        faults += described(error, where)
+    own = {key: value for key, value in expanded.items() if key not in _Rules.model_fields}
+    try:
+        notifier = known[kind].load().model_validate(own, context={"plain_http": plain_http})
+    except ValidationError as error:
+        faults += described(error, where)
+    if faults or rules is None or notifier is None:
+        raise ConfigError(faults)
+    return Target(name, kind, Rule(on=frozenset(rules.on), apps=rules.apps), notifier)
+
+
+def described(error: ValidationError, where: str) -> list[str]:
+    """Write a validation error as one line a fault, without any value."""
+    return [
+        f"{where}: {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors(include_input=False, include_url=False, include_context=False)
+    ]
+
+
+def _expanded(value: Any, environ: Mapping[str, str], where: str, faults: list[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _expanded(item, environ, where, faults) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, environ, where, faults) for item in value]
+    if not isinstance(value, str):
+        return value
+    faults += [
+        f"{where}: {name} is not set in the environment" for name in _VARIABLE.findall(value) if not environ.get(name)
+    ]
+    return _VARIABLE.sub(lambda match: environ.get(match[1], ""), value)

@@ -1,0 +1,47 @@
+"""The words of a message, the same in every kind. Pure."""
+
+from operations.announcement import Announcement
+from operations.model import Verdict
+from operations.text import first_line, plain
+
+MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
+_MINUTE_S, _HOUR_S = 60, 3600
+
+
+def what(announcement: Announcement) -> str:
+    """Name what was done in the API's word, such as `restart` or `scale`."""
+    return first_line(plain(announcement.type or ""), 40) or "operation"
+
+
+def verdict(announcement: Announcement) -> str:
+    """Say how it ended and how long it took: `failed after 42 s`."""
+    took = duration(announcement.duration_s)
+    if announcement.verdict is Verdict.TIMED_OUT:
+        return f"not finished after {took}" if took else "not finished in time"
+    if announcement.verdict is Verdict.LOST:
+        return f"lost from sight after {took}" if took else "lost from sight"
+    return f"{announcement.verdict} after {took}" if took else str(announcement.verdict)
+
+
+def headline(announcement: Announcement) -> str:
+    """Say it all in one line: `❌ shop: restart failed after 42 s`."""
+    return f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+
+
+def explanation(announcement: Announcement) -> str:
+    """Give the error text or, without one, why the watch ended; free of colours and control characters."""
+    return plain(announcement.error or announcement.reason or "").strip()
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration as people say it: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty when unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole} s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
+    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"

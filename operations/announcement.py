@@ -1,0 +1,76 @@
+"""What is announced: the bytes fixed at the outcome, and the same read back for those who write messages."""
+
+import json
+from dataclasses import dataclass
+
+from operations import view
+from operations.errors import OpwatchError
+from operations.model import Tracking, Verdict
+from operations.text import cut_middle, json_bytes
+
+BODY_LIMIT_BYTES = 20_000
+"""Standard Webhooks recommends bodies below 20 kB. https://github.com/standard-webhooks/standard-webhooks"""
+
+ERROR_LIMIT_BYTES = 8_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """One outcome, to be told to one target. `body` is what webhooks receive, byte for byte at every attempt.
+
+    `delivery_id` stays the same over all attempts. `type` is the operation's (`restart`, `scale`, …), where known.
+    """
+
+    delivery_id: str
+    body: bytes
+    verdict: Verdict
+    app: str
+    region: str
+    operation_id: str
+    type: str | None
+    error: str | None
+    reason: str | None
+    duration_s: float | None
+    context: dict[str, str]
+
+
+def body_of(tracking: Tracking) -> bytes:
+    """Write the announcement's body for a tracking that has ended: `type`, `timestamp` and `data`, below 20 kB."""
+    data = view.without_deliveries(tracking)
+    operation = tracking.operation
+    truncated = operation is not None and operation.error_truncated
+    document = {
+        "type": f"operation.{tracking.state}",
+        "timestamp": view.timestamp(tracking.ended_at),
+        "data": {**data, "error_truncated": truncated},
+    }
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read(delivery_id: str, body: bytes) -> Announcement:
+    """Read a stored body back; raises OpwatchError when it is not one."""
+    try:
+        document = json.loads(body)
+        data = document["data"]
+        operation = data["operation"] or {}
+        return Announcement(
+            delivery_id=delivery_id,
+            body=body,
+            verdict=Verdict(data["state"]),
+            app=data["app"],
+            region=data["region"],
+            operation_id=data["operation_id"],
+            type=operation.get("type"),
+            error=operation.get("error"),
+            reason=data["reason"],
+            duration_s=data["duration_s"],
+            context=data["context"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"the stored announcement of {delivery_id} cannot be read"
+        raise OpwatchError(message) from error
+
+
+def cut_error(error: str) -> str:
+    """Cut an error text in the middle to what an announcement has room for (8 kB as JSON)."""
+    return cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)

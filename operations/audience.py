@@ -1,0 +1,49 @@
+"""Who is told of an outcome: targets' rules against what the caller asked for. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from operations.model import Delivery, DeliveryState, Tracking, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which outcomes a target wants: these verdicts, of apps whose name matches one of these patterns."""
+
+    on: frozenset[Verdict] = frozenset(Verdict)
+    apps: tuple[str, ...] = ("*",)
+
+
+Rules = Mapping[str, Rule]
+"""The rule of every configured target, by the target's name."""
+
+
+def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime) -> tuple[Delivery, ...]:
+    """Plan one delivery for each target that is asked for or configured, `skipped` where a rule excludes it."""
+    names = list(rules) if tracking.everyone else []
+    names += [name for name in tracking.named if name not in names]
+    return tuple(plan(tracking, verdict, name, rules, now) for name in names)
+
+
+def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
+    """Plan the delivery to one target: due at once, or skipped by its rule.
+
+    A target asked for by name ignores its `apps` rule but keeps its `on`. One that is gone from the settings is
+    planned all the same: it ends `dead`, which shows, rather than in silence.
+    """
+    rule = rules.get(target, Rule())
+    wanted = verdict in rule.on and (target in tracking.named or matches(tracking.app, rule.apps))
+    return Delivery(
+        target=target,
+        run=tracking.run,
+        verdict=verdict,
+        state=DeliveryState.PENDING if wanted else DeliveryState.SKIPPED,
+        next_attempt_at=now if wanted else None,
+    )
+
+
+def matches(app: str, patterns: Iterable[str]) -> bool:
+    """Tell whether an app's name matches one of the shell-style patterns."""
+    return any(fnmatchcase(app, pattern) for pattern in patterns)

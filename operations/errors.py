@@ -1,0 +1,64 @@
+"""Everything Opwatch raises on purpose.
+
+OpwatchError
+├── ConfigError                 at start only; carries every fault at once
+├── TransientError              worth another try, perhaps not before `retry_after_s`
+│   ├── RateLimitedError        429: the other side asks for fewer requests
+│   └── SignInRejectedError     the API token was rejected; the operator has to act, no operation failed
+└── PermanentError              another try would end the same way
+    ├── AccessRefusedError      403 for one app
+    └── OperationMissingError   the API's documented 404
+
+No message ever carries a secret.
+"""
+
+from collections.abc import Sequence
+
+
+class OpwatchError(Exception):
+    """The root of the tree."""
+
+
+class ConfigError(OpwatchError):
+    """The settings are wrong; `faults` names every one, a line each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class TransientError(OpwatchError):
+    """Another try may succeed, but not before `retry_after_s` seconds where the other side said so."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RateLimitedError(TransientError):
+    """The other side answered 429."""
+
+
+class SignInRejectedError(TransientError):
+    """The API token of an account was rejected. It ends no watch: the operator can still replace the token."""
+
+
+class PermanentError(OpwatchError):
+    """Another try would end the same way."""
+
+
+class AccessRefusedError(PermanentError):
+    """The API answered 403 for this app."""
+
+
+class OperationMissingError(PermanentError):
+    """The API answered its documented 404 for this operation."""
+
+
+def no_answer(error: BaseException) -> TransientError:
+    """Say why a request got no answer, in words that hold no URL (some URLs are secrets)."""
+    if isinstance(error, TimeoutError):
+        return TransientError("no answer in time")
+    cause = getattr(error, "os_error", error)  # aiohttp's connector errors carry the system's own
+    text = (getattr(cause, "strerror", None) or str(cause)) if isinstance(cause, OSError) else ""
+    return TransientError(f"no answer: {text or type(error).__name__}")

@@ -1,0 +1,55 @@
+"""Texts from outside made safe to store, cut and show. Pure."""
+
+import json
+import re
+from collections.abc import Callable
+
+CUT_MARK = "\n… cut …\n"
+
+# ECMA-48 control sequences (colours, cursor moves), operating system commands (titles, links), and two-byte escapes.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
+# Everything that is neither printed nor white space, and the marks that reverse the reading direction.
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Strip terminal colours, control characters and direction marks; line ends become newlines."""
+    text = _ANSI.sub("", text.replace("\r\n", "\n")).replace("\r", "\n")
+    return _CONTROL.sub("", text)
+
+
+def encodable(text: str) -> str:
+    """Replace lone surrogates, which JSON can carry and UTF-8 cannot."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def json_bytes(text: str) -> int:
+    """Count the bytes that a text takes inside a JSON document in UTF-8."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) - 2
+
+
+def cut_middle(text: str, limit: int, size: Callable[[str], int] = len) -> str:
+    """Keep head and tail of a text so that `size` of the result is at most `limit`; short texts stay as they are.
+
+    The cause of a failure stands at the end of its output as often as at its start.
+    """
+    if size(text) <= limit:
+        return text
+    low, high = 0, len(text) // 2
+    while low < high:
+        keep = (low + high + 1) // 2
+        if size(_middle_out(text, keep)) <= limit:
+            low = keep
+        else:
+            high = keep - 1
+    return _middle_out(text, low)
+
+
+def first_line(text: str, limit: int) -> str:
+    """Give the first line that says something, at most `limit` characters of it."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _middle_out(text: str, keep: int) -> str:
+    return text[:keep] + CUT_MARK + text[len(text) - keep :]

@@ -1,0 +1,194 @@
+"""Asks Scalingo's API about an operation, signed in as one of the configured accounts.
+
+Every request takes a token of the shared budget first. Bearers live in this process' memory only; they go to configured
+hosts only, and no redirect is followed.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+from collections.abc import Awaitable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Protocol
+
+import aiohttp
+from pydantic import SecretStr
+
+from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError, no_answer
+from operations.model import Operation, Tracking
+from operations.retries import parse_retry_after
+from scalingo import answers
+from scalingo.address import operation_url
+
+BEARER_LASTS_S = 3600.0
+RENEW_AHEAD_S = 300.0
+"""Scalingo's own Go client renews when under 5 minutes remain."""
+
+LARGEST_ANSWER = 2_000_000
+SIGN_IN_PAUSE_S = 5.0
+"""After a failed exchange, how long all looks of the account get the same error instead of each trying again."""
+
+
+class Gate(Protocol):
+    """What all processes share about an account: its budget and its turn to sign in."""
+
+    def spend(self, account: str) -> Awaitable[None]:
+        """Wait for one token of the account's budget and take it."""
+
+    def signing_in(self, account: str) -> AbstractAsyncContextManager[None]:
+        """Wait for this account's turn to exchange its token: one at a time, over all processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A bearer and when to replace it, on this process' monotonic clock."""
+
+    secret: SecretStr
+    renew_at_s: float
+
+
+class Client:
+    """Gets operations. Not bound to one thread, but to one event loop."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        *,
+        accounts: Mapping[str, SecretStr],
+        regions: Mapping[str, str],
+        auth_url: str,
+        gate: Gate,
+    ) -> None:
+        self._session = session
+        self._accounts = accounts
+        self._regions = regions
+        self._auth_url = auth_url
+        self._gate = gate
+        self._bearers: dict[str, Bearer] = {}
+        self._failures: dict[str, tuple[OpwatchError, float]] = {}
+        self._exchanging: dict[str, asyncio.Lock] = {}
+
+    async def operation(self, tracking: Tracking) -> Operation:
+        """Look at an operation once. The caller has taken the token for this request; any further one is taken here.
+
+        Raises the OpwatchError that says why there is no answer; SignInRejectedError when the API token is no good.
+        """
+        base_url = self._regions.get(tracking.region)
+        if base_url is None or tracking.account not in self._accounts:
+            missing = f"region {tracking.region}" if base_url is None else f"account {tracking.account}"
+            message = f"the {missing} is no longer configured here: put it back, or stop tracking this operation"
+            raise TransientError(message)
+        url = operation_url(base_url, tracking.app, tracking.operation_id)
+        bearer = await self._bearer(tracking.account)
+        status, body, retry_after_s = await self._get(url, bearer)
+        if status == HTTPStatus.UNAUTHORIZED:
+            self._forget(tracking.account, bearer)
+            bearer = await self._bearer(tracking.account)
+            await self._gate.spend(tracking.account)
+            status, body, retry_after_s = await self._get(url, bearer)
+            if status == HTTPStatus.UNAUTHORIZED:
+                self._forget(tracking.account, bearer)
+                raise _rejected(tracking.account, "a bearer just made from it was refused")
+        return answers.operation(
+            status, body, operation_id=tracking.operation_id, app=tracking.app, retry_after_s=retry_after_s
+        )
+
+    async def _get(self, url: str, bearer: Bearer) -> tuple[int, bytes, float | None]:
+        headers = {
+            "Authorization": f"Bearer {bearer.secret.get_secret_value()}",
+            "Accept": "application/json",
+            "Content-Type": "application/json",
+        }
+        try:
+            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+                return response.status, await _read(response), _retry_after_s(response)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise no_answer(error) from error
+
+    async def _bearer(self, account: str) -> Bearer:
+        """Give a bearer that is good for some minutes, exchanging the API token for one where needed."""
+        async with self._exchanging.setdefault(account, asyncio.Lock()):
+            known = self._bearers.get(account)
+            if known is not None and time.monotonic() < known.renew_at_s:
+                return known
+            failure, until_s = self._failures.get(account, (None, 0.0))
+            if failure is not None and time.monotonic() < until_s:
+                raise failure
+            try:
+                async with self._gate.signing_in(account):
+                    await self._gate.spend(account)
+                    fresh = await self._exchange(account)
+            except OpwatchError as error:
+                self._failures[account] = (error, time.monotonic() + SIGN_IN_PAUSE_S)
+                raise
+            self._bearers[account] = fresh
+            return fresh
+
+    async def _exchange(self, account: str) -> Bearer:
+        """Exchange the account's API token for a bearer.
+
+        https://developers.scalingo.com/tokens#exchange-token
+        """
+        login = aiohttp.BasicAuth("", self._accounts[account].get_secret_value())
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "Authorization": login.encode()}
+        asked_at_s = time.monotonic()
+        try:
+            async with self._session.post(
+                f"{self._auth_url}/v1/tokens/exchange", headers=headers, allow_redirects=False
+            ) as response:
+                status, body, retry_after_s = response.status, await _read(response), _retry_after_s(response)
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise TransientError(f"signing in: {no_answer(error)}") from error
+        token = answers.bearer(status, body)
+        if token is not None:
+            lasts_s = _lifetime_s(token, datetime.now(UTC))
+            return Bearer(SecretStr(token), asked_at_s + max(lasts_s - RENEW_AHEAD_S, lasts_s / 2))
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise _rejected(account, f"the exchange answered {status}")
+        raise _sign_in_failure(status, retry_after_s)
+
+    def _forget(self, account: str, bearer: Bearer) -> None:
+        if self._bearers.get(account) is bearer:
+            del self._bearers[account]
+
+
+def _rejected(account: str, why: str) -> SignInRejectedError:
+    return SignInRejectedError(
+        f"Scalingo rejects the API token of the account {account} ({why}): create a new one and set it"
+    )
+
+
+def _sign_in_failure(status: int, retry_after_s: float | None) -> OpwatchError:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitedError("signing in: Scalingo asks for fewer requests (429)", retry_after_s=retry_after_s)
+    return TransientError(f"signing in: Scalingo answered {status} without a bearer", retry_after_s=retry_after_s)
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    body = b""
+    async for part in response.content.iter_chunked(65_536):
+        body += part
+        if len(body) > LARGEST_ANSWER:
+            message = f"the answer is larger than {LARGEST_ANSWER} bytes"
+            raise TransientError(message)
+    return body
+
+
+def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
+    return parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+
+
+def _lifetime_s(token: str, now: datetime) -> float:
+    """Read how long a bearer lasts from its claims (RFC 7519), unverified: only to renew in time, never to trust."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        lasts_s = float(claims["exp"]) - float(claims.get("iat", now.timestamp()))
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError, binascii.Error):
+        return BEARER_LASTS_S
+    return min(max(lasts_s, 1.0), BEARER_LASTS_S)

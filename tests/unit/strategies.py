@@ -1,0 +1,114 @@
+"""Values of the domain for tests: one sample to vary, and Hypothesis strategies for any of them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from notifiers.targets import NAME
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
+
+settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("unit")
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OPERATION_ID = "5ed11f2c884fef000f5e502e"
+
+
+def a_tracking(**changes: Any) -> Tracking:
+    """Give a tracking that began at NOW and is due at once, with `changes`."""
+    sample = Tracking(
+        id=f"osc-fr1-{OPERATION_ID}",
+        app="shop",
+        operation_id=OPERATION_ID,
+        region="osc-fr1",
+        account="default",
+        created_at=NOW,
+        created_by="ci",
+        timeout_s=3600,
+        next_look_at=NOW,
+    )
+    return replace(sample, **changes)
+
+
+def a_delivery(**changes: Any) -> Delivery:
+    """Give a delivery of run 1 that is due at NOW, with `changes`."""
+    sample = Delivery(
+        target="slack", run=1, verdict=Verdict.FAILED, state=DeliveryState.PENDING, next_attempt_at=NOW
+    )
+    return replace(sample, **changes)
+
+
+def a_text(*, max_size: int | None = None) -> st.SearchStrategy[str]:
+    """Draw any text that UTF-8 can carry."""
+    return st.text(st.characters(exclude_categories=("Cs",)), max_size=max_size)
+
+
+times = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - made aware here
+    lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
+)
+target_names = st.from_regex(NAME, fullmatch=True)
+operation_ids = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
+apps = st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True)
+regions = st.from_regex(r"[a-z0-9][a-z0-9-]{0,40}", fullmatch=True)
+_seconds = st.floats(min_value=0, max_value=1e9)
+
+operations = st.builds(
+    Operation,
+    status=a_text(),
+    type=st.none() | a_text(),
+    created_at=st.none() | times,
+    finished_at=st.none() | times,
+    error=st.none() | a_text(),
+    error_truncated=st.booleans(),
+)
+deliveries = st.builds(
+    Delivery,
+    target=target_names,
+    run=st.integers(1, 99),
+    verdict=st.sampled_from(Verdict),
+    state=st.sampled_from(DeliveryState),
+    attempts=st.integers(0, 99),
+    last_error=st.none() | a_text(),
+    next_attempt_at=st.none() | times,
+    ended_at=st.none() | times,
+    claim=st.none() | a_text(),
+)
+
+
+@st.composite
+def trackings(draw: st.DrawFn, **changes: st.SearchStrategy[Any]) -> Tracking:
+    """Draw any record, whether or not it could come about."""
+    region, operation_id = draw(regions), draw(operation_ids)
+    fields: dict[str, st.SearchStrategy[Any]] = {
+        "app": apps,
+        "account": a_text(max_size=20),
+        "created_at": times,
+        "created_by": a_text(max_size=41),
+        "timeout_s": st.integers(60, 86400),
+        "everyone": st.booleans(),
+        "named": st.lists(target_names, max_size=3).map(tuple),
+        "context": st.dictionaries(a_text(), a_text(), max_size=3),
+        "group": st.none() | a_text(max_size=200),
+        "group_size": st.none() | st.integers(1, 1000),
+        "run": st.integers(1, 99),
+        "state": st.sampled_from(State),
+        "next_look_at": st.none() | times,
+        "claim": st.none() | a_text(),
+        "operation": st.none() | operations,
+        "polls": st.integers(0, 10**6),
+        "last_polled_at": st.none() | times,
+        "last_error": st.none() | a_text(),
+        "missing_looks": st.integers(0, 99),
+        "missing_since": st.none() | times,
+        "refused_since": st.none() | times,
+        "unanswered_since": st.none() | times,
+        "ended_at": st.none() | times,
+        "duration_s": st.none() | _seconds,
+        "reason": st.none() | a_text(),
+        "deliveries": st.lists(deliveries, max_size=3).map(tuple),
+    }
+    drawn = draw(st.fixed_dictionaries({**fields, **changes}))
+    return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)

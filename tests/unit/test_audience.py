@@ -1,0 +1,64 @@
+"""Who is told of an outcome."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from operations import audience
+from operations.audience import Rule
+from operations.model import DeliveryState, Verdict
+from tests.unit.strategies import NOW, a_tracking, target_names
+
+FAILURES = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})
+RULES = {"all": Rule(), "failures": Rule(on=FAILURES), "blog": Rule(apps=("blog-*", "blog")), "shop": Rule(apps=("sh?p",))}
+
+
+def told(verdict: Verdict, **changes: Any) -> dict[str, str]:
+    """Give the state of each planned delivery, by target."""
+    planned = audience.deliveries(a_tracking(**changes), verdict, RULES, NOW)
+    assert len({d.target for d in planned}) == len(planned), "one delivery a target"
+    return {d.target: d.state.value for d in planned}
+
+
+P, S = "pending", "skipped"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "expected"),
+    [
+        (Verdict.SUCCEEDED, {}, {"all": P, "failures": S, "blog": S, "shop": P}),
+        (Verdict.FAILED, {}, {"all": P, "failures": P, "blog": S, "shop": P}),
+        (Verdict.LOST, {"app": "blog-eu"}, {"all": P, "failures": P, "blog": P, "shop": S}),
+        (Verdict.FAILED, {"everyone": False}, {}),
+        (Verdict.FAILED, {"everyone": False, "named": ("blog",)}, {"blog": P}),
+        (Verdict.SUCCEEDED, {"everyone": False, "named": ("failures", "all")}, {"failures": S, "all": P}),
+        (Verdict.FAILED, {"everyone": False, "named": ("gone",)}, {"gone": P}),
+        (Verdict.FAILED, {"named": ("blog",)}, {"all": P, "failures": P, "blog": P, "shop": P}),
+        (Verdict.FAILED, {"everyone": False, "named": ("all", "all")}, {"all": P}),
+        (Verdict.FAILED, {"named": ("gone", "gone")}, {"all": P, "failures": P, "blog": S, "shop": P, "gone": P}),
+    ],
+)
+def test_rules_and_names_decide_who_is_told(verdict: Verdict, changes: dict[str, Any], expected: dict[str, str]) -> None:
+    assert told(verdict, **changes) == expected
+
+
+@given(st.sampled_from(Verdict), st.lists(target_names, max_size=4, unique=True), st.booleans(), st.integers(1, 9))
+def test_every_planned_delivery_is_due_at_once_or_skipped(
+    verdict: Verdict, named: list[str], everyone: bool, run: int  # noqa: FBT001
+) -> None:
+    tracking = a_tracking(named=tuple(named), everyone=everyone, run=run)
+    planned = audience.deliveries(tracking, verdict, RULES, NOW)
+    assert {d.target for d in planned} == {*named, *(RULES if everyone else ())}
+    for delivery in planned:
+        assert (delivery.run, delivery.verdict, delivery.attempts) == (run, verdict, 0)
+        assert delivery.next_attempt_at == (NOW if delivery.state is DeliveryState.PENDING else None)
+
+
+@pytest.mark.parametrize(
+    ("app", "patterns", "expected"),
+    [("shop", ("*",), True), ("shop", (), False), ("shop", ("shop-*",), False), ("shop-eu", ("a", "shop-*"), True)],
+)
+def test_an_app_matches_shell_patterns(app: str, patterns: tuple[str, ...], expected: bool) -> None:  # noqa: FBT001
+    assert audience.matches(app, patterns) is expected

@@ -1,0 +1,507 @@
+"""The service on one machine: a real Valkey, real little processes, and the supervisor as a user runs it."""
+
+import io
+import os
+import queue
+import re
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+import pytest
+import redis
+
+from local.errors import KeepsDyingError, LocalError, ProcfileError, ValkeyError
+from local.keeper import Keeper, describe_exit, restart_delay_s
+from local.processes import Child, Console, read_procfile, shell
+from local.settings import read_settings
+from local.standin import StandIn
+from local.valkey import Valkey
+
+REPOSITORY = Path(__file__).parents[2]
+PATIENCE_S = 10.0  # Only for what hangs; nothing here takes long.
+
+WEB = """
+import http.server, json, os
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(200, {})
+    def do_POST(self):
+        sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        print("tracking", sent["operation_url"], flush=True)
+        self.answer(202, {"id": "osc-fr1-" + sent["operation_url"].rpartition("/")[2]})
+    def answer(self, status, body):
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(json.dumps(body).encode())
+    def log_message(self, *args):
+        pass
+print("web", os.getpid(), os.environ["SCALINGO_API_URL"], os.environ["REDIS_URL"], flush=True)
+http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Web).serve_forever()
+"""
+
+
+class Alive:
+    """Knows whether any process of a test still runs: each of them holds the writing end of this FIFO."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "alive"
+        os.mkfifo(self.path)
+        self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def wait_until_somebody(self) -> None:
+        """Return when a process has said so by writing a line."""
+        assert select.select([self._fd], [], [], PATIENCE_S)[0], "no process came"
+        assert os.read(self._fd, 1), "the process is gone already"
+
+    def wait_until_nobody(self) -> None:
+        """Return when no process is left that holds the FIFO."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while select.select([self._fd], [], [], max(0, deadline_s - time.monotonic()))[0]:
+            if not os.read(self._fd, 65536):
+                return
+        pytest.fail("a process was left behind")
+
+    def close(self) -> None:
+        """Give the FIFO up."""
+        os.close(self._fd)
+
+
+class Run:
+    """`python -m local` on a directory, and what it prints."""
+
+    def __init__(self, root: Path, **env: str) -> None:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("SCALINGO_", "OPWATCH_", "REDIS_", "PORT"))
+        }
+        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+            [sys.executable, "-m", "local", "--root", str(root)],
+            cwd=REPOSITORY,
+            env=inherited | {"PYTHONPATH": str(REPOSITORY)} | env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.output: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as printed:
+            for line in printed:
+                self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def wait_for(self, pattern: str, since: int = 0) -> re.Match[str]:
+        """Return the match of the first line that has one, after so many lines; processes' lines come in any order."""
+        for seen in self.output[since:]:
+            if match := re.search(pattern, seen):
+                return match
+        while (line := self._next_line(pattern)) is not None:
+            if match := re.search(pattern, line):
+                return match
+        pytest.fail(f"it ended without {pattern!r}:\n" + "\n".join(self.output))
+
+    def end(self) -> int:
+        """Return the exit code, when it has ended and all its output is in `output`."""
+        while self._next_line("its end") is not None:
+            pass
+        return self.process.wait(PATIENCE_S)
+
+    def _next_line(self, what: str) -> str | None:
+        try:
+            line = self._lines.get(timeout=PATIENCE_S)
+        except queue.Empty:
+            pytest.fail(f"still no {what} after {PATIENCE_S} s:\n" + "\n".join(self.output))
+        if line is not None:
+            self.output.append(line)
+        return line
+
+    def __enter__(self) -> Self:
+        """Return itself, already started."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Kill it if it still runs."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join(PATIENCE_S)
+
+
+@pytest.fixture
+def alive(tmp_path: Path) -> Iterator[Alive]:
+    fifo = Alive(tmp_path)
+    yield fifo
+    fifo.close()
+
+
+@pytest.fixture
+def output() -> io.StringIO:
+    return io.StringIO()
+
+
+@pytest.fixture
+def child(tmp_path: Path, output: io.StringIO) -> Iterator[Callable[[str, str], Child]]:
+    """Make children that run a shell command; none outlives the test."""
+    made: list[Child] = []
+
+    def make(name: str, command: str) -> Child:
+        made.append(Child(name, shell(command), cwd=tmp_path, env=os.environ, console=Console(output)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.kill()
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never happened"
+        time.sleep(0.005)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def client(valkey: Valkey) -> Iterator["redis.Redis"]:
+    connection = redis.Redis.from_url(valkey.url)
+    yield connection
+    connection.close()
+
+
+def make_root(directory: Path, web: str, worker: str) -> Path:
+    """Make a directory with a Procfile, whose processes tell the FIFO `alive` that they live."""
+    (directory / "web.py").write_text(WEB)
+    says_so = "exec 9>alive && echo >&9"
+    (directory / "Procfile").write_text(f"web: {says_so} && {web}\nworker: {says_so} && {worker}\n")
+    return directory
+
+
+# The Procfile
+
+
+def test_reads_what_the_procfile_says(tmp_path: Path) -> None:
+    (tmp_path / "Procfile").write_text(
+        "# comment\n\nweb: exec gunicorn -b :$PORT 'a:b()'\nworker:  exec python -m x \n"
+    )
+    assert read_procfile(tmp_path / "Procfile") == {
+        "web": "exec gunicorn -b :$PORT 'a:b()'",
+        "worker": "exec python -m x",
+    }
+
+
+@pytest.mark.parametrize("text", ["web exec gunicorn", "web:", "web: a\nweb: b"])
+def test_says_which_line_of_the_procfile_is_wrong(tmp_path: Path, text: str) -> None:
+    (tmp_path / "Procfile").write_text(f"{text}\n")
+    with pytest.raises(ProcfileError, match=f"line {len(text.splitlines())}: "):
+        read_procfile(tmp_path / "Procfile")
+
+
+def test_says_that_there_is_no_procfile(tmp_path: Path) -> None:
+    with pytest.raises(ProcfileError, match="cannot read"):
+        read_procfile(tmp_path / "Procfile")
+
+
+# Valkey
+
+
+def test_valkey_keeps_its_data_over_a_stop_and_over_a_crash(tmp_path: Path) -> None:
+    directory = tmp_path / "deep 'directory'" / ("d" * 200)
+    with Valkey(directory, appendfsync="always") as valkey, client(valkey) as connection:
+        first = valkey.pid
+        connection.set("a", "1")
+        valkey.stop()
+        valkey.start()
+        assert connection.get("a") == b"1"
+        connection.set("b", "2")
+        valkey.kill()
+        valkey.start()
+        assert connection.mget("a", "b") == [b"1", b"2"]
+        assert connection.config_get("appendfsync", "maxmemory-policy", "save") == {
+            "appendfsync": "always",
+            "maxmemory-policy": "noeviction",
+            "save": "",
+        }
+        assert valkey.pid != first
+    with Valkey(directory) as another:
+        assert another.url == valkey.url
+    assert not Path(another.url.removeprefix("unix://").partition("?")[0]).parent.exists()
+
+
+def test_only_this_user_can_reach_valkey(tmp_path: Path) -> None:
+    with Valkey(tmp_path) as valkey:
+        path = Path(valkey.url.removeprefix("unix://").partition("?")[0])
+        assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_valkey_listens_on_a_port_if_told_to(tmp_path: Path) -> None:
+    port = free_port()
+    with Valkey(tmp_path, port=port), redis.Redis(host="127.0.0.1", port=port) as connection:
+        assert connection.ping()
+
+
+def test_refuses_to_run_two_valkeys_on_one_directory(tmp_path: Path) -> None:
+    with Valkey(tmp_path) as valkey:
+        second = Valkey(tmp_path)
+        with pytest.raises(ValkeyError, match="another Valkey uses"):
+            second.start()
+        second.stop()
+        assert valkey.ready()
+
+
+def test_says_why_valkey_died(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        valkey = Valkey(tmp_path, port=taken.getsockname()[1])
+        with pytest.raises(ValkeyError, match=r"(?s)ended with code 1; its last output.*Address already in use"):
+            valkey.start()
+
+
+# Children and their output
+
+
+def test_prints_every_line_after_its_childs_name(child: Callable[[str, str], Child], output: io.StringIO) -> None:
+    web = child("web", "printf 'one\\ntwo\\n' && printf 'bad \\377' >&2")
+    web.start()
+    wait_until(lambda: not web.alive)
+    assert output.getvalue() == "web    | one\nweb    | two\nweb    | bad �\n"
+
+
+def test_loses_no_line_when_a_child_ends(child: Callable[[str, str], Child], output: io.StringIO) -> None:
+    web = child("web", "seq 20000")
+    web.start()
+    wait_until(lambda: not web.alive)
+    assert output.getvalue().splitlines() == [f"web    | {number}" for number in range(1, 20001)]
+
+
+def test_a_child_may_finish_after_sigterm(
+    child: Callable[[str, str], Child], alive: Alive, output: io.StringIO
+) -> None:
+    web = child("web", "trap 'echo finished; exit 7' TERM; echo >alive; while :; do sleep 0.01; done")
+    web.start()
+    alive.wait_until_somebody()
+    web.stop()
+    assert web.poll() == 7
+    assert "finished" in output.getvalue()
+
+
+def test_stop_kills_the_whole_group_of_a_child_that_does_not_listen(
+    child: Callable[[str, str], Child], alive: Alive
+) -> None:
+    web = child("web", "trap '' TERM; exec 9>alive; sh -c 'echo >&9; sleep 60; :' & wait; sleep 60")
+    web.start()
+    alive.wait_until_somebody()
+    web.stop(grace_s=0.1)
+    assert web.poll() == -signal.SIGKILL
+    alive.wait_until_nobody()
+
+
+def test_what_a_dead_child_leaves_behind_is_ended(child: Callable[[str, str], Child], alive: Alive) -> None:
+    web = child("web", "exec 9>alive; sleep 60 & echo >&9; kill -9 $$")
+    web.start()
+    alive.wait_until_somebody()
+    wait_until(lambda: not web.alive)
+    alive.wait_until_nobody()
+
+
+# Keepers
+
+
+def test_a_child_that_died_is_started_again_a_little_later(child: Callable[[str, str], Child]) -> None:
+    said: list[str] = []
+    web = child("web", "sleep 60")
+    web.start()
+    keeper = Keeper(web, said.append, started_s=0)
+    keeper.check(1)
+    first = web.pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: not web.alive)
+    keeper.check(2)
+    keeper.check(2.1)
+    assert not web.alive
+    keeper.check(2.3)
+    assert web.alive
+    assert web.pid != first
+    assert said == ["web was killed by SIGKILL; starting it again in 0.2 s"]
+
+
+def test_waits_longer_while_a_child_keeps_dying_and_forgets_when_it_lived(child: Callable[[str, str], Child]) -> None:
+    said: list[str] = []
+    web = child("web", "exit 3")
+    web.start()
+    keeper = Keeper(web, said.append, started_s=0)
+    keeper.worked()
+    for now_s in (1, 2, 3):  # Each time it has died already, and the delay is over.
+        wait_until(lambda: not web.alive)
+        keeper.check(now_s)
+        keeper.check(now_s + 0.9)
+    wait_until(lambda: not web.alive)
+    keeper.check(20)
+    assert [text.rpartition(" in ")[2] for text in said] == ["0.2 s", "0.4 s", "0.8 s", "0.2 s"]
+
+
+def test_gives_up_on_a_child_that_never_worked(child: Callable[[str, str], Child]) -> None:
+    web = child("web", "exit 3")
+    web.start()
+    keeper = Keeper(web, lambda _text: None, started_s=0)
+    for now_s in (1, 2, 3, 4):  # A death at 1 and 3, a start at 2 and 4.
+        wait_until(lambda: not web.alive)
+        keeper.check(now_s)
+    wait_until(lambda: not web.alive)
+    with pytest.raises(KeepsDyingError, match="web ended with code 3, the 3rd time in a row"):
+        keeper.check(5)
+
+
+def test_the_delay_doubles_up_to_five_seconds() -> None:
+    assert [restart_delay_s(deaths) for deaths in (1, 2, 3, 4, 5, 6, 7, 5000)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
+
+
+@pytest.mark.parametrize(
+    ("code", "words"), [(0, "ended with code 0"), (-9, "was killed by SIGKILL"), (-120, "was killed by signal 120")]
+)
+def test_describes_an_exit_in_words(code: int, words: str) -> None:
+    assert describe_exit(code) == words
+
+
+# Settings
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
+    port = str(free_port())
+    (tmp_path / ".env").write_text(f"PORT=1\nSCALINGO_API_TOKEN_EU=tk-us-x\nREDIS_URL=\nWEB_CONCURRENCY=\nA={port}\n")
+    settings = read_settings(tmp_path, {"PORT": port, "LOG_FORMAT": "json", "OPWATCH_TOKENS": "ci:secret,b:other"})
+    expected = {"PORT": port, "WEB_CONCURRENCY": "2", "LOG_FORMAT": "json", "A": port}
+    assert {name: settings.env[name] for name in expected} == expected
+    assert settings.token == "secret"
+    assert (settings.brings_valkey, settings.uses_standin) == (True, False)
+    assert "secret" not in repr(settings)
+    assert not (tmp_path / "var").exists()
+
+
+def test_makes_a_token_once(tmp_path: Path) -> None:
+    first, second = (read_settings(tmp_path, {"PORT": str(free_port())}) for _ in range(2))
+    assert first.token == second.token
+    assert len(first.token) >= 32
+    assert first.env["OPWATCH_TOKENS"] == f"local:{first.token}"
+    assert stat.S_IMODE((tmp_path / "var" / "token").stat().st_mode) == 0o600
+    assert (first.brings_valkey, first.uses_standin) == (True, True)
+
+
+def test_says_that_the_port_is_taken_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT={port % 65535 + 1} make run"):
+            read_settings(tmp_path, {"PORT": str(port)})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1", "1.5"])
+def test_refuses_a_port_that_is_none(tmp_path: Path, port: str) -> None:
+    with pytest.raises(LocalError, match="PORT must be a number from 1 to 65535"):
+        read_settings(tmp_path, {"PORT": port})
+
+
+# The stand-in
+
+
+def test_the_stand_in_keeps_its_port_when_it_is_started_again(tmp_path: Path, output: io.StringIO) -> None:
+    standin = StandIn(tmp_path, os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}, Console(output))
+    try:
+        standin.child.start()
+        wait_until(lambda: standin.listening)
+        url = standin.begin("shop", "scale", 0, "no space left")
+        assert url.startswith(f"{standin.url}/v1/apps/shop/operations/")
+        standin.child.kill()
+        standin.child.start()
+        wait_until(lambda: output.getvalue().count("listening on") == 2)
+        assert output.getvalue().count(f"listening on {standin.url}\n") == 2
+    finally:
+        standin.child.kill()
+
+
+# The whole
+
+
+def test_runs_the_service_starts_again_what_dies_and_leaves_nothing_behind(tmp_path: Path, alive: Alive) -> None:
+    root = make_root(tmp_path, "exec python web.py", "echo worker up && exec sleep 60")
+    with Run(root, PORT=str(free_port())) as run:
+        standin = run.wait_for(r"^api    \| listening on (http://127.0.0.1:\d+)$")[1]
+        web = run.wait_for(r"^web    \| web (\d+) (\S+) (unix:\S+)$")
+        assert web[2] == standin
+        assert all(run.wait_for(rf"^web    \| tracking {standin}/v1/apps/{app}/") for app in ("shop", "blog"))
+        run.wait_for(r"^curl .* -d operation_url=")
+        run.wait_for(r"^curl .*/v1/operations/osc-fr1-\w+$")
+        before = len(run.output)
+        os.kill(int(web[1]), signal.SIGKILL)
+        run.wait_for(r"^local  \| web was killed by SIGKILL; starting it again")
+        assert run.wait_for(r"^web    \| web (\d+)", since=before)[1] != web[1]
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 0
+    alive.wait_until_nobody()
+    assert not Path(web[3].removeprefix("unix://").partition("?")[0]).exists()
+    with Valkey(root / "var" / "standin"):
+        pass  # Nobody else has it.
+
+
+def test_gives_up_when_a_process_can_never_start(tmp_path: Path, alive: Alive) -> None:
+    root = make_root(tmp_path, "echo OPWATCH_X is wrong && exit 2", "exec sleep 60")
+    with Run(root, PORT=str(free_port()), SCALINGO_API_TOKEN="tk-us-x", REDIS_URL="unix:///none") as run:
+        assert run.end() == 1
+    assert run.output.count("web    | OPWATCH_X is wrong") == 3
+    assert any("web ended with code 2, the 3rd time in a row" in line for line in run.output)
+    alive.wait_until_nobody()
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
+    root = make_root(tmp_path, "exec sleep 60", "exec sleep 60")
+    with Run(root, PORT=str(free_port())) as run:
+        run.wait_for("an embedded Valkey keeps its data")
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 0
+    assert not any(line.startswith("web") for line in run.output)
+    with Valkey(root / "var" / "standin"):
+        pass
+
+
+def test_a_second_ctrl_c_hurries(tmp_path: Path, alive: Alive) -> None:
+    root = make_root(tmp_path, "trap '' TERM && sleep 60", "trap '' TERM && echo up && sleep 60")
+    with Run(root, PORT=str(free_port()), SCALINGO_API_TOKEN="tk-us-x", REDIS_URL="unix:///none") as run:
+        run.wait_for("up$")
+        run.process.send_signal(signal.SIGINT)
+        run.wait_for("stopping")
+        time.sleep(0.6)  # Two signals within half a second are one wish.
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 130
+    alive.wait_until_nobody()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent was killed")
+def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path, alive: Alive) -> None:
+    root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
+    with Run(root, PORT=str(free_port())) as run:
+        run.wait_for("^curl")
+        alive.wait_until_somebody()
+        run.process.kill()
+        alive.wait_until_nobody()
+    with Valkey(root / "var" / "standin"):
+        pass

@@ -1,0 +1,202 @@
+"""Slack messages keep to Slack's limits and ping nobody, whatever the texts say."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifiers.slack_message import message, plain_message, slack_length
+from operations.announcement import Announcement, cut_error
+from operations.model import Verdict
+from tests.unit.strategies import OPERATION_ID, a_text, apps, regions
+
+SHOP = Announcement(
+    delivery_id="id_1_failed_slack",
+    body=b"",
+    verdict=Verdict.FAILED,
+    app="shop",
+    region="osc-fr1",
+    operation_id=OPERATION_ID,
+    type="restart",
+    error="\n  container web-1 failed to restart  \nboot timeout",
+    reason=None,
+    duration_s=42.3,
+    context={},
+)
+_NASTY = ["<!channel>", "<@U1>", "&", "<", ">", "`", "|", "\x1b[31m", "\x1b]0;t\x07", "🎉", "\u202e", "\r\n", "\x00", "*", "x" * 80]
+nasty = st.lists(st.sampled_from(_NASTY) | a_text(max_size=4), max_size=12).map("".join)
+huge = st.builds(lambda text, times: text * times, nasty, st.integers(1, 3_000)).map(lambda text: text[:100_000])
+urls = st.sampled_from(["https://ci.example/1?a=1&b=2", "javascript:alert(1)", "https://", "https://a.example/<x>|y"])
+values = st.builds(lambda text, times: (text * times)[:500], nasty, st.integers(1, 300))
+contexts = st.dictionaries(st.sampled_from(["environment", "actor", "commit", "url", "step"]) | nasty, values | urls, max_size=20)
+announcements = st.builds(
+    Announcement,
+    delivery_id=st.just("id"),
+    body=st.just(b""),
+    verdict=st.sampled_from(Verdict),
+    app=apps,
+    region=regions,
+    operation_id=st.just(OPERATION_ID),
+    type=st.none() | nasty,
+    error=st.none() | huge | huge.map(cut_error),
+    reason=st.none() | nasty,
+    duration_s=st.none() | st.floats(0, 1e6),
+    context=contexts,
+)
+
+
+def texts(part: Any, kind: str | None = None) -> Iterator[tuple[str, str]]:
+    """Walk through every text of a message's blocks, with the type of the object that holds it."""
+    if isinstance(part, dict):
+        holder = str(part.get("type", kind))
+        for key, value in part.items():
+            if isinstance(value, str) and key == "text":
+                yield holder, value
+            yield from texts(value, holder) if isinstance(value, dict | list) else ()
+    elif isinstance(part, list):
+        for item in part:
+            yield from texts(item, kind)
+
+
+def mrkdwn(built: dict[str, Any]) -> list[str]:
+    """List what Slack reads as markup."""
+    return [built["text"], *(text for kind, text in texts(built["blocks"]) if kind == "mrkdwn")]
+
+
+def check(built: dict[str, Any]) -> None:
+    """Assert all of Slack's limits."""
+    blocks = built["blocks"]
+    assert 1 <= len(blocks) <= 50
+    assert len(built["text"]) <= 4_000
+    for block in blocks:
+        if block["type"] == "section":
+            assert slack_length(block["text"]["text"]) <= 3_000
+        if block["type"] == "context":
+            assert 1 <= len(block["elements"]) <= 10
+    found = list(texts(blocks))
+    assert all(0 < slack_length(text) <= 3_000 for kind, text in found if kind == "mrkdwn")
+    assert all(0 < slack_length(text) <= 2_500 for kind, text in found if kind == "text")
+    assert sum(slack_length(text) for _, text in found) < 6_000
+    for _, text in [*found, ("", built["text"])]:
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
+    assert json.dumps(built, ensure_ascii=False).encode()
+
+
+def check_escaped(built: dict[str, Any]) -> None:
+    """Assert that no markup but our own link is left, and no ampersand but an entity's."""
+    for text in mrkdwn(built):
+        bare = re.sub(r"<https?://[^<>|\s]+\|details>", "", text)
+        assert "<" not in bare
+        assert ">" not in bare
+        assert not re.search(r"&(?!amp;|lt;|gt;)", text)
+
+
+@given(announcements)
+def test_any_message_keeps_to_slacks_limits(announcement: Announcement) -> None:
+    check(message(announcement, "<!here>"))
+
+
+@given(announcements)
+def test_no_text_from_outside_pings_or_links(announcement: Announcement) -> None:
+    check_escaped(message(announcement))
+
+
+@pytest.mark.parametrize("char", ["&", "<", "🎉", "`", "日"])
+def test_the_longest_texts_together_keep_to_slacks_limits(char: str) -> None:
+    context = {name: char * 500 for name in ("environment", "actor", "commit", "a", "b", "c", "d", "e", "f", "g")}
+    built = message(replace(SHOP, error=char * 100_000, type=char * 80, context={**context, "url": "https://ci/?" + "&" * 488}))
+    check(built)
+    check_escaped(built)
+
+
+@pytest.mark.parametrize("commit", ["a" + "&" * 100, "ab" + "<" * 100, "`" * 9 + "abc" + ">" * 400])
+def test_a_long_commit_is_never_cut_inside_an_entity(commit: str) -> None:
+    check_escaped(message(replace(SHOP, context={"commit": commit})))
+
+
+def test_a_huge_error_keeps_its_head_and_tail() -> None:
+    error = "the cause\n" + "\x1b[31m🎉 <!channel> & \x1b[0m" * 5_000 + "\nthe end"
+    for text in (error, cut_error(error)):
+        built = message(replace(SHOP, error=text))
+        check(built)
+        (shown,) = (text for kind, text in texts(built["blocks"]) if kind == "text")
+        assert shown.startswith("the cause\n")
+        assert shown.endswith("\nthe end")
+        assert "\x1b" not in shown
+        assert "<!channel> & " in shown, "a preformatted block is not escaped"
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("mention", [None, "<!here>"])
+def test_the_mention_stands_there_only_when_something_went_wrong(verdict: Verdict, mention: str | None) -> None:
+    built = message(replace(SHOP, verdict=verdict), mention)
+    expected = mention is not None and verdict is not Verdict.SUCCEEDED
+    assert ("<!here>" in built["text"]) is expected
+    assert ("<!here>" in built["blocks"][0]["text"]["text"]) is expected
+
+
+@pytest.mark.parametrize(
+    ("announcement", "said"),
+    [
+        (SHOP, "❌ shop: restart failed after 42 s: container web-1 failed to restart"),
+        (replace(SHOP, verdict=Verdict.SUCCEEDED, error=None, duration_s=0.43), "✅ shop: restart succeeded after 0.4 s"),
+        (replace(SHOP, type=None, error="", duration_s=None), "❌ shop: operation failed"),
+        (
+            replace(SHOP, verdict=Verdict.TIMED_OUT, error=None, reason="still running", duration_s=3600.4),
+            "shop: restart not finished after 1 h 0 min: still running",
+        ),
+        (replace(SHOP, verdict=Verdict.LOST, error=None, reason="a & b", duration_s=185), "after 3 min 5 s: a &amp; b"),
+        (replace(SHOP, error="<!channel> & <@U1>"), "&lt;!channel&gt; &amp; &lt;@U1&gt;"),
+    ],
+)
+def test_the_text_holds_app_type_verdict_duration_and_first_error_line(announcement: Announcement, said: str) -> None:
+    assert said in message(announcement)["text"]
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(59.6, "after 1 min 0 s"), (3599.7, "after 1 h 0 min"), (0.97, "after 1 s")])
+def test_a_duration_just_below_a_unit_is_written_in_the_next(seconds: float, said: str) -> None:
+    assert said in message(replace(SHOP, duration_s=seconds))["text"]
+
+
+@given(announcements)
+def test_the_plain_message_is_the_same_without_blocks(announcement: Announcement) -> None:
+    built = message(announcement, "<!here>")
+    expected = {"text": built["text"], "unfurl_links": False, "unfurl_media": False}
+    assert plain_message(announcement, "<!here>") == expected
+    assert {key: value for key, value in built.items() if key != "blocks"} == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "linked"),
+    [
+        ("https://ci.example/runs/7", "<https://ci.example/runs/7|details>"),
+        ("https://ci.example/?a=1&b=2", "<https://ci.example/?a=1&amp;b=2|details>"),
+        ("http://ci.example", "<http://ci.example|details>"),
+        *((url, None) for url in (
+            "", "javascript:alert(1)", "JavaScript://a.example/%0aalert(1)", "data:text/html,x", "ftp://a.example", "//a.example",
+            "ci.example/7", "https://", "https:///path", "http://?x", "https:a.example", "https://a b.example",
+            "https://a.example/<!channel>", "https://a.example|x", "https://a.example/\nx", "https://a.example/\u202ex",
+            "https://[::1", "https://a.example:port/", "https://a.example/" + "x" * 3_000, " https://a.example",
+        )),
+    ],
+)  # fmt: skip
+def test_only_a_well_formed_web_address_is_linked(url: str, linked: str | None) -> None:
+    found = [text for text in mrkdwn(message(replace(SHOP, context={"url": url}))) if "|details>" in text]
+    assert found == ([] if linked is None else [linked])
+
+
+def test_the_context_is_shown_with_what_is_known_first() -> None:
+    context = {"step": "migrate", "commit": "`abc`", "actor": "jane <x>", "environment": "prod", "empty": " "}
+    *_, block = message(replace(SHOP, context=context))["blocks"]
+    shown = [element["text"] for element in block["elements"]]
+    assert shown == ["*prod*", "by jane &lt;x&gt;", "commit `abc`", "step: migrate"]
+
+
+def test_without_error_and_context_one_block_says_it_all() -> None:
+    built = message(replace(SHOP, verdict=Verdict.SUCCEEDED, error=None))
+    assert [block["type"] for block in built["blocks"]] == ["section"]

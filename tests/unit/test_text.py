@@ -1,0 +1,101 @@
+"""Texts from outside, made safe."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifiers.slack_message import slack_length
+from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain
+from tests.unit.strategies import a_text
+
+ESC = "\x1b"
+SIZES = (len, json_bytes, slack_length)
+Size = Callable[[str], int]
+
+long_texts = st.builds(lambda text, times: text * times, a_text(), st.integers(1, 200))
+
+
+@given(long_texts | st.text(), st.integers(0, 400), st.sampled_from(SIZES))
+def test_a_cut_text_keeps_to_its_limit_and_keeps_head_and_tail(text: str, room: int, size: Size) -> None:
+    limit = size(CUT_MARK) + room  # a limit below the mark itself is nobody's
+    cut = cut_middle(text, limit, size)
+    assert size(cut) <= limit
+    if size(text) <= limit:
+        assert cut == text
+        return
+    head, tail = cut[: (len(cut) - len(CUT_MARK)) // 2], cut[(len(cut) + len(CUT_MARK)) // 2 :]
+    assert cut == head + CUT_MARK + tail
+    assert text.startswith(head)
+    assert text.endswith(tail)
+    longer = text[: len(head) + 1] + CUT_MARK + text[len(text) - len(tail) - 1 :]
+    assert size(longer) > limit or 2 * (len(head) + 1) > len(text), "it keeps as much as fits"
+
+
+@given(st.text())
+def test_json_bytes_are_those_of_the_text_inside_a_document(text: str) -> None:
+    text = encodable(text)
+    assert json_bytes(text) == len(json.dumps([text], ensure_ascii=False).encode()) - 4
+
+
+@pytest.mark.parametrize(
+    ("dirty", "clean"),
+    [
+        (f"{ESC}[31mred{ESC}[0m", "red"),
+        (f"{ESC}[38;5;196mred{ESC}[m", "red"),
+        (f"{ESC}[2K{ESC}[1Gline", "line"),
+        (f"{ESC}[?25lhidden{ESC}[?25h", "hidden"),
+        ("\x9b31mred", "red"),
+        (f"{ESC}]0;title\x07text", "text"),
+        (f"{ESC}]8;;https://a.example{ESC}\\link{ESC}]8;;{ESC}\\", "link"),
+        (f"{ESC}(B{ESC}[mreset by tput", "reset by tput"),
+        (f"{ESC}7saved{ESC}8", "saved"),
+        (f"{ESC}=keypad{ESC}>", "keypad"),
+        (f"{ESC}creset", "reset"),
+        (f"{ESC}Mup", "up"),
+        ("one\r\ntwo\rthree", "one\ntwo\nthree"),
+        ("bell\x07 null\x00 delete\x7f next\x85", "bell null delete next"),
+        ("right\u202eleft\u2066in\u2069\u200e\u200f", "rightleftin"),
+        ("tab\tand\nnewline", "tab\tand\nnewline"),
+        ("é 🎉 日本", "é 🎉 日本"),
+        (f"cut short {ESC}[3", "cut short [3"),
+    ],
+)
+def test_colours_and_control_characters_are_stripped(dirty: str, clean: str) -> None:
+    assert plain(dirty) == clean
+
+
+_codes = st.sampled_from([ESC, "[", "]", "31m", "\x9b", "\x07", "\\", ";", "(B", "\r", "\n", "\x00", "\u202e", "x"])
+
+
+@given(st.text() | st.lists(_codes).map("".join))
+def test_a_plain_text_holds_no_control_character_and_stays_as_it_is(text: str) -> None:
+    once = plain(text)
+    assert not any(ord(char) < 0x20 and char not in "\t\n" or 0x7F <= ord(char) < 0xA0 for char in once)
+    assert not set(once) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert plain(once) == once
+
+
+@given(st.text())
+def test_what_utf8_cannot_carry_is_replaced_and_the_rest_kept(text: str) -> None:
+    result = encodable(text)
+    assert result.encode().decode() == result
+    assert len(result) == len(text)
+    assert all(a == b or "\ud800" <= a <= "\udfff" for a, b in zip(text, result, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("", ""), ("\n \t\n", ""), ("\n\n  boom \nmore", "boom"), ("x" * 10, "x" * 10), ("x" * 11, "x" * 9 + "…")],
+)
+def test_the_first_line_is_the_first_that_says_something(text: str, line: str) -> None:
+    assert first_line(text, 10) == line
+
+
+@given(st.text(), st.integers(1, 50))
+def test_a_first_line_is_one_line_and_within_its_limit(text: str, limit: int) -> None:
+    line = first_line(text, limit)
+    assert len(line) <= limit
+    assert len(line.splitlines()) <= 1

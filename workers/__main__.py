@@ -1,0 +1,101 @@
+"""The worker process: `python -m workers`, as the Procfile says."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+
+import redis
+import structlog
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+from config import logs
+from config.redis import connect
+from config.settings import Settings, load
+from operations.errors import ConfigError
+from operations.presence import storage_faults
+from workers import runtime
+from workers.clock import Clock
+from workers.doorbell import ORDER
+
+log = structlog.get_logger()
+
+DRAIN_S = 24.0
+"""A PaaS kills 30 s after SIGTERM."""
+
+_RQ_TTL_S = 25
+_RQ_TIMEOUT_S = 20.0
+_PAUSE_S = 1.0
+
+
+class Stop:
+    """Whether somebody asked this process to stop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def request(self, _signal: int, _frame: FrameType | None) -> None:
+        """Take SIGTERM or SIGINT while no RQ worker is at it."""
+        self.requested = True
+
+
+class RoundWorker(SimpleWorker):
+    """Runs rounds in this very process: the event loop and its connections outlive each of them."""
+
+    max_connection_wait_time = 2.0
+    stop = Stop()
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        """Note the wish, so that the process does not start another worker, and stop as RQ does."""
+        self.stop.requested = True
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+
+def main() -> None:
+    """Run until told to stop, then finish what is under way within 24 s and hand the rest back."""
+    try:
+        settings = load(os.environ)
+    except ConfigError as error:
+        sys.exit("Opwatch cannot start; mend these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
+    logs.configure(settings)
+    signal.signal(signal.SIGTERM, RoundWorker.stop.request)
+    signal.signal(signal.SIGINT, RoundWorker.stop.request)
+    running = runtime.start(settings)
+    _say_start(running)
+    clock = Clock(running)
+    clock.start()
+    _work(settings)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    clock.stop()
+    running.close(DRAIN_S)
+    log.info("worker stopped")
+
+
+def _work(settings: Settings) -> None:
+    """Run RQ's worker, and another when it gave up: an outage of Redis makes it quit in several ways."""
+    while not RoundWorker.stop.requested:
+        try:
+            connection = connect(settings, timeout_s=_RQ_TIMEOUT_S)
+            queues = [Queue(each.value, connection=connection, serializer=JSONSerializer) for each in ORDER]
+            worker = RoundWorker(queues, connection=connection, serializer=JSONSerializer, worker_ttl=_RQ_TTL_S)
+            worker.work(logging_level="WARNING")
+        except redis.RedisError as error:
+            log.warning("RQ's worker lost Redis; starting it again", error=type(error).__name__)
+        if not RoundWorker.stop.requested:
+            time.sleep(_PAUSE_S)
+
+
+def _say_start(running: runtime.Runtime) -> None:
+    log.info("worker started", targets=sorted(running.targets), accounts=sorted(running.settings.accounts))
+    try:
+        for fault in storage_faults(running.connection):
+            log.warning("Redis may lose what it acknowledged", fault=fault)
+    except redis.RedisError as error:
+        log.warning("Redis is away", error=type(error).__name__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""One event loop in a thread of its own, for all outgoing HTTP of a worker; it outlives the RQ jobs.
+
+Connections stay open between rounds, and what hangs, hangs by itself.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import aiohttp
+import structlog
+
+from notifiers.guard import guarded_socket
+from operations.errors import TransientError
+
+log = structlog.get_logger()
+
+KEEP_ALIVE_S = 30.0
+LARGEST_FAN_OUT = 500
+_SHUT_DOWN_S = 2.0
+
+
+class HttpLoop:
+    """Runs coroutines that speak HTTP, over two sessions: `api` for what the operator configured, `targets` guarded."""
+
+    api: aiohttp.ClientSession
+    targets: aiohttp.ClientSession
+
+    def __init__(self, *, allow_private_targets: bool) -> None:
+        self._allow_private_targets = allow_private_targets
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
+        self._thread.start()
+        self._call(self._open())
+
+    def submit(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a coroutine from any thread and wait for nothing. It must record its own result."""
+        self._loop.call_soon_threadsafe(lambda: self._start(make()))
+
+    def drain(self, within_s: float) -> None:
+        """Let what runs finish; cancel the rest after `within_s`, so that it hands its lease back; then close."""
+        self._call(self._drain(within_s))
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_SHUT_DOWN_S)
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task failed; its lease will run out", error=type(error).__name__, exc_info=error)
+
+    async def _open(self) -> None:
+        self.api = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
+        factory = None if self._allow_private_targets else guarded_socket
+        self.targets = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=LARGEST_FAN_OUT, keepalive_timeout=KEEP_ALIVE_S, socket_factory=factory
+            ),
+            trace_configs=[_refuse_redirects()],
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    async def _drain(self, within_s: float) -> None:
+        running = set(self._tasks)
+        if running:
+            _, late = await asyncio.wait(running, timeout=within_s)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=_SHUT_DOWN_S)
+        await self.api.close()
+        await self.targets.close()
+
+
+def _refuse_redirects() -> aiohttp.TraceConfig:
+    """Stop at the first redirect: slack_sdk would follow it, and take its body for Slack's."""
+
+    async def refuse(*_: object) -> None:
+        message = "the receiver redirects, which is refused: give its final URL"
+        raise TransientError(message)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_redirect.append(refuse)
+    return trace

@@ -1,0 +1,129 @@
+"""What a worker process is made of. RQ calls jobs by name, so the process keeps the one it runs on here."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import redis
+
+from config.redis import connect
+from config.settings import Settings
+from notifiers.targets import Target
+from operations.budget import Budget
+from operations.presence import Presence
+from operations.store import Store, Stored
+from scalingo.client import Client
+from workers.doorbell import Doorbell, Round
+from workers.loop import HttpLoop
+from workers.room import Room
+
+REDIS_TIMEOUT_S = 5.0
+RECORD_WITHIN_S = 60.0
+STALE_AFTER_S = 5.0
+"""A claim not acted upon for so long (a stopped process, say) is handed back: its lease must outlast the request."""
+
+_RECORD_PAUSE_S = 0.5
+_SIGN_IN_LOCK_S = 15
+
+
+class SharedGate:
+    """The budget and the sign-in lock that all processes share, as the client's event loop waits for them."""
+
+    def __init__(self, budget: Budget, presence: Presence) -> None:
+        self._budget = budget
+        self._presence = presence
+
+    async def spend(self, account: str) -> None:
+        """Wait for one token of the account's budget and take it."""
+        granted, wait_s = await asyncio.to_thread(self._budget.spend, account, 1)
+        while granted < 1:
+            await asyncio.sleep(max(wait_s, 0.01))
+            granted, wait_s = await asyncio.to_thread(self._budget.spend, account, 1)
+
+    @asynccontextmanager
+    async def signing_in(self, account: str) -> AsyncIterator[None]:
+        """Wait for this account's turn to exchange its token."""
+        name = f"sign-in:{account}"
+        token = await asyncio.to_thread(self._presence.lock, name, _SIGN_IN_LOCK_S)
+        while token is None:
+            await asyncio.sleep(0.1)
+            token = await asyncio.to_thread(self._presence.lock, name, _SIGN_IN_LOCK_S)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(self._presence.unlock, name, token)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The parts of one worker process."""
+
+    connection: redis.Redis
+    targets: Mapping[str, Target]
+    settings: Settings
+    store: Store
+    budget: Budget
+    presence: Presence
+    loop: HttpLoop
+    client: Client
+    deliveries_due: Doorbell
+    room: Room
+
+    def close(self, within_s: float) -> None:
+        """Finish what is under way within the given time, hand the rest back, and let go of everything."""
+        self.loop.drain(within_s)
+        self.deliveries_due.stop()
+        self.connection.close()
+
+
+_current: list[Runtime] = []
+
+
+def current() -> Runtime:
+    """Give the runtime of this process to a job that RQ has called."""
+    return _current[0]
+
+
+def start(settings: Settings) -> Runtime:
+    """Build the runtime and make it the one of this process."""
+    connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
+    budget, presence = Budget(connection, settings.requests_per_minute), Presence(connection)
+    loop = HttpLoop(allow_private_targets=settings.allow_private_targets)
+    runtime = Runtime(
+        connection=connection,
+        targets=settings.targets,
+        settings=settings,
+        store=Store(connection, retention=timedelta(days=settings.retention_days)),
+        budget=budget,
+        presence=presence,
+        loop=loop,
+        client=Client(
+            loop.api,
+            accounts=settings.accounts,
+            regions=settings.regions,
+            auth_url=settings.auth_url,
+            gate=SharedGate(budget, presence),
+        ),
+        deliveries_due=Doorbell(connection, Round.DELIVER),
+        room=Room(),
+    )
+    _current[:] = [runtime]
+    return runtime
+
+
+async def recorded(write: Callable[[], Stored | None]) -> Stored | None:
+    """Carry out a write to the store off the event loop, trying for up to a minute while Redis is away.
+
+    The claim is ours until somebody takes it over, however late, and then the write does not apply.
+    """
+    give_up_at_s = time.monotonic() + RECORD_WITHIN_S
+    while True:
+        try:
+            return await asyncio.to_thread(write)
+        except redis.RedisError:
+            if time.monotonic() > give_up_at_s:
+                raise
+            await asyncio.sleep(_RECORD_PAUSE_S)
