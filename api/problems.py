@@ -10,6 +10,8 @@ from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
+from operations.errors import NewerRecordError
+
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 5
@@ -55,6 +57,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(ProblemError, _problem)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(redis.RedisError, _redis_away)
+    app.register_error_handler(NewerRecordError, _newer_record)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -89,6 +92,12 @@ def _redis_away(error: redis.RedisError) -> Response:
     detail = "the store does not answer; perhaps the request was carried out: send it again, nothing is done twice"
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
+
+
+def _newer_record(error: NewerRecordError) -> Response:
+    """Two versions overlap during a deploy: the newer one, soon alone, can answer."""
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", headers=headers))
 
 
 def _unexpected(error: Exception) -> Response:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,7 +21,7 @@ class Answer:
     def text(self, field: str) -> str:
         """Return a text field of the JSON object in a 2xx; raises ValueError, quoting the answer, for any other."""
         try:
-            value = json.loads(self.body)[field] if 200 <= self.status < 300 else None
+            value = json.loads(self.body)[field] if HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES else None
         except (ValueError, LookupError, TypeError):
             value = None
         if isinstance(value, str):

@@ -46,7 +46,7 @@ class Child:
     thread (see `spawn`).
     """
 
-    def __init__(  # noqa: PLR0913 - one process is this much
+    def __init__(
         self,
         name: str,
         argv: Sequence[str],

@@ -15,6 +15,8 @@ from dotenv import dotenv_values
 
 from local.errors import LocalError
 
+LAST_PORT = 65535
+FIRST_UNPRIVILEGED_PORT = 1024
 TOKEN = re.compile(r"local:[0-9a-f]{32,}")
 API_TOKEN = re.compile(r"SCALINGO_API_TOKEN(_.+)?")
 DEFAULTS = {"PORT": "8000", "WEB_CONCURRENCY": "2", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
@@ -75,8 +77,8 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def _free_port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) < 65536:
-        message = f"PORT must be a number from 1 to 65535, not {text!r}"
+    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
+        message = f"PORT must be a number from 1 to {LAST_PORT}, not {text!r}"
         raise LocalError(message)
     port = int(text)
     with socket.socket() as probe:
@@ -85,7 +87,7 @@ def _free_port(text: str) -> int:
             probe.bind(("", port))
         except OSError as error:
             what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            other = 8001 if port < 1024 else port % 65535 + 1
+            other = port + 1 if FIRST_UNPRIVILEGED_PORT <= port < LAST_PORT else 8001
             message = f"port {port} {what}; choose another one: PORT={other} make run"
             raise LocalError(message) from error
     return port

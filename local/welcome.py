@@ -4,6 +4,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 
 from local.http import Answer, call
 from local.processes import Console
@@ -62,7 +63,7 @@ class Welcome:
                 answer = call("GET", f"{self._base}/readyz")
             except OSError:
                 continue
-            if answer.status == 200:
+            if answer.status == HTTPStatus.OK:
                 self._on_answer()
                 self._on_ready()
                 return True
@@ -90,10 +91,10 @@ class Welcome:
 
     def _track(self, operation_url: str) -> str:
         """Track an operation and return the tracking's id; tries again while the service says that it cannot now."""
-        answer = Answer(503, "")
+        answer = Answer(HTTPStatus.SERVICE_UNAVAILABLE, "")
         for _ in range(ATTEMPTS):
             answer = self._post({"operation_url": operation_url})
-            if answer.status != 503 or self._stopped.wait(1):
+            if answer.status != HTTPStatus.SERVICE_UNAVAILABLE or self._stopped.wait(1):
                 break
         return answer.text("id")
 

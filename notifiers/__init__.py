@@ -39,7 +39,8 @@ class Notifier(Protocol):
         """Tell the target once, within 20 s, or raise.
 
         Raises TransientError where another attempt may succeed (with `retry_after_s` where the receiver asks for
-        a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a secret.
+        a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a
+        secret.
         """
 
 

@@ -73,12 +73,12 @@ class PayloadRefusedError(PermanentError):
 def classify(code: str, status: int, retry_after_s: float | None) -> OpwatchError:
     """Turn a refusal into the error that says what to do: Slack's error string counts first, the status second."""
     said = f"Slack answered {status}" + (f": {code}" if code else "")
-    if code in RATE or (status == HTTPStatus.TOO_MANY_REQUESTS and code not in TARGET):
-        return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
     if code in OUR_PAYLOAD or code.startswith("metadata_"):
         return PayloadRefusedError(said)
     if code in TARGET or code.startswith("restricted_action"):
         return PermanentError(said)
+    if code in RATE or status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
     return TransientError(said, retry_after_s=retry_after_s)
 
 

@@ -5,6 +5,7 @@ https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/mes
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from notifiers import wording
 from operations.announcement import Announcement
@@ -66,21 +67,37 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
 
 
 def _context(announcement: Announcement) -> Iterator[str]:
-    context = {name: first_line(plain(value), CONTEXT_LIMIT) for name, value in announcement.context.items()}
+    context = {name: _shown(value, CONTEXT_LIMIT) for name, value in announcement.context.items()}
     if environment := context.get("environment"):
-        yield f"*{escape(environment)}*"
+        yield f"*{environment}*"
     if actor := context.get("actor"):
-        yield f"by {escape(actor)}"
-    if commit := context.get("commit"):
-        yield f"commit `{escape(commit.replace('`', ''))[:CONTEXT_LIMIT]}`"
+        yield f"by {actor}"
+    if commit := context.get("commit", "").replace("`", ""):
+        yield f"commit `{commit}`"
     if link := _link(announcement.context.get("url", "")):
         yield link
     for name, value in context.items():
         if name not in _RENDERED_SPECIALLY and value:
-            yield f"{escape(first_line(plain(name), CONTEXT_LIMIT))}: {escape(value)}"
+            yield f"{_shown(name, CONTEXT_LIMIT)}: {value}"
+
+
+def _shown(text: str, limit: int) -> str:
+    """Give a text's first line, escaped, and cut where that grows longer than `limit`."""
+    escaped = ""
+    for char in first_line(plain(text), limit):
+        piece = escape(char)
+        if slack_length(escaped + piece) > limit - 1:
+            return escaped + "…"
+        escaped += piece
+    return escaped
 
 
 def _link(url: str) -> str:
     """Link to an http(s) URL; anything else is not linked and not shown."""
-    good = url.startswith(("https://", "http://")) and url.isprintable() and not set(url) & set(" <>|")
-    return f"<{escape(url)}|details>" if good and len(url) <= URL_LIMIT else ""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    good = good and url.isprintable() and not set(url) & set(" <>|")
+    return f"<{escape(url)}|details>" if good and slack_length(escape(url)) <= URL_LIMIT else ""

@@ -66,7 +66,7 @@ def read(delivery_id: str, body: bytes) -> Announcement:
             duration_s=data["duration_s"],
             context=data["context"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"
         raise OpwatchError(message) from error
 

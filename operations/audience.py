@@ -23,8 +23,7 @@ Rules = Mapping[str, Rule]
 def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime) -> tuple[Delivery, ...]:
     """Plan one delivery for each target that is asked for or configured, `skipped` where a rule excludes it."""
     names = list(rules) if tracking.everyone else []
-    names += [name for name in tracking.named if name not in names]
-    return tuple(plan(tracking, verdict, name, rules, now) for name in names)
+    return tuple(plan(tracking, verdict, name, rules, now) for name in dict.fromkeys([*names, *tracking.named]))
 
 
 def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:

@@ -5,9 +5,10 @@ OpwatchError
 ├── TransientError              worth another try, perhaps not before `retry_after_s`
 │   ├── RateLimitedError        429: the other side asks for fewer requests
 │   └── SignInRejectedError     the API token was rejected; the operator has to act, no operation failed
-└── PermanentError              another try would end the same way
-    ├── AccessRefusedError      403 for one app
-    └── OperationMissingError   the API's documented 404
+├── PermanentError              another try would end the same way
+│   ├── AccessRefusedError      403 for one app
+│   └── OperationMissingError   the API's documented 404
+└── NewerRecordError            a record was written by a newer version of Opwatch, which will deal with it
 
 No message ever carries a secret.
 """
@@ -53,6 +54,10 @@ class AccessRefusedError(PermanentError):
 
 class OperationMissingError(PermanentError):
     """The API answered its documented 404 for this operation."""
+
+
+class NewerRecordError(OpwatchError):
+    """The stored record was written by a newer version of Opwatch; this one leaves it alone."""
 
 
 def no_answer(error: BaseException) -> TransientError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from operations import audience, pace
+from operations import audience, pace, verdicts
 from operations.audience import Rules
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
@@ -17,14 +17,6 @@ from operations.retries import Again, Decision, Delivered
 LEASE = timedelta(seconds=30)
 """How long a claim holds; then any worker may take the work over."""
 
-LOST_AFTER_MISSING_LOOKS = 3
-LOST_AFTER_MISSING = timedelta(seconds=60)
-LOST_AFTER_REFUSED = timedelta(minutes=5)
-TIMED_OUT_AFTER_UNANSWERED = timedelta(minutes=15)
-CLOCK_SKEW = timedelta(seconds=60)
-"""How far the API's clock and ours may differ before its times are not believed."""
-
-_VERDICT_OF_STATUS = {"done": Verdict.SUCCEEDED, "error": Verdict.FAILED}
 RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
 """Tracking one of these again starts anew: nothing final is known of the operation."""
 
@@ -51,7 +43,7 @@ def looked(
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
     after = _remember(tracking, seen, now)
-    verdict, reason = _judge(after, seen, now)
+    verdict, reason = verdicts.judge(after, seen, now)
     if verdict is not None:
         return _ended(after, verdict, reason, now)
     return replace(
@@ -94,7 +86,7 @@ def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: dat
     if not new:
         return tracking
     after = replace(tracking, named=tracking.named + new)
-    if after.ended_at is None:
+    if after.ended_at is None or after.state is State.CANCELLED:
         return after
     kept = tuple(d for d in after.deliveries if d.run != after.run or d.target not in new)
     planned = tuple(audience.plan(after, Verdict(after.state), name, rules, now) for name in new)
@@ -206,40 +198,9 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, now: datetime)
     )
 
 
-def _judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> tuple[Verdict | None, str | None]:
-    """Say whether the watch ends here, and why. A transient failure by itself never ends it."""
-    past_deadline = now >= tracking.created_at + timedelta(seconds=tracking.timeout_s)
-    if isinstance(seen, Operation):
-        verdict = _VERDICT_OF_STATUS.get(seen.status)
-        if verdict is None and past_deadline:
-            return Verdict.TIMED_OUT, f"still {seen.status} after {tracking.timeout_s} s; it may yet end well"
-        return verdict, None
-    if isinstance(seen, OperationMissingError) and _is_missing(tracking, now):
-        return Verdict.LOST, f"{seen} ({tracking.missing_looks} times over {_span(tracking.missing_since, now)})"
-    if isinstance(seen, AccessRefusedError) and _lasted(tracking.refused_since, now, LOST_AFTER_REFUSED):
-        return Verdict.LOST, str(seen)
-    if past_deadline and _lasted(tracking.unanswered_since, now, TIMED_OUT_AFTER_UNANSWERED):
-        span = _span(tracking.unanswered_since, now)
-        return Verdict.TIMED_OUT, f"no usable answer for {span}, the end is unknown; the last failure: {seen}"
-    return None, None
-
-
-def _is_missing(tracking: Tracking, now: datetime) -> bool:
-    enough = tracking.missing_looks >= LOST_AFTER_MISSING_LOOKS
-    return enough and _lasted(tracking.missing_since, now, LOST_AFTER_MISSING)
-
-
-def _lasted(since: datetime | None, now: datetime, at_least: timedelta) -> bool:
-    return since is not None and now - since >= at_least
-
-
-def _span(since: datetime | None, now: datetime) -> str:
-    return f"{(now - (since or now)).total_seconds():.0f} s"
-
-
 def _ended(tracking: Tracking, verdict: Verdict, reason: str | None, now: datetime) -> Tracking:
     ours = (now - tracking.created_at).total_seconds()
-    duration_s = _api_duration_s(tracking, verdict, now)
+    duration_s = verdicts.api_duration_s(tracking, verdict, now)
     return replace(
         tracking,
         state=State(verdict.value),
@@ -249,14 +210,3 @@ def _ended(tracking: Tracking, verdict: Verdict, reason: str | None, now: dateti
         duration_s=round(ours if duration_s is None else duration_s, 3),
         reason=reason,
     )
-
-
-def _api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float | None:
-    """Take the operation's duration from the API's own times, where both are there, in order and not in the future."""
-    operation = tracking.operation
-    if operation is None or verdict not in (Verdict.SUCCEEDED, Verdict.FAILED):
-        return None
-    start, end = operation.created_at, operation.finished_at
-    if start is None or end is None or not start <= end <= now + CLOCK_SKEW:
-        return None
-    return (end - start).total_seconds()

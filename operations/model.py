@@ -6,8 +6,10 @@ from enum import StrEnum
 
 from pydantic import TypeAdapter
 
+from operations.errors import NewerRecordError
+
 RECORD_VERSION = 1
-"""Written into every stored record. A worker leaves alone a record of a newer version than its own."""
+"""What this code can read and write. A record of a newer version is left alone."""
 
 
 class Verdict(StrEnum):
@@ -117,7 +119,7 @@ class Tracking:
     duration_s: float | None = None
     reason: str | None = None
     deliveries: tuple[Delivery, ...] = ()
-    v: int = RECORD_VERSION
+    v: int = 1  # a record that does not say is of version 1: never change this default
 
     def delivery_id(self, delivery: Delivery) -> str:
         """Name this delivery for ever: the `webhook-id`, and the member of the outbox. It holds no dots."""
@@ -138,5 +140,11 @@ def encode(tracking: Tracking) -> bytes:
 
 
 def decode(record: bytes) -> Tracking:
-    """Read a stored record; raises ValueError when it cannot be understood. Unknown fields are passed over."""
-    return _WIRE.validate_json(record)
+    """Read a stored record, passing over unknown fields; raises NewerRecordError when it is not for this version."""
+    try:
+        tracking = _WIRE.validate_json(record)
+    except ValueError as error:
+        raise NewerRecordError("a stored record cannot be understood by this version of Opwatch") from error
+    if tracking.v > RECORD_VERSION:
+        raise NewerRecordError(f"{tracking.id} was written by a newer version of Opwatch, which will see to it")
+    return tracking

@@ -29,8 +29,7 @@ def next_look_at(tracking: Tracking, now: datetime, *, in_flight: int, looks_per
     wait = wait_s((now - tracking.created_at).total_seconds(), in_flight=in_flight, looks_per_s=looks_per_s)
     due = now + timedelta(seconds=wait)
     deadline = tracking.created_at + timedelta(seconds=tracking.timeout_s)
-    soonest = now + timedelta(seconds=SHORTEST_WAIT_S)
-    return max(soonest, min(due, deadline)) if now < deadline else due
+    return min(due, deadline) if now < deadline else due
 
 
 def by_worth(candidates: Iterable[Tracking]) -> list[Tracking]:

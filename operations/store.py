@@ -16,14 +16,10 @@ from typing import Any
 import redis
 
 from operations import announcement
-from operations.model import RECORD_VERSION, Tracking, decode, encode, tracking_id
+from operations.errors import NewerRecordError
+from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Move, moves
+from operations.model import Tracking, decode, encode, tracking_id
 
-DUE = "opwatch:due"
-OUTBOX = "opwatch:outbox"
-RECENT = "opwatch:recent"
-EXPIRING = "opwatch:expiring"
-IN_FLIGHT = "opwatch:in-flight"
-COUNTERS = "opwatch:counters"
 WINDOW = 1000
 """How many due entries a round looks at to choose from."""
 
@@ -43,16 +39,6 @@ class Stored:
 
     tracking: Tracking
     record: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One entry of an index to write along with a record: a score (None removes) or an amount to add."""
-
-    kind: str
-    key: str
-    member: str
-    value: float | None
 
 
 class Store:
@@ -163,8 +149,8 @@ class Store:
         gone = 0
         for stored in self._listed(EXPIRING, _PURGED_AT_ONCE):
             tracking = stored.tracking
-            moves = [Move("z", EXPIRING, tracking.id, None), Move("z", RECENT, tracking.id, None)]
-            if self._run(tracking.id, stored.record, b"", b"", moves) is None:
+            removals = [Move("z", EXPIRING, tracking.id, None), Move("z", RECENT, tracking.id, None)]
+            if self._run(tracking.id, stored.record, b"", b"", removals) is None:
                 self._redis.delete(*(_body_key(tracking.id, run + 1) for run in range(tracking.run)))
                 gone += 1
         return gone
@@ -194,65 +180,27 @@ class Store:
         counters: Sequence[str],
     ) -> bytes | None:
         body = b""
-        if new.ended_at is not None and (old is None or old.ended_at is None) and new.deliveries:
+        if new.ended_at is not None and (old is None or old.ended_at is None):
             body = announcement.body_of(new)
-        moves = [*self._moves(old, new), *(Move("h", COUNTERS, name, 1) for name in counters)]
-        return self._run(identity, expected, record, body, moves, run=new.run)
+        changes = [*moves(old, new, self._retention), *(Move("h", COUNTERS, name, 1) for name in counters)]
+        return self._run(identity, expected, record, body, changes, run=new.run)
 
     def _run(
-        self, identity: str, expected: bytes, record: bytes, body: bytes, moves: Iterable[Move], run: int = 1
+        self, identity: str, expected: bytes, record: bytes, body: bytes, changes: Iterable[Move], run: int = 1
     ) -> bytes | None:
         arguments: list[str | bytes] = [expected, record, body]
-        for move in moves:
+        for move in changes:
             value = "" if move.value is None else f"{move.value:.0f}"
             arguments += [move.kind, str(_KEYS.index(move.key) + 3), move.member, value]
         found: bytes | None = self._swap(keys=[_record_key(identity), _body_key(identity, run), *_KEYS], args=arguments)
         return found
 
-    def _moves(self, old: Tracking | None, new: Tracking) -> Iterator[Move]:
-        """Derive the index entries that differ between two records."""
-        if old is None or old.created_at != new.created_at:
-            yield Move("z", RECENT, new.id, _ms(new.created_at))
-        for key, of in ((DUE, _due_scores), (OUTBOX, _outbox_scores), (EXPIRING, self._expiring_scores)):
-            before, after = (of(old) if old is not None else {}), of(new)
-            yield from (Move("z", key, member, score) for member, score in after.items() if before.get(member) != score)
-            yield from (Move("z", key, member, None) for member in before if member not in after)
-        watched_before = old is not None and old.next_look_at is not None
-        watched = new.next_look_at is not None
-        if watched != watched_before:
-            yield Move("h", IN_FLIGHT, new.account, 1 if watched else -1)
-        if old is not None and old.ended_at is None and new.ended_at is not None:
-            yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
-        finished = {old.delivery_id(d) for d in old.deliveries if not d.unfinished} if old is not None else set()
-        for delivery in new.deliveries:
-            if not delivery.unfinished and new.delivery_id(delivery) not in finished:
-                yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
-
-    def _expiring_scores(self, tracking: Tracking) -> dict[str, float]:
-        if tracking.ended_at is None or any(d.unfinished for d in tracking.deliveries):
-            return {}
-        last = max([tracking.ended_at, *(d.ended_at for d in tracking.deliveries if d.ended_at)])
-        return {tracking.id: _ms(last + self._retention)}
-
-
-def _due_scores(tracking: Tracking) -> dict[str, float]:
-    return {} if tracking.next_look_at is None else {tracking.id: _ms(tracking.next_look_at)}
-
-
-def _outbox_scores(tracking: Tracking) -> dict[str, float]:
-    return {
-        tracking.delivery_id(d): _ms(d.next_attempt_at)
-        for d in tracking.deliveries
-        if d.unfinished and d.next_attempt_at is not None
-    }
-
 
 def _understood(record: bytes) -> Tracking | None:
     try:
-        tracking = decode(record)
-    except ValueError:
+        return decode(record)
+    except NewerRecordError:
         return None
-    return tracking if tracking.v <= RECORD_VERSION else None
 
 
 def _record_key(identity: str) -> str:
@@ -261,10 +209,6 @@ def _record_key(identity: str) -> str:
 
 def _body_key(identity: str, run: int) -> str:
     return f"opwatch:announcement:{identity}:{run}"
-
-
-def _ms(at: datetime) -> float:
-    return round(at.timestamp() * 1000)
 
 
 def _from_ms(at_ms: int) -> datetime:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 CUT_MARK = "\n… cut …\n"
 
-# ECMA-48 control sequences (colours, cursor moves), operating system commands (titles, links), and two-byte escapes.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])|\x9b[0-?]*[ -/]*[@-~]")
+# ECMA-48 control sequences (colours, cursor moves), operating system commands (titles, links), and the short escapes.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|\x9b[0-?]*[ -/]*[@-~]")
 # Everything that is neither printed nor white space, and the marks that reverse the reading direction.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

@@ -4,7 +4,7 @@ https://developers.scalingo.com/index#errors
 """
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -88,8 +88,8 @@ def _time(value: object) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-        return at if at.utcoffset() is not None and 1970 < at.year < 9999 else None  # noqa: PLR2004
-    except ValueError:
+        return at.astimezone(UTC) if at.utcoffset() is not None and 1970 < at.year < 9999 else None  # noqa: PLR2004
+    except (ValueError, OverflowError):
         return None
 
 

@@ -35,15 +35,13 @@ def a_tracking(**changes: Any) -> Tracking:
 
 def a_delivery(**changes: Any) -> Delivery:
     """Give a delivery of run 1 that is due at NOW, with `changes`."""
-    sample = Delivery(
-        target="slack", run=1, verdict=Verdict.FAILED, state=DeliveryState.PENDING, next_attempt_at=NOW
-    )
+    sample = Delivery(target="slack", run=1, verdict=Verdict.FAILED, state=DeliveryState.PENDING, next_attempt_at=NOW)
     return replace(sample, **changes)
 
 
 def a_text(*, max_size: int | None = None) -> st.SearchStrategy[str]:
     """Draw any text that UTF-8 can carry."""
-    return st.text(st.characters(exclude_categories=("Cs",)), max_size=max_size)
+    return st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
 
 
 times = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - made aware here
@@ -79,7 +77,7 @@ deliveries = st.builds(
 
 
 @st.composite
-def trackings(draw: st.DrawFn, **changes: st.SearchStrategy[Any]) -> Tracking:
+def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking:
     """Draw any record, whether or not it could come about."""
     region, operation_id = draw(regions), draw(operation_ids)
     fields: dict[str, st.SearchStrategy[Any]] = {

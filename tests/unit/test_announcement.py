@@ -96,7 +96,9 @@ def test_a_cut_error_takes_at_most_8_kB_inside_json(error: str) -> None:  # noqa
     assert cut_error(error) == error
 
 
-_GOOD: dict[str, Any] = json.loads(body_of(a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error"))))
+_GOOD: dict[str, Any] = json.loads(
+    body_of(a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error")))
+)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,9 @@ _GOOD: dict[str, Any] = json.loads(body_of(a_tracking(state=State.FAILED, ended_
         b"", b"\xff", b"{", b"null", b"[]", b"7", b'"text"', b"{}", b'{"data": null}', b'{"data": []}',
         *(
             json.dumps({**_GOOD, "data": {**_GOOD["data"], **change}}).encode()
-            for change in ({"state": "tracking"}, {"state": None}, {"operation": "text"}, {"operation": [1]}, {"operation": 7})
+            for change in (
+                {"state": "tracking"}, {"state": None}, {"operation": "text"}, {"operation": [1]}, {"operation": 7},
+            )
         ),
         *(
             json.dumps({**_GOOD, "data": {key: value for key, value in _GOOD["data"].items() if key != gone}}).encode()

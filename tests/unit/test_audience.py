@@ -12,7 +12,12 @@ from operations.model import DeliveryState, Verdict
 from tests.unit.strategies import NOW, a_tracking, target_names
 
 FAILURES = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})
-RULES = {"all": Rule(), "failures": Rule(on=FAILURES), "blog": Rule(apps=("blog-*", "blog")), "shop": Rule(apps=("sh?p",))}
+RULES = {
+    "all": Rule(),
+    "failures": Rule(on=FAILURES),
+    "blog": Rule(apps=("blog-*", "blog")),
+    "shop": Rule(apps=("sh?p",)),
+}
 
 
 def told(verdict: Verdict, **changes: Any) -> dict[str, str]:
@@ -40,13 +45,18 @@ P, S = "pending", "skipped"
         (Verdict.FAILED, {"named": ("gone", "gone")}, {"all": P, "failures": P, "blog": S, "shop": P, "gone": P}),
     ],
 )
-def test_rules_and_names_decide_who_is_told(verdict: Verdict, changes: dict[str, Any], expected: dict[str, str]) -> None:
+def test_rules_and_names_decide_who_is_told(
+    verdict: Verdict, changes: dict[str, Any], expected: dict[str, str]
+) -> None:
     assert told(verdict, **changes) == expected
 
 
 @given(st.sampled_from(Verdict), st.lists(target_names, max_size=4, unique=True), st.booleans(), st.integers(1, 9))
 def test_every_planned_delivery_is_due_at_once_or_skipped(
-    verdict: Verdict, named: list[str], everyone: bool, run: int  # noqa: FBT001
+    verdict: Verdict,
+    named: list[str],
+    everyone: bool,  # noqa: FBT001
+    run: int,
 ) -> None:
     tracking = a_tracking(named=tuple(named), everyone=everyone, run=run)
     planned = audience.deliveries(tracking, verdict, RULES, NOW)

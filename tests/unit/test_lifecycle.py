@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations import lifecycle
@@ -19,14 +19,19 @@ from operations.errors import (
     SignInRejectedError,
     TransientError,
 )
-from operations.lifecycle import CLOCK_SKEW, LEASE
+from operations.lifecycle import LEASE
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
 from operations.retries import Again, Decision, Delivered, GiveUp
+from operations.verdicts import CLOCK_SKEW
 from tests.unit.strategies import NOW, a_delivery, a_tracking, operations, trackings
 
 RUNNING, DONE, ERROR = Operation(status="running"), Operation(status="done"), Operation(status="error", error="boom")
 UNKNOWN = Operation(status="finished")
-AWAY, LIMITED, REJECTED = TransientError("away"), RateLimitedError("429", retry_after_s=600), SignInRejectedError("token")
+AWAY, LIMITED, REJECTED = (
+    TransientError("away"),
+    RateLimitedError("429", retry_after_s=600),
+    SignInRejectedError("token"),
+)
 MISSING, REFUSED = OperationMissingError("no such operation"), AccessRefusedError("invite the account")
 DEADLINE_S = 3600
 
@@ -168,6 +173,7 @@ def test_whatever_is_seen_the_end_has_its_cause_and_comes_once(gaps: list[tuple[
 ENDED = [State.SUCCEEDED, State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED]
 
 
+@settings(max_examples=40)
 @given(trackings(), operations | st.sampled_from([AWAY, MISSING, REFUSED]))
 def test_the_first_outcome_wins_and_a_foreign_claim_changes_nothing(tracking: Tracking, seen: Seen) -> None:
     ours = replace(tracking, state=State.TRACKING, claim="ours")
@@ -242,7 +248,9 @@ def test_an_outcome_is_announced_to_everyone_whose_rules_match() -> None:
 
 
 def test_starting_anew_counts_a_run_and_keeps_only_what_is_still_to_be_told() -> None:
-    old = a_tracking(run=2, state=State.LOST, deliveries=tuple(a_delivery(target=s.value, state=s) for s in DeliveryState))
+    old = a_tracking(
+        run=2, state=State.LOST, deliveries=tuple(a_delivery(target=s.value, state=s) for s in DeliveryState)
+    )
     anew = lifecycle.started_anew(old, a_tracking(app="other"))
     assert (anew.run, anew.state, anew.app, anew.next_look_at) == (3, State.TRACKING, "other", NOW)
     assert targets(anew) == {"1 pending": "pending", "1 retrying": "retrying"}
@@ -267,7 +275,10 @@ def test_starting_anew_counts_a_run_and_keeps_only_what_is_still_to_be_told() ->
     ],
 )
 def test_targets_named_later_are_told_once_by_their_verdicts_not_their_apps(
-    looks: Looks, everyone: bool, names: tuple[str, ...], expected: dict[str, str]  # noqa: FBT001
+    looks: Looks,
+    everyone: bool,  # noqa: FBT001
+    names: tuple[str, ...],
+    expected: dict[str, str],
 ) -> None:
     tracking = lifecycle.announced(after(looks, everyone=everyone), RULES)
     told = lifecycle.also_told(tracking, names, RULES, at(50))
@@ -308,16 +319,24 @@ def with_delivery(**changes: Any) -> Tracking:
 @pytest.mark.parametrize(
     ("decision", "expected"),
     [
-        (Delivered(), {"state": DeliveryState.DELIVERED, "ended_at": at(9), "next_attempt_at": None, "last_error": None}),
+        (
+            Delivered(),
+            {"state": DeliveryState.DELIVERED, "ended_at": at(9), "next_attempt_at": None, "last_error": None},
+        ),
         (Again(at(99), "reset"), {"state": DeliveryState.RETRYING, "next_attempt_at": at(99), "last_error": "reset"}),
-        (GiveUp("gone"), {"state": DeliveryState.DEAD, "ended_at": at(9), "next_attempt_at": None, "last_error": "gone"}),
+        (
+            GiveUp("gone"),
+            {"state": DeliveryState.DEAD, "ended_at": at(9), "next_attempt_at": None, "last_error": "gone"},
+        ),
     ],
 )
 def test_an_attempt_counts_from_its_start_and_is_recorded_by_its_holder_alone(
     decision: Decision, expected: dict[str, Any]
 ) -> None:
     begun = lifecycle.attempting(with_delivery(last_error="before"), frozenset({ID}), "ours", at(5))
-    assert begun.deliveries[0] == a_delivery(last_error="before", attempts=1, claim="ours", next_attempt_at=at(5) + LEASE)
+    assert begun.deliveries[0] == a_delivery(
+        last_error="before", attempts=1, claim="ours", next_attempt_at=at(5) + LEASE
+    )
     assert lifecycle.attempted(begun, ID, "theirs", decision, at(9)) is None
     assert lifecycle.attempted(begun, "another", "ours", decision, at(9)) is None
     recorded = lifecycle.attempted(begun, ID, "ours", decision, at(9))

@@ -28,6 +28,7 @@ from local.standin import StandIn
 from local.valkey import Valkey
 
 REPOSITORY = Path(__file__).parents[2]
+CONFIGURED = {"SCALINGO_API_TOKEN": "tk-us-x", "REDIS_URL": "unix:///none"}  # Neither is used by these processes.
 PATIENCE_S = 10.0  # Only for what hangs; nothing here takes long.
 
 WEB = """
@@ -85,7 +86,7 @@ class Run:
             for name, value in os.environ.items()
             if not name.startswith(("SCALINGO_", "OPWATCH_", "REDIS_", "PORT"))
         }
-        self.process = subprocess.Popen(  # noqa: S603 - ourselves
+        self.process = subprocess.Popen(
             [sys.executable, "-m", "local", "--root", str(root)],
             cwd=REPOSITORY,
             env=inherited | {"PYTHONPATH": str(REPOSITORY)} | env,
@@ -392,7 +393,7 @@ def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     settings = read_settings(tmp_path, {"PORT": port, "LOG_FORMAT": "json", "OPWATCH_TOKENS": "ci:secret,b:other"})
     expected = {"PORT": port, "WEB_CONCURRENCY": "2", "LOG_FORMAT": "json", "A": port}
     assert {name: settings.env[name] for name in expected} == expected
-    assert settings.token == "secret"
+    assert f"ci:{settings.token}" == "ci:secret"
     assert (settings.brings_valkey, settings.uses_standin) == (True, False)
     assert "secret" not in repr(settings)
     assert not (tmp_path / "var").exists()
@@ -410,7 +411,7 @@ def test_makes_a_token_once(tmp_path: Path) -> None:
 def test_says_that_the_port_is_taken_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT={port % 65535 + 1} make run"):
+        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT={port + 1} make run"):
             read_settings(tmp_path, {"PORT": str(port)})
     assert not list(tmp_path.iterdir())
 
@@ -465,7 +466,7 @@ def test_runs_the_service_starts_again_what_dies_and_leaves_nothing_behind(tmp_p
 
 def test_gives_up_when_a_process_can_never_start(tmp_path: Path, alive: Alive) -> None:
     root = make_root(tmp_path, "echo OPWATCH_X is wrong && exit 2", "exec sleep 60")
-    with Run(root, PORT=str(free_port()), SCALINGO_API_TOKEN="tk-us-x", REDIS_URL="unix:///none") as run:
+    with Run(root, PORT=str(free_port()), **CONFIGURED) as run:
         assert run.end() == 1
     assert run.output.count("web    | OPWATCH_X is wrong") == 3
     assert any("web ended with code 2, the 3rd time in a row" in line for line in run.output)
@@ -485,7 +486,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_second_ctrl_c_hurries(tmp_path: Path, alive: Alive) -> None:
     root = make_root(tmp_path, "trap '' TERM && sleep 60", "trap '' TERM && echo up && sleep 60")
-    with Run(root, PORT=str(free_port()), SCALINGO_API_TOKEN="tk-us-x", REDIS_URL="unix:///none") as run:
+    with Run(root, PORT=str(free_port()), **CONFIGURED) as run:
         run.wait_for("up$")
         run.process.send_signal(signal.SIGINT)
         run.wait_for("stopping")

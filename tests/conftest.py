@@ -1,0 +1,46 @@
+"""What every test may ask for: a real Redis-compatible server, and the stand-ins for the services around Opwatch."""
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from local.valkey import Valkey
+from tests.support.receiver import Receiver
+from tests.support.scalingo_api import ScalingoApi
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """Run the one server of this test process; use `valkey`, which is empty."""
+    with Valkey(tmp_path_factory.mktemp("valkey") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_server: Valkey) -> Valkey:
+    """Give the server with nothing in it and its usual settings."""
+    with redis.Redis.from_url(valkey_server.url) as connection:
+        connection.flushall()
+    return valkey_server
+
+
+@pytest.fixture
+def own_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """Run a server for this test only, which may kill it."""
+    with Valkey(tmp_path_factory.mktemp("own-valkey") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def scalingo() -> Iterator[ScalingoApi]:
+    """Serve a Scalingo API."""
+    with ScalingoApi() as running:
+        yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """Serve Slack and the webhooks' targets."""
+    with Receiver() as running:
+        yield running

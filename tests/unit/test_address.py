@@ -1,0 +1,131 @@
+"""Callers' URLs: taken apart when they are an operation's, refused with a reason when not."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalingo.address import (
+    APP_PATTERN,
+    LONGEST_URL,
+    OFFICIAL_REGIONS,
+    OPERATION_ID_PATTERN,
+    OperationAddress,
+    operation_url,
+    parse,
+)
+from tests.unit.strategies import OPERATION_ID, apps, operation_ids
+
+REGIONS = {**OFFICIAL_REGIONS, "local": "http://127.0.0.1:8080", "Own": "https://API.own.example:8443"}
+PATH = f"/v1/apps/shop/operations/{OPERATION_ID}"
+
+
+@pytest.mark.parametrize(
+    ("base", "region"),
+    [
+        ("https://api.osc-fr1.scalingo.com", "osc-fr1"),
+        ("http://api.osc-fr1.scalingo.com", "osc-fr1"),
+        ("https://api.osc-fr1.scalingo.com:443", "osc-fr1"),
+        ("http://api.osc-fr1.scalingo.com:80", "osc-fr1"),
+        ("https://API.OSC-FR1.Scalingo.COM", "osc-fr1"),
+        ("HTTPS://api.osc-secnum-fr1.scalingo.com", "osc-secnum-fr1"),
+        ("http://127.0.0.1:8080", "local"),
+        ("https://127.0.0.1:8080", "local"),
+        ("https://api.own.example:8443", "Own"),
+    ],
+)
+@pytest.mark.parametrize("end", ["", "/"])
+def test_operations_of_configured_and_official_hosts_are_understood(base: str, region: str, end: str) -> None:
+    assert parse(base + PATH + end, REGIONS) == OperationAddress(region, "shop", OPERATION_ID)
+
+
+def test_an_override_stands_for_its_region_and_official_hosts_still_lead_there() -> None:
+    regions = {**OFFICIAL_REGIONS, "osc-fr1": "http://localhost:9000"}
+    for base in ("http://localhost:9000", "https://api.osc-fr1.scalingo.com"):
+        assert parse(base + PATH, regions).region == "osc-fr1"
+    with pytest.raises(ValueError, match="not configured here"):
+        parse("https://api.osc-secnum-fr1.scalingo.com" + PATH, {"osc-fr1": "http://localhost:9000"})
+
+
+HOST = "https://api.osc-fr1.scalingo.com"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "/", PATH, HOST, HOST + "/", "api.osc-fr1.scalingo.com" + PATH, "//api.osc-fr1.scalingo.com" + PATH,
+        # Other hosts and ports
+        "https://evil.example" + PATH, "https://api.osc-fr1.scalingo.com.evil.example" + PATH,
+        "https://evil.example/api.osc-fr1.scalingo.com" + PATH, "https://auth.scalingo.com" + PATH,
+        "https://api.osc-fr1.scalingo.com." + PATH, "https://.api.osc-fr1.scalingo.com" + PATH,
+        HOST + ":8443" + PATH, HOST + ":0" + PATH, HOST + ":99999" + PATH, HOST + ":port" + PATH, HOST + ":-1" + PATH,
+        "http://127.0.0.1" + PATH, "http://127.0.0.1:8081" + PATH, "http://[::1]:8080" + PATH, "http://[::1" + PATH,
+        "http://api.osc-fr1.scalingo.com:443.evil.example" + PATH, "http:///v1" + PATH,
+        # Userinfo
+        "https://user@api.osc-fr1.scalingo.com" + PATH, "https://user:pw@api.osc-fr1.scalingo.com" + PATH,
+        "https://api.osc-fr1.scalingo.com@evil.example" + PATH, "https://@api.osc-fr1.scalingo.com" + PATH,
+        # Other schemes
+        "ftp://api.osc-fr1.scalingo.com" + PATH, "javascript:alert(1)", "file://" + PATH,
+        "https:api.osc-fr1.scalingo.com" + PATH,
+        "redis://api.osc-fr1.scalingo.com" + PATH, "https//api.osc-fr1.scalingo.com" + PATH,
+        # Look-alikes
+        "https://\u0430pi.osc-fr1.scalingo.com" + PATH, "https://api.osc-fr1.scaling\uff4f.com" + PATH,
+        "https://api\u3002osc-fr1.scalingo.com" + PATH, "https://api.osc-fr1.scalingo.com\uff0f@evil.example" + PATH,
+        HOST + PATH[:-1] + "\u0660", HOST + PATH.replace("shop", "sh\u00f6p"),
+        # Paths
+        HOST + PATH + "//", HOST + "/" + PATH, HOST + PATH + "/cancel", HOST + "/v2" + PATH.removeprefix("/v1"),
+        HOST + PATH.replace("shop", "shop%2F.."), HOST + PATH.replace("shop", ".."),
+        HOST + "/v1/../v1" + PATH.removeprefix("/v1"),
+        HOST + PATH.replace("shop", "a/../shop"), HOST + PATH.replace("/shop", "%2fshop"), HOST + PATH.replace("shop",
+        ""),
+        HOST + PATH.replace("shop", "-shop"), HOST + PATH.replace("shop", "Shop"), HOST + PATH.replace("shop",
+        "s" * 65),
+        HOST + PATH[:-1], HOST + PATH + "0", HOST + PATH[:-1] + "g", HOST + PATH[:-24] + PATH[-24:].upper(),
+        HOST + PATH.replace("/apps", "\\apps"), "https:\\\\api.osc-fr1.scalingo.com" + PATH,
+        HOST + "\\@evil.example" + PATH,
+        HOST + PATH + "?a=1", HOST + PATH + "#a", HOST + PATH + ";a", HOST + "?" + PATH, HOST + "#" + PATH,
+        # White space and control characters
+        " " + HOST + PATH, HOST + PATH + " ", HOST + PATH + "\n", HOST + PATH + "\r\nHost: evil.example",
+        "\t" + HOST + PATH,
+        HOST.replace("api", "a\npi") + PATH, HOST.replace("api", "a\tpi") + PATH, HOST + PATH + "\x00",
+        HOST + PATH + "\x85",
+        # Length
+        HOST + PATH + "/" * LONGEST_URL, HOST + "/" * 100_000,
+    ],
+)  # fmt: skip
+def test_anything_else_is_refused_with_a_reason(url: str) -> None:
+    with pytest.raises(ValueError, match=r"^(is|names|must) ") as caught:
+        parse(url, REGIONS)
+    assert len(str(caught.value)) < 300
+
+
+@given(apps, operation_ids, st.sampled_from(sorted(REGIONS)))
+def test_what_we_build_is_taken_apart_again(app: str, operation_id: str, region: str) -> None:
+    assert parse(operation_url(REGIONS[region], app, operation_id), REGIONS) == OperationAddress(
+        region, app, operation_id
+    )
+
+
+_pieces = st.sampled_from(
+    ["https", "http", ":", "//", "api.osc-fr1.scalingo.com", "127.0.0.1", "8080", "@", "evil.example", "/v1/apps/",
+   "shop", "/",
+     "/operations/", OPERATION_ID, "..", "%2f", "\\", "?", "#", "[", "]", "\n", "\uff0e", ";"]
+)  # fmt: skip
+_built = st.builds(
+    "{}{}{}{}".format, st.sampled_from([HOST, "http://127.0.0.1:8080", "http://"]) | st.text(), st.text(max_size=3),
+    st.just(PATH),
+    st.text(max_size=3),
+)  # fmt: skip
+
+
+@given(st.text() | st.lists(_pieces).map("".join) | _built)
+def test_any_text_gives_parts_that_match_the_patterns_or_a_value_error(url: str) -> None:
+    try:
+        found = parse(url, REGIONS)
+    except ValueError:
+        return
+    assert found.region in REGIONS
+    assert re.fullmatch(APP_PATTERN, found.app)
+    assert re.fullmatch(OPERATION_ID_PATTERN, found.operation_id)
+    assert "evil" not in url.lower().split("/v1/")[0]

@@ -1,0 +1,357 @@
+"""Settings: all faults at once, and no secret in any of them."""
+
+import base64
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.settings import load
+from notifiers.console import Console
+from notifiers.slack import Slack
+from notifiers.webhook import Webhook
+from operations.errors import ConfigError
+from operations.model import Verdict
+
+NOWHERE = Path("no-such-directory")
+SECRET = "whsec_" + base64.b64encode(b"s" * 24).decode()
+OTHER_SECRET = "whsec_" + base64.b64encode(b"t" * 64).decode()
+SLACK_URL = "https://hooks.slack.example/services/T0/B0/ssssssssssss"
+TOKEN = "t0ken-of-at-least-24-characters"  # noqa: S105 - of nobody
+LEAST = {
+    "REDIS_URL": "redis://:passw0rd@127.0.0.1:6379/0",
+    "OPWATCH_TOKENS": f"ci:{TOKEN}",
+    "SCALINGO_API_TOKEN": "tk-us-abc",
+}
+
+
+def faults(environ: dict[str, str], root: Path = NOWHERE) -> str:
+    """Load what must not load; returns all faults."""
+    with pytest.raises(ConfigError) as caught:
+        load(environ, root=root)
+    assert caught.value.faults
+    assert str(caught.value) == "\n".join(caught.value.faults)
+    return str(caught.value)
+
+
+def without(names: Iterable[str]) -> dict[str, str]:
+    """Give the least settings but these."""
+    return {name: value for name, value in LEAST.items() if name not in names}
+
+
+def test_the_least_settings_load_with_the_documented_defaults() -> None:
+    settings = load(LEAST, root=NOWHERE)
+    assert (settings.redis_url, settings.region) == (LEAST["REDIS_URL"], "osc-fr1")
+    assert settings.regions == {
+        "osc-fr1": "https://api.osc-fr1.scalingo.com",
+        "osc-secnum-fr1": "https://api.osc-secnum-fr1.scalingo.com",
+    }
+    assert (settings.auth_url, settings.requests_per_minute) == ("https://auth.scalingo.com", 50)
+    assert (settings.retention_days, settings.allow_private_targets, settings.heartbeat_url) == (7, False, None)
+    assert (settings.log_level, settings.log_format) == ("INFO", "json")
+    assert {name: token.get_secret_value() for name, token in settings.tokens.items()} == {"ci": TOKEN}
+    assert {name: token.get_secret_value() for name, token in settings.accounts.items()} == {"default": "tk-us-abc"}
+    assert isinstance(settings.targets["console"].notifier, Console)
+    assert list(settings.rules) == ["console"]
+
+
+BROKEN = {
+    "OPWATCH_TOKENS": "ci:short-secret-a",
+    "SCALINGO_REGION": "Secret Region",
+    "SCALINGO_API_URL": "https://user:secret-b@api.example",
+    "SCALINGO_REQUESTS_PER_MINUTE": "secret-c",
+    "SLACK_WEBHOOK_URL": "hooks.slack.com/secret-d",
+    "WEBHOOK_URL": "http://a.example/secret-e",
+    "WEBHOOK_SECRET": "secret-f",
+    "OPWATCH_ALLOW_PRIVATE_TARGETS": "secret-g",
+    "OPWATCH_RETENTION_DAYS": "-1",
+    "LOG_LEVEL": "secret-h",
+    "LOG_FORMAT": "secret-i",
+}
+
+
+def test_all_faults_are_reported_at_once_without_any_value() -> None:
+    found = faults(BROKEN)
+    for name in BROKEN.keys() - {"SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"}:
+        assert name in found
+    for missing in ("REDIS_URL", "SCALINGO_API_TOKEN", "'slack': webhook_url", "'webhook': url", "'webhook': secret"):
+        assert missing in found
+    assert "secret-" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "http://:hidden@127.0.0.1"),
+        ("REDIS_URL", "redis://:hidden/slash@127.0.0.1:6379"),
+        ("REDIS_URL", "redis://:hidden@127.0.0.1:port"),
+        ("SCALINGO_REGION", "osc/hidden"),
+        ("SCALINGO_API_URL", "ftp://hidden.example"),
+        ("SCALINGO_API_URL", "https://api.example/?token=hidden"),
+        ("SCALINGO_API_URL", "https://api.hidden:99999"),
+        ("SCALINGO_AUTH_URL", "https://hidden@auth.example"),
+        ("SCALINGO_REQUESTS_PER_MINUTE", "1"),
+        ("SCALINGO_REQUESTS_PER_MINUTE", "hidden"),
+        ("OPWATCH_RETENTION_DAYS", "0"),
+        ("OPWATCH_RETENTION_DAYS", "nan"),
+        ("OPWATCH_HEARTBEAT_URL", "hidden"),
+        ("OPWATCH_ALLOW_PRIVATE_TARGETS", "hidden"),
+        ("LOG_LEVEL", "hidden"),
+        ("LOG_FORMAT", "hidden"),
+        ("OPWATCH_TOKENS", ":hidden-token-of-24-characters-and-more"),
+        ("OPWATCH_TOKENS", "hidden-token-of-24-characters-and-more:ci"),
+        ("OPWATCH_TOKENS", "ci:hidden"),
+        ("OPWATCH_TOKENS", "ci:hidden token of 24 characters"),
+        ("OPWATCH_TOKENS", "ci:hidden-tökén-of-24-characters"),
+        ("OPWATCH_TOKENS", f"ci:{TOKEN},ci:hidden{TOKEN}"),
+        ("OPWATCH_TARGETS_FILE", "no-such-file.toml"),
+    ],
+)
+def test_a_wrong_value_is_a_fault_that_names_the_variable_and_hides_the_value(name: str, value: str) -> None:
+    found = faults({**LEAST, name: value})
+    assert name in found
+    assert "hidden" not in found
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLACK_WEBHOOK_URL", "http://hooks.slack.com/hidden"),
+        ("SLACK_WEBHOOK_URL", "hooks.slack.com/hidden"),
+        ("SLACK_WEBHOOK_URL", "https://"),
+        ("SLACK_BOT_TOKEN", "xoxb-hidden"),
+        ("SLACK_CHANNEL", "#hidden"),
+        ("SLACK_API_URL", "https://hidden.example"),
+        ("WEBHOOK_URL", "https://a.example/hidden"),
+        ("WEBHOOK_SECRET", SECRET),
+    ],
+)
+def test_half_a_target_or_a_wrong_one_is_a_fault_that_hides_the_value(name: str, value: str) -> None:
+    found = faults({**LEAST, name: value})
+    assert name.partition("_")[0].lower() in found
+    assert "hidden" not in found
+    assert SECRET not in found
+
+
+@given(st.sampled_from([*BROKEN, *LEAST, "SLACK_BOT_TOKEN", "SLACK_API_URL", "SCALINGO_AUTH_URL"]), st.text(min_size=1))
+def test_no_value_whatever_makes_loading_fail_with_anything_but_faults(name: str, value: str) -> None:
+    try:
+        settings = load({**LEAST, name: f"{value}hidden-value"}, root=NOWHERE)
+    except ConfigError as error:
+        assert "hidden-value" not in str(error)  # noqa: PT017 - either way is good
+    else:
+        assert "hidden-value" not in repr(settings)
+
+
+@pytest.mark.parametrize("name", sorted(LEAST))
+@pytest.mark.parametrize("empty", ["", " ", "\n"])
+def test_an_empty_variable_counts_as_not_set(name: str, empty: str) -> None:
+    assert name in faults({**LEAST, name: empty})
+    assert faults({**LEAST, name: empty}) == faults(without([name]))
+    assert load({**LEAST, "LOG_FORMAT": empty, "SLACK_WEBHOOK_URL": empty}, root=NOWHERE).log_format == "json"
+
+
+def test_nothing_secret_shows_in_the_settings_repr() -> None:
+    given_settings = {
+        **LEAST,
+        "SLACK_WEBHOOK_URL": SLACK_URL,
+        "WEBHOOK_URL": "https://a.example/x",
+        "WEBHOOK_SECRET": SECRET,
+    }
+    settings = load({**given_settings, "OPWATCH_HEARTBEAT_URL": "https://hc.example/uuid"}, root=NOWHERE)
+    shown = (
+        repr(settings)
+        + repr(settings.targets)
+        + repr(settings.tokens)
+        + repr(settings.accounts)
+        + repr(settings.heartbeat_url)
+    )
+    for secret in ("passw0rd", TOKEN, "tk-us-abc", SLACK_URL, "a.example", SECRET, "hc.example"):
+        assert secret not in shown
+
+
+def test_the_platforms_redis_is_used_where_no_other_is_named() -> None:
+    environ = {**without(["REDIS_URL"]), "SCALINGO_REDIS_URL": "rediss://:p@redis.example:1"}
+    assert load(environ, root=NOWHERE).redis_url == "rediss://:p@redis.example:1"
+    assert load({**environ, **LEAST}, root=NOWHERE).redis_url == LEAST["REDIS_URL"]
+
+
+def test_more_accounts_are_named_in_lower_case() -> None:
+    environ = {**LEAST, "SCALINGO_API_TOKEN_AGENCY": "tk-us-b", "SCALINGO_API_TOKEN_TEAM_2": " tk-us-c "}
+    accounts = load(environ, root=NOWHERE).accounts
+    assert {name: token.get_secret_value() for name, token in accounts.items()} == {
+        "default": "tk-us-abc", "agency": "tk-us-b", "team_2": "tk-us-c",
+    }  # fmt: skip
+    only = load({**without(["SCALINGO_API_TOKEN"]), "SCALINGO_API_TOKEN_AGENCY": "tk-us-b"}, root=NOWHERE)
+    assert list(only.accounts) == ["agency"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "region", "url"),
+    [
+        ({"SCALINGO_REGION": "osc-secnum-fr1"}, "osc-secnum-fr1", "https://api.osc-secnum-fr1.scalingo.com"),
+        ({"SCALINGO_REGION": "osc-new1"}, "osc-new1", "https://api.osc-new1.scalingo.com"),
+        ({"SCALINGO_API_URL": "http://127.0.0.1:9000/"}, "osc-fr1", "http://127.0.0.1:9000"),
+        (
+            {"SCALINGO_REGION": "mine", "SCALINGO_API_URL": "https://api.mine.example"},
+            "mine",
+            "https://api.mine.example",
+        ),
+    ],
+)
+def test_the_default_region_has_its_own_or_the_given_url(environ: dict[str, str], region: str, url: str) -> None:
+    settings = load({**LEAST, **environ}, root=NOWHERE)
+    assert (settings.region, settings.regions[region]) == (region, url)
+    assert {"osc-fr1", "osc-secnum-fr1"} <= set(settings.regions)
+
+
+def test_a_bare_token_as_one_click_deployments_make_it_is_taken() -> None:
+    (token,) = load({**LEAST, "OPWATCH_TOKENS": TOKEN}, root=NOWHERE).tokens.values()
+    assert token.get_secret_value() == TOKEN
+
+
+def test_several_callers_have_each_their_token() -> None:
+    settings = load({**LEAST, "OPWATCH_TOKENS": f"ci:{TOKEN}, deploy : x{TOKEN}:y"}, root=NOWHERE)
+    assert {name: token.get_secret_value() for name, token in settings.tokens.items()} == {
+        "ci": TOKEN,
+        "deploy": f"x{TOKEN}:y",
+    }
+
+
+# Targets
+
+
+def test_the_environment_makes_the_targets_slack_and_webhook() -> None:
+    environ = {
+        "SLACK_WEBHOOK_URL": SLACK_URL,
+        "WEBHOOK_URL": "https://a.example",
+        "WEBHOOK_SECRET": f"{SECRET} {OTHER_SECRET}",
+    }
+    targets = load({**LEAST, **environ}, root=NOWHERE).targets
+    slack, webhook = targets["slack"].notifier, targets["webhook"].notifier
+    assert isinstance(slack, Slack)
+    assert isinstance(webhook, Webhook)
+    assert slack.webhook_url is not None
+    assert slack.webhook_url.get_secret_value() == SLACK_URL
+    assert [secret.get_secret_value() for secret in webhook.secret] == [SECRET, OTHER_SECRET]
+    assert set(targets) == {"slack", "webhook"}
+    by_bot = (
+        load({**LEAST, "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL": "#ops"}, root=NOWHERE).targets["slack"].notifier
+    )
+    assert isinstance(by_bot, Slack)
+    assert (by_bot.channel, by_bot.webhook_url) == ("#ops", None)
+
+
+def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "targets.toml").write_text(
+        """
+        [targets.deploys]
+        kind = "slack"
+        webhook_url = "${SLACK_DEPLOYS_URL}"
+        on = ["failed", "timed_out", "lost"]
+        apps = ["shop-*"]
+        mention = "<!here>"
+
+        [targets.hook]
+        kind = "webhook"
+        url = "https://${HOOK_HOST}/in"
+        secret = ["${HOOK_SECRET}", "OTHER_SECRET"]
+        """.replace("OTHER_SECRET", OTHER_SECRET),
+        encoding="utf-8",
+    )
+    environ = {**LEAST, "SLACK_DEPLOYS_URL": SLACK_URL, "HOOK_HOST": "a.example", "HOOK_SECRET": SECRET}
+    settings = load(environ, root=tmp_path)
+    assert set(settings.targets) == {"deploys", "hook"}
+    rule, slack = settings.rules["deploys"], settings.targets["deploys"].notifier
+    assert (rule.on, rule.apps) == (frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST}), ("shop-*",))
+    assert isinstance(slack, Slack)
+    assert slack.mention == "<!here>"
+    hook = settings.targets["hook"].notifier
+    assert isinstance(hook, Webhook)
+    assert hook.url.get_secret_value() == "https://a.example/in"
+    assert len(hook.secret) == 2
+    with_slack = load({**environ, "SLACK_WEBHOOK_URL": SLACK_URL}, root=tmp_path)
+    assert set(with_slack.targets) == {"deploys", "hook", "slack"}
+    found = faults(LEAST, tmp_path)
+    assert all(name in found for name in ("SLACK_DEPLOYS_URL", "HOOK_HOST", "HOOK_SECRET"))
+
+
+@pytest.mark.parametrize(
+    ("toml", "said"),
+    [
+        ("[targets.a]", "kind"),
+        ('[targets.a]\nkind = "pigeon"', "console, slack, webhook"),
+        ('[targets.a]\nkind = "console"\nfeather = "hidden"', "feather"),
+        ('[targets.a]\nkind = "console"\non = ["hidden"]', "on"),
+        ('[targets.a]\nkind = "console"\non = "failed"', "on"),
+        ('[targets.a]\nkind = "console"\napps = "shop"', "apps"),
+        ('[targets.a]\nkind = "slack"', "webhook URL"),
+        ('[targets.a]\nkind = "slack"\nwebhook_url = "https://a.example/hidden"\nchannel = "x"', "either"),
+        ('[targets.a]\nkind = "slack"\nwebhook_url = "${GONE}"', "GONE"),
+        ('[targets.a]\nkind = "slack"\nwebhook_url = 7', "webhook_url"),
+        ('[targets."A b"]\nkind = "console"', "A b"),
+        (f'[targets.{"a" * 42}]\nkind = "console"', "41"),
+        ('[target.a]\nkind = "console"', "[targets.<name>]"),
+        ("targets = 7", "[targets.<name>]"),
+        ("[targets]\na = 7", "[targets.<name>]"),
+        ("[targets", "TOML"),
+        ("[targets.a]\nkind = 'hidden", "TOML"),
+    ],
+)
+def test_a_wrong_targets_file_is_a_fault_that_says_where(toml: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(toml, encoding="utf-8")
+    found = faults({**LEAST, "OPWATCH_TARGETS_FILE": "own.toml"}, tmp_path)
+    assert said in found
+    assert "hidden" not in found
+
+
+def test_a_targets_file_that_is_not_utf8_or_no_file_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_bytes(b"# \xff")
+    (tmp_path / "folder").mkdir()
+    for name in ("own.toml", "folder"):
+        assert "OPWATCH_TARGETS_FILE" in faults({**LEAST, "OPWATCH_TARGETS_FILE": name}, tmp_path)
+
+
+def test_a_target_defined_twice_is_a_fault(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('[targets.slack]\nkind = "console"', encoding="utf-8")
+    found = faults({**LEAST, "OPWATCH_TARGETS_FILE": "own.toml", "SLACK_WEBHOOK_URL": SLACK_URL}, tmp_path)
+    assert "'slack': defined in the environment and in the file" in found
+
+
+def test_plain_http_needs_the_operators_leave() -> None:
+    environ = {**LEAST, "WEBHOOK_URL": "http://127.0.0.1:8000/in", "WEBHOOK_SECRET": SECRET}
+    assert "OPWATCH_ALLOW_PRIVATE_TARGETS" in faults(environ)
+    settings = load({**environ, "OPWATCH_ALLOW_PRIVATE_TARGETS": "true"}, root=NOWHERE)
+    assert settings.allow_private_targets
+    assert set(settings.targets) == {"webhook"}
+    assert "https://" in faults({**environ, "WEBHOOK_URL": "ftp://a.example", "OPWATCH_ALLOW_PRIVATE_TARGETS": "true"})
+
+
+@pytest.mark.parametrize(
+    ("secret", "good"),
+    [
+        (SECRET, True),
+        (OTHER_SECRET, True),
+        (f"{SECRET}\n {OTHER_SECRET}", True),
+        (SECRET.removeprefix("whsec_"), False),
+        ("whsec_", False),
+        ("whsec_" + base64.b64encode(b"s" * 23).decode(), False),
+        ("whsec_" + base64.b64encode(b"s" * 65).decode(), False),
+        ("whsec_" + "!" * 32, False),
+        ("whsec_" + "é" * 32, False),
+        (SECRET[:-1], False),
+        (f"{SECRET},{OTHER_SECRET}", False),
+        (f"{SECRET} short", False),
+    ],
+)
+def test_a_webhook_secret_is_whsec_and_24_to_64_bytes(secret: str, good: bool) -> None:  # noqa: FBT001
+    environ = {**LEAST, "WEBHOOK_URL": "https://a.example", "WEBHOOK_SECRET": secret}
+    if good:
+        assert load(environ, root=NOWHERE).targets["webhook"]
+    else:
+        found = faults(environ)
+        assert "whsec_ and the base64 of 24 to 64 random bytes" in found
+        assert secret not in found.replace("whsec_ and", "").replace("echo whsec_", "")
