@@ -9,6 +9,7 @@ import structlog
 from flask import Flask, Response
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import HTTP_STATUS_CODES
 
 from operations.errors import NewerRecordError
 
@@ -64,7 +65,7 @@ def register(app: Flask) -> None:
 def _problem(problem: ProblemError) -> Response:
     body = {
         "type": "about:blank",
-        "title": problem.status.phrase,
+        "title": HTTP_STATUS_CODES[problem.status.value],  # HTTPStatus words some differently on each Python
         "status": problem.status.value,
         "detail": problem.detail,
         "errors": [{"field": field, "message": message} for field, message in problem.errors],

@@ -17,7 +17,7 @@ ContextValue = Annotated[str, StringConstraints(max_length=500)]
 
 
 def _fits(context: dict[str, str]) -> dict[str, str]:
-    if len(json.dumps(context, ensure_ascii=False).encode()) > CONTEXT_LIMIT_BYTES:
+    if context and len(json.dumps(context, ensure_ascii=False).encode()) > CONTEXT_LIMIT_BYTES:
         message = f"must take at most {CONTEXT_LIMIT_BYTES} bytes as JSON"
         raise ValueError(message)
     return context

@@ -19,6 +19,9 @@ from workers.doorbell import Doorbell, Round
 REDIS_TIMEOUT_S = 0.9
 """Twice this is still below the 2 s in which a caller hears that Redis is away."""
 
+RINGS_FOLD_S = 0.25
+"""A first look within a second, and no more than four RQ jobs a second however many operations come in."""
+
 KEY = "opwatch"
 
 
@@ -45,8 +48,8 @@ def build(settings: Settings) -> Service:
         store=Store(connection, retention=timedelta(days=settings.retention_days)),
         budget=Budget(connection, settings.requests_per_minute),
         presence=Presence(connection),
-        looks_due=Doorbell(connection, Round.POLL),
-        deliveries_due=Doorbell(connection, Round.DELIVER),
+        looks_due=Doorbell(connection, Round.POLL, fold_s=RINGS_FOLD_S),
+        deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         waiting_room=threading.BoundedSemaphore(max(1, THREADS // 2)),
     )
 

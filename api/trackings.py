@@ -26,6 +26,8 @@ WAIT_STEP_S = 0.25
 LARGEST_SCAN = 5_000
 """How many trackings one page of the list reads at most; a rare filter is gone through in several pages."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 routes = Blueprint("trackings", __name__, url_prefix="/v1")
 routes.before_request(require_token)
 
@@ -142,7 +144,7 @@ def answer(
     document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
 ) -> Response:
     """Answer with JSON."""
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")) + "\n"
+    body = _JSON.encode(document) + "\n"
     return Response(body, status=status.value, headers=headers, content_type="application/json")
 
 

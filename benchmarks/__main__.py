@@ -4,30 +4,19 @@ import argparse
 import sys
 
 from benchmarks import dwell, intake, limit, rest
-from benchmarks.service import BenchmarkError, end_on_sigterm
-from local.errors import LocalError
+from benchmarks.service import run
 
 ALL = {"intake": intake.main, "dwell": dwell.main, "limit": limit.main, "rest": rest.main}
 
 
 def main() -> int:
-    """Return 0 once all have been measured, whether their goals are met or not; 1 if one could not be; 130 on Ctrl-C."""
-    end_on_sigterm()
+    """Return 0 once all are measured, goals met or not; 1 if one could not be; 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"any of: {', '.join(ALL)} (default: all)")
     names: list[str] = parser.parse_args().names
     if unknown := [name for name in names if name not in ALL]:
         parser.error(f"no benchmark {', '.join(unknown)}; there are: {', '.join(ALL)}")
-    code = 0
-    for name in names or list(ALL):
-        try:
-            ALL[name]()
-        except (BenchmarkError, LocalError) as error:
-            print(f"{name} could not be measured: {error}", file=sys.stderr)
-            code = 1
-        except KeyboardInterrupt:
-            return 130
-    return code
+    return run({name: ALL[name] for name in names or ALL})
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def create_app() -> Flask:
 
     @app.get("/hello")
     def hello() -> str:
-        return "hello\n"
+        return "{}\n"
 
     @app.post("/script")
     def script() -> tuple[str, int]:
@@ -37,6 +37,6 @@ def create_app() -> Flask:
         number = next(numbers)
         member = f"osc-fr1-{os.getpid():08x}{number:016x}"
         store(keys=[f"bare:{member}", "bare:due", "bare:recent", "bare:in-flight"], args=[RECORD, NOW + number, member])
-        return "stored\n", 202
+        return "{}\n", 202
 
     return app

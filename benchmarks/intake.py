@@ -9,18 +9,21 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.service import TOKEN, BenchmarkError, Process, Stage, answers, end_on_sigterm, wait_until
+from benchmarks.service import TOKEN, BenchmarkError, Process, Stage, answers, free_port, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals, print_table
-from config.settings import OFFICIAL_REGIONS
+from scalingo.address import OFFICIAL_REGIONS
 
 GOAL = 0.60
 ROUNDS = 5
 RUN_S = 3
 WARM_UP_S = 1
 CONNECTIONS = 8
+SETTLE_S = 0.2
+"""For what the run before left half done."""
 SCRIPT = Path(__file__).with_name("intake.lua")
 GUNICORN = 'exec gunicorn --config config/gunicorn.conf.py "{app}"'
 ONE_PROCESS = {"WEB_CONCURRENCY": "1", "SCALINGO_API_URL": OFFICIAL_REGIONS["osc-fr1"]}
@@ -51,14 +54,15 @@ def main() -> None:
         message = "it needs wrk: `apt install wrk`, `brew install wrk`, or https://github.com/wg/wrk"
         raise BenchmarkError(message)
     print_circumstances("intake")
-    with Stage(settings=ONE_PROCESS) as stage, Stage(settings=ONE_PROCESS) as other:
-        ours = _serve(stage, "app:create_app()", f"{stage.url}/healthz")
-        bare_settings = {"REDIS_URL": stage.redis_url, "PORT": str(other.port)}
-        bare = _serve(other, "benchmarks.bare:create_app()", f"{other.url}/hello", bare_settings)
+    with Stage(settings=ONE_PROCESS) as stage:
+        port = free_port()
+        bare_url = f"http://127.0.0.1:{port}"
+        ours = _serve(stage, "app:create_app()", stage.port, "/healthz")
+        bare = _serve(stage, "benchmarks.bare:create_app()", port, "/hello")
         contenders = (
             Contender("POST /v1/operations, new ones", stage.url, "/v1/operations", "opwatch:recent"),
-            Contender("bare Flask, one Lua call", other.url, "/script", "bare:recent"),
-            Contender("bare Flask, hello", other.url, "/hello", None),
+            Contender("bare Flask, one Lua call", bare_url, "/script", "bare:recent"),
+            Contender("bare Flask, hello", bare_url, "/hello", None),
         )
         for contender in contenders:
             _run(stage, contender, WARM_UP_S)
@@ -71,13 +75,14 @@ def main() -> None:
     _print(contenders, runs)
 
 
-def _serve(stage: Stage, app: str, url: str, settings: dict[str, str] | None = None) -> Process:
-    process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), settings)
-    wait_until(lambda: answers(url), process)
+def _serve(stage: Stage, app: str, port: int, path: str) -> Process:
+    process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), {"PORT": str(port)})
+    wait_until(lambda: answers(f"http://127.0.0.1:{port}{path}"), process)
     return process
 
 
 def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
+    time.sleep(SETTLE_S)
     stage.redis.flushall()
     wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration_s}s", "-s", str(SCRIPT), contender.url]
     finished = subprocess.run(
@@ -89,9 +94,7 @@ def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
         raise BenchmarkError(message)
     result = json.loads(line.removeprefix("RESULT "))
     _check(stage, contender, result["requests"], result["failed"])
-    return Run(
-        result["requests"] / (result["duration_us"] / 1e6), result["p50_us"] / 1000, result["p99_us"] / 1000
-    )
+    return Run(result["requests"] / (result["duration_us"] / 1e6), result["p50_us"] / 1000, result["p99_us"] / 1000)
 
 
 def _check(stage: Stage, contender: Contender, requests: int, failed: int) -> None:
@@ -107,7 +110,8 @@ def _print(contenders: tuple[Contender, ...], runs: dict[str, list[Run]]) -> Non
     for contender in contenders:
         mine = runs[contender.name]
         per_s = [run.per_s for run in mine]
-        p50_ms, p99_ms = (statistics.median(values) for values in zip(*((r.p50_ms, r.p99_ms) for r in mine), strict=True))
+        p50_ms = statistics.median(run.p50_ms for run in mine)
+        p99_ms = statistics.median(run.p99_ms for run in mine)
         span = f"{min(per_s):.0f}-{max(per_s):.0f}"
         lines.append((contender.name, f"{statistics.median(per_s):.0f}", span, f"{p50_ms:.1f} ms", f"{p99_ms:.1f} ms"))
     title = f"intake: wrk, {CONNECTIONS} connections, medians of {ROUNDS} alternating runs of {RUN_S} s"
@@ -125,8 +129,4 @@ def _print(contenders: tuple[Contender, ...], runs: dict[str, list[Run]]) -> Non
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
-    try:
-        main()
-    except BenchmarkError as error:
-        sys.exit(f"intake could not be measured: {error}")
+    sys.exit(run({"intake": main}))

@@ -1,6 +1,5 @@
 """The real processes, started as the Procfile says, around an embedded Valkey and a stand-in Scalingo API."""
 
-import base64
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 
 import redis
 
+from local.errors import LocalError
 from local.processes import read_procfile, shell
 from local.spawn import spawn
 from local.valkey import Valkey
@@ -29,7 +29,6 @@ from local.valkey import Valkey
 ROOT = Path(__file__).parent.parent
 API_TOKEN = "tk-us-benchmark"  # noqa: S105 - opens nothing but the stand-in
 TOKEN = secrets.token_hex(24)
-SIGNING_SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 PATIENCE_S = 30.0
 _POLL_S = 0.005
 _LISTENING = re.compile(r"listening on (http://\S+)")
@@ -79,7 +78,7 @@ class Stage:
         self._targets = targets
         self._processes: list[Process] = []
         self._valkey = Valkey(self._directory / "valkey")
-        self.port = _free_port()
+        self.port = free_port()
         self.api = ""
         self.redis: Any = redis.Redis.from_url(self._valkey.url)  # redis-py types every answer as bytes or str
         self._settings = dict(settings or {})
@@ -100,8 +99,12 @@ class Stage:
         for process in self._processes:
             process.kill()
         self._valkey.kill()
-        self._valkey.stop()
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def redis_url(self) -> str:
+        """Where Valkey is."""
+        return self._valkey.url
 
     @property
     def url(self) -> str:
@@ -177,7 +180,9 @@ class Stage:
         }
 
 
-def wait_until(condition: Callable[[], bool], *processes: Process, timeout_s: float = PATIENCE_S) -> float:
+def wait_until(
+    condition: Callable[[], bool], *processes: Process, timeout_s: float = PATIENCE_S, every_s: float = _POLL_S
+) -> float:
     """Wait for the condition; returns the seconds it took. Raises BenchmarkError if it or a process gives up."""
     began_s = time.monotonic()
     while not condition():
@@ -186,7 +191,7 @@ def wait_until(condition: Callable[[], bool], *processes: Process, timeout_s: fl
         if time.monotonic() - began_s > timeout_s:
             message = f"waited in vain for {timeout_s:g} s ({', '.join(p.name for p in processes) or 'no process'})"
             raise BenchmarkError(message)
-        time.sleep(_POLL_S)
+        time.sleep(every_s)
     return time.monotonic() - began_s
 
 
@@ -217,17 +222,28 @@ def call(method: str, url: str, body: object = None, headers: Mapping[str, str] 
     return json.loads(text)
 
 
-def end_on_sigterm() -> None:
-    """Make SIGTERM unwind like Ctrl-C, so that nothing stays behind."""
+def run(programs: Mapping[str, Callable[[], None]]) -> int:
+    """Run benchmarks one after the other: 0 if each could be measured, 1 if not, 130 on Ctrl-C (or SIGTERM)."""
+    signal.signal(signal.SIGTERM, _interrupt)  # it unwinds as Ctrl-C does, so that nothing stays behind
+    code = 0
+    for name, program in programs.items():
+        try:
+            program()
+        except (BenchmarkError, LocalError) as error:
+            print(f"{name} could not be measured: {error}", file=sys.stderr)
+            code = 1
+        except KeyboardInterrupt:
+            return 130
+    return code
 
-    def stop(number: int, _frame: FrameType | None) -> None:
-        sys.exit(128 + number)
 
-    signal.signal(signal.SIGTERM, stop)
-
-
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port that nobody uses at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

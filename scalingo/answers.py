@@ -59,11 +59,11 @@ def bearer(status: int, body: bytes) -> str | None:
 
 
 def _understood(found: dict[str, Any]) -> Operation:
-    error = found.get("error")
+    error = found.get("error") if found["status"] == "error" else None  # documented to mean nothing otherwise
     text = encodable(error) if isinstance(error, str) else None
     cut = None if text is None else cut_error(text)
     return Operation(
-        status=_word(found["status"]) or "",
+        status=_status(found["status"]),
         type=_word(found.get("type")),
         created_at=_time(found.get("created_at")),
         finished_at=_time(found.get("finished_at")),
@@ -77,6 +77,12 @@ def _json(body: bytes) -> Any:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
+
+
+def _status(value: str) -> str:
+    """Keep a status as it is; one that had to be cleaned stays unlike any that decides something."""
+    cleaned = _word(value) or ""
+    return cleaned if cleaned == value else f"({cleaned})"
 
 
 def _word(value: object) -> str | None:

@@ -5,7 +5,6 @@ to do. So ringing is best effort and off the caller's path: a thread does it, wh
 """
 
 import threading
-import time
 from enum import StrEnum
 
 import redis
@@ -29,7 +28,6 @@ ORDER = (Round.DELIVER, Round.POLL)
 
 _JOBS = {Round.POLL: "workers.poll.poll_round", Round.DELIVER: "workers.deliver.delivery_round"}
 _JOB_LASTS_S = 60
-_FOLD_S = 0.05
 _SHUT_DOWN_S = 1.0
 
 
@@ -50,11 +48,12 @@ def enqueue(connection: redis.Redis, wanted: Round, job_id: str | None = None) -
 
 
 class Doorbell:
-    """Rings from any thread without making it wait."""
+    """Rings from any thread without making it wait: at once, but not again within `fold_s` seconds."""
 
-    def __init__(self, connection: redis.Redis, wanted: Round) -> None:
+    def __init__(self, connection: redis.Redis, wanted: Round, *, fold_s: float) -> None:
         self._connection = connection
         self._round = wanted
+        self._fold_s = fold_s
         self._rung = threading.Event()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -84,4 +83,4 @@ class Doorbell:
                 enqueue(self._connection, self._round)
             except redis.RedisError as error:
                 log.warning("doorbell not rung; the clock will ring", round=self._round, error=type(error).__name__)
-            time.sleep(_FOLD_S)
+            self._stopped.wait(self._fold_s)

@@ -25,6 +25,7 @@ RECORD_WITHIN_S = 60.0
 STALE_AFTER_S = 5.0
 """A claim not acted upon for so long (a stopped process, say) is handed back: its lease must outlast the request."""
 
+DELIVERIES_FOLD_S = 0.05
 _RECORD_PAUSE_S = 0.5
 _SIGN_IN_LOCK_S = 15
 
@@ -107,7 +108,7 @@ def start(settings: Settings) -> Runtime:
             auth_url=settings.auth_url,
             gate=SharedGate(budget, presence),
         ),
-        deliveries_due=Doorbell(connection, Round.DELIVER),
+        deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=DELIVERIES_FOLD_S),
         room=Room(),
     )
     _current[:] = [runtime]

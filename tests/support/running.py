@@ -59,6 +59,7 @@ def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> di
         "SLACK_WEBHOOK_URL": receiver.url("/slack"),
         "WEBHOOK_URL": receiver.url("/webhook"),
         "WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "RECEIVER_URL": receiver.base_url,  # for targets files
         "LOG_LEVEL": "INFO",
         "WEB_CONCURRENCY": "1",
     }

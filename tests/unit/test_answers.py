@@ -99,8 +99,13 @@ def test_recorded_operations_are_read_as_they_stand(body: bytes, operation_id: s
         ({"created_at": "soon", "finished_at": ""}, {}),
         ({"created_at": "2014-09-10T08:17:52.690+00:00"}, {"created_at": CREATED}),
         ({"created_at": "2014-09-10T10:17:52.690+02:00"}, {"created_at": CREATED}),
-        ({"status": "do\x1b[31mne"}, {"status": "done"}),
-        ({"error": "lone \ud800 surrogate", "type": "\udfff"}, {"error": "lone ? surrogate", "type": "?"}),
+        ({"status": "do\x1b[31mne"}, {"status": "(done)"}),
+        ({"status": " done"}, {"status": "(done)"}),
+        ({"status": "done", "error": "of no account"}, {"status": "done"}),
+        (
+            {"status": "error", "error": "lone \ud800 surrogate", "type": "\udfff"},
+            {"status": "error", "error": "lone ? surrogate", "type": "?"},
+        ),
     ],
 )
 def test_what_cannot_be_understood_is_left_out_and_the_rest_kept(

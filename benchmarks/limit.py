@@ -1,0 +1,65 @@
+"""How twenty operations at once share the 60 requests a minute that Scalingo allows, with the default settings."""
+
+import statistics
+import sys
+from datetime import datetime
+
+from benchmarks.service import Stage, run, wait_until
+from benchmarks.table import Row, percentile, print_circumstances, print_goals
+
+OPERATIONS = 20
+SHORTEST_S, LONGEST_S = 30.0, 60.0
+LIMIT = 60
+OUR_SHARE = 50
+WINDOW_S = 60.0
+ALL_ENDED_WITHIN_S = 180.0
+
+
+def main() -> None:
+    """Measure and print."""
+    print_circumstances("limit")
+    with Stage() as stage:  # no targets: whatever ends is told to the console
+        stage.start_api(limit=LIMIT)
+        processes = stage.start_service()
+        span_s = LONGEST_S - SHORTEST_S
+        urls = [stage.begin(SHORTEST_S + span_s * number / (OPERATIONS - 1)) for number in range(OPERATIONS)]
+        for url in urls:
+            stage.track(url)
+        took_s = wait_until(
+            lambda: not stage.redis.zcard("opwatch:due"), *processes, timeout_s=ALL_ENDED_WITHIN_S, every_s=0.2
+        )
+        trackings = stage.ask("GET", "/v1/operations?limit=100")["operations"]
+        seen = stage.seen_by_api()
+    well = sum(each["state"] == "succeeded" for each in trackings)
+    delays_s = [_s(each["ended_at"]) - _s(each["operation"]["finished_at"]) for each in trackings if each["operation"]]
+    looks = [each["polls"] for each in trackings]
+    times_s = [each["at"] for each in seen["requests"]]
+    most, refused = _most_in_a_window(times_s), seen["rate_limited"]
+    print_goals(
+        f"limit: {OPERATIONS} operations of {SHORTEST_S:g} to {LONGEST_S:g} s at once, {took_s:.0f} s in all",
+        [
+            Row("answers 429", str(refused), "0", refused == 0),
+            Row("most requests in any 60 s", str(most), f"<= {OUR_SHARE}", most <= OUR_SHARE),
+            Row("ended as they should", f"{well} of {OPERATIONS}", "all", well == OPERATIONS),
+            Row("requests in all, sign-in included", str(len(times_s))),
+            Row("looks per operation, mean", f"{statistics.mean(looks):.1f}"),
+            Row("looks per operation, most", str(max(looks))),
+            Row("delay of detection, mean", f"{statistics.mean(delays_s):.1f} s"),
+            Row("delay of detection, median", f"{statistics.median(delays_s):.1f} s"),
+            Row("delay of detection, p90", f"{percentile(delays_s, 90):.1f} s"),
+            Row("delay of detection, longest", f"{max(delays_s):.1f} s"),
+        ],
+    )
+
+
+def _most_in_a_window(times_s: list[float]) -> int:
+    """Count the requests in the fullest 60 s: one of those windows begins with a request."""
+    return max(sum(1 for at_s in times_s if first_s <= at_s < first_s + WINDOW_S) for first_s in times_s)
+
+
+def _s(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+if __name__ == "__main__":
+    sys.exit(run({"limit": main}))

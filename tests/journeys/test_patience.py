@@ -1,0 +1,82 @@
+"""Ends that take a minute by their nature. All are begun at once, so that the minute is spent only once."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.journeys.stage import Stage, document, staged
+from tests.support import scalingo_faults as faults
+from tests.support.scalingo_operations import new_id
+
+pytestmark = pytest.mark.xdist_group("patience")
+
+A_MINUTE_AND_MORE_S = 100
+
+
+@dataclass(frozen=True)
+class Watches:
+    """What is being watched for a minute."""
+
+    stage: Stage
+    endless: str
+    missing: str
+
+
+@pytest.fixture(scope="module")
+def watches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watches]:
+    """Begin all watches."""
+    with staged(tmp_path_factory.mktemp("patience")) as stage:
+        endless = stage.scalingo.operation("endless-shop", duration_s=None)
+        yield Watches(
+            stage,
+            endless=stage.opwatch.track(endless.url, timeout=60),
+            missing=stage.opwatch.track(f"{stage.scalingo.url}/v1/apps/missing-shop/operations/{new_id()}"),
+        )
+
+
+@pytest.mark.usefixtures("watches")
+def test_a_worker_killed_while_it_looks_loses_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with staged(tmp_path_factory.mktemp("killed")) as stage:
+        operation = stage.scalingo.operation("killed-shop", outcome="error", error="out of memory")
+        stage.scalingo.fault(faults.hang(60), operation_id=operation.id)
+        identity = stage.opwatch.track(operation.url)
+        stage.scalingo.wait_for(1, operation_id=operation.id)
+        stage.opwatch.kill("worker")
+        assert stage.opwatch.show(identity)["state"] == "tracking"
+        stage.opwatch.start("worker")
+        # Nobody else looks until the dead worker's lease of 30 s has run out.
+        shown = stage.opwatch.wait_for_state(identity, "failed", timeout_s=45)
+        stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
+        stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
+        first, second = stage.scalingo.wait_for(2, operation_id=operation.id)
+        assert 29 < second.at - first.at < 40
+        assert shown["polls"] == 1
+        assert len(stage.told("/slack", "killed-shop")) == 1
+        assert len(stage.told("/webhook", identity)) == 1
+
+
+def test_an_operation_that_does_not_end_is_timed_out_and_says_that_it_may_yet_end(watches: Watches) -> None:
+    shown = watches.stage.opwatch.wait_for_state(watches.endless, "timed_out", timeout_s=A_MINUTE_AND_MORE_S)
+    assert "running" in shown["reason"]
+    assert shown["operation"]["status"] == "running"
+    assert 60 <= shown["duration_s"] < 75
+    watches.stage.opwatch.wait_for_delivery(watches.endless, "slack", "delivered")
+    watches.stage.opwatch.wait_for_delivery(watches.endless, "webhook", "delivered")
+    (message,) = watches.stage.told("/slack", "endless-shop")
+    assert "failed" not in document(message)["text"]
+    assert "not finished" in document(message)["text"]
+    (hook,) = watches.stage.told("/webhook", watches.endless)
+    assert document(hook)["type"] == "operation.timed_out"
+
+
+def test_an_operation_that_the_api_does_not_know_is_lost_after_a_minute(watches: Watches) -> None:
+    shown = watches.stage.opwatch.wait_for_state(watches.missing, "lost", timeout_s=A_MINUTE_AND_MORE_S)
+    assert shown["polls"] >= 3
+    assert "404" in shown["reason"]
+    assert shown["operation"] is None
+    assert shown["duration_s"] >= 60
+    watches.stage.opwatch.wait_for_delivery(watches.missing, "webhook", "delivered")
+    (hook,) = watches.stage.told("/webhook", watches.missing)
+    assert document(hook)["type"] == "operation.lost"
+    assert hook.headers["webhook-id"] == f"{watches.missing}_1_lost_webhook"

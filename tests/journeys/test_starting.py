@@ -1,0 +1,104 @@
+"""Settings that are wrong, from the first line printed to what the operator is shown."""
+
+import secrets
+from pathlib import Path
+
+import pytest
+
+from local.valkey import Valkey
+from tests.journeys.stage import staged
+from tests.support.receiver import Receiver
+from tests.support.running import CALLER_TOKEN, WEBHOOK_SECRET, Opwatch, wait_until
+from tests.support.scalingo_api import ScalingoApi
+
+pytestmark = pytest.mark.xdist_group("starting")
+
+WRONG_TOKEN = "tk-us-this-was-revoked"  # noqa: S105 - it opens nothing
+
+
+@pytest.mark.parametrize("process", ["web", "worker"])
+def test_a_process_with_wrong_settings_ends_and_names_every_fault(
+    valkey: Valkey, scalingo: ScalingoApi, receiver: Receiver, process: str
+) -> None:
+    too_short = "sh0rt-secret"
+    settings = {
+        "REDIS_URL": "",
+        "OPWATCH_TOKENS": f"ci:{too_short}",
+        "SCALINGO_API_TOKEN": "",
+        "SCALINGO_REQUESTS_PER_MINUTE": "many",
+        "WEBHOOK_SECRET": "whsec_not-base64-at-all",
+        "SLACK_WEBHOOK_URL": "ftp://secret-host/T000/B000/secret",
+        "OPWATCH_RETENTION_DAYS": "-1",
+    }
+    opwatch = Opwatch(valkey.url, scalingo, receiver, settings=settings)
+    try:
+        opwatch.start(process)
+        code = opwatch.wait_for_exit(process)
+        printed = opwatch.output(process)
+    finally:
+        opwatch.stop()
+    assert code != 0
+    for name in settings:
+        if name not in ("WEBHOOK_SECRET", "SLACK_WEBHOOK_URL"):
+            assert printed.count(f"- {name}") == 1, name
+    assert printed.count("target 'webhook'") == 1
+    assert printed.count("target 'slack'") == 1
+    assert "Traceback" not in printed
+    for secret in (too_short, "not-base64", "secret-host", "B000", CALLER_TOKEN, WEBHOOK_SECRET):
+        assert secret not in printed
+    assert scalingo.requests == ()
+
+
+def test_an_api_token_that_is_rejected_is_the_operators_to_mend(tmp_path: Path) -> None:
+    with staged(tmp_path, settings={"SCALINGO_API_TOKEN": WRONG_TOKEN}) as stage:
+        identities = [stage.opwatch.track(stage.scalingo.operation(f"shop-{number}").url) for number in range(3)]
+
+        def errors() -> list[str]:
+            found = [stage.opwatch.show(identity)["last_error"] for identity in identities]
+            return found if all(found) else []
+
+        for error in wait_until(errors, what="last_error everywhere"):
+            assert "rejects the API token of the account default" in error
+        unready = stage.opwatch.get("/readyz", token=None)
+        assert unready.status == 503
+        (problem,) = unready.json()["problems"]
+        assert "account default" in problem
+        # Watched on, over more than one exchange, and still no verdict and one line for the operator.
+        wait_until(lambda: len(stage.scalingo.requests) >= 2, what="a second exchange")
+        wait_until(lambda: all(stage.opwatch.show(identity)["polls"] >= 2 for identity in identities))
+        assert {stage.opwatch.show(identity)["state"] for identity in identities} == {"tracking"}
+        assert len(stage.opwatch.events("worker", "API token rejected")) == 1
+        assert {seen.status for seen in stage.scalingo.requests} == {401}
+        assert stage.receiver.requests == ()
+        assert WRONG_TOKEN not in stage.opwatch.output("worker") + stage.opwatch.output("web") + unready.text
+
+
+def test_a_target_on_a_private_address_is_refused_and_says_so(tmp_path: Path) -> None:
+    key = f"whsec_{secrets.token_hex(16)}"
+    settings = {
+        "OPWATCH_ALLOW_PRIVATE_TARGETS": "",
+        "SLACK_WEBHOOK_URL": "",
+        "WEBHOOK_URL": "https://localhost/secret-path",  # by name, which resolves to loopback
+        "WEBHOOK_SECRET": key,
+    }
+    targets = f"""
+        [targets.literal]
+        kind = "webhook"
+        url = "https://[::1]:9/secret-path"
+        secret = "{key}"
+        """
+    with staged(tmp_path, settings=settings, targets=targets) as stage:
+        identity = stage.opwatch.track(stage.scalingo.operation("shop", outcome="error").url)
+        for target in ("webhook", "literal"):
+            waiting = stage.opwatch.wait_for_delivery(identity, target, "retrying")
+            assert "refused by Opwatch" in waiting["last_error"]
+            assert "OPWATCH_ALLOW_PRIVATE_TARGETS" in waiting["last_error"]
+        assert "secret-path" not in stage.opwatch.output("worker") + str(stage.opwatch.show(identity))
+
+
+def test_two_services_on_one_machine_do_not_meet(tmp_path: Path) -> None:
+    with staged(tmp_path / "one") as one, staged(tmp_path / "two") as two:
+        identity = one.opwatch.track(one.scalingo.operation("shop").url)
+        one.opwatch.wait_for_delivery(identity, "slack", "delivered")
+        assert two.opwatch.get(f"/v1/operations/{identity}").status == 404
+        assert two.receiver.requests == ()

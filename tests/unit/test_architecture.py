@@ -1,0 +1,107 @@
+"""Arrows between the parts go one way, and no part grows beyond what can be read in one go."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST_MODULE = 250
+MAY_IMPORT = {
+    "operations": ("operations",),
+    "scalingo": ("operations", "scalingo"),
+    "notifiers": ("operations", "notifiers"),
+    "config": ("operations", "notifiers", "scalingo.address", "config"),
+    "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
+    "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
+    "app": ("api", "config"),
+    "local": ("local",),
+}
+"""What each part may import of ours; a name stands for itself and everything below it."""
+
+OURS = {*MAY_IMPORT, "tests", "benchmarks"}
+NOT_THE_DOMAINS = {"flask", "werkzeug", "rq", "aiohttp", "slack_sdk", "gunicorn", "requests", "http", "urllib"}
+
+
+def modules_of(part: str) -> list[Path]:
+    single = ROOT / f"{part}.py"
+    return [single] if single.exists() else sorted((ROOT / part).rglob("*.py"))
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Name every module that this one imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            package = node.module or ""
+            yield from (f"{package}.{a.name}" if is_module(f"{package}.{a.name}") else package for a in node.names)
+
+
+def is_module(name: str) -> bool:
+    path = ROOT.joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def within(module: str, part: str) -> bool:
+    return module == part or module.startswith(f"{part}.")
+
+
+def test_every_folder_with_code_has_its_place() -> None:
+    found = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {path.stem for path in ROOT.glob("*.py")}
+    assert found == OURS
+
+
+@pytest.mark.parametrize("part", MAY_IMPORT)
+def test_imports_go_one_way(part: str) -> None:
+    modules = modules_of(part)
+    assert modules
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules
+        for name in imports_of(path)
+        if name.split(".")[0] in OURS and not any(within(name, allowed) for allowed in MAY_IMPORT[part])
+    ]
+    assert wrong == []
+
+
+def test_the_domain_knows_neither_flask_nor_rq_nor_http() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules_of("operations")
+        for name in imports_of(path)
+        if name.split(".")[0] in NOT_THE_DOMAINS
+    ]
+    assert wrong == []
+
+
+def test_web_imports_no_client_for_what_only_workers_do() -> None:
+    # Even with targets configured: the smallest containers have 256 MB.
+    program = (
+        "import sys, app\n"
+        "early = {'aiohttp', 'slack_sdk'} & set(sys.modules)\n"
+        "app.create_app()\n"
+        "print(sorted(early), sorted({'aiohttp', 'slack_sdk'} & set(sys.modules)))\n"
+    )
+    environ = {
+        "REDIS_URL": "redis://127.0.0.1:1/0",
+        "OPWATCH_TOKENS": "0123456789abcdef0123456789abcdef",
+        "SCALINGO_API_TOKEN": "tk-us-x",
+        "SLACK_WEBHOOK_URL": "https://hooks.slack.example/x",
+        "WEBHOOK_URL": "https://hooks.example/x",
+        "WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+    }
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout, ran.stderr) == ("[] []\n", "")
+
+
+@pytest.mark.parametrize("part", sorted(OURS - {"tests"}))
+def test_a_module_can_be_read_in_one_go(part: str) -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in modules_of(part)}
+    assert {path: length for path, length in lengths.items() if length > LONGEST_MODULE} == {}

@@ -1,0 +1,292 @@
+"""Whatever a user can set, call, see or build on stands in the README, and what stands there is so."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from dotenv import dotenv_values
+from pydantic import BaseModel
+
+from api import openapi
+from api.schemas import TrackingOut, TrackRequest
+from config.environment import Environment
+from config.settings import load
+from notifiers import Notifier, kinds
+from notifiers.webhook import Webhook
+from operations.announcement import body_of, read
+from operations.model import DeliveryState, Operation, State, Verdict
+from tests.unit.strategies import NOW, a_tracking
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SCALINGO_KEYS = {"name", "description", "logo", "website", "repository", "env", "addons", "scripts", "formation"}
+HEROKU_KEYS = {
+    *SCALINGO_KEYS,
+    "buildpacks",
+    "environments",
+    "image",
+    "keywords",
+    "stack",
+    "success_url",
+}
+LOCK_FILES = {"requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock"}
+SETTINGS = {*Environment.model_fields, "PORT", "WEB_CONCURRENCY", "SCALINGO_API_TOKEN_<ACCOUNT>"}
+LEAST = {
+    "REDIS_URL": "redis://127.0.0.1:1/0",
+    "OPWATCH_TOKENS": "0123456789abcdef0123456789abcdef",
+    "SCALINGO_API_TOKEN": "tk-us-x",
+}
+WEBHOOK_SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # noqa: S105 - of nobody
+
+
+def section(title: str) -> str:
+    """Give what stands below a heading of the README, up to the next of its level."""
+    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
+    assert match is not None, f"the README has no section {title}"
+    return match[1]
+
+
+def first_cells(title: str) -> list[str]:
+    """Give the code in the first cell of each row of a section's tables."""
+    rows = re.findall(r"^\|([^|]*)\|", section(title), re.MULTILINE)
+    return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
+
+
+def blocks(language: str) -> list[str]:
+    """Give the README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+
+
+def block_with(language: str, text: str) -> str:
+    """Give the one code block that holds a text."""
+    (found,) = (block for block in blocks(language) if text in block)
+    return found
+
+
+# Settings
+
+
+def test_the_readme_lists_exactly_the_settings_there_are() -> None:
+    assert sorted(first_cells("Settings")) == sorted(SETTINGS)
+
+
+def test_the_readme_gives_every_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section("Settings"), re.MULTILINE))
+    for name, field in Environment.model_fields.items():
+        if field.default is not None:
+            assert f"`{str(field.default).removesuffix('.0')}`".lower() in rows[name].lower(), name
+
+
+def test_the_example_environment_has_every_setting_and_sets_none() -> None:
+    path = ROOT / ".env.example"
+    named = set(re.findall(r"^#([A-Z][A-Z_]+)=", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named == SETTINGS - {"SCALINGO_API_TOKEN_<ACCOUNT>"} | {"SCALINGO_API_TOKEN_AGENCY"}
+    assert dotenv_values(path) == {}
+
+
+# Targets
+
+
+@pytest.mark.parametrize("kind", sorted(kinds()))
+def test_every_kind_and_each_of_its_fields_is_in_the_readme(kind: str) -> None:
+    (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
+    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
+    assert [name for name in fields if f"`{name}`" not in row] == []
+
+
+@pytest.mark.parametrize("kind", sorted(kinds()))
+def test_every_kinds_retries_are_in_the_readme(kind: str) -> None:
+    delays_s: tuple[float, ...] = kinds()[kind].load().retry_delays_s
+    (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
+    assert row.endswith(f"| {', '.join(map(in_words, delays_s))} |")
+
+
+def in_words(delay_s: float) -> str:
+    for unit, size_s in (("h", 3600), ("min", 60)):
+        if delay_s % size_s == 0:
+            return f"{delay_s / size_s:g} {unit}"
+    return f"{delay_s:g} s"
+
+
+def targets_files() -> list[str]:
+    return [(ROOT / "config" / "targets.example.toml").read_text(encoding="utf-8"), block_with("toml", "[targets.")]
+
+
+@pytest.mark.parametrize("text", targets_files())
+def test_the_example_targets_load(text: str, tmp_path: Path) -> None:
+    (tmp_path / "targets.toml").write_text(text, encoding="utf-8")
+    effective = re.sub(r"#.*", "", text)
+    variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", effective), "https://a.example/x")
+    variables |= {name: WEBHOOK_SECRET for name in variables if name.endswith("_SECRET")}
+    settings = load({**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml"}, root=tmp_path)
+    assert set(settings.targets) == set(tomllib.loads(text)["targets"])
+
+
+# The API
+
+
+@cache
+def served_routes() -> frozenset[tuple[str, str]]:
+    """Ask the app itself, in a process of its own: it sets up logging for the whole process."""
+    program = (
+        "import json, app\n"
+        "rules = app.create_app().url_map.iter_rules()\n"
+        "print(json.dumps([(method, rule.rule) for rule in rules for method in rule.methods - {'HEAD', 'OPTIONS'}]))\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=LEAST, stdout=subprocess.PIPE, check=True)
+    return frozenset((method, rule.replace("<identity>", "<id>")) for method, rule in json.loads(ran.stdout))
+
+
+def described_routes() -> set[tuple[str, str]]:
+    return {
+        (method.upper(), path.replace("{identity}", "<id>").replace("{target}", "<target>"))
+        for path, methods in openapi.document()["paths"].items()
+        for method in methods
+    }
+
+
+def test_the_routes_served_described_and_documented_are_the_same() -> None:
+    rows = re.findall(r"^\| `([A-Z]+) (/[^`]*)` \|", section("API"), re.MULTILINE)
+    assert set(rows) == served_routes() == described_routes()
+
+
+def test_every_field_of_a_request_is_in_the_readme() -> None:
+    assert [name for name in TrackRequest.model_fields if name not in first_cells("API")] == []
+
+
+def test_the_readmes_tracking_is_one_in_full() -> None:
+    example = json.loads(block_with("json", '"deliveries"'))
+    tracking = TrackingOut.model_validate(example)
+    assert example == tracking.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("word", [*State, *DeliveryState])
+def test_every_state_is_in_the_readme(word: str) -> None:
+    assert f"`{word}`" in section("API") + section("Verdicts")
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_is_in_the_readme_with_its_event(verdict: Verdict) -> None:
+    assert verdict in first_cells("Verdicts")
+    assert f"`operation.{verdict}`" in section("Messages and webhooks")
+
+
+def test_the_readme_lists_exactly_the_metrics_there_are() -> None:
+    source = (ROOT / "api" / "metrics.py").read_text(encoding="utf-8")
+    families = re.findall(r"(\w+)MetricFamily\(\s*\"(\w+)\"", source)
+    names = [f"{name}_total" if kind == "Counter" else name for kind, name in families]
+    assert names
+    assert sorted(name for name in first_cells("Operations") if name.startswith("opwatch_")) == sorted(names)
+
+
+# Code in the README
+
+
+def test_the_readmes_links_lead_somewhere() -> None:
+    headings = {
+        re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^## (.+)$", README, re.MULTILINE)
+    }
+    assert {anchor for anchor in re.findall(r"\]\(#([^)]+)\)", README) if anchor not in headings} == set()
+    files = [name for name in re.findall(r"\]\(([^)#:]+)\)", README) if not (ROOT / name).exists()]
+    assert files == []
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_the_readmes_python_compiles(source: str) -> None:
+    compile(source, "README.md", "exec")
+
+
+@pytest.mark.parametrize("source", blocks("sh"))
+def test_the_readmes_shell_parses(source: str) -> None:
+    ran = subprocess.run(["sh", "-n"], input=source, text=True, capture_output=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("source", blocks("json"))
+def test_the_readmes_json_parses(source: str) -> None:
+    json.loads(source)
+
+
+@pytest.mark.parametrize("source", blocks("toml"))
+def test_the_readmes_toml_parses(source: str) -> None:
+    tomllib.loads(source)
+
+
+def test_every_code_block_has_a_language_that_is_checked() -> None:
+    assert set(re.findall(r"^```(\w*)\n", README, re.MULTILINE)) == {"sh", "python", "json", "toml", "text", ""}
+
+
+def test_the_readmes_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WEBHOOK_SECRET", WEBHOOK_SECRET)
+    names: dict[str, Any] = {"__name__": "receiver"}
+    exec(compile(block_with("python", "WebhookVerificationError"), "README.md", "exec"), names)  # noqa: S102 - our own
+    client = names["app"].test_client()
+    tracking = a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error", error="no 🐑"))
+    announcement = read("an-id", body_of(tracking))
+    webhook = Webhook.model_validate({"url": "https://a.example", "secret": WEBHOOK_SECRET})
+    headers = webhook.headers(announcement, datetime.now(UTC))
+    assert client.post("/opwatch", data=announcement.body, headers=headers).status_code == 204
+    assert client.post("/opwatch", data=announcement.body + b" ", headers=headers).status_code == 401
+    assert names["seen"] == {announcement.delivery_id}
+
+
+def test_the_readmes_notifier_becomes_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads(block_with("toml", "entry-points"))
+    (point,) = project["project"]["entry-points"]["opwatch.notifiers"].items()
+    (module,) = project["tool"]["setuptools"]["py-modules"]
+    (tmp_path / f"{module}.py").write_text(block_with("python", "class Ntfy"), encoding="utf-8")
+    installed = tmp_path / f"{module}-1.0.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0.0\n", encoding="utf-8")
+    (installed / "entry_points.txt").write_text("[opwatch.notifiers]\n" + " = ".join(point), encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "targets.toml").write_text('[targets.me]\nkind = "ntfy"\nurl = "${TOPIC}"', encoding="utf-8")
+    environ = {**LEAST, "OPWATCH_TARGETS_FILE": "targets.toml", "TOPIC": "https://ntfy.sh/x"}
+    target = load(environ, root=tmp_path).targets["me"]
+    assert target.kind == "ntfy"
+    assert isinstance(target.notifier, Notifier)
+
+
+# What the platforms read
+
+
+def manifest(name: str) -> dict[str, Any]:
+    document = json.loads((ROOT / name).read_text(encoding="utf-8"))
+    assert isinstance(document, dict)
+    return document
+
+
+@pytest.mark.parametrize(("name", "keys"), [("scalingo.json", SCALINGO_KEYS), ("app.json", HEROKU_KEYS)])
+def test_a_manifest_has_only_keys_that_its_platform_allows(name: str, keys: set[str]) -> None:
+    assert set(manifest(name)) <= keys
+    assert set(manifest(name)["env"]) <= SETTINGS
+    assert manifest(name)["env"]["OPWATCH_TOKENS"]["generator"] == "secret"
+
+
+@pytest.mark.parametrize(("name", "amount"), [("scalingo.json", "amount"), ("app.json", "quantity")])
+def test_a_manifest_starts_a_worker(name: str, amount: str) -> None:
+    formation = manifest(name)["formation"]
+    assert {kind: size[amount] for kind, size in formation.items()} == {"web": 1, "worker": 1}
+
+
+def test_a_secret_as_a_platform_generates_it_is_a_token() -> None:
+    (caller,) = load(LEAST, root=ROOT / "nowhere").tokens
+    assert f"`{caller}`" in section("Deploy to Scalingo")
+
+
+def test_the_procfile_has_exactly_web_and_worker() -> None:
+    lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
+    assert [line.partition(": exec ")[0] for line in lines] == ["web", "worker"]
+
+
+def test_the_platform_takes_python_3_13_and_one_lock_file() -> None:
+    assert (ROOT / ".python-version").read_text(encoding="utf-8").strip() == "3.13"
+    assert LOCK_FILES & {path.name for path in ROOT.iterdir()} == {"requirements.txt"}
