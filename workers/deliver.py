@@ -14,7 +14,7 @@ from operations.errors import OpwatchError, PermanentError, RateLimitedError, no
 from operations.model import Delivery, Tracking
 from operations.retries import Delivered, after_attempt
 from operations.store import Stored
-from workers.runtime import STALE_AFTER_S, Runtime, current, recorded
+from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
 
@@ -53,11 +53,14 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery
         }
         return lifecycle.attempting(tracking, frozenset(wanted & still), claim, now)
 
-    claimed = runtime.store.update(stored, take) or stored
-    mine = [d for d in claimed.tracking.deliveries if d.claim == claim]
-    for delivery in admitted:
-        if not any(d.target == delivery.target and d.run == delivery.run for d in mine):
-            runtime.room.leave(delivery.target)
+    claimed, mine = stored, list[Delivery]()
+    try:
+        claimed = runtime.store.update(stored, take) or stored
+        mine = [d for d in claimed.tracking.deliveries if d.claim == claim]
+    finally:  # also when Redis fails: a place that nobody gives back would silence the target
+        for delivery in admitted:
+            if not any(d.target == delivery.target and d.run == delivery.run for d in mine):
+                runtime.room.leave(delivery.target)
     for delivery in mine:
         runtime.loop.submit(partial(_attempt, runtime, claimed, delivery, time.monotonic()))
 
@@ -73,16 +76,16 @@ async def _attempt(runtime: Runtime, claimed: Stored, delivery: Delivery, claime
 async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
     target = runtime.targets.get(delivery.target)
     if time.monotonic() - claimed_at_s > STALE_AFTER_S:
-        await recorded(partial(_hand_back, runtime, claimed, delivery))
+        await kept_trying(partial(_hand_back, runtime, claimed, delivery))
         return
     try:
         error = await _sent(runtime, target, claimed.tracking, delivery)
     except asyncio.CancelledError:  # the process stops
-        await recorded(partial(_hand_back, runtime, claimed, delivery))
+        await kept_trying(partial(_hand_back, runtime, claimed, delivery))
         return
     if target is not None and isinstance(error, RateLimitedError):
         runtime.room.hold(target.name, error.retry_after_s or 1.0)
-    await recorded(partial(_record, runtime, claimed, delivery, target, error))
+    await kept_trying(partial(_record, runtime, claimed, delivery, target, error))
 
 
 async def _sent(runtime: Runtime, target: Target | None, tracking: Tracking, delivery: Delivery) -> OpwatchError | None:
@@ -90,7 +93,7 @@ async def _sent(runtime: Runtime, target: Target | None, tracking: Tracking, del
     if target is None:
         return PermanentError(f"the target {delivery.target} is no longer configured")
     delivery_id = tracking.delivery_id(delivery)
-    body = await asyncio.to_thread(runtime.store.announcement, tracking.id, delivery.run)
+    body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
     try:
         async with asyncio.timeout(ATTEMPT_DEADLINE_S):
             await target.notifier.send(announcement.read(delivery_id, body or b""), runtime.loop.targets)

@@ -44,6 +44,8 @@ class HttpLoop:
         self._call(self._drain(within_s))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SHUT_DOWN_S)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()

@@ -12,7 +12,7 @@ from operations import lifecycle, pace
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
 from operations.store import Stored
-from workers.runtime import STALE_AFTER_S, Runtime, current, recorded
+from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
 
@@ -55,7 +55,7 @@ def _claim_and_look(runtime: Runtime, stored: Stored, in_flight: int) -> None:
 
 async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, claimed_at_s: float) -> None:
     if time.monotonic() - claimed_at_s > STALE_AFTER_S:
-        await recorded(partial(_hand_back, runtime, claimed, claim))
+        await kept_trying(partial(_hand_back, runtime, claimed, claim))
         return
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
@@ -65,9 +65,9 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, c
     except TimeoutError:
         seen = TransientError(f"the API gave no answer within {LOOK_DEADLINE_S:.0f} s")
     except asyncio.CancelledError:  # the process stops
-        await recorded(partial(_hand_back, runtime, claimed, claim))
+        await kept_trying(partial(_hand_back, runtime, claimed, claim))
         return
-    after = await recorded(partial(_record, runtime, claimed, claim, seen, in_flight))
+    after = await kept_trying(partial(_record, runtime, claimed, claim, seen, in_flight))
     await asyncio.to_thread(_heed, runtime, claimed.tracking.account, seen)
     if after is not None:
         _tell(runtime, after.tracking, seen)

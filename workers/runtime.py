@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import redis
 
@@ -14,11 +15,13 @@ from config.settings import Settings
 from notifiers.targets import Target
 from operations.budget import Budget
 from operations.presence import Presence
-from operations.store import Store, Stored
+from operations.store import Store
 from scalingo.client import Client
 from workers.doorbell import Doorbell, Round
 from workers.loop import HttpLoop
 from workers.room import Room
+
+T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
 RECORD_WITHIN_S = 60.0
@@ -115,15 +118,15 @@ def start(settings: Settings) -> Runtime:
     return runtime
 
 
-async def recorded(write: Callable[[], Stored | None]) -> Stored | None:
-    """Carry out a write to the store off the event loop, trying for up to a minute while Redis is away.
+async def kept_trying(ask: Callable[[], T]) -> T:
+    """Ask the store off the event loop, trying for up to a minute while Redis is away.
 
     The claim is ours until somebody takes it over, however late, and then the write does not apply.
     """
     give_up_at_s = time.monotonic() + RECORD_WITHIN_S
     while True:
         try:
-            return await asyncio.to_thread(write)
+            return await asyncio.to_thread(ask)
         except redis.RedisError:
             if time.monotonic() > give_up_at_s:
                 raise

@@ -1,0 +1,127 @@
+"""The app and the worker's parts in this process, around a real server: for tests that need no processes."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import redis
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from operations import lifecycle
+from operations.audience import Rules
+from operations.errors import OpwatchError
+from operations.model import Delivery, Operation, Tracking
+from operations.retries import Decision
+from operations.store import Store, Stored
+from tests.support.running import CALLER_TOKEN
+
+OPERATION_ID = "5ed11f2c884fef000f5e502e"
+DONE = Operation(status="done", type="restart")
+BROKEN = Operation(status="error", type="restart", error="it broke")
+RETENTION = timedelta(days=7)
+
+
+def operation_id(number: int) -> str:
+    """Return the number as an id of 24 hex digits."""
+    return f"{number:024x}"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Calls the API in this process, with a good token unless told otherwise."""
+
+    client: FlaskClient
+
+    def request(self, method: str, path: str, *, token: str | None = CALLER_TOKEN, **options: Any) -> TestResponse:
+        """Send one request; `options` are werkzeug's (`json`, `data`, `headers`, …)."""
+        headers = dict(options.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return self.client.open(path, method=method, headers=headers, **options)
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        """GET."""
+        return self.request("GET", path, **options)
+
+    def track(self, **fields: Any) -> TestResponse:
+        """POST JSON to `/v1/operations`, about a shop's operation unless told otherwise."""
+        if "operation_url" not in fields:
+            fields = {"app": "shop", "operation_id": OPERATION_ID, **fields}
+        return self.request("POST", "/v1/operations", json=fields)
+
+    def form(self, data: Any) -> TestResponse:
+        """POST a form to `/v1/operations`."""
+        return self.request("POST", "/v1/operations", data=data)
+
+    def show(self, identity: str) -> dict[str, Any]:
+        """Return a tracking as it stands."""
+        answer = self.get(f"/v1/operations/{identity}")
+        assert answer.status_code == 200, answer.text
+        shown: dict[str, Any] = answer.json
+        return shown
+
+
+def problem(answer: TestResponse, status: int) -> dict[str, Any]:
+    """Check that an answer is a problem as RFC 9457 has it, of this status; returns it."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "application/problem+json"
+    body: dict[str, Any] = answer.get_json(force=True)
+    assert set(body) == {"type", "title", "status", "detail", "errors"}
+    assert body["status"] == status
+    assert body["detail"]
+    return body
+
+
+def faulty_fields(answer: TestResponse) -> set[str]:
+    """Return the names of the fields that a 422 complains about."""
+    return {each["field"] for each in problem(answer, 422)["errors"]}
+
+
+def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rules) -> Tracking:
+    """Let a look meet `what`, and record it as a worker does."""
+    now = store.now()
+    claimed = store.update(found(store, identity), lambda tracking: lifecycle.claimed(tracking, "test", now))
+    assert claimed is not None
+
+    def take_in(tracking: Tracking) -> Tracking | None:
+        after = lifecycle.looked(tracking, "test", what, now=store.now(), in_flight=1, looks_per_s=100.0)
+        return None if after is None else lifecycle.announced(after, rules)
+
+    recorded = store.update(claimed, take_in)
+    assert recorded is not None
+    return recorded.tracking
+
+
+def attempted(store: Store, identity: str, target: str, decision: Decision) -> Tracking:
+    """Let an attempt to deliver end as decided, and record it as a worker does."""
+    now = store.now()
+
+    def begin(tracking: Tracking) -> Tracking:
+        mine = frozenset(tracking.delivery_id(d) for d in tracking.deliveries if is_current(tracking, d, target))
+        return lifecycle.attempting(tracking, mine, "test", now)
+
+    begun = store.update(found(store, identity), begin)
+    assert begun is not None
+    (delivery,) = (d for d in begun.tracking.deliveries if is_current(begun.tracking, d, target))
+    delivery_id = begun.tracking.delivery_id(delivery)
+    recorded = store.update(begun, lambda t: lifecycle.attempted(t, delivery_id, "test", decision, now))
+    assert recorded is not None
+    return recorded.tracking
+
+
+def found(store: Store, identity: str) -> Stored:
+    """Read a tracking that must be there."""
+    stored = store.get(identity)
+    assert stored is not None
+    return stored
+
+
+def is_current(tracking: Tracking, delivery: Delivery, target: str) -> bool:
+    """Whether this is the current run's delivery to the target."""
+    return (delivery.run, delivery.target) == (tracking.run, target)
+
+
+def connected(url: str) -> redis.Redis:
+    """Connect to the server."""
+    return redis.Redis.from_url(url)

@@ -1,0 +1,109 @@
+"""The app and the worker's runtime in this process, with settings from the environment as in real life."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import redis
+from flask import Flask
+
+from api.service import KEY, Service
+from app import create_app
+from config.settings import Settings, load
+from local.valkey import Valkey
+from operations.store import Store
+from tests.integration.bench import RETENTION, Caller, connected
+from tests.support.receiver import Receiver
+from tests.support.running import UNHURRIED, environment
+from tests.support.scalingo_api import ScalingoApi
+from workers import runtime as workers_runtime
+from workers.runtime import Runtime
+
+OURS = ("OPWATCH_", "SCALINGO_", "SLACK_", "WEBHOOK_", "REDIS_", "LOG_")
+TARGETS = """
+    [targets.failures]
+    kind = "webhook"
+    url = "${RECEIVER_URL}/failures"
+    secret = "${WEBHOOK_SECRET}"
+    on = ["failed", "timed_out", "lost"]
+
+    [targets.shops]
+    kind = "webhook"
+    url = "${RECEIVER_URL}/shops"
+    secret = "${WEBHOOK_SECRET}"
+    apps = ["shop-*"]
+    """
+"""Beside `slack` and `webhook`, which are told of everything."""
+
+
+@pytest.fixture
+def connection(valkey: Valkey) -> Iterator[redis.Redis]:
+    """Connect to the empty server."""
+    with connected(valkey.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def store(connection: redis.Redis) -> Store:
+    """Give the store of the empty server."""
+    return Store(connection, retention=RETENTION)
+
+
+@pytest.fixture
+def settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, valkey: Valkey, scalingo: ScalingoApi, receiver: Receiver
+) -> Settings:
+    """Put the settings into the environment, in place of the developer's own, and read them."""
+    for name in list(os.environ):
+        if name.startswith(OURS):
+            monkeypatch.delenv(name)
+    targets = tmp_path / "targets.toml"
+    targets.write_text(TARGETS, encoding="utf-8")
+    ours = {
+        **environment(valkey.url, scalingo, receiver),
+        **UNHURRIED,
+        "OPWATCH_TARGETS_FILE": str(targets),
+        "SCALINGO_API_TOKEN_OTHER": "tk-us-other",
+    }
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    return load(os.environ)
+
+
+@pytest.fixture
+def make_app(settings: Settings) -> Iterator[Callable[[], Flask]]:
+    """Give what builds an app from the environment as it is then; what it opens is closed in the end."""
+    assert settings.targets
+    with ExitStack() as opened:
+
+        def make() -> Flask:
+            made = create_app()
+            parts: Service = made.extensions[KEY]
+            opened.callback(parts.connection.close)
+            opened.callback(parts.looks_due.stop)
+            opened.callback(parts.deliveries_due.stop)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def app(make_app: Callable[[], Flask]) -> Flask:
+    """Build the app."""
+    return make_app()
+
+
+@pytest.fixture
+def caller(app: Flask) -> Caller:
+    """Give a caller of the app."""
+    return Caller(app.test_client())
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    """Run what a worker process is made of, without RQ: the test calls the rounds."""
+    running = workers_runtime.start(settings)
+    yield running
+    running.close(5.0)

@@ -1,0 +1,36 @@
+"""Rounds of deliveries when Redis fails in the middle of one."""
+
+import pytest
+import redis
+
+from config.settings import Settings
+from operations.store import Store
+from tests.integration.bench import BROKEN, OPERATION_ID, Caller, seen
+from tests.support.receiver import Receiver
+from workers.deliver import delivery_round
+from workers.runtime import Runtime
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_claim_that_redis_refused_does_not_silence_the_target(
+    caller: Caller, store: Store, settings: Settings, connection: redis.Redis, receiver: Receiver
+) -> None:
+    caller.track(notify=["slack"])
+    seen(store, f"osc-fr1-{OPERATION_ID}", BROKEN, settings.rules)
+    connection.config_set("maxmemory", "1")  # reads go on, writes are refused
+    try:
+        with pytest.raises(redis.RedisError):
+            delivery_round()
+    finally:
+        connection.config_set("maxmemory", "0")
+    assert receiver.requests == ()
+    delivery_round()
+    receiver.wait_for(1)
+
+
+def test_a_place_is_free_again_after_each_attempt(runtime: Runtime) -> None:
+    assert runtime.room.enter("slack", 1)
+    assert not runtime.room.enter("slack", 1)
+    assert runtime.room.leave("slack"), "somebody was turned away"
+    assert runtime.room.enter("slack", 1)
+    assert not runtime.room.leave("slack")
