@@ -22,6 +22,7 @@ def create_app() -> Flask:
     logs.configure(loaded)
     app = Flask("opwatch", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.url_map.merge_slashes = False  # a redirect to the "right" path would be an answer in HTML
     app.extensions[service.KEY] = service.build(loaded)
     app.register_blueprint(trackings.routes)
     app.register_blueprint(health.routes)

@@ -151,13 +151,14 @@ def form_fields(pairs: dict[str, list[str]]) -> dict[str, Any]:
     Raises ValueError naming a field that is given twice.
     """
     fields: dict[str, Any] = {}
+    context: dict[str, str] = {}
     for name, values in pairs.items():
         if len(values) > 1:
             raise ValueError(name)
         if name.startswith("context."):
-            fields.setdefault("context", {})[name.removeprefix("context.")] = values[0]
+            context[name.removeprefix("context.")] = values[0]
         elif name == "notify":
             fields[name] = [part.strip() for part in values[0].split(",") if part.strip()]
         else:
             fields[name] = values[0]
-    return fields
+    return {"context": context, **fields} if context else fields

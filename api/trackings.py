@@ -11,6 +11,7 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
+from api import bodies
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
@@ -151,9 +152,9 @@ def answer(
 def _body() -> TrackRequest:
     try:
         if request.mimetype == "application/json":
-            return TrackRequest.model_validate_json(request.get_data(cache=False), strict=True)
-        if request.mimetype in ("application/x-www-form-urlencoded", "multipart/form-data"):
-            return TrackRequest.model_validate(form_fields(request.form.to_dict(flat=False)))
+            return TrackRequest.model_validate_json(bodies.read(), strict=True)
+        if request.mimetype == "application/x-www-form-urlencoded":
+            return TrackRequest.model_validate(form_fields(bodies.form(bodies.read())))
     except ValidationError as error:
         raise from_validation(error) from None
     except ValueError as error:

@@ -17,7 +17,7 @@ class Environment(BaseModel):
     SCALINGO_REGION: str = Field(default="osc-fr1", pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")
     SCALINGO_API_URL: str | None = None
     SCALINGO_AUTH_URL: str = "https://auth.scalingo.com"
-    SCALINGO_REQUESTS_PER_MINUTE: int = Field(default=50, ge=2, le=100_000)
+    SCALINGO_REQUESTS_PER_MINUTE: int = Field(default=50, ge=10, le=100_000)
     SLACK_WEBHOOK_URL: str | None = None
     SLACK_BOT_TOKEN: str | None = None
     SLACK_CHANNEL: str | None = None

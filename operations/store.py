@@ -18,7 +18,7 @@ import redis
 from operations import announcement
 from operations.errors import NewerRecordError
 from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Move, moves
-from operations.model import Tracking, decode, encode, tracking_id
+from operations.model import Delivery, Tracking, decode, encode, tracking_id
 
 WINDOW = 1000
 """How many due entries a round looks at to choose from."""
@@ -27,6 +27,7 @@ _KEYS = (DUE, OUTBOX, RECENT, EXPIRING, IN_FLIGHT, COUNTERS)
 _CLOCK_TRUSTED_FOR_S = 10.0
 _PURGED_AT_ONCE = 100
 _BATCH = 200
+_WINDOWS = 20
 
 
 Position = tuple[float, str]
@@ -100,14 +101,23 @@ class Store:
 
     def due_trackings(self, limit: int = WINDOW) -> list[Stored]:
         """List trackings whose next look is due, the most overdue first."""
-        return self._listed(DUE, limit)
+        now, members = self._due_members(DUE, 0, limit)
+        found = self._read(members)
+        return [each for each in found if (at := each.tracking.next_look_at) is not None and at <= now]
 
-    def due_deliveries(self, limit: int = WINDOW) -> list[tuple[Stored, tuple[str, ...]]]:
-        """List trackings with deliveries that are due, the most overdue first, and those deliveries' ids."""
-        ids: dict[str, list[str]] = {}
-        for member in self._due_members(OUTBOX, limit):
-            ids.setdefault(tracking_id(member), []).append(member)
-        return [(stored, tuple(ids[stored.tracking.id])) for stored in self._read(ids)]
+    def due_deliveries(self) -> Iterator[tuple[Stored, tuple[str, ...]]]:
+        """Walk through the trackings with deliveries that are due, most overdue first, and the ids of those deliveries.
+
+        All of them up to a bound: what piles up for a target that hangs must not hide what waits for another.
+        """
+        for start in range(0, WINDOW * _WINDOWS, WINDOW):
+            now, members = self._due_members(OUTBOX, start, WINDOW)
+            for stored in self._read(dict.fromkeys(tracking_id(member) for member in members)):
+                due = tuple(stored.tracking.delivery_id(d) for d in stored.tracking.deliveries if _is_due(d, now))
+                if due:  # not when another round took it between our listing and our reading
+                    yield stored, due
+            if len(members) < WINDOW:
+                return
 
     def recent(self, after: Position | None = None) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
@@ -147,7 +157,8 @@ class Store:
     def purge(self) -> int:
         """Delete trackings kept past their time; returns how many."""
         gone = 0
-        for stored in self._listed(EXPIRING, _PURGED_AT_ONCE):
+        _, members = self._due_members(EXPIRING, 0, _PURGED_AT_ONCE)
+        for stored in self._read(members):
             tracking = stored.tracking
             removals = [Move("z", EXPIRING, tracking.id, None), Move("z", RECENT, tracking.id, None)]
             if self._run(tracking.id, stored.record, b"", b"", removals) is None:
@@ -155,12 +166,9 @@ class Store:
                 gone += 1
         return gone
 
-    def _listed(self, key: str, limit: int) -> list[Stored]:
-        return list(self._read(self._due_members(key, limit)))
-
-    def _due_members(self, key: str, limit: int) -> list[str]:
-        _, members = self._due(keys=[key], args=[limit])
-        return [member.decode() for member in members]
+    def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, list[str]]:
+        now_ms, members = self._due(keys=[key], args=[start, limit])
+        return _from_ms(now_ms), [member.decode() for member in members]
 
     def _read(self, identities: Iterable[str]) -> Iterator[Stored]:
         """Read records in order, passing over what is gone or was written by a version that knows more."""
@@ -194,6 +202,10 @@ class Store:
             arguments += [move.kind, str(_KEYS.index(move.key) + 3), move.member, value]
         found: bytes | None = self._swap(keys=[_record_key(identity), _body_key(identity, run), *_KEYS], args=arguments)
         return found
+
+
+def _is_due(delivery: Delivery, now: datetime) -> bool:
+    return delivery.unfinished and delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
 
 
 def _understood(record: bytes) -> Tracking | None:

@@ -134,8 +134,8 @@ class Client:
 
         https://developers.scalingo.com/tokens#exchange-token
         """
-        login = aiohttp.BasicAuth("", self._accounts[account].get_secret_value())
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "Authorization": login.encode()}
+        login = aiohttp.encode_basic_auth("", self._accounts[account].get_secret_value())
+        headers = {"Accept": "application/json", "Content-Type": "application/json", "Authorization": login}
         asked_at_s = time.monotonic()
         try:
             async with self._session.post(

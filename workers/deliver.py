@@ -28,9 +28,8 @@ def delivery_round() -> None:
     """
     runtime = current()
     for stored, due in runtime.store.due_deliveries():
-        admitted = [
-            d for d in stored.tracking.deliveries if stored.tracking.delivery_id(d) in due and _enter(runtime, d)
-        ]
+        tracking = stored.tracking
+        admitted = [d for d in tracking.deliveries if tracking.delivery_id(d) in due and _enter(runtime, d)]
         if admitted:
             _claim_and_attempt(runtime, stored, admitted)
 
@@ -41,17 +40,13 @@ def _enter(runtime: Runtime, delivery: Delivery) -> bool:
 
 
 def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery]) -> None:
+    claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
     now = runtime.store.now()
     claim = secrets.token_hex(8)
-    wanted = {stored.tracking.delivery_id(d) for d in admitted}
 
     def take(tracking: Tracking) -> Tracking:
-        still = {
-            tracking.delivery_id(d)
-            for d in tracking.deliveries
-            if d.unfinished and d.next_attempt_at is not None and d.next_attempt_at <= now
-        }
-        return lifecycle.attempting(tracking, frozenset(wanted & still), claim, now)
+        untouched = frozenset(tracking.delivery_id(d) for d in tracking.deliveries if d in admitted)
+        return lifecycle.attempting(tracking, untouched, claim, now)
 
     claimed, mine = stored, list[Delivery]()
     try:
@@ -62,7 +57,7 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery
             if not any(d.target == delivery.target and d.run == delivery.run for d in mine):
                 runtime.room.leave(delivery.target)
     for delivery in mine:
-        runtime.loop.submit(partial(_attempt, runtime, claimed, delivery, time.monotonic()))
+        runtime.loop.submit(partial(_attempt, runtime, claimed, delivery, claimed_at_s))
 
 
 async def _attempt(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
@@ -74,12 +69,13 @@ async def _attempt(runtime: Runtime, claimed: Stored, delivery: Delivery, claime
 
 
 async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
-    target = runtime.targets.get(delivery.target)
-    if time.monotonic() - claimed_at_s > STALE_AFTER_S:
-        await kept_trying(partial(_hand_back, runtime, claimed, delivery))
-        return
+    target, tracking = runtime.targets.get(delivery.target), claimed.tracking
     try:
-        error = await _sent(runtime, target, claimed.tracking, delivery)
+        body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
+        if time.monotonic() - claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
+            await kept_trying(partial(_hand_back, runtime, claimed, delivery))
+            return
+        error = await _sent(runtime, target, tracking.delivery_id(delivery), delivery.target, body)
     except asyncio.CancelledError:  # the process stops
         await kept_trying(partial(_hand_back, runtime, claimed, delivery))
         return
@@ -88,12 +84,12 @@ async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, c
     await kept_trying(partial(_record, runtime, claimed, delivery, target, error))
 
 
-async def _sent(runtime: Runtime, target: Target | None, tracking: Tracking, delivery: Delivery) -> OpwatchError | None:
+async def _sent(
+    runtime: Runtime, target: Target | None, delivery_id: str, name: str, body: bytes | None
+) -> OpwatchError | None:
     """Send once, within the deadline; returns what went wrong."""
     if target is None:
-        return PermanentError(f"the target {delivery.target} is no longer configured")
-    delivery_id = tracking.delivery_id(delivery)
-    body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
+        return PermanentError(f"the target {name} is no longer configured")
     try:
         async with asyncio.timeout(ATTEMPT_DEADLINE_S):
             await target.notifier.send(announcement.read(delivery_id, body or b""), runtime.loop.targets)

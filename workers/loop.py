@@ -62,6 +62,8 @@ class HttpLoop:
 
     async def _open(self) -> None:
         self.api = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
+        # aiohttp sends a GET again by itself when a kept connection breaks: a request that no budget knows of.
+        self.api._retry_connection = False  # noqa: SLF001 - there is no public switch; a test holds this one
         factory = None if self._allow_private_targets else guarded_socket
         self.targets = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(

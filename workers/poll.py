@@ -41,16 +41,18 @@ def _most_worth(candidates: list[Stored]) -> list[Stored]:
 
 
 def _claim_and_look(runtime: Runtime, stored: Stored, in_flight: int) -> None:
+    claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
     now = runtime.store.now()
     claim = secrets.token_hex(8)
 
     def take(tracking: Tracking) -> Tracking | None:
-        due = tracking.next_look_at is not None and tracking.next_look_at <= now
-        return lifecycle.claimed(tracking, claim, now) if due else None
+        # It was due by Redis' own clock, which our reading of it trails by a little: ask only whether it still is.
+        untouched = tracking.next_look_at == stored.tracking.next_look_at
+        return lifecycle.claimed(tracking, claim, now) if untouched else None
 
     claimed = runtime.store.update(stored, take)
     if claimed is not None:
-        runtime.loop.submit(partial(_look, runtime, claimed, claim, in_flight, time.monotonic()))
+        runtime.loop.submit(partial(_look, runtime, claimed, claim, in_flight, claimed_at_s))
 
 
 async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, claimed_at_s: float) -> None:

@@ -1,0 +1,55 @@
+"""Request bodies, whole or not at all.
+
+Werkzeug cuts a chunked body at the limit without a word, and takes one that broke off for the whole; half a request
+must not be carried out.
+"""
+
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from flask import request
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from api.problems import ProblemError
+from config.web import LARGEST_BODY_BYTES
+
+MOST_FIELDS = 200
+
+
+def read() -> bytes:
+    """Read the body; raises a problem when it is too large, broken off or badly framed."""
+    length = request.content_length
+    if length is not None and length > LARGEST_BODY_BYTES:
+        raise RequestEntityTooLarge
+    wanted = LARGEST_BODY_BYTES + 1 if length is None else length
+    try:
+        body = b"".join(_parts(wanted))
+    except (OSError, ParseException) as error:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is badly framed, or broke off") from error
+    if len(body) > LARGEST_BODY_BYTES:
+        raise RequestEntityTooLarge
+    if length is not None and len(body) < length:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, "the body broke off before its Content-Length")
+    return body
+
+
+def form(body: bytes) -> dict[str, list[str]]:
+    """Read the fields of an HTML form; raises a problem when it is not text in UTF-8, or has far too many."""
+    try:
+        return parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
+    except ValueError as error:
+        raise ProblemError.invalid(
+            ("", f"the form cannot be read: more than {MOST_FIELDS} fields, or no UTF-8")
+        ) from error
+
+
+def _parts(wanted: int) -> list[bytes]:
+    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if request.content_length is None and not chunked:
+        return []
+    parts: list[bytes] = []
+    while wanted > 0 and (part := request.environ["wsgi.input"].read(wanted)):
+        parts.append(part)
+        wanted -= len(part)
+    return parts

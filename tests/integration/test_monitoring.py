@@ -1,0 +1,190 @@
+"""What monitors ask: alive, ready, metrics, and the API's own description."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+
+from api.service import KEY
+from config.settings import Settings
+from local.valkey import Valkey
+from operations.presence import Presence
+from operations.retries import Delivered
+from operations.store import Store
+from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, problem, seen
+
+IDENTITY = f"osc-fr1-{OPERATION_ID}"
+ALL_IN_ORDER = {"status": "ok", "problems": []}
+
+
+class TestReadiness:
+    """GET /readyz says what is missing."""
+
+    @pytest.fixture
+    def presence(self, connection: redis.Redis) -> Presence:
+        """Let a worker's clock beat."""
+        beating = Presence(connection)
+        beating.beat()
+        return beating
+
+    @pytest.fixture
+    def configured(self, connection: redis.Redis) -> Iterator[Callable[[str, str], None]]:
+        """Give what changes a setting of the server; it is put back in the end."""
+        before: dict[str, str] = {}
+
+        def change(name: str, value: str) -> None:
+            before.setdefault(name, connection.config_get(name)[name])
+            connection.config_set(name, value)
+
+        yield change
+        for name, value in before.items():
+            connection.config_set(name, value)
+
+    @pytest.mark.usefixtures("presence")
+    def test_everything_is_there(self, caller: Caller) -> None:
+        answer = caller.get("/readyz", token=None)
+        assert (answer.status_code, answer.json) == (200, ALL_IN_ORDER)
+
+    def test_a_worker_is_missing(self, caller: Caller) -> None:
+        answer = caller.get("/readyz", token=None)
+        assert answer.status_code == 503
+        (said,) = answer.json["problems"]
+        assert "worker" in said
+        assert caller.track().status_code == 202  # the intake goes on
+
+    @pytest.mark.usefixtures("presence")
+    def test_keys_may_be_evicted(self, caller: Caller, configured: Callable[[str, str], None]) -> None:
+        configured("maxmemory-policy", "allkeys-lru")
+        assert "allkeys-lru" in unready(caller)
+
+    @pytest.mark.usefixtures("presence")
+    def test_no_append_only_file_is_kept(self, caller: Caller, configured: Callable[[str, str], None]) -> None:
+        configured("appendonly", "no")
+        assert "AOF" in unready(caller)
+
+    def test_an_api_token_was_rejected(self, caller: Caller, presence: Presence) -> None:
+        assert presence.raise_alert("other", "the API token of the account other is rejected")
+        assert not presence.raise_alert("other", "the API token of the account other is rejected")
+        assert "account other" in unready(caller)
+        presence.clear_alert("other")
+        assert caller.get("/readyz", token=None).status_code == 200
+
+    def test_redis_is_away(
+        self, make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey
+    ) -> None:
+        monkeypatch.setenv("REDIS_URL", own_valkey.url)
+        caller = Caller(make_app().test_client())
+        own_valkey.kill()
+        assert "Redis" in unready(caller)
+        assert caller.get("/healthz", token=None).status_code == 200
+        for answer in (
+            caller.track(),
+            caller.get("/v1/operations"),
+            caller.get("/metrics"),
+            caller.get("/v1/operations/x"),
+        ):
+            problem(answer, 503)
+            assert int(answer.headers["Retry-After"]) > 0
+
+    def test_redis_is_full(
+        self, caller: Caller, configured: Callable[[str, str], None], connection: redis.Redis
+    ) -> None:
+        configured("maxmemory", "1")
+        problem(caller.track(), 503)
+        configured("maxmemory", "0")
+        assert caller.track().status_code == 202
+        assert connection.exists(f"opwatch:tracking:{IDENTITY}")
+
+    def test_redis_is_a_replica_that_takes_no_writes(
+        self, make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey
+    ) -> None:
+        monkeypatch.setenv("REDIS_URL", own_valkey.url)
+        caller = Caller(make_app().test_client())
+        with redis.Redis.from_url(own_valkey.url) as connection:
+            connection.replicaof("127.0.0.1", "1")
+            problem(caller.track(), 503)
+
+
+def unready(caller: Caller) -> str:
+    """Return the one thing that `/readyz` complains of."""
+    answer = caller.get("/readyz", token=None)
+    assert answer.status_code == 503
+    assert answer.json["status"] == "unready"
+    (said,) = answer.json["problems"]
+    return str(said)
+
+
+def test_it_is_alive_without_anything_else(caller: Caller) -> None:
+    answer = caller.get("/healthz", token=None)
+    assert (answer.status_code, answer.json) == (200, ALL_IN_ORDER)
+
+
+class TestMetrics:
+    """GET /metrics."""
+
+    def test_a_token_is_needed(self, caller: Caller) -> None:
+        problem(caller.get("/metrics", token=None), 401)
+
+    def test_every_series_is_there_at_zero(self, caller: Caller) -> None:
+        series = scrape(caller)
+        for state in ("succeeded", "failed", "timed_out", "lost", "cancelled"):
+            assert series[f"opwatch_outcomes_total state={state}"] == 0
+        for target in ("slack", "webhook", "failures", "shops"):
+            for state in ("delivered", "dead", "skipped"):
+                assert series[f"opwatch_deliveries_total state={state},target={target}"] == 0
+        for result in ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing"):
+            assert series[f"opwatch_looks_total result={result}"] == 0
+        for account in ("default", "other"):
+            assert series[f"opwatch_operations_in_flight account={account}"] == 0
+            assert series[f"opwatch_budget_tokens account={account}"] == 5
+        assert series["opwatch_deliveries_unfinished "] == 0
+        assert series["opwatch_worker_up "] == 0
+
+    def test_they_count_what_happens(self, caller: Caller, store: Store, settings: Settings) -> None:
+        caller.track(notify=["webhook", "failures", "slack"])
+        caller.track(operation_id="a" * 24, account="other")
+        assert scrape(caller)["opwatch_operations_in_flight account=default"] == 1
+        seen(store, IDENTITY, DONE, settings.rules)
+        attempted(store, IDENTITY, "webhook", Delivered())
+        series = scrape(caller)
+        assert series["opwatch_operations_in_flight account=default"] == 0
+        assert series["opwatch_operations_in_flight account=other"] == 1
+        assert series["opwatch_outcomes_total state=succeeded"] == 1
+        assert series["opwatch_deliveries_total state=delivered,target=webhook"] == 1
+        assert series["opwatch_deliveries_total state=skipped,target=failures"] == 1
+        assert series["opwatch_deliveries_unfinished "] == 1
+
+    def test_reading_them_spends_nothing(self, app: Flask, caller: Caller) -> None:
+        for _ in range(3):
+            scrape(caller)
+        assert app.extensions[KEY].budget.left("default") == 5
+
+
+def scrape(caller: Caller) -> dict[str, float]:
+    """Return every sample as `name label=value,…`."""
+    answer = caller.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.content_type.startswith("text/plain")
+    return {
+        f"{sample.name} {','.join(f'{name}={value}' for name, value in sorted(sample.labels.items()))}": sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def test_the_description_is_open_and_names_every_route(app: Flask, caller: Caller) -> None:
+    answer = caller.get("/openapi.json", token=None)
+    assert answer.status_code == 200
+    described = {
+        (path.replace("{", "<").replace("}", ">"), method.upper())
+        for path, methods in answer.json["paths"].items()
+        for method in methods
+    }
+    served = {
+        (rule.rule, method)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert described == served

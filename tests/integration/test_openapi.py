@@ -1,0 +1,103 @@
+"""The API does what `/openapi.json` says, for inputs that nobody thought of (schemathesis over the WSGI app)."""
+
+from dataclasses import replace
+
+import pytest
+import redis
+import schemathesis
+from flask import Flask
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as bounds
+from schemathesis.generation import GenerationMode
+from schemathesis.schemas import BaseSchema
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from api import openapi
+from config.settings import Settings
+from operations.errors import SignInRejectedError
+from operations.presence import Presence
+from operations.retries import GiveUp
+from operations.store import Store
+from tests.integration.bench import BROKEN, OPERATION_ID, Caller, attempted, operation_id, seen
+from tests.support.running import CALLER_TOKEN
+
+EXAMPLES = 100
+OPERATIONS = [
+    (path, method, operation)
+    for path, methods in openapi.document()["paths"].items()
+    for method, operation in methods.items()
+]
+ALL = [(path, method, GenerationMode.POSITIVE) for path, method, _ in OPERATIONS]
+WITH_INPUT = [
+    (path, method, GenerationMode.NEGATIVE)
+    for path, method, operation in OPERATIONS
+    if "parameters" in operation or "requestBody" in operation
+]
+HEADERS = {"Authorization": f"Bearer {CALLER_TOKEN}"}
+UNCHECKED = [
+    # Accounts, regions, targets and what is tracked are the operator's: a schema cannot know which names there are, and
+    # 422 and 404 are the right answers to a well-formed name that is not there.
+    positive_data_acceptance,
+]
+
+
+@pytest.fixture
+def schema(app: Flask) -> BaseSchema:
+    """Load the description from the app itself."""
+    return schemathesis.openapi.from_wsgi("/openapi.json", app)
+
+
+@pytest.fixture(autouse=True)
+def _known(caller: Caller, connection: redis.Redis) -> None:
+    """Let there be something to list, and a worker."""
+    Presence(connection).beat()
+    for number in range(3):
+        caller.track(operation_id=operation_id(number), context={"actor": "jane"})
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), [*ALL, *WITH_INPUT])
+def test_every_answer_is_as_described(schema: BaseSchema, path: str, method: str, mode: GenerationMode) -> None:
+    @bounds(
+        max_examples=EXAMPLES,
+        deadline=None,
+        derandomize=True,  # the same on every run: what is new is found when something changes
+        database=None,
+        phases=[Phase.explicit, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=schema[path][method].as_strategy(generation_mode=mode))
+    def answered_as_described(case: schemathesis.Case) -> None:
+        case.call_and_validate(headers=HEADERS, excluded_checks=UNCHECKED)
+
+    answered_as_described()
+
+
+def test_what_is_tracked_is_shown_cancelled_and_retried_as_described(
+    schema: BaseSchema, caller: Caller, store: Store, settings: Settings
+) -> None:
+    one, retry = "/v1/operations/{identity}", "/v1/operations/{identity}/deliveries/{target}/retry"
+    caller.track(notify=["webhook", "failures"], context={"actor": "jane"}, group="deploy 7")
+    ended, watched = f"osc-fr1-{OPERATION_ID}", f"osc-fr1-{operation_id(0)}"
+    operation = replace(BROKEN, created_at=store.now(), finished_at=store.now())
+    seen(store, ended, operation, settings.rules)
+    attempted(store, ended, "webhook", GiveUp("410"))
+    seen(store, f"osc-fr1-{operation_id(1)}", SignInRejectedError("rejected"), settings.rules)
+    for path, method, parameters, status in (
+        (one, "get", {"identity": ended}, 200),
+        (one, "get", {"identity": f"osc-fr1-{operation_id(1)}"}, 200),
+        ("/v1/operations", "get", {}, 200),
+        (one, "delete", {"identity": watched}, 200),
+        (one, "delete", {"identity": watched}, 409),
+        (retry, "post", {"identity": ended, "target": "webhook"}, 202),
+        (retry, "post", {"identity": ended, "target": "nobody"}, 404),
+    ):
+        case = schema[path][method].Case(path_parameters=parameters)
+        assert case.call_and_validate(headers=HEADERS, excluded_checks=UNCHECKED).status_code == status
+
+
+@pytest.mark.parametrize(("path", "method"), [(path, method) for path, method, _ in OPERATIONS])
+def test_whatever_asks_for_a_token_says_so(app: Flask, path: str, method: str) -> None:
+    is_open = openapi.document()["paths"][path][method].get("security") == []
+    url = path.replace("{identity}", "x").replace("{target}", "x")
+    status = app.test_client().open(url, method=method.upper()).status_code
+    assert (status != 401) == is_open

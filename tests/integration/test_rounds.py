@@ -1,0 +1,517 @@
+"""Rounds of looks and deliveries in this process: what they claim, what they record, and whom they do not hold up."""
+
+import base64
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.settings import Settings, load
+from operations import lifecycle
+from operations.model import Delivery, DeliveryState, State, Tracking
+from operations.store import Store
+from tests.integration.bench import BROKEN, Caller, found, operation_id, seen
+from tests.support import scalingo_faults as faults
+from tests.support.receiver import Receiver, Reply
+from tests.support.running import UNHURRIED, wait_until
+from tests.support.scalingo_api import ScalingoApi
+from workers import runtime as workers_runtime
+from workers.deliver import delivery_round
+from workers.poll import poll_round
+from workers.runtime import Runtime
+
+
+def tracked(store: Store, operation: str, **changes: Any) -> str:
+    """Store a tracking of an operation of the stand-in; it is due at once."""
+    now = store.now()
+    begun = Tracking(
+        id=f"osc-fr1-{operation}",
+        app="shop",
+        operation_id=operation,
+        region="osc-fr1",
+        account="default",
+        created_at=now,
+        created_by="ci",
+        timeout_s=3600,
+        next_look_at=now,
+    )
+    assert store.add(replace(begun, **changes)) is None
+    return begun.id
+
+
+def looked_at(store: Store, identity: str, polls: int = 1) -> Tracking:
+    """Return the tracking once so many looks were recorded."""
+    return wait_until(
+        lambda: tracking if (tracking := found(store, identity).tracking).polls >= polls else None, what="the look"
+    ) or pytest.fail("unreachable")
+
+
+def look(store: Store, identity: str) -> Tracking:
+    """Make the tracking due and look; return what was recorded."""
+    before = found(store, identity)
+    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
+    hold_rounds_until(lambda: found(store, identity).tracking.polls > before.tracking.polls)
+    return found(store, identity).tracking
+
+
+def hold_rounds_until(enough: Callable[[], bool]) -> None:
+    """Hold one round after another, as the clock does: the budget may want a moment."""
+
+    def there() -> bool:
+        poll_round()
+        return enough()
+
+    wait_until(there, what="the looks")
+
+
+def all_looked_at(store: Store, identities: list[str]) -> Callable[[], bool]:
+    """Return what tells whether every one was looked at."""
+    return lambda: all(found(store, identity).tracking.polls for identity in identities)
+
+
+def delivery(store: Store, identity: str, target: str, *states: str) -> Delivery:
+    """Return the delivery to a target once it is in one of the states."""
+
+    def there() -> Delivery | None:
+        deliveries = found(store, identity).tracking.deliveries
+        return next((d for d in deliveries if d.target == target and d.state in states), None)
+
+    met = wait_until(there, what=f"{target} being {states}")
+    assert met is not None
+    return met
+
+
+class TestLooks:
+    """A poll round."""
+
+    @pytest.mark.usefixtures("runtime")
+    def test_an_operation_that_runs_is_looked_at_again_later(self, store: Store, scalingo: ScalingoApi) -> None:
+        identity = tracked(store, scalingo.operation(duration_s=None).id)
+        after = look(store, identity)
+        assert after.state is State.TRACKING
+        assert after.claim is None
+        assert after.operation is not None
+        assert after.operation.status == "running"
+        assert after.next_look_at is not None
+        assert store.due_trackings() == []
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize(("outcome", "state"), [("done", "succeeded"), ("error", "failed")])
+    def test_an_operation_that_ended_is_announced_to_all(
+        self, store: Store, scalingo: ScalingoApi, outcome: Any, state: str
+    ) -> None:
+        identity = tracked(store, scalingo.operation(outcome=outcome).id)
+        after = look(store, identity)
+        assert after.state == state
+        states = {d.target: d.state.value for d in after.deliveries}
+        assert states["slack"] == states["webhook"] == "pending"
+        assert states["failures"] == ("pending" if state == "failed" else "skipped")
+        assert store.announcement(identity, 1)
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [
+            (faults.internal_error(), "500"),
+            (faults.html(), "200"),
+            (faults.not_json(), "200"),
+            (faults.wrong_shape(), "200"),
+            (faults.rate_limited(), "429"),
+            (faults.payment_required(), "402"),
+            (faults.unknown_route(), "404"),
+            (faults.hang(0.2), "no answer"),
+            (faults.answer(302), "302"),
+            (faults.forbidden(), "403"),
+            (faults.operation_not_found(), "404"),
+        ],
+    )
+    def test_a_failure_is_shown_and_ends_nothing(
+        self, store: Store, scalingo: ScalingoApi, fault: faults.Fault, said: str
+    ) -> None:
+        operation = scalingo.operation().id
+        scalingo.fault(fault, operation_id=operation)
+        identity = tracked(store, operation)
+        after = look(store, identity)
+        assert after.state is State.TRACKING
+        assert said in (after.last_error or "")
+        assert look(store, identity).state is State.SUCCEEDED
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_watch_past_its_time_ends_with_an_answer_that_says_it_still_runs(
+        self, store: Store, scalingo: ScalingoApi
+    ) -> None:
+        long_ago = store.now() - timedelta(hours=2)
+        operation = scalingo.operation(duration_s=None).id
+        identity = tracked(store, operation, created_at=long_ago)
+        scalingo.fault(faults.internal_error(), operation_id=operation)
+        assert look(store, identity).state is State.TRACKING  # no answer is no verdict
+        after = look(store, identity)
+        assert after.state is State.TIMED_OUT
+        assert "running" in (after.reason or "")
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_watch_past_its_time_without_any_answer_says_that(self, store: Store, scalingo: ScalingoApi) -> None:
+        now = store.now()
+        operation = scalingo.operation().id
+        scalingo.fault(faults.internal_error(), operation_id=operation)
+        identity = tracked(
+            store,
+            operation,
+            created_at=now - timedelta(hours=2),
+            unanswered_since=now - timedelta(minutes=16),
+        )
+        after = look(store, identity)
+        assert after.state is State.TIMED_OUT
+        assert "no usable answer" in (after.reason or "")
+        assert "500" in (after.reason or "")
+
+    @pytest.mark.usefixtures("runtime")
+    def test_three_documented_404_over_a_minute_are_a_loss(self, store: Store) -> None:
+        identity = tracked(store, operation_id(404))
+        assert look(store, identity).state is State.TRACKING
+        backdate = timedelta(seconds=61)
+        store.update(
+            found(store, identity),
+            lambda t: replace(t, missing_since=(t.missing_since or store.now()) - backdate),
+        )
+        assert look(store, identity).state is State.TRACKING
+        after = look(store, identity)
+        assert after.state is State.LOST
+        assert "404" in (after.reason or "")
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_look_that_hangs_holds_up_neither_the_round_nor_another(
+        self, store: Store, scalingo: ScalingoApi
+    ) -> None:
+        hanging, well = scalingo.operation().id, scalingo.operation().id
+        scalingo.fault(faults.hang(3), operation_id=hanging)
+        stuck, fine = tracked(store, hanging), tracked(store, well)
+        began_s = time.monotonic()
+        poll_round()
+        assert looked_at(store, fine).state is State.SUCCEEDED
+        assert time.monotonic() - began_s < 1.5
+        assert found(store, stuck).tracking.polls == 0
+        assert store.due_trackings() == []  # claimed: nobody else looks meanwhile
+
+    @pytest.mark.usefixtures("runtime")
+    def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
+        operations = [scalingo.operation(duration_s=None).id for _ in range(10)]
+        identities = [tracked(store, operation) for operation in operations]
+        all_seen = all_looked_at(store, identities)
+        with ThreadPoolExecutor(4) as pool:
+            for rounds_held in [pool.submit(hold_rounds_until, all_seen) for _ in range(4)]:
+                rounds_held.result()
+        looks = [seen.operation_id for seen in scalingo.requests if seen.operation_id]
+        assert sorted(looks) == sorted(operations)
+
+    def test_a_short_budget_goes_to_those_unseen_for_longest(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+    ) -> None:
+        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
+        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
+        running = workers_runtime.start(load_anew())
+        try:
+            now = store.now()
+            identities = [
+                tracked(
+                    store,
+                    scalingo.operation(duration_s=None).id,
+                    last_polled_at=now - timedelta(seconds=number),
+                    created_at=now - timedelta(minutes=5),
+                )
+                for number in range(12)
+            ]
+            poll_round()  # five tokens: five looks are claimed; the sign-in waits for its own
+            claimed = [i for i, identity in enumerate(identities) if found(store, identity).tracking.claim]
+            assert claimed == [7, 8, 9, 10, 11]
+        finally:
+            running.close(0.1)
+
+    def test_a_429_slows_the_account_down(self, runtime: Runtime, store: Store, scalingo: ScalingoApi) -> None:
+        operation = scalingo.operation().id
+        scalingo.fault(faults.rate_limited(retry_after_s=30), operation_id=operation)
+        look(store, tracked(store, operation))
+        wait_until(lambda: runtime.budget.spend("default", 1)[1] > 25, what="the pause")
+        assert runtime.budget.spend("other", 1)[0] == 1
+
+    def test_a_late_answer_changes_nothing(self, settings: Settings, store: Store, scalingo: ScalingoApi) -> None:
+        running = workers_runtime.start(settings)
+        operation = scalingo.operation(outcome="error").id
+        scalingo.fault(faults.slow(0.5), operation_id=operation)
+        identity = tracked(store, operation)
+        poll_round()
+        scalingo.wait_for(1, operation_id=operation)
+        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+        assert cancelled is not None
+        running.close(5.0)  # which waits for the answer
+        assert found(store, identity).tracking == cancelled.tracking
+
+    def test_what_is_under_way_at_the_end_is_handed_back(
+        self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
+    ) -> None:
+        running = workers_runtime.start(settings)
+        operation = scalingo.operation().id
+        scalingo.fault(faults.hang(8), operation_id=operation)
+        receiver.script("/webhook", Reply(hang_s=8))
+        identity = tracked(store, operation)
+        told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
+        seen(store, told, BROKEN, settings.rules)
+        poll_round()
+        delivery_round()
+        scalingo.wait_for(1, operation_id=operation)
+        receiver.wait_for(1)
+        began_s = time.monotonic()
+        running.close(0.2)
+        assert time.monotonic() - began_s < 4
+        handed_back = found(store, identity).tracking
+        assert (handed_back.claim, handed_back.polls) == (None, 0)
+        assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
+        assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize("fault", [faults.reset(), faults.hang(0.2)])
+    def test_a_broken_connection_is_not_tried_again_behind_the_budget(
+        self, store: Store, scalingo: ScalingoApi, fault: faults.Fault
+    ) -> None:
+        operation = scalingo.operation(duration_s=None).id
+        identity = tracked(store, operation)
+        look(store, identity)  # from here on there is a connection that is kept alive
+        scalingo.fault(fault, operation_id=operation)
+        after = look(store, identity)
+        assert "no answer" in (after.last_error or "")
+        assert after.polls == 2
+        assert len([seen for seen in scalingo.requests if seen.operation_id == operation]) == 2
+
+    @pytest.mark.usefixtures("runtime")
+    def test_an_account_that_is_gone_from_the_settings_is_named(self, store: Store, scalingo: ScalingoApi) -> None:
+        after = look(store, tracked(store, scalingo.operation().id, account="former"))
+        assert after.state is State.TRACKING
+        assert "former" in (after.last_error or "")
+
+    @pytest.mark.usefixtures("runtime")
+    def test_the_bearer_is_exchanged_once_for_many_looks(self, store: Store, scalingo: ScalingoApi) -> None:
+        identities = [tracked(store, scalingo.operation().id) for _ in range(10)]
+        hold_rounds_until(all_looked_at(store, identities))
+        assert sum(seen.path == "/v1/tokens/exchange" for seen in scalingo.requests) == 1
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_failed_exchange_is_no_verdict(self, store: Store, scalingo: ScalingoApi) -> None:
+        scalingo.fault(faults.internal_error(), exchange=True)
+        after = look(store, tracked(store, scalingo.operation().id))
+        assert after.state is State.TRACKING
+        assert "signing in" in (after.last_error or "")
+
+
+class TestDeliveries:
+    """A delivery round."""
+
+    @pytest.mark.usefixtures("runtime")
+    def test_everybody_is_told_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:
+        identity = ended(store, settings)
+        delivery_round()
+        for target in ("slack", "webhook", "failures"):
+            delivery(store, identity, target, "delivered")
+        delivery_round()
+        assert sorted(seen.path for seen in receiver.requests) == ["/failures", "/slack", "/webhook"]
+        assert store.outbox_size() == 0
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(
+        self, store: Store, settings: Settings
+    ) -> None:
+        identity = ended(store, settings, named=("former",))
+        delivery_round()
+        dead = delivery(store, identity, "former", "dead")
+        assert "no longer configured" in (dead.last_error or "")
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_target_that_hangs_delays_no_other(self, store: Store, settings: Settings, receiver: Receiver) -> None:
+        receiver.script("/webhook", Reply(hang_s=3))
+        identity = ended(store, settings)
+        began_s = time.monotonic()
+        delivery_round()
+        delivery(store, identity, "slack", "delivered")
+        delivery(store, identity, "failures", "delivered")
+        assert time.monotonic() - began_s < 1.5
+        assert list(store.due_deliveries()) == []  # under its lease
+
+    @pytest.mark.usefixtures("runtime")
+    def test_rounds_at_once_tell_only_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:
+        identities = [ended(store, settings, named=("webhook",)) for _ in range(8)]
+        with ThreadPoolExecutor(4) as pool:
+            for round_held in [pool.submit(delivery_round) for _ in range(8)]:
+                round_held.result()
+        for identity in identities:
+            delivery(store, identity, "webhook", "delivered")
+        told = [seen.headers["webhook-id"] for seen in receiver.requests]
+        assert sorted(told) == sorted(f"{identity}_1_failed_webhook" for identity in identities)
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize("code", ["no_service", "channel_is_archived", "invalid_token", "action_prohibited"])
+    def test_slack_that_is_set_up_wrongly_is_dead_and_shows_the_code(
+        self, store: Store, settings: Settings, receiver: Receiver, code: str
+    ) -> None:
+        receiver.script("/slack", Reply(403, code))
+        identity = ended(store, settings, named=("slack",))
+        delivery_round()
+        assert code in (delivery(store, identity, "slack", "dead").last_error or "")
+        assert len(receiver.requests) == 1
+
+    @pytest.mark.usefixtures("runtime")
+    def test_a_message_that_slack_refuses_is_sent_as_plain_text(
+        self, store: Store, settings: Settings, receiver: Receiver
+    ) -> None:
+        receiver.script("/slack", Reply(400, "invalid_blocks"), Reply())
+        identity = ended(store, settings, named=("slack",))
+        delivery_round()
+        assert delivery(store, identity, "slack", "delivered").attempts == 1
+        first, second = (json.loads(seen.body) for seen in receiver.requests)
+        assert "blocks" in first
+        assert "blocks" not in second
+        assert second["text"] == first["text"]
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize(
+        ("reply", "said"),
+        [
+            (Reply(500, "oops"), "500"),
+            (Reply(200, "<html>a login page</html>", {"Content-Type": "text/html"}), "unexpected body"),
+            (Reply(reset="after_read"), "no answer"),
+            (Reply(429, "", {"Retry-After": "17"}), "429"),
+        ],
+    )
+    def test_slack_that_stumbles_is_asked_again(
+        self, store: Store, settings: Settings, receiver: Receiver, reply: Reply, said: str
+    ) -> None:
+        receiver.script("/slack", reply)
+        identity = ended(store, settings, named=("slack",))
+        delivery_round()
+        waiting = delivery(store, identity, "slack", "retrying")
+        assert said in (waiting.last_error or "")
+        assert waiting.next_attempt_at is not None
+        assert waiting.claim is None
+        wait_s = (waiting.next_attempt_at - store.now()).total_seconds()
+        assert (15 < wait_s <= 17) if reply.status == 429 else (3 < wait_s < 5.6)
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize("path", ["slack", "webhook"])
+    def test_a_redirect_is_a_failure_and_is_not_followed(
+        self, store: Store, settings: Settings, receiver: Receiver, path: str
+    ) -> None:
+        receiver.script(f"/{path}", Reply(302, "", {"Location": receiver.url("/elsewhere")}))
+        identity = ended(store, settings, named=(path,))
+        delivery_round()
+        delivery(store, identity, path, "retrying")
+        assert [seen.path for seen in receiver.requests] == [f"/{path}"]
+
+    @pytest.mark.usefixtures("runtime")
+    def test_after_the_last_attempt_it_is_dead(self, store: Store, settings: Settings, receiver: Receiver) -> None:
+        receiver.script("/webhook", Reply(503, "still down"))
+        identity = ended(store, settings, named=("webhook",))
+
+        def due_for_the_last_time(tracking: Tracking) -> Tracking:
+            (only,) = tracking.deliveries
+            last = replace(only, attempts=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
+            return replace(tracking, deliveries=(last,))
+
+        store.update(found(store, identity), due_for_the_last_time)
+        delivery_round()
+        dead = delivery(store, identity, "webhook", "dead")
+        assert dead.attempts == 10
+        assert "gave up after 10 attempts" in (dead.last_error or "")
+        assert "503" in (dead.last_error or "")
+
+    @pytest.mark.usefixtures("runtime")
+    def test_no_secret_shows_in_an_error(
+        self, store: Store, settings: Settings, receiver: Receiver, caller: Caller
+    ) -> None:
+        receiver.stop()
+        identity = ended(store, settings)
+        delivery_round()
+        for target in ("slack", "webhook", "failures"):
+            assert "no answer" in (delivery(store, identity, target, "retrying").last_error or "")
+        shown = json.dumps(caller.show(identity))
+        for secret in (receiver.base_url, "/failures", "whsec_"):
+            assert secret not in shown
+
+
+class TestOtherSettings:
+    """Targets as an operator may set them up otherwise."""
+
+    @pytest.fixture
+    def started_with(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+    ) -> Iterator[Callable[[str], Settings]]:
+        """Give what starts a runtime with a targets file in place of all other targets."""
+        running: list[Runtime] = []
+        assert settings.targets
+
+        def start(targets: str) -> Settings:
+            for name in ("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"):
+                monkeypatch.delenv(name)
+            file = tmp_path / "other.toml"
+            file.write_text(targets, encoding="utf-8")
+            monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
+            loaded = load_anew()
+            running.append(workers_runtime.start(loaded))
+            return loaded
+
+        yield start
+        for each in running:
+            each.close(5.0)
+
+    def test_with_no_target_at_all_outcomes_are_printed(
+        self, started_with: Callable[[str], Settings], store: Store, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        identity = ended(store, started_with(""))
+        delivery_round()
+        delivery(store, identity, "console", "delivered")
+        assert "shop: restart failed" in capsys.readouterr().out
+
+    def test_every_secret_signs_while_one_is_replaced(
+        self, started_with: Callable[[str], Settings], store: Store, receiver: Receiver
+    ) -> None:
+        new, old = (f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
+        target = f'kind = "webhook"\nurl = "{receiver.url("/signed")}"\nsecret = ["{new}", "{old}"]'
+        identity = ended(store, started_with(f"[targets.signed]\n{target}"))
+        delivery_round()
+        delivery(store, identity, "signed", "delivered")
+        (request,) = receiver.requests
+        signatures = request.headers["webhook-signature"].split()
+        assert len(signatures) == 2
+        assert all(signature.startswith("v1,") for signature in signatures)
+
+    def test_somebody_is_mentioned_only_when_something_went_wrong(
+        self, started_with: Callable[[str], Settings], store: Store, scalingo: ScalingoApi, receiver: Receiver
+    ) -> None:
+        target = f'kind = "slack"\nwebhook_url = "{receiver.url("/loud")}"\nmention = "<!here>"'
+        loaded = started_with(f"[targets.loud]\n{target}")
+        failed = ended(store, loaded)
+        delivery_round()
+        delivery(store, failed, "loud", "delivered")
+        well = tracked(store, scalingo.operation().id)
+        look(store, well)
+        wait_until(lambda: (delivery_round(), store.outbox_size())[1] == 0, what="the second message")
+        first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)
+        assert first.startswith("<!here> ")
+        assert "<!here>" not in second
+
+
+def ended(store: Store, settings: Settings, named: tuple[str, ...] = ()) -> str:
+    """Store an operation that has just failed; all are to be told of it, or those named."""
+    identity = tracked(store, secrets.token_hex(12), named=named, everyone=not named)
+    seen(store, identity, BROKEN, settings.rules)
+    return identity
+
+
+def load_anew() -> Settings:
+    """Read the settings from the environment as it is now."""
+    return load(os.environ)

@@ -1,0 +1,385 @@
+"""The store against a real server: compare-and-swap, indexes that never lie, retention, newer records."""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+
+from local.valkey import Valkey
+from operations import intake, lifecycle
+from operations.audience import Rule, Rules
+from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError, TransientError
+from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict, decode
+from operations.retries import Again, Decision, Delivered, GiveUp
+from operations.store import Store, Stored
+from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
+
+RULES: Rules = {"all": Rule(), "failures": Rule(on=frozenset({Verdict.FAILED})), "others": Rule(apps=("other-*",))}
+UNFINISHED = (DeliveryState.PENDING, DeliveryState.RETRYING)
+
+
+def fresh(store: Store, number: int = 1, **changes: Any) -> Tracking:
+    """Return a tracking that begins now."""
+    now = store.now()
+    begun = Tracking(
+        id=f"osc-fr1-{operation_id(number)}",
+        app="shop",
+        operation_id=operation_id(number),
+        region="osc-fr1",
+        account="default",
+        created_at=now,
+        created_by="ci",
+        timeout_s=3600,
+        next_look_at=now,
+        claim=f"intake-{random.getrandbits(64):x}",
+    )
+    return replace(begun, **changes)
+
+
+class TestCompareAndSwap:
+    """A change applies only to the record it was computed from."""
+
+    def test_of_many_that_add_the_same_one_wins(self, store: Store) -> None:
+        candidates = [fresh(store, created_by=f"caller-{number}") for number in range(24)]
+        with ThreadPoolExecutor(12) as pool:
+            answers = list(pool.map(store.add, candidates))
+        winner = found(store, candidates[0].id).tracking
+        assert [answer for answer in answers if answer is None] == [None]
+        assert all(answer is None or answer.tracking == winner for answer in answers)
+        assert store.in_flight() == {"default": 1}
+
+    def test_of_many_changes_at_once_none_is_lost(self, store: Store) -> None:
+        begun = fresh(store, context={})
+        store.add(begun)
+        first = found(store, begun.id)
+
+        def count(number: int) -> None:
+            changed = store.update(first, lambda t: replace(t, context={**t.context, str(number): "x"}))
+            assert changed is not None
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(count, range(60)))
+        assert set(found(store, begun.id).tracking.context) == {str(number) for number in range(60)}
+
+    def test_of_many_that_claim_at_once_one_gets_it(self, store: Store) -> None:
+        begun = fresh(store)
+        store.add(begun)
+        stored, now = found(store, begun.id), store.now()
+
+        def claim(number: int) -> bool:
+            def take(tracking: Tracking) -> Tracking | None:
+                due = tracking.next_look_at is not None and tracking.next_look_at <= now
+                return lifecycle.claimed(tracking, f"worker-{number}", now) if due else None
+
+            return store.update(stored, take) is not None
+
+        with ThreadPoolExecutor(12) as pool:
+            assert sum(pool.map(claim, range(24))) == 1
+
+    def test_of_many_outcomes_at_once_the_first_stays(self, store: Store) -> None:
+        begun = fresh(store)
+        store.add(begun)
+        stored = store.update(found(store, begun.id), lambda t: lifecycle.claimed(t, "mine", store.now()))
+        assert stored is not None
+
+        def end(number: int) -> Stored | None:
+            outcome = Operation(status="error", error=f"error {number}")
+
+            def take_in(tracking: Tracking) -> Tracking | None:
+                after = lifecycle.looked(tracking, "mine", outcome, now=store.now(), in_flight=1, looks_per_s=1)
+                return None if after is None else lifecycle.announced(after, RULES)
+
+            return store.update(stored, take_in, counters=("looks:answered",))
+
+        with ThreadPoolExecutor(12) as pool:
+            (winner,) = filter(None, pool.map(end, range(24)))
+        assert found(store, begun.id).tracking == winner.tracking
+        body = store.announcement(begun.id, 1)
+        assert body is not None
+        assert winner.tracking.operation is not None
+        assert str(winner.tracking.operation.error).encode() in body
+        assert store.counters()["outcomes:failed"] == 1
+        assert store.counters()["looks:answered"] == 1
+        assert store.outbox_size() == 2
+
+    def test_one_that_is_gone_is_not_brought_back(self, store: Store, connection: redis.Redis) -> None:
+        begun = fresh(store)
+        store.add(begun)
+        stored = found(store, begun.id)
+        connection.delete(f"opwatch:tracking:{begun.id}")
+        assert store.update(stored, lambda t: lifecycle.claimed(t, "late", store.now())) is None
+        assert store.get(begun.id) is None
+
+
+class TestRetention:
+    """Trackings are kept for a while after everything about them has ended, and no longer."""
+
+    def test_one_that_ended_long_ago_is_purged_with_all_its_traces(self, store: Store, connection: redis.Redis) -> None:
+        short = Store(connection, retention=timedelta(0))
+        begun = fresh(store)
+        short.add(begun)
+        seen(short, begun.id, BROKEN, RULES)
+        assert short.purge() == 0  # somebody has still to be told
+        attempted(short, begun.id, "all", Delivered())
+        assert short.purge() == 0
+        attempted(short, begun.id, "failures", GiveUp("410"))
+        assert short.purge() == 1
+        assert short.get(begun.id) is None
+        left = {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"}
+        assert left == set()
+
+    def test_one_that_ended_lately_is_kept(self, store: Store) -> None:
+        begun = fresh(store)
+        store.add(begun)
+        seen(store, begun.id, DONE, {})
+        assert store.purge() == 0
+        assert store.get(begun.id) is not None
+
+    def test_one_that_is_watched_is_kept(self, connection: redis.Redis, store: Store) -> None:
+        short = Store(connection, retention=timedelta(0))
+        short.add(fresh(store))
+        assert short.purge() == 0
+
+    def test_many_are_purged_over_several_rounds(self, connection: redis.Redis, store: Store) -> None:
+        short = Store(connection, retention=timedelta(0))
+        for number in range(120):
+            short.add(fresh(store, number))
+            seen(short, f"osc-fr1-{operation_id(number)}", DONE, {})
+        assert short.purge() + short.purge() == 120
+        assert connection.zcard(RECENT) == 0
+
+
+class TestNewerVersions:
+    """Two versions overlap during a deploy; what the newer one wrote is its business."""
+
+    def test_their_records_are_left_alone(self, store: Store, connection: redis.Redis) -> None:
+        for number in (1, 2):
+            store.add(fresh(store, number))
+        ours, theirs = f"osc-fr1-{operation_id(1)}", f"osc-fr1-{operation_id(2)}"
+        record = found(store, theirs).record.rstrip(b"}") + b',"v":2}'
+        connection.set(f"opwatch:tracking:{theirs}", record)
+        assert [stored.tracking.id for stored in store.due_trackings()] == [ours]
+        assert [stored.tracking.id for _, stored in store.recent()] == [ours]
+        assert connection.get(f"opwatch:tracking:{theirs}") == record
+        assert connection.zscore(DUE, theirs) is not None
+
+    def test_fields_that_are_not_known_are_passed_over(self, store: Store, connection: redis.Redis) -> None:
+        store.add(fresh(store))
+        stored = found(store, fresh(store).id)
+        connection.set(f"opwatch:tracking:{stored.tracking.id}", stored.record.rstrip(b"}") + b',"colour":"red"}')
+        assert found(store, stored.tracking.id).tracking == stored.tracking
+
+
+class Lifecycles(RuleBasedStateMachine):
+    """Does to a few trackings whatever may happen to them, in any order, with claims that may be long out of date."""
+
+    claims = Bundle("claims")
+    attempts = Bundle("attempts")
+    numbers = st.integers(0, 2)
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.connection: Any = connected(url)
+        self.connection.flushall()
+        self.store = Store(self.connection, retention=RETENTION)
+        self.impatient = Store(self.connection, retention=timedelta(0))
+        self.outcomes: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+        self.count = 0
+
+    def teardown(self) -> None:
+        self.connection.close()
+
+    @rule(
+        number=numbers,
+        account=st.sampled_from([None, "default", "other"]),
+        notify=st.sampled_from([None, (), ("all",), ("others", "gone")]),
+    )
+    def track(self, number: int, account: str | None, notify: tuple[str, ...] | None) -> None:
+        begun = fresh(
+            self.store,
+            number,
+            account=account or "default",
+            everyone=notify is None,
+            named=tuple(notify or ()),
+            created_by=self._token(),
+        )
+        try:
+            intake.track(self.store, begun, account=account, rules=RULES, now=self.store.now())
+        except intake.OtherAccountError:
+            assert found(self.store, begun.id).tracking.account != account
+
+    @rule(target=claims, number=numbers)
+    def claim(self, number: int) -> Any:
+        token, now = self._token(), self.store.now()
+
+        def take(tracking: Tracking) -> Tracking | None:
+            return lifecycle.claimed(tracking, token, now) if tracking.state is State.TRACKING else None
+
+        stored = self._update(number, take)
+        return multiple() if stored is None else (number, token, stored)
+
+    @rule(
+        claim=claims,
+        what=st.sampled_from(
+            [
+                DONE,
+                BROKEN,
+                Operation(status="running"),
+                TransientError("500"),
+                OperationMissingError("404"),
+                AccessRefusedError("403"),
+            ]
+        ),
+        late=st.sampled_from([timedelta(0), timedelta(minutes=2), timedelta(hours=2)]),
+    )
+    def look(self, claim: Any, what: Operation | OpwatchError, late: timedelta) -> None:
+        _, token, stored = claim
+        now = self.store.now() + late
+
+        def take_in(tracking: Tracking) -> Tracking | None:
+            after = lifecycle.looked(tracking, token, what, now=now, in_flight=3, looks_per_s=1)
+            return None if after is None else lifecycle.announced(after, RULES)
+
+        self.store.update(stored, take_in, counters=("looks:any",))
+
+    @rule(claim=claims)
+    def release(self, claim: Any) -> None:
+        _, token, stored = claim
+        self.store.update(stored, lambda tracking: lifecycle.released(tracking, token, self.store.now()))
+
+    @rule(number=numbers)
+    def cancel(self, number: int) -> None:
+        self._update(number, lambda tracking: lifecycle.cancelled(tracking, self.store.now()))
+
+    @rule(target=attempts, number=numbers, pick=st.integers(0, 5))
+    def attempt(self, number: int, pick: int) -> Any:
+        stored = self.store.get(f"osc-fr1-{operation_id(number)}")
+        unfinished = [d for d in stored.tracking.deliveries if d.unfinished] if stored else []
+        if stored is None or not unfinished:
+            return multiple()
+        delivery_id = stored.tracking.delivery_id(unfinished[pick % len(unfinished)])
+        token, now = self._token(), self.store.now()
+        begun = self.store.update(
+            stored, lambda tracking: lifecycle.attempting(tracking, frozenset({delivery_id}), token, now)
+        )
+        return delivery_id, token, begun
+
+    @rule(attempt=attempts, how=st.sampled_from(["delivered", "again", "dead", "back"]))
+    def finish_attempt(self, attempt: Any, how: str) -> None:
+        delivery_id, token, begun = attempt
+        now = self.store.now()
+        decisions: dict[str, Decision] = {
+            "delivered": Delivered(),
+            "again": Again(now + timedelta(minutes=5), "500"),
+            "dead": GiveUp("410"),
+        }
+
+        def change(tracking: Tracking) -> Tracking | None:
+            if how == "back":
+                return lifecycle.given_back(tracking, delivery_id, token, now)
+            return lifecycle.attempted(tracking, delivery_id, token, decisions[how], now)
+
+        self.store.update(begun, change)
+
+    @rule(number=numbers, name=st.sampled_from(["all", "failures", "gone"]))
+    def retry(self, number: int, name: str) -> None:
+        self._update(number, lambda tracking: lifecycle.retried(tracking, name, self.store.now()))
+
+    @rule()
+    def purge(self) -> None:
+        now_ms = self.store.now().timestamp() * 1000
+        for member, score in self.connection.zrange(EXPIRING, 0, -1, withscores=True):
+            # As if the retention had passed; the invariant below knows by how much.
+            assert score > now_ms
+            self.connection.zadd(EXPIRING, {member: now_ms - 1})
+        self.impatient.purge()
+        assert self.connection.zcard(EXPIRING) == 0
+
+    @invariant()
+    def every_index_says_what_the_records_say(self) -> None:
+        records = [decode(self.connection.get(key)) for key in self.connection.keys("opwatch:tracking:*")]
+        due, outbox, expiring, watched = {}, {}, {}, Counter[str]()
+        for tracking in records:
+            if tracking.state is State.TRACKING:
+                assert tracking.next_look_at is not None
+                due[tracking.id] = milliseconds(tracking.next_look_at)
+                watched[tracking.account] += 1
+            pending = [d for d in tracking.deliveries if d.state in UNFINISHED]
+            for delivery in pending:
+                assert delivery.next_attempt_at is not None
+                outbox[tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
+            if tracking.state is not State.TRACKING and not pending:
+                expiring[tracking.id] = milliseconds(last_end(tracking) + RETENTION)
+        assert self._scores(DUE) == due
+        assert self._scores(OUTBOX) == outbox
+        assert self._scores(EXPIRING) == expiring
+        assert self._scores(RECENT) == {tracking.id: milliseconds(tracking.created_at) for tracking in records}
+        counts = {account.decode(): int(count) for account, count in self.connection.hgetall(IN_FLIGHT).items()}
+        assert {account: count for account, count in counts.items() if count} == dict(watched)
+
+    @invariant()
+    def the_first_outcome_stays_and_is_counted_once(self) -> None:
+        for key in self.connection.keys("opwatch:tracking:*"):
+            tracking = decode(self.connection.get(key))
+            if tracking.ended_at is None:
+                continue
+            body = self.connection.get(f"opwatch:announcement:{tracking.id}:{tracking.run}")
+            outcome = (tracking.state, tracking.ended_at, tracking.operation, tracking.reason, body)
+            assert body is not None
+            assert self.outcomes.setdefault((tracking.id, tracking.created_by, tracking.run), outcome) == outcome
+        ended = Counter(f"outcomes:{outcome[0]}" for outcome in self.outcomes.values())
+        counters = {name.decode(): int(count) for name, count in self.connection.hgetall(COUNTERS).items()}
+        assert {name: count for name, count in counters.items() if name.startswith("outcomes:")} == dict(ended)
+
+    def _token(self) -> str:
+        self.count += 1
+        return f"claim-{self.count}"
+
+    def _update(self, number: int, change: Callable[[Tracking], Tracking | None]) -> Stored | None:
+        stored = self.store.get(f"osc-fr1-{operation_id(number)}")
+        return None if stored is None else self.store.update(stored, change)
+
+    def _scores(self, key: str) -> dict[str, int]:
+        return {member.decode(): int(score) for member, score in self.connection.zrange(key, 0, -1, withscores=True)}
+
+
+def milliseconds(at: datetime) -> int:
+    """Write a time as the indexes have it."""
+    return round(at.timestamp() * 1000)
+
+
+def last_end(tracking: Tracking) -> datetime:
+    """Return when the last thing about a tracking ended."""
+    assert tracking.ended_at is not None
+    return max([tracking.ended_at, *(d.ended_at for d in tracking.deliveries if d.ended_at is not None)])
+
+
+def test_whatever_happens_the_indexes_agree_with_the_records(valkey: Valkey) -> None:
+    run_state_machine_as_test(
+        lambda: Lifecycles(valkey.url),
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.parametrize("state", list(DeliveryState))
+def test_a_delivery_of_any_state_survives_storing(store: Store, state: DeliveryState) -> None:
+    now = store.now()
+    delivery = Delivery(target="all", run=1, verdict=Verdict.FAILED, state=state, next_attempt_at=now)
+    begun = fresh(store, deliveries=(delivery,))
+    store.add(begun)
+    assert found(store, begun.id).tracking == begun
