@@ -58,7 +58,7 @@ class Caller:
         """Return a tracking as it stands."""
         answer = self.get(f"/v1/operations/{identity}")
         assert answer.status_code == 200, answer.text
-        shown: dict[str, Any] = answer.json
+        shown: dict[str, Any] = answer.get_json()
         return shown
 
 

@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,6 @@ import pytest
 from flask import Flask
 
 from config.settings import Settings
-from operations import lifecycle
 from operations.errors import OperationMissingError
 from operations.model import Operation
 from operations.store import Store
@@ -344,7 +344,7 @@ def push_back(store: Store, by: timedelta) -> None:
     stored = found(store, IDENTITY)
     times = ("created_at", "missing_since")
     earlier = {name: value - by for name in times if (value := getattr(stored.tracking, name)) is not None}
-    changed = store.update(stored, lambda tracking: lifecycle.replace(tracking, **earlier))
+    changed = store.update(stored, lambda tracking: replace(tracking, **earlier))
     assert changed is not None
 
 

@@ -35,7 +35,7 @@ class TestReadiness:
         before: dict[str, str] = {}
 
         def change(name: str, value: str) -> None:
-            before.setdefault(name, connection.config_get(name)[name])
+            before.setdefault(name, str(connection.config_get(name)[name]))
             connection.config_set(name, value)
 
         yield change

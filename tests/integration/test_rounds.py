@@ -499,7 +499,12 @@ class TestOtherSettings:
         delivery(store, failed, "loud", "delivered")
         well = tracked(store, scalingo.operation().id)
         look(store, well)
-        wait_until(lambda: (delivery_round(), store.outbox_size())[1] == 0, what="the second message")
+
+        def all_told() -> bool:
+            delivery_round()
+            return store.outbox_size() == 0
+
+        wait_until(all_told, what="the second message")
         first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)
         assert first.startswith("<!here> ")
         assert "<!here>" not in second
