@@ -12,7 +12,7 @@ from scalingo.address import APP_PATTERN
 VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
 _ERRORS = {
-    400: "the body is not JSON",
+    400: "the body is not JSON, or broke off",
     401: "no valid token",
     404: "not there",
     405: "not that method",

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as bounds
 from schemathesis.generation import GenerationMode
 from schemathesis.schemas import BaseSchema
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
 from api import openapi
 from config.settings import Settings
@@ -45,7 +45,11 @@ UNCHECKED: list[Any] = [
 @pytest.fixture
 def schema(app: Flask) -> BaseSchema:
     """Load the description from the app itself."""
-    return schemathesis.openapi.from_wsgi("/openapi.json", app)
+    loaded = schemathesis.openapi.from_wsgi("/openapi.json", app)
+    # The token is ours to send: were it left out as one more wrong input, we would put it back and be told that wrong
+    # input is accepted.
+    loaded.config.generation.update(with_security_parameters=False)
+    return loaded
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +72,11 @@ def test_every_answer_is_as_described(schema: BaseSchema, path: str, method: str
     )
     @given(case=schema[path][method].as_strategy(generation_mode=mode))
     def answered_as_described(case: schemathesis.Case[Any]) -> None:
-        case.call_and_validate(headers=HEADERS, excluded_checks=UNCHECKED)
+        case.call_and_validate(headers=HEADERS, excluded_checks=unchecked)
 
+    # An odd query may not survive being written as a URL (an empty list is no parameter at all), and the token it leaves
+    # out is given here: what is sent is valid then. test_reading.py has the queries that are refused.
+    unchecked = [*UNCHECKED, negative_data_rejection] if method == "get" else UNCHECKED
     answered_as_described()
 
 
