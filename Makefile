@@ -3,8 +3,10 @@ PYTHON ?= python3
 UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
+# Most tests wait rather than compute.
+TESTS_AT_ONCE ?= 4
 
-.PHONY: help run test check setup bench lock clean
+.PHONY: help run test check chaos setup bench lock clean
 
 help:  ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -13,13 +15,17 @@ run: setup  ## Run the whole service on http://localhost:8000
 	@exec $(BIN)/python -m local
 
 test: setup  ## Run all tests
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup
 
 check: setup  ## Lint, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup
+
+chaos: setup  ## Break everything, 20 times over, and prove that nothing was lost (takes half an hour)
+	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos.recovery
 
 bench: setup  ## Measure what the README and docs claim
 	$(BIN)/python -m benchmarks

@@ -9,7 +9,7 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
-from api import health, problems, service, trackings
+from api import headers, health, problems, service, trackings
 from config import logs, settings
 from config.web import LARGEST_BODY_BYTES
 
@@ -37,8 +37,6 @@ def _began() -> None:
 
 
 def _ended(response: Response) -> Response:
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     log.info(
         "request",
         method=request.method,
@@ -47,4 +45,4 @@ def _ended(response: Response) -> Response:
         caller=g.get("caller"),
         took_ms=round((time.perf_counter() - g.began_at_s) * 1000, 2),
     )
-    return response
+    return headers.protect(request, response)

@@ -4,6 +4,8 @@ Werkzeug cuts a chunked body at the limit without a word, and takes one that bro
 must not be carried out.
 """
 
+import json
+from collections import Counter
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -32,6 +34,20 @@ def read() -> bytes:
     if length is not None and len(body) < length:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body broke off before its Content-Length")
     return body
+
+
+def names_once(body: bytes) -> None:
+    """Raise a problem when an object gives a name twice, in a body that is known to be JSON.
+
+    RFC 8259, section 4, leaves the meaning open; programs that disagree about it can be played off against each other.
+    """
+
+    def once(pairs: list[tuple[str, str]]) -> None:
+        for name, count in Counter(name for name, _ in pairs).items():
+            if count > 1:
+                raise ProblemError.invalid((name, "is given more than once"))
+
+    json.loads(body, object_pairs_hook=once, parse_int=str, parse_float=str)
 
 
 def form(body: bytes) -> dict[str, list[str]]:

@@ -35,6 +35,10 @@ class Collector:
         yield GaugeMetricFamily(
             "opwatch_deliveries_unfinished", "Deliveries not finished", self._parts.store.outbox_size()
         )
+        retrying = GaugeMetricFamily("opwatch_deliveries_retrying", "Deliveries failed so far", labels=["target"])
+        for target, count in self._parts.store.retrying(self._parts.settings.targets).items():
+            retrying.add_metric([target], count)
+        yield retrying
         yield GaugeMetricFamily(
             "opwatch_worker_up", "Whether a worker's clock beats", int(self._parts.presence.has_worker())
         )

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from api.schemas import HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
-from operations.model import State
+from operations.model import DeliveryState, State
 from scalingo.address import APP_PATTERN
 
 VERSION = "0.1.0"
@@ -16,10 +16,12 @@ _ERRORS = {
     401: "no valid token",
     404: "not there",
     405: "not that method",
+    408: "it did not arrive within 10 s",
     409: "not in this state",
     413: "the body is larger than 64 kB",
     415: "neither JSON nor a form",
     422: "not valid; `errors` says which field",
+    429: "too many operations in flight: send it again after `Retry-After`",
     503: "Redis does not answer: send it again",
 }
 
@@ -68,7 +70,7 @@ def _paths() -> dict[str, Any]:
                 "responses": {
                     "202": _json("tracked from now on", "TrackingOut", location=True),
                     "200": _json("tracked already", "TrackingOut", location=True),
-                    **_problems(400, 401, 409, 413, 415, 422, 503),
+                    **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
             "get": {
@@ -155,6 +157,12 @@ def _list_parameters() -> list[dict[str, Any]]:
     return [
         _parameter("app", "query", {"type": "string", "pattern": APP_PATTERN}, "only this app"),
         _parameter("state", "query", {"enum": [state.value for state in State]}, "only this state"),
+        _parameter(
+            "delivery",
+            "query",
+            {"enum": [state.value for state in DeliveryState]},
+            "only with a delivery of the current run in this state",
+        ),
         _parameter("limit", "query", properties["limit"], "how many at most"),
         _parameter("cursor", "query", properties["cursor"]["anyOf"][0], "`next_cursor` of the page before"),
     ]

@@ -141,6 +141,7 @@ class ListQuery(BaseModel):
 
     app: str | None = Field(default=None, pattern=APP_PATTERN)
     state: State | None = None
+    delivery: DeliveryState | None = None
     limit: int = Field(default=50, ge=1, le=100)
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{1,15}_[a-z0-9-]{1,80}$")
 

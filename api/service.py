@@ -1,6 +1,5 @@
 """What the routes work with: made once per app, found through Flask's current app."""
 
-import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
@@ -8,10 +7,13 @@ from typing import cast
 import redis
 from flask import current_app
 
+from api.breaker import GuardedRedis
+from api.fairness import Places
 from config.redis import connect
 from config.settings import Settings
 from config.web import THREADS
 from operations.budget import Budget
+from operations.index import Limit
 from operations.presence import Presence
 from operations.store import Store
 from workers.doorbell import Doorbell, Round
@@ -34,23 +36,25 @@ class Service:
     store: Store
     budget: Budget
     presence: Presence
+    limit: Limit
     looks_due: Doorbell
     deliveries_due: Doorbell
-    waiting_room: threading.BoundedSemaphore
+    waiting_room: Places
 
 
 def build(settings: Settings) -> Service:
     """Build the service; nothing is dialled before the first request."""
-    connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
+    connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis)
     return Service(
         settings=settings,
         connection=connection,
         store=Store(connection, retention=timedelta(days=settings.retention_days)),
         budget=Budget(connection, settings.requests_per_minute),
         presence=Presence(connection),
+        limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
         looks_due=Doorbell(connection, Round.POLL, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
-        waiting_room=threading.BoundedSemaphore(max(1, THREADS // 2)),
+        waiting_room=Places(max(1, THREADS // 2), spare=int(len(settings.tokens) > 1)),
     )
 
 

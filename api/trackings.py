@@ -17,13 +17,16 @@ from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
+from config.web import STOPPING
 from operations import intake, lifecycle, view
+from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.store import Position, Stored
+from operations.records import Position, Stored
 from scalingo import address
 
 LONGEST_WAIT_S = 25
 WAIT_STEP_S = 0.25
+FULL_RETRY_AFTER_S = 10
 LARGEST_SCAN = 5_000
 """How many trackings one page of the list reads at most; a rare filter is gone through in several pages."""
 
@@ -59,11 +62,17 @@ def track() -> Response:
         group_size=wanted.group_size,
         next_look_at=now,
         claim=secrets.token_hex(8),
+        caller_counted=True,
     )
     try:
-        accepted = intake.track(parts.store, fresh, account=wanted.account, rules=settings.rules, now=now)
+        accepted = intake.track(
+            parts.store, fresh, account=wanted.account, rules=settings.rules, now=now, limit=parts.limit
+        )
     except intake.OtherAccountError as error:
         raise ProblemError(HTTPStatus.CONFLICT, str(error)) from None
+    except TooManyInFlightError as error:
+        headers = {"Retry-After": str(FULL_RETRY_AFTER_S)}
+        raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
     return answer(
@@ -103,15 +112,15 @@ def show(identity: str) -> Response:
     if wait_s is None or stored.tracking.state is not State.TRACKING:
         return answer(view.as_json(stored.tracking))
     room = service().waiting_room
-    if not room.acquire(blocking=False):
+    if not room.take(g.caller):
         return answer(view.as_json(stored.tracking), headers={"Retry-After": "2"})
     try:
         until_s = time.monotonic() + wait_s
-        while stored.tracking.state is State.TRACKING and (left_s := until_s - time.monotonic()) > 0:
+        while _goes_on(stored) and (left_s := until_s - time.monotonic()) > 0:
             time.sleep(min(WAIT_STEP_S, left_s))
             stored = _stored(identity)
     finally:
-        room.release()
+        room.give_back(g.caller)
     return answer(view.as_json(stored.tracking), headers={"Preference-Applied": f"wait={wait_s}"})
 
 
@@ -152,7 +161,10 @@ def answer(
 def _body() -> TrackRequest:
     try:
         if request.mimetype == "application/json":
-            return TrackRequest.model_validate_json(bodies.read(), strict=True)
+            body = bodies.read()
+            wanted = TrackRequest.model_validate_json(body, strict=True)
+            bodies.names_once(body)
+            return wanted
         if request.mimetype == "application/x-www-form-urlencoded":
             return TrackRequest.model_validate(form_fields(bodies.form(bodies.read())))
     except ValidationError as error:
@@ -169,7 +181,7 @@ def _address(wanted: TrackRequest, settings: Settings) -> address.OperationAddre
     if wanted.operation_url is None:
         return address.OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
     try:
-        where = address.parse(wanted.operation_url.strip(), settings.regions)
+        where = address.parse(wanted.operation_url.strip(" \t\r\n"), settings.regions)
     except ValueError as error:
         raise ProblemError.invalid(("operation_url", str(error))) from None
     given = {"region": wanted.region, "app": wanted.app, "operation_id": wanted.operation_id}
@@ -187,6 +199,10 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
         )
 
 
+def _goes_on(stored: Stored) -> bool:
+    return stored.tracking.state is State.TRACKING and not STOPPING.is_set()
+
+
 def _stored(identity: str) -> Stored:
     stored = service().store.get(identity) if len(identity) <= 100 else None  # noqa: PLR2004
     if stored is None:
@@ -197,7 +213,12 @@ def _stored(identity: str) -> Stored:
 
 
 def _matches(tracking: Tracking, query: ListQuery) -> bool:
-    return query.app in (None, tracking.app) and query.state in (None, tracking.state)
+    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
+    return (
+        query.app in (None, tracking.app)
+        and query.state in (None, tracking.state)
+        and (query.delivery is None or query.delivery in deliveries)
+    )
 
 
 def _preferred_wait_s() -> int | None:

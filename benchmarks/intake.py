@@ -28,7 +28,11 @@ SETTLE_S = 0.2
 """For what the run before left half done."""
 SCRIPT = Path(__file__).with_name("intake.lua")
 GUNICORN = 'exec gunicorn --config config/gunicorn.conf.py "{app}"'
-ONE_PROCESS = {"WEB_CONCURRENCY": "1", "SCALINGO_API_URL": OFFICIAL_REGIONS["osc-fr1"]}
+ONE_PROCESS = {
+    "WEB_CONCURRENCY": "1",
+    "SCALINGO_API_URL": OFFICIAL_REGIONS["osc-fr1"],
+    "OPWATCH_MAX_IN_FLIGHT": "100000",  # none of them ends
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ class Stage:
 
     def worker_ready(self) -> bool:
         """Tell whether a worker's clock beats and RQ takes jobs."""
-        return bool(self.redis.exists("opwatch:heartbeat") and self.redis.scard("rq:workers"))
+        return bool(self.redis.zcard("opwatch:workers") and self.redis.scard("rq:workers"))
 
     def begin(self, duration_s: float) -> str:
         """Begin an operation at the stand-in that succeeds after `duration_s`; returns its URL."""

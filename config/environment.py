@@ -25,7 +25,9 @@ class Environment(BaseModel):
     WEBHOOK_URL: str | None = None
     WEBHOOK_SECRET: str | None = None
     OPWATCH_TARGETS_FILE: str | None = None
+    OPWATCH_ALERT_TARGET: str | None = None
     OPWATCH_ALLOW_PRIVATE_TARGETS: bool = False
+    OPWATCH_MAX_IN_FLIGHT: int = Field(default=1000, ge=1, le=100_000)
     OPWATCH_RETENTION_DAYS: float = Field(default=7, gt=0, le=365)
     OPWATCH_HEARTBEAT_URL: SecretStr | None = None
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

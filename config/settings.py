@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
-from redis.connection import parse_url
+from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import RedisError
 
 from config import targets
 from config.environment import Environment
@@ -34,7 +35,7 @@ _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 class Settings:
     """Everything the operator decided. Secrets show neither in its repr nor in any fault."""
 
-    redis_url: str
+    redis_url: SecretStr
     tokens: Mapping[str, SecretStr]
     accounts: Mapping[str, SecretStr]
     region: str
@@ -42,14 +43,16 @@ class Settings:
     auth_url: str
     requests_per_minute: int
     targets: Mapping[str, Target]
+    alert_target: str | None
     allow_private_targets: bool
+    max_in_flight: int
     retention_days: float
     heartbeat_url: SecretStr | None
     log_level: str
     log_format: str
 
     def __repr__(self) -> str:
-        """Show no values: the Redis URL holds a password."""
+        """Show what is configured, and no values."""
         return f"<Settings: accounts {sorted(self.accounts)}, targets {sorted(self.targets)}>"
 
     @property
@@ -75,6 +78,8 @@ def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
     accounts = _checked(faults, _accounts, fixed, given)
     regions = _checked(faults, _regions, fixed)
     read_targets = _checked(faults, targets.read, fixed, given, root)
+    if read_targets is not None:
+        _checked(faults, _alert_target, fixed, read_targets)
     heartbeat_url = _checked(faults, _heartbeat_url, fixed)
     if faults or redis_url is None or tokens is None or accounts is None or regions is None or read_targets is None:
         raise ConfigError(faults)
@@ -87,7 +92,9 @@ def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
         auth_url=fixed.SCALINGO_AUTH_URL.rstrip("/"),
         requests_per_minute=fixed.SCALINGO_REQUESTS_PER_MINUTE,
         targets=read_targets,
+        alert_target=fixed.OPWATCH_ALERT_TARGET,
         allow_private_targets=fixed.OPWATCH_ALLOW_PRIVATE_TARGETS,
+        max_in_flight=fixed.OPWATCH_MAX_IN_FLIGHT,
         retention_days=fixed.OPWATCH_RETENTION_DAYS,
         heartbeat_url=heartbeat_url,
         log_level=fixed.LOG_LEVEL,
@@ -111,6 +118,11 @@ def _is_web_url(url: str) -> bool:
         return False
 
 
+def _alert_target(fixed: Environment, known: Mapping[str, Target]) -> None:
+    if fixed.OPWATCH_ALERT_TARGET not in (None, *known):  # what stands there may be a URL, which is a secret
+        raise ConfigError([f"OPWATCH_ALERT_TARGET: names no target there is; there are: {', '.join(sorted(known))}"])
+
+
 def _heartbeat_url(fixed: Environment) -> SecretStr | None:
     url = fixed.OPWATCH_HEARTBEAT_URL
     if url is not None and not _is_web_url(url.get_secret_value()):
@@ -118,16 +130,17 @@ def _heartbeat_url(fixed: Environment) -> SecretStr | None:
     return url
 
 
-def _redis_url(fixed: Environment) -> str:
+def _redis_url(fixed: Environment) -> SecretStr:
     url = fixed.REDIS_URL or fixed.SCALINGO_REDIS_URL
     if url is None:
         raise ConfigError(["REDIS_URL: not set; give the URL of a Redis or Valkey (redis://…, rediss://… or unix://…)"])
     try:
         parse_url(url)  # type: ignore[no-untyped-call]
-    except ValueError:
+        ConnectionPool.from_url(url).make_connection()  # options that nobody knows show only here; nothing is dialled
+    except (ValueError, TypeError, AttributeError, RedisError):
         fault = "REDIS_URL: is no URL redis://…, rediss://… or unix://… (percent-encode what is special in a password)"
         raise ConfigError([fault]) from None
-    return url
+    return SecretStr(url)
 
 
 def _tokens(fixed: Environment) -> dict[str, SecretStr]:
@@ -142,7 +155,7 @@ def _tokens(fixed: Environment) -> dict[str, SecretStr]:
             name, token = DEFAULT_CALLER, name
         if _TOKEN_NAME.fullmatch(name) is None:
             faults.append(f"OPWATCH_TOKENS: entry {number} has no usable name; {hint}")
-        elif len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
+        elif len(token) < SHORTEST_TOKEN or not _is_plain(token):
             faults.append(f"OPWATCH_TOKENS: the token of entry {number} is too short or not plain ASCII; {hint}")
         elif name in tokens:
             faults.append(f"OPWATCH_TOKENS: the name {name!r} stands there twice")
@@ -153,11 +166,18 @@ def _tokens(fixed: Environment) -> dict[str, SecretStr]:
     return tokens
 
 
+def _is_plain(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
+
+
 def _accounts(fixed: Environment, given: Mapping[str, str]) -> dict[str, SecretStr]:
     accounts = {} if fixed.SCALINGO_API_TOKEN is None else {DEFAULT_ACCOUNT: fixed.SCALINGO_API_TOKEN}
     for name, value in given.items():
         if match := _ACCOUNT_VARIABLE.fullmatch(name):
             accounts[match[1].lower()] = SecretStr(value)
+    odd = [name for name, token in accounts.items() if not _is_plain(token.get_secret_value())]
+    if odd:
+        raise ConfigError([f"SCALINGO_API_TOKEN: that of the account {name} is not plain ASCII" for name in odd])
     if not accounts:
         raise ConfigError(["SCALINGO_API_TOKEN: not set; create an API token in Scalingo's dashboard (tk-us-…)"])
     return accounts

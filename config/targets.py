@@ -61,7 +61,7 @@ def _tables_from_file(fixed: Environment, root: Path) -> dict[str, dict[str, Any
         document = tomllib.loads(path.read_text())
     except OSError as error:
         raise ConfigError([f"OPWATCH_TARGETS_FILE: {path} cannot be read: {error.strerror}"]) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError([f"OPWATCH_TARGETS_FILE: {path} is not TOML: {error}"]) from None
     targets = document.pop("targets", {})
     if document or not isinstance(targets, dict) or not all(isinstance(table, dict) for table in targets.values()):

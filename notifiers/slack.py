@@ -5,6 +5,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage
 """
 
 import logging
+import re
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -64,6 +65,7 @@ TARGET = frozenset(
 _QUIET = logging.getLogger("opwatch.slack_sdk")
 _QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL, which is a secret
 _DEFAULT_PAUSE_S = 30.0
+_CODE = re.compile(r"[a-z0-9_]{1,60}")
 
 
 class PayloadRefusedError(PermanentError):
@@ -128,9 +130,7 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
     client.proxy = None  # taken from the environment otherwise; the address guard would see the proxy
     response = await client.send_dict(message)
     if response.status_code != HTTPStatus.OK or response.body.strip() != "ok":
-        code = response.body.strip()
-        known = code if code.replace("_", "").isalnum() and len(code) <= 60 else "an unexpected body"  # noqa: PLR2004
-        raise classify(known, response.status_code, _pause_s(response.headers))
+        raise classify(_code(response.body), response.status_code, _pause_s(response.headers))
 
 
 async def _post_as_bot(token: str, api_url: str | None, message: dict[str, Any], http: "ClientSession") -> None:
@@ -144,9 +144,16 @@ async def _post_as_bot(token: str, api_url: str | None, message: dict[str, Any],
         await client.api_call("chat.postMessage", json=message)
     except SlackApiError as error:
         answer = error.response
-        if not isinstance(answer.data, dict):
-            raise classify("an unexpected body", answer.status_code, _pause_s(answer.headers)) from None
-        raise classify(str(answer.data.get("error", "")), answer.status_code, _pause_s(answer.headers)) from None
+        said = answer.data.get("error", "") if isinstance(answer.data, dict) else None
+        raise classify(_code(said), answer.status_code, _pause_s(answer.headers)) from None
+    except AttributeError:  # slack_sdk looks for "ok" in whatever a 200 brought
+        raise TransientError("the answer is not Slack's: no JSON object") from None
+
+
+def _code(said: object) -> str:
+    """Keep an error code such as Slack writes them; any other text may hold anything, even what we sent."""
+    code = said.strip() if isinstance(said, str) else None
+    return code if code == "" or (code and _CODE.fullmatch(code)) else "an unexpected body"
 
 
 def _pause_s(headers: "Mapping[str, str]") -> float | None:

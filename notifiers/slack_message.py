@@ -23,7 +23,8 @@ _RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
     text = fallback_text(announcement)
-    pinged = f"{mention} " if mention and announcement.verdict is not Verdict.SUCCEEDED else ""
+    well = announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED
+    pinged = f"{mention} " if mention and not well else ""
     return {
         "text": pinged + text,
         "blocks": list(_blocks(announcement, pinged)),
@@ -39,9 +40,12 @@ def plain_message(announcement: Announcement, mention: str | None = None) -> dic
 
 
 def fallback_text(announcement: Announcement) -> str:
-    """Say app, operation, verdict, duration and the first line of the error in one escaped line."""
-    cause = first_line(wording.explanation(announcement), FIRST_LINE_LIMIT)
-    return escape(wording.headline(announcement) + (f": {cause}" if cause else ""))
+    """Say app, operation, verdict, duration and the first line of the error in one escaped line; an alert above it."""
+    cause = first_line(wording.cause(announcement), FIRST_LINE_LIMIT)
+    outcome = wording.outcome(announcement) + (f": {cause}" if cause else "")
+    if announcement.alert is None:
+        return escape(outcome)
+    return escape(wording.headline(announcement) + (f"\n{outcome}" if announcement.ended else ""))
 
 
 def escape(text: str) -> str:
@@ -55,15 +59,23 @@ def slack_length(text: str) -> int:
 
 
 def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
+    if announcement.alert is not None:
+        yield {"type": "section", "text": {"type": "mrkdwn", "text": pinged + escape(wording.headline(announcement))}}
+        pinged = ""
+    if announcement.ended:
+        yield from _outcome(announcement, pinged)
+    if elements := [{"type": "mrkdwn", "text": text} for text in _context(announcement)]:
+        yield {"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}
+
+
+def _outcome(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
     mark, said = wording.MARKS[announcement.verdict], escape(wording.verdict(announcement))
     line = f"{pinged}{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
     yield {"type": "section", "text": {"type": "mrkdwn", "text": line}}
-    explanation = cut_middle(wording.explanation(announcement), ERROR_LIMIT, slack_length)
-    if explanation:
-        text = {"type": "text", "text": explanation}
+    cause = cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length)
+    if cause:
+        text = {"type": "text", "text": cause}
         yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
-    if elements := [{"type": "mrkdwn", "text": text} for text in _context(announcement)]:
-        yield {"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}
 
 
 def _context(announcement: Announcement) -> Iterator[str]:

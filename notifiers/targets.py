@@ -44,7 +44,9 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
     kind = str(expanded.pop("kind", ""))
     known = kinds()
     if kind not in known:
-        raise ConfigError([f"{where}: kind {kind!r} is not known; there are {', '.join(sorted(known))}"])
+        raise ConfigError(
+            [f"{where}: kind {table.get('kind', '')!r} is not known; there are {', '.join(sorted(known))}"]
+        )
     rules, notifier = None, None
     try:
         rules = _Rules.model_validate(expanded)

@@ -36,6 +36,12 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _answered(status: int) -> str:
+    """Name an answer in the standard's words, `410 Gone`: the receiver's own are a text from outside."""
+    known = status in HTTPStatus.__members__.values()
+    return f"{status} {HTTPStatus(status).phrase}" if known else f"{status}"
+
+
 def _listed(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
@@ -68,10 +74,9 @@ class Webhook(BaseModel):
         ) as response:
             if response.status // 100 == 2:  # noqa: PLR2004
                 return
-            answered = f"the receiver answered {response.status} {response.reason or ''}".strip()
+            answered = _answered(response.status)
             if response.status == HTTPStatus.GONE:
-                message = f"{answered}: it wants no more"
-                raise PermanentError(message)
+                raise PermanentError(answered)
             pause_s = parse_retry_after(response.headers.get("Retry-After"), now)
             if response.status in _OVERLOADED:
                 raise RateLimitedError(answered, retry_after_s=pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S)

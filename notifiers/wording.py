@@ -4,6 +4,7 @@ from operations.announcement import Announcement
 from operations.model import Verdict
 from operations.text import first_line, plain
 
+ALERT_MARK = "⚠️"
 MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
 _MINUTE_S, _HOUR_S = 60, 3600
 
@@ -24,11 +25,23 @@ def verdict(announcement: Announcement) -> str:
 
 
 def headline(announcement: Announcement) -> str:
-    """Say it all in one line: `❌ shop: restart failed after 42 s`."""
-    return f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+    """Say it all in one line: `❌ shop: restart failed after 42 s`, or of what the operator is alerted."""
+    return outcome(announcement) if announcement.alert is None else f"{ALERT_MARK} {announcement.alert}"
 
 
 def explanation(announcement: Announcement) -> str:
+    """Give what stands below the headline: the cause; in an alert, the outcome that could not be told."""
+    if announcement.alert is None:
+        return cause(announcement)
+    return f"{outcome(announcement)}\n{cause(announcement)}".strip() if announcement.ended else ""
+
+
+def outcome(announcement: Announcement) -> str:
+    """Say how the operation ended, in one line: `❌ shop: restart failed after 42 s`."""
+    return f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+
+
+def cause(announcement: Announcement) -> str:
     """Give the error text or, without one, why the watch ended; free of colours and control characters."""
     return plain(announcement.error or announcement.reason or "").strip()
 

@@ -1,11 +1,11 @@
 """What is announced: the bytes fixed at the outcome, and the same read back for those who write messages."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from operations import view
 from operations.errors import OpwatchError
-from operations.model import Tracking, Verdict
+from operations.model import Alert, AlertKind, Tracking, Verdict
 from operations.text import cut_middle, json_bytes
 
 BODY_LIMIT_BYTES = 20_000
@@ -19,6 +19,8 @@ class Announcement:
     """One outcome, to be told to one target. `body` is what webhooks receive, byte for byte at every attempt.
 
     `delivery_id` stays the same over all attempts. `type` is the operation's (`restart`, `scale`, …), where known.
+    `alert` is there when the operator is to be told of trouble, in these words: the rest is then the outcome that could
+    not be told. Where there is none yet, `ended` is false, and `verdict` means nothing.
     """
 
     delivery_id: str
@@ -32,6 +34,8 @@ class Announcement:
     reason: str | None
     duration_s: float | None
     context: dict[str, str]
+    alert: str | None = None
+    ended: bool = True
 
 
 def body_of(tracking: Tracking) -> bytes:
@@ -66,8 +70,36 @@ def read(delivery_id: str, body: bytes) -> Announcement:
             duration_s=data["duration_s"],
             context=data["context"],
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"
+        raise OpwatchError(message) from error
+
+
+def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announcement:
+    """Read an alert, and the stored body of the outcome that it was to tell; raises OpwatchError when it is not one."""
+    try:
+        data = json.loads(alert.body)["data"]
+        body, message = alert.body.encode(), data["message"]
+        if alert.kind is AlertKind.FAILING and outcome is not None:
+            return replace(read(delivery_id, outcome), body=body, alert=message)
+        return Announcement(
+            delivery_id=delivery_id,
+            body=body,
+            verdict=Verdict.LOST,
+            app=data["app"],
+            region=data["region"],
+            operation_id=data["operation_id"],
+            type=None,
+            error=None,
+            reason=None,
+            duration_s=None,
+            # A rejected token is no matter of whose operation met it.
+            context=data["context"] if alert.kind is AlertKind.FAILING else {},
+            alert=message,
+            ended=False,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"the stored alert {delivery_id} cannot be read"
         raise OpwatchError(message) from error
 
 

@@ -1,7 +1,7 @@
 """The shared budget of requests: a token bucket per account in Redis, on Redis' clock.
 
-At most N requests in any 60 s, over all workers and restarts: a bucket of capacity c that refills (N - c) / 60 a second
-can never grant more than c + (N - c) in a minute.
+At most N requests in any 60 s, over all workers and restarts: a bucket of capacity c that refills (N - c) / 62 a second
+never grants more than c + (N - c) tokens in 62 s, and a token is used within 2 s or not at all.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,9 @@ from typing import Any
 import redis
 
 LARGEST_BURST = 5
+GOOD_FOR_S = 2.0
+"""Whoever has not sent its request so long after it asked for a token takes another one."""
+
 SLOW_FOR_S = 60
 """How long a 429 halves the pace."""
 
@@ -26,7 +29,7 @@ class Allowance:
     def of(cls, requests_per_minute: int) -> "Allowance":
         """Size the bucket so that no 60 s see more than `requests_per_minute` (at least 2)."""
         capacity = min(LARGEST_BURST, max(1, requests_per_minute // 10))
-        return cls(capacity=capacity, per_second=(requests_per_minute - capacity) / 60)
+        return cls(capacity=capacity, per_second=(requests_per_minute - capacity) / (60 + GOOD_FOR_S))
 
 
 class Budget:

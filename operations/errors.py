@@ -4,6 +4,7 @@ OpwatchError
 ├── ConfigError                 at start only; carries every fault at once
 ├── TransientError              worth another try, perhaps not before `retry_after_s`
 │   ├── RateLimitedError        429: the other side asks for fewer requests
+│   ├── TooManyInFlightError    an account has no room for one more operation
 │   └── SignInRejectedError     the API token was rejected; the operator has to act, no operation failed
 ├── PermanentError              another try would end the same way
 │   ├── AccessRefusedError      403 for one app
@@ -13,6 +14,7 @@ OpwatchError
 No message ever carries a secret.
 """
 
+import os
 from collections.abc import Sequence
 
 
@@ -44,6 +46,16 @@ class SignInRejectedError(TransientError):
     """The API token of an account was rejected. It ends no watch: the operator can still replace the token."""
 
 
+class TooManyInFlightError(TransientError):
+    """An account has as many operations in flight as it may, and this caller at least its share of them."""
+
+    def __init__(self, account: str, in_flight: int, limit: int) -> None:
+        super().__init__(
+            f"{in_flight} operations of the account {account} are in flight, and the limit is {limit} "
+            "(OPWATCH_MAX_IN_FLIGHT; only a caller below its share may exceed it); send it again when some have ended"
+        )
+
+
 class PermanentError(OpwatchError):
     """Another try would end the same way."""
 
@@ -61,9 +73,15 @@ class NewerRecordError(OpwatchError):
 
 
 def no_answer(error: BaseException) -> TransientError:
-    """Say why a request got no answer, in words that hold no URL (some URLs are secrets)."""
+    """Say why a request got no answer, in words that hold no URL (some URLs are secrets).
+
+    Only aiohttp's connector errors are quoted: they name addresses. What anybody else writes into an error is unknown.
+    """
     if isinstance(error, TimeoutError):
         return TransientError("no answer in time")
-    cause = getattr(error, "os_error", error)  # aiohttp's connector errors carry the system's own
-    text = (getattr(cause, "strerror", None) or str(cause)) if isinstance(cause, OSError) else ""
+    cause = getattr(error, "os_error", None)
+    if isinstance(cause, OSError):
+        text = cause.strerror or str(cause)
+    else:
+        text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
     return TransientError(f"no answer: {text or type(error).__name__}")

@@ -4,17 +4,19 @@ An unfinished tracking is always in `due`, an unfinished delivery always in `out
 put it there, but because the entries are derived from the record here and written along with it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from operations.model import Tracking
+from operations import alerts
+from operations.model import Delivery, DeliveryState, Tracking, tracking_id
 
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
 RECENT = "opwatch:recent"
 EXPIRING = "opwatch:expiring"
+RETRYING = "opwatch:retrying"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 
@@ -24,7 +26,12 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """One entry of an index to write along with a record: a score (None removes) or an amount to add."""
+    """One entry to write along with a record, by its `kind`; the kinds are those of swap.lua.
+
+    `z` sets the score of a sorted set's member (None removes it), `h` adds an amount to a field, `m` marks a key for so
+    many seconds and has the record refused where it is marked already. `c` is a ceiling of a field; `n` removes the
+    fields of callers where an account's is at zero.
+    """
 
     kind: str
     key: str
@@ -32,30 +39,94 @@ class Move:
     value: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many operations of one account may be in flight, and how many callers share that."""
+
+    in_flight: int
+    callers: int
+
+    @property
+    def share(self) -> int:
+        """What a caller may have in flight although others have used the limit up."""
+        return max(1, self.in_flight // self.callers)
+
+
 def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[Move]:
     """List the index entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
     if old is None or old.created_at != new.created_at:
         yield Move("z", RECENT, new.id, milliseconds(new.created_at))
-    for key, of in ((DUE, _due), (OUTBOX, _outbox), (EXPIRING, partial(_expiring, retention=retention))):
+    expiring = partial(_expiring, retention=retention)
+    for key, of in ((DUE, _due), (OUTBOX, _outbox), (EXPIRING, expiring), (RETRYING, _retrying)):
         before, after = ({} if old is None else of(old)), of(new)
         yield from (Move("z", key, member, score) for member, score in after.items() if before.get(member) != score)
         yield from (Move("z", key, member, None) for member in before if member not in after)
-    watched_before = old is not None and old.next_look_at is not None
-    watched = new.next_look_at is not None
-    if watched != watched_before:
-        yield Move("h", IN_FLIGHT, new.account, 1 if watched else -1)
+    counted_before, counted = _counted(old), _counted(new)
+    yield from (Move("h", IN_FLIGHT, field, 1) for field in counted if field not in counted_before)
+    yield from (Move("h", IN_FLIGHT, field, -1) for field in counted_before if field not in counted)
+    if counted_before and not counted:
+        yield Move("n", IN_FLIGHT, counted_before[0], None)
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
-    finished = {old.delivery_id(d) for d in old.deliveries if not d.unfinished} if old is not None else set()
-    for delivery in new.deliveries:
+    finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
+    for delivery in new.outgoing:
         if not delivery.unfinished and new.delivery_id(delivery) not in finished:
             yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
+    for delivery in alerts.news(old, new):
+        if (about := delivery.alert) is not None:
+            mark = alerts.mark(about.kind, about.subject)
+            yield Move("m", mark, new.delivery_id(delivery), alerts.QUIET_S[about.kind])
+
+
+def removals(tracking: Tracking) -> Iterator[Move]:
+    """List the index entries to remove with a record that is purged.
+
+    `retrying` too, should an older version have ended a delivery without knowing that it is counted there.
+    """
+    yield Move("z", EXPIRING, tracking.id, None)
+    yield Move("z", RECENT, tracking.id, None)
+    yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
+
+
+def strays(tracking: Tracking, members: Iterable[str]) -> list[Move]:
+    """List those of the outbox' `members` that are this tracking's and of no unfinished delivery, to remove them.
+
+    An older version that writes the record drops its alerts, which it does not know, and leaves their entries.
+    """
+    there = _outbox(tracking)
+    mine = (member for member in members if tracking_id(member) == tracking.id)
+    return [Move("z", OUTBOX, member, None) for member in mine if member not in there]
+
+
+def ceilings(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[Move]:
+    """List what must not all be reached for `new` to come into flight; nothing where it is in flight already."""
+    if new.account in _counted(new) and new.account not in _counted(old):
+        yield Move("c", IN_FLIGHT, new.account, limit.in_flight)
+        yield Move("c", IN_FLIGHT, caller_field(new.account, new.created_by), limit.share)
+
+
+def caller_field(account: str, caller: str) -> str:
+    """Name the field that counts what one caller has in flight through an account (neither name holds a colon)."""
+    return f"{account}:{caller}"
+
+
+def by_caller(in_flight: Mapping[str, int], account: str) -> dict[str, int]:
+    """Pick from all counts those of an account's callers that have anything in flight."""
+    start = caller_field(account, "")
+    return {field.removeprefix(start): n for field, n in in_flight.items() if field.startswith(start) and n > 0}
+
+
+def _counted(tracking: Tracking | None) -> tuple[str, ...]:
+    if tracking is None or tracking.next_look_at is None:
+        return ()
+    caller = (caller_field(tracking.account, tracking.created_by),) if tracking.caller_counted else ()
+    return (tracking.account, *caller)
 
 
 def _expiring(tracking: Tracking, retention: timedelta) -> Scores:
-    if tracking.ended_at is None or any(d.unfinished for d in tracking.deliveries):
+    if tracking.ended_at is None or any(d.unfinished for d in tracking.outgoing):
         return {}
-    last = max([tracking.ended_at, *(d.ended_at for d in tracking.deliveries if d.ended_at)])
+    last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
     return {tracking.id: milliseconds(last + retention)}
 
 
@@ -66,9 +137,27 @@ def _due(tracking: Tracking) -> Scores:
 def _outbox(tracking: Tracking) -> Scores:
     return {
         tracking.delivery_id(d): milliseconds(d.next_attempt_at)
-        for d in tracking.deliveries
+        for d in tracking.outgoing
         if d.unfinished and d.next_attempt_at is not None
     }
+
+
+def _retrying(tracking: Tracking) -> Scores:
+    """List what is being retried, all with one score, so that Redis sorts by target and counts each at once.
+
+    Not as amounts to add: what an older version did not count in must not be counted out.
+    """
+    retrying = (d for d in tracking.outgoing if d.state is DeliveryState.RETRYING)
+    return {_retrying_member(tracking, delivery): 0 for delivery in retrying}
+
+
+def _retrying_member(tracking: Tracking, delivery: Delivery) -> str:
+    return f"{delivery.target} {tracking.delivery_id(delivery)}"
+
+
+def retrying_range(target: str) -> tuple[str, str]:
+    """Give the bounds, for ZLEXCOUNT, between which `retrying` holds the deliveries to one target."""
+    return f"[{target} ", f"({target}!"  # `!` comes right after the space
 
 
 def milliseconds(at: datetime) -> float:

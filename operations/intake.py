@@ -6,6 +6,7 @@ from datetime import datetime
 from operations import lifecycle
 from operations.audience import Rules
 from operations.errors import PermanentError
+from operations.index import Limit
 from operations.model import Tracking
 from operations.store import Store
 
@@ -22,16 +23,19 @@ class Accepted:
     begun: bool
 
 
-def track(store: Store, fresh: Tracking, *, account: str | None, rules: Rules, now: datetime) -> Accepted:
+def track(
+    store: Store, fresh: Tracking, *, account: str | None, rules: Rules, now: datetime, limit: Limit | None = None
+) -> Accepted:
     """Store `fresh`, or join what is tracked under its id already: targets newly named are added, nothing else changes.
 
-    `account` is the one the caller named, if any. Raises OtherAccountError where that differs from the one in use.
+    `account` is the one the caller named, if any. Raises OtherAccountError where that differs from the one in use, and
+    TooManyInFlightError where the watch would begin (anew) beyond `limit`.
     """
     while True:
-        found = store.add(fresh)
+        found = store.add(fresh, limit)
         if found is None:
             return Accepted(fresh, begun=True)
-        after = store.update(found, lambda known: _joined(known, fresh, account, rules, now))
+        after = store.update(found, lambda known: _joined(known, fresh, account, rules, now), limit=limit)
         if after is not None:
             return Accepted(after.tracking, begun=after.tracking.claim == fresh.claim)
 

@@ -72,9 +72,9 @@ def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
 
 
 def started_anew(old: Tracking, fresh: Tracking) -> Tracking:
-    """Watch again an operation of which nothing final is known; unfinished deliveries of earlier runs go on."""
-    unfinished = tuple(d for d in old.deliveries if d.unfinished)
-    return replace(fresh, run=old.run + 1, deliveries=unfinished)
+    """Watch again an operation of which nothing final is known; what is still to be told of earlier runs goes on."""
+    deliveries, alerts = (tuple(d for d in all_ if d.unfinished) for all_ in (old.deliveries, old.alerts))
+    return replace(fresh, run=old.run + 1, deliveries=deliveries, alerts=alerts)
 
 
 def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: datetime) -> Tracking:
@@ -134,21 +134,24 @@ def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
 
 def _hurried(delivery: Delivery, now: datetime) -> Delivery:
     if delivery.state is DeliveryState.DEAD:
-        return replace(delivery, state=DeliveryState.PENDING, attempts=0, next_attempt_at=now, ended_at=None)
+        return replace(
+            delivery, state=DeliveryState.PENDING, attempts=0, failures=0, next_attempt_at=now, ended_at=None
+        )
     if delivery.claim is None and delivery.unfinished:
         return replace(delivery, next_attempt_at=now)
     return delivery
 
 
 def _holds(tracking: Tracking, delivery_id: str, claim: str) -> bool:
-    return any(
-        tracking.delivery_id(d) == delivery_id and d.claim == claim and d.unfinished for d in tracking.deliveries
-    )
+    return any(tracking.delivery_id(d) == delivery_id and d.claim == claim and d.unfinished for d in tracking.outgoing)
 
 
 def _each_delivery(tracking: Tracking, ids: frozenset[str], change: Callable[[Delivery], Delivery]) -> Tracking:
-    deliveries = tuple(change(d) if tracking.delivery_id(d) in ids else d for d in tracking.deliveries)
-    return replace(tracking, deliveries=deliveries)
+    deliveries, alerts = (
+        tuple(change(d) if tracking.delivery_id(d) in ids else d for d in all_)
+        for all_ in (tracking.deliveries, tracking.alerts)
+    )
+    return replace(tracking, deliveries=deliveries, alerts=alerts)
 
 
 def _after(delivery: Delivery, decision: Decision, now: datetime) -> Delivery:
@@ -165,6 +168,7 @@ def _after(delivery: Delivery, decision: Decision, now: datetime) -> Delivery:
         return replace(
             delivery,
             state=DeliveryState.RETRYING,
+            failures=delivery.failures + 1,
             last_error=decision.why,
             next_attempt_at=decision.at,
             claim=None,
@@ -183,6 +187,7 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, now: datetime)
             last_error=None,
             missing_looks=0,
             missing_since=None,
+            refused_looks=0,
             refused_since=None,
             unanswered_since=None,
         )
@@ -193,6 +198,7 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, now: datetime)
         last_error=str(seen),
         missing_looks=tracking.missing_looks + missing,
         missing_since=tracking.missing_since or (now if missing else None),
+        refused_looks=tracking.refused_looks + refused,
         refused_since=tracking.refused_since or (now if refused else None),
         unanswered_since=tracking.unanswered_since or now,
     )

@@ -1,15 +1,21 @@
 """What Opwatch knows of an operation: frozen values, in the words the API uses."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, Field, TypeAdapter
 
 from operations.errors import NewerRecordError
 
 RECORD_VERSION = 1
 """What this code can read and write. A record of a newer version is left alone."""
+
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""Beyond these no time is stored, or believed: adding to it could leave what a datetime can hold."""
+
+Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 
 class Verdict(StrEnum):
@@ -51,29 +57,53 @@ class Operation:
 
     status: str
     type: str | None = None
-    created_at: datetime | None = None
-    finished_at: datetime | None = None
+    created_at: Moment | None = None
+    finished_at: Moment | None = None
     error: str | None = None
     error_truncated: bool = False
 
 
+class AlertKind(StrEnum):
+    """What an alert is about: deliveries to a target that fail, or an account whose API token is rejected."""
+
+    FAILING = "failing"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """What the operator is told at `at` about `subject`, a target or an account.
+
+    `body` is what webhooks receive, fixed here for all attempts.
+    """
+
+    kind: AlertKind
+    subject: str
+    at: datetime
+    body: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """The telling of one target about one verdict.
+    """The telling of one target about one verdict, or of the operator's about trouble (`alert`, without a verdict).
 
-    `attempts` counts those begun. While `claim` is set, a round is at it and `next_attempt_at` is the end of its lease.
+    `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes, since an attempt
+    that died with its worker says nothing about the target. While `claim` is set, a round is at it and
+    `next_attempt_at` is the end of its lease.
     `ended_at` is when it was delivered or given up.
     """
 
     target: str
     run: int
-    verdict: Verdict
+    verdict: Verdict | None = None
     state: DeliveryState
     attempts: int = 0
+    failures: int = 0
     last_error: str | None = None
-    next_attempt_at: datetime | None = None
-    ended_at: datetime | None = None
+    next_attempt_at: Moment | None = None
+    ended_at: Moment | None = None
     claim: str | None = None
+    alert: Alert | None = None
 
     @property
     def unfinished(self) -> bool:
@@ -87,7 +117,8 @@ class Tracking:
 
     `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
     `everyone` says that every target whose rules match is told; `named` are targets asked for by name.
-    `missing_*`, `refused_since` and `unanswered_since` remember what looks have met since the last good answer.
+    `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way.
+    `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer.
     """
 
     id: str
@@ -95,7 +126,7 @@ class Tracking:
     operation_id: str
     region: str
     account: str
-    created_at: datetime
+    created_at: Moment
     created_by: str
     timeout_s: int
     everyone: bool = True
@@ -105,25 +136,39 @@ class Tracking:
     group_size: int | None = None
     run: int = 1
     state: State = State.TRACKING
-    next_look_at: datetime | None = None
+    next_look_at: Moment | None = None
     claim: str | None = None
     operation: Operation | None = None
     polls: int = 0
-    last_polled_at: datetime | None = None
+    last_polled_at: Moment | None = None
     last_error: str | None = None
     missing_looks: int = 0
-    missing_since: datetime | None = None
-    refused_since: datetime | None = None
-    unanswered_since: datetime | None = None
-    ended_at: datetime | None = None
+    missing_since: Moment | None = None
+    refused_looks: int = 0
+    refused_since: Moment | None = None
+    unanswered_since: Moment | None = None
+    ended_at: Moment | None = None
     duration_s: float | None = None
     reason: str | None = None
     deliveries: tuple[Delivery, ...] = ()
+    alerts: tuple[Delivery, ...] = ()
+    caller_counted: bool = False
+    """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""
     v: int = 1  # a record that does not say is of version 1: never change this default
 
     def delivery_id(self, delivery: Delivery) -> str:
-        """Name this delivery for ever: the `webhook-id`, and the member of the outbox. It holds no dots."""
+        """Name this delivery for ever: the `webhook-id`, and the member of the outbox. It holds no dots.
+
+        An alert is named after its subject and its time: there may be another about the same later.
+        """
+        if (alert := delivery.alert) is not None:
+            return f"{self.id}_{delivery.run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
         return f"{self.id}_{delivery.run}_{delivery.verdict}_{delivery.target}"
+
+    @property
+    def outgoing(self) -> tuple[Delivery, ...]:
+        """Everything that is to be sent, or was: deliveries and alerts."""
+        return self.deliveries + self.alerts
 
 
 def tracking_id(delivery_id: str) -> str:

@@ -1,10 +1,11 @@
 """When to look, and at what first. Pure: time, state and budget come in, a decision goes out.
 
 Scalingo allows 60 requests a minute, so looks are scarce and shared. For now: look again after a quarter of the time
-watched so far, between 2 s and 30 s, stretched so that all operations in flight together keep to the budget; when the
-budget is short, the operation unseen for longest goes first.
+watched so far, between 2 s and 30 s, stretched so that what is in flight comes up about as often as the budget allows,
+shared equally by callers; when it is short, callers take turns, each with the operation unseen for longest.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -32,6 +33,24 @@ def next_look_at(tracking: Tracking, now: datetime, *, in_flight: int, looks_per
     return min(due, deadline) if now < deadline else due
 
 
+def crowd(own: int, *, total: int, callers: int) -> int:
+    """Say how many in flight a caller's operations compete with, where `callers` share an account's looks equally.
+
+    `own` and `total` are the operations in flight of this caller and of the account: one with few need not wait
+    because another has many. All of the account's where a caller's own are not known.
+    """
+    return min(total, own * callers) if own > 0 else total
+
+
 def by_worth(candidates: Iterable[Tracking]) -> list[Tracking]:
-    """Sort due trackings, the one most worth a look first: never seen or unseen for longest."""
-    return sorted(candidates, key=lambda t: (t.last_polled_at or t.created_at, t.id))
+    """Sort due trackings, the one most worth a look first: each caller's in turn, never seen or unseen for longest."""
+    turns: Counter[str] = Counter()
+    ranked = []
+    for tracking in sorted(candidates, key=_unseen_since):
+        ranked.append((turns[tracking.created_by], tracking))
+        turns[tracking.created_by] += 1
+    return [tracking for _, tracking in sorted(ranked, key=lambda each: each[0])]
+
+
+def _unseen_since(tracking: Tracking) -> tuple[datetime, str]:
+    return tracking.last_polled_at or tracking.created_at, tracking.id

@@ -1,15 +1,28 @@
 """What all processes tell each other besides records: heartbeats, one-at-a-time locks, and alerts for the operator."""
 
 import secrets
+import time
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any
 
 import redis
 
-HEARTBEAT_EVERY_S = 3
-_BEAT = "opwatch:heartbeat"
-_BEAT_LASTS_S = 10
-_ALERT_LASTS_S = 900
+from operations.alerts import QUIET_S, mark
+from operations.index import milliseconds
+from operations.model import AlertKind
+
+SILENT_AFTER = timedelta(seconds=3)
+"""A worker whose clock has not beaten for so long is presumed dead: what it was looking at, others may look at."""
+
+GONE_AFTER = timedelta(seconds=10)
+"""With no beat for so long, the service as a whole has no worker."""
+
+CLEAR_FOR_S = 30.0
+"""How long a process takes an account to be clear of alerts: another may have raised one meanwhile, and died."""
+
+_WORKERS = "opwatch:workers"
+_ALERT_LASTS_S = QUIET_S[AlertKind.REJECTED]
 _UNLOCK = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
 
 
@@ -19,38 +32,55 @@ class Presence:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._unlock = connection.register_script(_UNLOCK)
-        self._known_clear: set[str] = set()
+        self._known_clear: dict[str, float] = {}
 
-    def beat(self) -> None:
-        """Tell everybody that a worker's clock runs."""
-        self._redis.set(_BEAT, 1, ex=_BEAT_LASTS_S)
+    def beat(self, worker: str, now: datetime) -> frozenset[str]:
+        """Tell everybody that this worker's clock runs; returns the workers that have fallen silent."""
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zadd(_WORKERS, {worker: milliseconds(now)})
+        pipe.zrangebyscore(_WORKERS, "-inf", milliseconds(now - SILENT_AFTER))
+        _, silent = pipe.execute()
+        return frozenset(name.decode() for name in silent)
+
+    def forget(self, workers: Iterable[str]) -> None:
+        """Take workers off the list: one that stops, or silent ones whose work was handed back."""
+        self._redis.zrem(_WORKERS, *workers)
 
     def has_worker(self) -> bool:
         """Tell whether some worker's clock beat within the last 10 s."""
-        return bool(self._redis.exists(_BEAT))
+        seconds, _ = self._redis.time()
+        return bool(self._redis.zcount(_WORKERS, (seconds - GONE_AFTER.total_seconds()) * 1000, "+inf"))
 
-    def lock(self, name: str, lasts_s: int) -> str | None:
+    def lock(self, name: str, worker: str, lasts_s: int) -> str | None:
         """Take a lock for at most `lasts_s`; returns the token to give it back with, None while another holds it."""
-        token = secrets.token_hex(8)
+        token = f"{worker}.{secrets.token_hex(4)}"
         return token if self._redis.set(f"opwatch:lock:{name}", token, nx=True, ex=lasts_s) else None
 
     def unlock(self, name: str, token: str) -> None:
         """Give a lock back, if it is still ours."""
         self._unlock(keys=[f"opwatch:lock:{name}"], args=[token])
 
+    def unlock_for(self, name: str, workers: Iterable[str]) -> None:
+        """Give back a lock that one of these workers held and will not give back itself."""
+        holder = (self._redis.get(f"opwatch:lock:{name}") or b"").decode()
+        if holder.partition(".")[0] in workers:
+            self.unlock(name, holder)
+
     def raise_alert(self, account: str, text: str) -> bool:
         """Keep what the operator has to mend about an account until it is cleared; tells whether it is news.
 
-        It lapses by itself when nothing has raised it for a quarter of an hour.
+        It lapses by itself when nothing has raised it for a quarter of an hour, and so does the mark that keeps the
+        alert target from being told again.
         """
-        self._known_clear.discard(account)
+        self._known_clear.pop(account, None)
+        self._redis.expire(mark(AlertKind.REJECTED, account), _ALERT_LASTS_S)
         return self._redis.set(f"opwatch:alert:{account}", text, ex=_ALERT_LASTS_S, get=True) is None
 
     def clear_alert(self, account: str) -> None:
-        """Forget the alert of an account; asks Redis only where this process does not know it to be clear."""
-        if account not in self._known_clear:
-            self._redis.delete(f"opwatch:alert:{account}")
-            self._known_clear.add(account)
+        """Forget the alert of an account; asks Redis only where this process has not made sure within half a minute."""
+        if time.monotonic() - self._known_clear.get(account, float("-inf")) > CLEAR_FOR_S:
+            self._redis.delete(f"opwatch:alert:{account}", mark(AlertKind.REJECTED, account))
+            self._known_clear[account] = time.monotonic()
 
     def alerts(self, accounts: Iterable[str]) -> list[str]:
         """List what the operator has to mend."""

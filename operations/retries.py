@@ -37,9 +37,9 @@ Decision = Delivered | Again | GiveUp
 
 
 def after_attempt(
-    attempts: int, error: OpwatchError | None, delays_s: tuple[float, ...], *, now: datetime, jitter: float
+    failures: int, error: OpwatchError | None, delays_s: tuple[float, ...], *, now: datetime, jitter: float
 ) -> Decision:
-    """Decide what follows the `attempts`-th attempt, which ended with `error` or well.
+    """Decide what follows an attempt, which ended well or with `error`: the `failures`-th failure, then.
 
     `delays_s[k]` is the wait after attempt k + 1; past the last one it is given up. `jitter` is in -1…1. A receiver's
     `Retry-After` is the least wait, up to a day.
@@ -48,10 +48,10 @@ def after_attempt(
         return Delivered()
     if not isinstance(error, TransientError):
         return GiveUp(str(error))
-    if attempts > len(delays_s):
-        return GiveUp(f"gave up after {attempts} attempts; the last one: {error}")
+    if failures > len(delays_s):
+        return GiveUp(f"gave up after {failures} failed attempts; the last one: {error}")
     asked_s = min(max(error.retry_after_s or 0.0, 0.0), LONGEST_RETRY_AFTER_S)
-    wait_s = max(delays_s[attempts - 1] * (1 + JITTER * jitter), asked_s)
+    wait_s = max(delays_s[failures - 1] * (1 + JITTER * jitter), asked_s)
     return Again(now + timedelta(seconds=wait_s), str(error))
 
 

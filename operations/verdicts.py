@@ -10,6 +10,7 @@ from operations.model import Operation, Tracking, Verdict
 
 LOST_AFTER_MISSING_LOOKS = 3
 LOST_AFTER_MISSING = timedelta(seconds=60)
+LOST_AFTER_REFUSED_LOOKS = 3
 LOST_AFTER_REFUSED = timedelta(minutes=5)
 TIMED_OUT_AFTER_UNANSWERED = timedelta(minutes=15)
 CLOCK_SKEW = timedelta(seconds=60)
@@ -28,7 +29,7 @@ def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> 
         return verdict, None
     if isinstance(seen, OperationMissingError) and _is_missing(tracking, now):
         return Verdict.LOST, f"{seen} ({tracking.missing_looks} times over {_span(tracking.missing_since, now)})"
-    if isinstance(seen, AccessRefusedError) and _lasted(tracking.refused_since, now, LOST_AFTER_REFUSED):
+    if isinstance(seen, AccessRefusedError) and _is_refused(tracking, now):
         return Verdict.LOST, str(seen)
     if past_deadline and _lasted(tracking.unanswered_since, now, TIMED_OUT_AFTER_UNANSWERED):
         span = _span(tracking.unanswered_since, now)
@@ -50,6 +51,11 @@ def api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float
 def _is_missing(tracking: Tracking, now: datetime) -> bool:
     enough = tracking.missing_looks >= LOST_AFTER_MISSING_LOOKS
     return enough and _lasted(tracking.missing_since, now, LOST_AFTER_MISSING)
+
+
+def _is_refused(tracking: Tracking, now: datetime) -> bool:
+    enough = tracking.refused_looks >= LOST_AFTER_REFUSED_LOOKS
+    return enough and _lasted(tracking.refused_since, now, LOST_AFTER_REFUSED)
 
 
 def _lasted(since: datetime | None, now: datetime, at_least: timedelta) -> bool:

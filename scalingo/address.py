@@ -36,7 +36,7 @@ def parse(url: str, regions: Mapping[str, str]) -> OperationAddress:
     `regions` maps names to base URLs. Official hosts are known besides; `http://` in place of `https://` is accepted,
     since Scalingo's own documentation shows it, but never dialled.
     """
-    if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+    if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or set(url) & set(" \\?#"):
         message = "is not a URL as Scalingo writes it"
         raise ValueError(message)
     try:
@@ -45,7 +45,7 @@ def parse(url: str, regions: Mapping[str, str]) -> OperationAddress:
     except ValueError:
         message = "is not a URL"
         raise ValueError(message) from None
-    if parts.scheme.lower() not in _DEFAULT_PORTS or "@" in parts.netloc or parts.query or parts.fragment:
+    if parts.scheme.lower() not in _DEFAULT_PORTS or "@" in parts.netloc:
         message = "must look like https://api.<region>.scalingo.com/v1/apps/<app>/operations/<id>"
         raise ValueError(message)
     region = _region_of(host, port, regions)

@@ -16,7 +16,7 @@ from operations.errors import (
     RateLimitedError,
     TransientError,
 )
-from operations.model import Operation
+from operations.model import EARLIEST, LATEST, Operation
 from operations.text import encodable, first_line, plain
 
 _WORD_LIMIT = 80
@@ -94,7 +94,7 @@ def _time(value: object) -> datetime | None:
         return None
     try:
         at = datetime.fromisoformat(value)
-        return at.astimezone(UTC) if at.utcoffset() is not None and 1970 < at.year < 9999 else None  # noqa: PLR2004
+        return at.astimezone(UTC) if at.utcoffset() is not None and EARLIEST <= at < LATEST else None
     except (ValueError, OverflowError):
         return None
 

@@ -6,8 +6,8 @@ hosts only, and no redirect is followed.
 
 import asyncio
 import base64
-import binascii
 import json
+import math
 import time
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -19,6 +19,7 @@ from typing import Protocol
 import aiohttp
 from pydantic import SecretStr
 
+from operations.budget import GOOD_FOR_S
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError, no_answer
 from operations.model import Operation, Tracking
 from operations.retries import parse_retry_after
@@ -30,6 +31,9 @@ RENEW_AHEAD_S = 300.0
 """Scalingo's own Go client renews when under 5 minutes remain."""
 
 LARGEST_ANSWER = 2_000_000
+SIGN_IN_DEADLINE_S = 5.0
+"""Less than a look has: while one signs in, all looks of the account wait."""
+
 SIGN_IN_PAUSE_S = 5.0
 """After a failed exchange, how long all looks of the account get the same error instead of each trying again."""
 
@@ -73,10 +77,12 @@ class Client:
         self._failures: dict[str, tuple[OpwatchError, float]] = {}
         self._exchanging: dict[str, asyncio.Lock] = {}
 
-    async def operation(self, tracking: Tracking) -> Operation:
-        """Look at an operation once. The caller has taken the token for this request; any further one is taken here.
+    async def operation(self, tracking: Tracking, *, granted_at_s: float) -> Operation:
+        """Look at an operation once.
 
-        Raises the OpwatchError that says why there is no answer; SignInRejectedError when the API token is no good.
+        The caller took the token for this request at `granted_at_s` (monotonic clock); any further one is taken here,
+        also where the first has grown old while signing in. Raises the OpwatchError that says why there is no answer;
+        SignInRejectedError when the API token is no good.
         """
         base_url = self._regions.get(tracking.region)
         if base_url is None or tracking.account not in self._accounts:
@@ -85,6 +91,8 @@ class Client:
             raise TransientError(message)
         url = operation_url(base_url, tracking.app, tracking.operation_id)
         bearer = await self._bearer(tracking.account)
+        if time.monotonic() - granted_at_s > GOOD_FOR_S:
+            await self._gate.spend(tracking.account)
         status, body, retry_after_s = await self._get(url, bearer)
         if status == HTTPStatus.UNAUTHORIZED:
             self._forget(tracking.account, bearer)
@@ -98,6 +106,21 @@ class Client:
             status, body, operation_id=tracking.operation_id, app=tracking.app, retry_after_s=retry_after_s
         )
 
+    def is_signed_in(self, account: str) -> bool:
+        """Tell whether a bearer is at hand. Any thread may ask."""
+        known = self._bearers.get(account)
+        return known is not None and time.monotonic() < known.renew_at_s
+
+    def is_signing_in(self, account: str) -> bool:
+        """Tell whether a look is at getting a bearer. Any thread may ask."""
+        exchanging = self._exchanging.get(account)
+        return exchanging is not None and exchanging.locked()
+
+    def is_refused_for_now(self, account: str) -> bool:
+        """Tell whether signing in failed so lately that looks only get the same error. Any thread may ask."""
+        _, until_s = self._failures.get(account, (None, 0.0))
+        return time.monotonic() < until_s
+
     async def _get(self, url: str, bearer: Bearer) -> tuple[int, bytes, float | None]:
         headers = {
             "Authorization": f"Bearer {bearer.secret.get_secret_value()}",
@@ -106,28 +129,36 @@ class Client:
         }
         try:
             async with self._session.get(url, headers=headers, allow_redirects=False) as response:
-                return response.status, await _read(response), _retry_after_s(response)
+                # A debug page may show the request's headers, and its text would be stored and passed on.
+                body = (await _read(response)).replace(bearer.secret.get_secret_value().encode(), b"[bearer]")
+                return response.status, body, _retry_after_s(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise no_answer(error) from error
 
     async def _bearer(self, account: str) -> Bearer:
         """Give a bearer that is good for some minutes, exchanging the API token for one where needed."""
         async with self._exchanging.setdefault(account, asyncio.Lock()):
-            known = self._bearers.get(account)
-            if known is not None and time.monotonic() < known.renew_at_s:
-                return known
+            if self.is_signed_in(account):
+                return self._bearers[account]
             failure, until_s = self._failures.get(account, (None, 0.0))
             if failure is not None and time.monotonic() < until_s:
                 raise failure
             try:
                 async with self._gate.signing_in(account):
                     await self._gate.spend(account)
-                    fresh = await self._exchange(account)
+                    fresh = await self._exchange_in_time(account)
             except OpwatchError as error:
                 self._failures[account] = (error, time.monotonic() + SIGN_IN_PAUSE_S)
                 raise
             self._bearers[account] = fresh
             return fresh
+
+    async def _exchange_in_time(self, account: str) -> Bearer:
+        try:
+            async with asyncio.timeout(SIGN_IN_DEADLINE_S):
+                return await self._exchange(account)
+        except TimeoutError:
+            raise TransientError(f"signing in: no answer within {SIGN_IN_DEADLINE_S:.0f} s") from None
 
     async def _exchange(self, account: str) -> Bearer:
         """Exchange the account's API token for a bearer.
@@ -189,6 +220,6 @@ def _lifetime_s(token: str, now: datetime) -> float:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         lasts_s = float(claims["exp"]) - float(claims.get("iat", now.timestamp()))
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError, binascii.Error):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
         return BEARER_LASTS_S
-    return min(max(lasts_s, 1.0), BEARER_LASTS_S)
+    return BEARER_LASTS_S if math.isnan(lasts_s) else min(max(lasts_s, 1.0), BEARER_LASTS_S)

@@ -7,26 +7,32 @@ import aiohttp
 import redis
 import structlog
 
-from operations.presence import HEARTBEAT_EVERY_S
-from workers.doorbell import Round, enqueue
-from workers.runtime import Runtime
+from operations.presence import SILENT_AFTER
+from workers.doorbell import Round, enqueue, tidy
+from workers.poll import hand_back_of
+from workers.runtime import Runtime, sign_in_lock
 
 log = structlog.get_logger()
 
 TICK_S = 1.0
-PURGE_EVERY_S = 60
-REPORT_EVERY_S = 60
+PURGE_EVERY_S = 30
+REPORT_EVERY_S = 60.0
 _REPORT_WITHIN_S = 10.0
 
 
 class Clock(threading.Thread):
     """Asks Redis each second whether anything is due. Any number of clocks may run: the job's id is the second."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, report_every_s: float = REPORT_EVERY_S) -> None:
         super().__init__(name="clock", daemon=True)
         self._runtime = runtime
         self._stopped = threading.Event()
+        self._silenced = threading.Event()
         self._redis_away = False
+        self._beat_at_s = time.monotonic()
+        self._judges_from_s = self._beat_at_s + 1.5 * TICK_S  # Redis may just be back: first let the others beat
+        self._report_every_s = report_every_s
+        self._report_at_s = 0.0
 
     def run(self) -> None:
         """Tick until stopped; an outage of Redis is said once, and waited out."""
@@ -39,11 +45,18 @@ class Clock(threading.Thread):
                     log.warning("Redis is away; waiting for it", error=type(error).__name__)
                 self._redis_away = True
                 continue
+            except Exception:
+                log.exception("the clock missed a tick")  # one that stopped for good would stop everything, in silence
+                continue
             finally:
                 ticks += 1
             if self._redis_away:
                 log.info("Redis is back")
                 self._redis_away = False
+
+    def silence(self) -> None:
+        """Ring no more, but go on beating: the worker still finishes what it has begun."""
+        self._silenced.set()
 
     def stop(self) -> None:
         """End the thread after at most a tick."""
@@ -52,8 +65,18 @@ class Clock(threading.Thread):
 
     def _tick(self, ticks: int) -> None:
         runtime = self._runtime
-        if ticks % HEARTBEAT_EVERY_S == 0 or self._redis_away:
-            runtime.presence.beat()
+        silent = runtime.presence.beat(runtime.name, runtime.store.now())
+        before_s, self._beat_at_s = self._beat_at_s, time.monotonic()
+        if self._beat_at_s - before_s > 2 * TICK_S:  # Redis stalled, and may have kept the others from beating, too
+            self._judges_from_s = self._beat_at_s + SILENT_AFTER.total_seconds()
+        if self._silenced.is_set():
+            return
+        if silent and self._beat_at_s >= self._judges_from_s:
+            handed_back = hand_back_of(runtime, silent)
+            for account in runtime.settings.accounts:
+                runtime.presence.unlock_for(sign_in_lock(account), silent)
+            runtime.presence.forget(silent)
+            log.warning("workers fell silent", workers=sorted(silent), looks_handed_back=handed_back)
         looks, deliveries = runtime.store.anything_due()
         second = int(time.time())
         if deliveries:
@@ -62,7 +85,10 @@ class Clock(threading.Thread):
             enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{second}")
         if ticks % PURGE_EVERY_S == 0:
             runtime.store.purge()
-        if ticks % REPORT_EVERY_S == 0 and runtime.settings.heartbeat_url is not None:
+            tidy(runtime.connection)
+        # Only here, after Redis has answered: a ping means that it does, and that the clock ticks.
+        if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:
+            self._report_at_s = time.monotonic() + self._report_every_s
             runtime.loop.submit(self._report)
 
     async def _report(self) -> None:

@@ -1,24 +1,39 @@
 """A round of deliveries: claim what is due, attempt each once, record how it went."""
 
 import asyncio
+import logging
 import random
 import secrets
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
+import aiohttp
+import redis
 import structlog
 
 from notifiers.targets import Target
-from operations import announcement, lifecycle
+from operations import alerts, announcement, lifecycle, view
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
 from operations.model import Delivery, Tracking
-from operations.retries import Delivered, after_attempt
-from operations.store import Stored
+from operations.records import Stored
+from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
 
 ATTEMPT_DEADLINE_S = 20.0
+_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
+    Delivered: (logging.INFO, "delivered"),
+    Again: (logging.WARNING, "delivery retrying"),
+    GiveUp: (logging.WARNING, "delivery dead"),
+}
+_ALERT_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
+    Delivered: (logging.INFO, "alert delivered"),
+    Again: (logging.WARNING, "alert retrying"),
+    GiveUp: (logging.ERROR, "alert dead: the operator was not told"),
+}
 
 
 def delivery_round() -> None:
@@ -29,7 +44,7 @@ def delivery_round() -> None:
     runtime = current()
     for stored, due in runtime.store.due_deliveries():
         tracking = stored.tracking
-        admitted = [d for d in tracking.deliveries if tracking.delivery_id(d) in due and _enter(runtime, d)]
+        admitted = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _enter(runtime, d)]
         if admitted:
             _claim_and_attempt(runtime, stored, admitted)
 
@@ -45,16 +60,22 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery
     claim = secrets.token_hex(8)
 
     def take(tracking: Tracking) -> Tracking:
-        untouched = frozenset(tracking.delivery_id(d) for d in tracking.deliveries if d in admitted)
+        untouched = frozenset(tracking.delivery_id(d) for d in tracking.outgoing if d in admitted)
         return lifecycle.attempting(tracking, untouched, claim, now)
 
     claimed, mine = stored, list[Delivery]()
     try:
         claimed = runtime.store.update(stored, take) or stored
-        mine = [d for d in claimed.tracking.deliveries if d.claim == claim]
-    finally:  # also when Redis fails: a place that nobody gives back would silence the target
+        mine = [d for d in claimed.tracking.outgoing if d.claim == claim]
+    except redis.RedisError:  # the claim was made, or was not
         for delivery in admitted:
-            if not any(d.target == delivery.target and d.run == delivery.run for d in mine):
+            maybe_mine = replace(delivery, claim=claim)
+            runtime.loop.submit(partial(_hand_back_later, runtime, stored, maybe_mine))
+        raise
+    finally:  # also when Redis fails: a place that nobody gives back would silence the target
+        taken = {claimed.tracking.delivery_id(d) for d in mine}
+        for delivery in admitted:
+            if stored.tracking.delivery_id(delivery) not in taken:
                 runtime.room.leave(delivery.target)
     for delivery in mine:
         runtime.loop.submit(partial(_attempt, runtime, claimed, delivery, claimed_at_s))
@@ -73,11 +94,11 @@ async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, c
     try:
         body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
         if time.monotonic() - claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
-            await kept_trying(partial(_hand_back, runtime, claimed, delivery))
+            await _hand_back_later(runtime, claimed, delivery)
             return
-        error = await _sent(runtime, target, tracking.delivery_id(delivery), delivery.target, body)
+        error = await _sent(runtime, target, tracking, delivery, body)
     except asyncio.CancelledError:  # the process stops
-        await kept_trying(partial(_hand_back, runtime, claimed, delivery))
+        await _hand_back_later(runtime, claimed, delivery)
         return
     if target is not None and isinstance(error, RateLimitedError):
         runtime.room.hold(target.name, error.retry_after_s or 1.0)
@@ -85,19 +106,28 @@ async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, c
 
 
 async def _sent(
-    runtime: Runtime, target: Target | None, delivery_id: str, name: str, body: bytes | None
+    runtime: Runtime, target: Target | None, tracking: Tracking, delivery: Delivery, body: bytes | None
 ) -> OpwatchError | None:
     """Send once, within the deadline; returns what went wrong."""
     if target is None:
-        return PermanentError(f"the target {name} is no longer configured")
+        return PermanentError(f"the target {delivery.target} is no longer configured")
     try:
         async with asyncio.timeout(ATTEMPT_DEADLINE_S):
-            await target.notifier.send(announcement.read(delivery_id, body or b""), runtime.loop.targets)
+            await target.notifier.send(_to_tell(tracking.delivery_id(delivery), delivery, body), runtime.loop.targets)
     except OpwatchError as error:
         return error
+    except aiohttp.InvalidURL:
+        message = "refused by Opwatch: the URL in this target's settings is not one that can be dialled; mend it there"
+        return PermanentError(message)
     except Exception as error:  # noqa: BLE001 - a kind may be somebody else's; whatever it raises is one failed attempt
         return no_answer(error)
     return None
+
+
+def _to_tell(delivery_id: str, delivery: Delivery, body: bytes | None) -> announcement.Announcement:
+    if delivery.alert is not None:
+        return announcement.read_alert(delivery_id, delivery.alert, body)
+    return announcement.read(delivery_id, body or b"")
 
 
 def _record(
@@ -106,23 +136,37 @@ def _record(
     now = runtime.store.now()
     delays_s = target.notifier.retry_delays_s if target else ()
     jitter = random.uniform(-1, 1)  # noqa: S311 - it spreads retries, nothing more
-    decision = after_attempt(delivery.attempts, error, delays_s, now=now, jitter=jitter)
+    decision = after_attempt(delivery.failures + 1, error, delays_s, now=now, jitter=jitter)
     tracking = claimed.tracking
     delivery_id, claim = tracking.delivery_id(delivery), delivery.claim or ""
-    after = runtime.store.update(claimed, lambda latest: lifecycle.attempted(latest, delivery_id, claim, decision, now))
-    write = log.info if isinstance(decision, Delivered) else log.warning
-    write(
-        type(decision).__name__.lower() if after else "attempt overtaken",
+
+    def take_in(latest: Tracking) -> Tracking | None:
+        after = lifecycle.attempted(latest, delivery_id, claim, decision, now)
+        return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
+
+    after = runtime.store.update(claimed, take_in)
+    if after is not None and alerts.news(tracking, after.tracking):
+        runtime.deliveries_due.ring()
+    events = _EVENTS if delivery.alert is None else _ALERT_EVENTS
+    level, event = events[type(decision)] if after else (logging.WARNING, "attempt overtaken")
+    log.log(
+        level,
+        event,
         tracking=tracking.id,
         delivery=delivery_id,
         target=delivery.target,
         attempt=delivery.attempts,
         error=None if error is None else str(error),
+        next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,
     )
     return after
 
 
+async def _hand_back_later(runtime: Runtime, claimed: Stored, delivery: Delivery) -> None:
+    await kept_trying(partial(_hand_back, runtime, claimed, delivery))
+
+
 def _hand_back(runtime: Runtime, claimed: Stored, delivery: Delivery) -> Stored | None:
-    now = runtime.store.now()
+    now, latest = runtime.store.now(), runtime.store.get(claimed.tracking.id)
     delivery_id, claim = claimed.tracking.delivery_id(delivery), delivery.claim or ""
-    return runtime.store.update(claimed, lambda latest: lifecycle.given_back(latest, delivery_id, claim, now))
+    return latest and runtime.store.update(latest, lambda known: lifecycle.given_back(known, delivery_id, claim, now))

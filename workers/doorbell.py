@@ -11,6 +11,7 @@ import redis
 import structlog
 from rq import Queue
 from rq.exceptions import DuplicateJobError
+from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 
 log = structlog.get_logger()
@@ -28,6 +29,7 @@ ORDER = (Round.DELIVER, Round.POLL)
 
 _JOBS = {Round.POLL: "workers.poll.poll_round", Round.DELIVER: "workers.deliver.delivery_round"}
 _JOB_LASTS_S = 60
+_FAILED_JOB_LASTS_S = 1  # the log says what failed; the next second rings again
 _SHUT_DOWN_S = 1.0
 
 
@@ -41,10 +43,19 @@ def enqueue(connection: redis.Redis, wanted: Round, job_id: str | None = None) -
             unique=job_id is not None,
             ttl=_JOB_LASTS_S,
             result_ttl=0,
-            failure_ttl=_JOB_LASTS_S,
+            failure_ttl=_FAILED_JOB_LASTS_S,
         )
     except DuplicateJobError:
         return
+
+
+def tidy(connection: redis.Redis) -> None:
+    """Remove what killed workers have left in RQ's registries.
+
+    RQ does it itself, but only every ten minutes, and not for fifteen when a worker was killed while it did.
+    """
+    for each in ORDER:
+        clean_registries(Queue(each.value, connection=connection, serializer=JSONSerializer))
 
 
 class Doorbell:

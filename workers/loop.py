@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import structlog
+from aiohttp.abc import AbstractResolver
 
 from notifiers.guard import guarded_socket
 from operations.errors import TransientError
@@ -22,13 +23,17 @@ _SHUT_DOWN_S = 2.0
 
 
 class HttpLoop:
-    """Runs coroutines that speak HTTP, over two sessions: `api` for what the operator configured, `targets` guarded."""
+    """Runs coroutines that speak HTTP, over two sessions: `api` for what the operator configured, `targets` guarded.
+
+    `resolver` finds the addresses of targets; the system does where none is given.
+    """
 
     api: aiohttp.ClientSession
     targets: aiohttp.ClientSession
 
-    def __init__(self, *, allow_private_targets: bool) -> None:
+    def __init__(self, *, allow_private_targets: bool, resolver: AbstractResolver | None = None) -> None:
         self._allow_private_targets = allow_private_targets
+        self._resolver = resolver
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
@@ -67,10 +72,16 @@ class HttpLoop:
         factory = None if self._allow_private_targets else guarded_socket
         self.targets = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=LARGEST_FAN_OUT, keepalive_timeout=KEEP_ALIVE_S, socket_factory=factory
+                limit=LARGEST_FAN_OUT,
+                keepalive_timeout=KEEP_ALIVE_S,
+                socket_factory=factory,
+                resolver=self._resolver,
             ),
             trace_configs=[_refuse_redirects()],
             cookie_jar=aiohttp.DummyCookieJar(),
+            # A body that cannot be unpacked would make a failure of a message that was taken, and send it again.
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
         )
 
     async def _drain(self, within_s: float) -> None:

@@ -4,19 +4,26 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
+from datetime import timedelta
 from functools import partial
 
+import redis
 import structlog
 
-from operations import lifecycle, pace
+from config.settings import Settings
+from operations import alerts, lifecycle, pace
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
+from operations.index import by_caller
 from operations.model import Operation, State, Tracking
-from operations.store import Stored
-from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
+from operations.records import WINDOW, Stored
+from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
 
 LOOK_DEADLINE_S = 10.0
+LARGEST_WINDOW = 20_000
+LOOKS_WITHOUT_REQUEST = 10
+_NEVER = float("-inf")
 
 
 def poll_round() -> None:
@@ -26,13 +33,53 @@ def poll_round() -> None:
     """
     runtime = current()
     by_account: dict[str, list[Stored]] = defaultdict(list)
-    for stored in runtime.store.due_trackings():
+    for stored in runtime.store.due_trackings(_window(runtime.settings)):
         by_account[stored.tracking.account].append(stored)
     in_flight = runtime.store.in_flight() if by_account else {}
     for account, candidates in by_account.items():
+        chosen, granted_at_s = _chosen(runtime, account, candidates)
+        own = by_caller(in_flight, account)
+        for stored in chosen:
+            mine = own.get(stored.tracking.created_by, 0)
+            crowd = pace.crowd(mine, total=in_flight.get(account, 1), callers=len(own))
+            _claim_and_look(runtime, stored, crowd, granted_at_s)
+        if len(chosen) < len(candidates) and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+            runtime.looks_due.ring()  # by the clock's next tick a bucket that fills so fast would run over
+
+
+def _chosen(runtime: Runtime, account: str, candidates: list[Stored]) -> tuple[list[Stored], float]:
+    """Choose what to look at now, and say when its tokens were asked for.
+
+    Without a bearer tokens would only grow old: one look signs in for all, and takes its tokens as it goes. After a
+    failed sign-in looks make no request: they end at once, and show why.
+    """
+    worth, client = _most_worth(candidates), runtime.client
+    if client.is_signed_in(account):
+        asked_at_s = time.monotonic()
         granted, _ = runtime.budget.spend(account, len(candidates))
-        for stored in _most_worth(candidates)[:granted]:
-            _claim_and_look(runtime, stored, in_flight.get(account, 1))
+        return worth[:granted], asked_at_s
+    if client.is_refused_for_now(account):
+        return worth[:LOOKS_WITHOUT_REQUEST], _NEVER
+    return worth[: 0 if client.is_signing_in(account) else 1], _NEVER
+
+
+def hand_back_of(runtime: Runtime, workers: frozenset[str]) -> int:
+    """Make what dead workers were looking at due at once; returns how many.
+
+    Should one of them be alive after all, an operation is looked at twice, which only costs a request. Deliveries are
+    not handed back so: a message may still be on its way, until the lease has run out.
+    """
+    handed_back = 0
+    for stored in runtime.store.claimed_trackings():
+        claim = stored.tracking.claim or ""
+        if claim.partition(".")[0] in workers and _hand_back(runtime, stored, claim) is not None:
+            handed_back += 1
+    return handed_back
+
+
+def _window(settings: Settings) -> int:
+    """Say how many due trackings to choose from: all there may be, so that one caller's cannot hide another's."""
+    return min(LARGEST_WINDOW, max(WINDOW, 2 * settings.max_in_flight * len(settings.accounts)))
 
 
 def _most_worth(candidates: list[Stored]) -> list[Stored]:
@@ -40,45 +87,48 @@ def _most_worth(candidates: list[Stored]) -> list[Stored]:
     return [known[tracking.id] for tracking in pace.by_worth(s.tracking for s in candidates)]
 
 
-def _claim_and_look(runtime: Runtime, stored: Stored, in_flight: int) -> None:
-    claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
+def _claim_and_look(runtime: Runtime, stored: Stored, in_flight: int, granted_at_s: float) -> None:
     now = runtime.store.now()
-    claim = secrets.token_hex(8)
+    claim = f"{runtime.name}.{secrets.token_hex(4)}"
 
     def take(tracking: Tracking) -> Tracking | None:
         # It was due by Redis' own clock, which our reading of it trails by a little: ask only whether it still is.
         untouched = tracking.next_look_at == stored.tracking.next_look_at
         return lifecycle.claimed(tracking, claim, now) if untouched else None
 
-    claimed = runtime.store.update(stored, take)
+    try:
+        claimed = runtime.store.update(stored, take)
+    except redis.RedisError:  # the claim was made, or was not
+        runtime.loop.submit(partial(_hand_back_later, runtime, stored, claim))
+        raise
     if claimed is not None:
-        runtime.loop.submit(partial(_look, runtime, claimed, claim, in_flight, claimed_at_s))
+        runtime.loop.submit(partial(_look, runtime, claimed, claim, in_flight, granted_at_s))
 
 
-async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, claimed_at_s: float) -> None:
-    if time.monotonic() - claimed_at_s > STALE_AFTER_S:
-        await kept_trying(partial(_hand_back, runtime, claimed, claim))
-        return
+async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, granted_at_s: float) -> None:
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
-            seen: Operation | OpwatchError = await runtime.client.operation(claimed.tracking)
+            seen: Operation | OpwatchError = await runtime.client.operation(claimed.tracking, granted_at_s=granted_at_s)
     except OpwatchError as error:
         seen = error
     except TimeoutError:
-        seen = TransientError(f"the API gave no answer within {LOOK_DEADLINE_S:.0f} s")
-    except asyncio.CancelledError:  # the process stops
-        await kept_trying(partial(_hand_back, runtime, claimed, claim))
+        seen = TransientError(f"no answer within {LOOK_DEADLINE_S:.0f} s, the wait for a turn to ask included")
+    except (redis.RedisError, asyncio.CancelledError):  # Redis is away, and nothing was asked; or the process stops
+        await _hand_back_later(runtime, claimed, claim)
         return
-    after = await kept_trying(partial(_record, runtime, claimed, claim, seen, in_flight))
-    await asyncio.to_thread(_heed, runtime, claimed.tracking.account, seen)
+    after = await kept_trying(partial(_record, runtime, claimed, claim, seen, in_flight, time.monotonic()))
+    await kept_trying(partial(_heed, runtime, claimed.tracking.account, seen))
     if after is not None:
+        if alerts.news(claimed.tracking, after.tracking):
+            runtime.deliveries_due.ring()
         _tell(runtime, after.tracking, seen)
 
 
 def _record(
-    runtime: Runtime, claimed: Stored, claim: str, seen: Operation | OpwatchError, in_flight: int
+    runtime: Runtime, claimed: Stored, claim: str, seen: Operation | OpwatchError, in_flight: int, seen_at_s: float
 ) -> Stored | None:
-    now = runtime.store.now()
+    since_ms = round((time.monotonic() - seen_at_s) * 1000)  # Redis may have been away since
+    now = runtime.store.now() - timedelta(milliseconds=since_ms)
 
     def take_in(tracking: Tracking) -> Tracking | None:
         after = lifecycle.looked(
@@ -89,14 +139,21 @@ def _record(
             in_flight=in_flight,
             looks_per_s=runtime.budget.allowance.per_second,
         )
-        return None if after is None else lifecycle.announced(after, runtime.settings.rules)
+        if after is None:
+            return None
+        announced = lifecycle.announced(after, runtime.settings.rules)
+        return alerts.with_rejected(announced, seen, runtime.settings.alert_target, now)
 
     return runtime.store.update(claimed, take_in, counters=(f"looks:{result_of(seen)}",))
 
 
 def _hand_back(runtime: Runtime, claimed: Stored, claim: str) -> Stored | None:
-    now = runtime.store.now()
-    return runtime.store.update(claimed, lambda tracking: lifecycle.released(tracking, claim, now))
+    now, latest = runtime.store.now(), runtime.store.get(claimed.tracking.id)
+    return latest and runtime.store.update(latest, lambda tracking: lifecycle.released(tracking, claim, now))
+
+
+async def _hand_back_later(runtime: Runtime, claimed: Stored, claim: str) -> None:
+    await kept_trying(partial(_hand_back, runtime, claimed, claim))
 
 
 def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> None:

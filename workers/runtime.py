@@ -1,14 +1,16 @@
 """What a worker process is made of. RQ calls jobs by name, so the process keeps the one it runs on here."""
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
 import redis
+from aiohttp.abc import AbstractResolver
 
 from config.redis import connect
 from config.settings import Settings
@@ -24,21 +26,23 @@ from workers.room import Room
 T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
-RECORD_WITHIN_S = 60.0
+RECORD_WITHIN_S = 600.0
 STALE_AFTER_S = 5.0
 """A claim not acted upon for so long (a stopped process, say) is handed back: its lease must outlast the request."""
 
 DELIVERIES_FOLD_S = 0.05
+LOOKS_FOLD_S = 0.25
 _RECORD_PAUSE_S = 0.5
-_SIGN_IN_LOCK_S = 15
+_SIGN_IN_LOCK_S = 8
 
 
 class SharedGate:
     """The budget and the sign-in lock that all processes share, as the client's event loop waits for them."""
 
-    def __init__(self, budget: Budget, presence: Presence) -> None:
+    def __init__(self, budget: Budget, presence: Presence, worker: str) -> None:
         self._budget = budget
         self._presence = presence
+        self._worker = worker
 
     async def spend(self, account: str) -> None:
         """Wait for one token of the account's budget and take it."""
@@ -50,21 +54,28 @@ class SharedGate:
     @asynccontextmanager
     async def signing_in(self, account: str) -> AsyncIterator[None]:
         """Wait for this account's turn to exchange its token."""
-        name = f"sign-in:{account}"
-        token = await asyncio.to_thread(self._presence.lock, name, _SIGN_IN_LOCK_S)
+        name = sign_in_lock(account)
+        token = await asyncio.to_thread(self._presence.lock, name, self._worker, _SIGN_IN_LOCK_S)
         while token is None:
             await asyncio.sleep(0.1)
-            token = await asyncio.to_thread(self._presence.lock, name, _SIGN_IN_LOCK_S)
+            token = await asyncio.to_thread(self._presence.lock, name, self._worker, _SIGN_IN_LOCK_S)
         try:
             yield
         finally:
-            await asyncio.to_thread(self._presence.unlock, name, token)
+            with suppress(redis.RedisError):  # it lapses by itself
+                await asyncio.to_thread(self._presence.unlock, name, token)
+
+
+def sign_in_lock(account: str) -> str:
+    """Name the lock that lets one process at a time exchange this account's token."""
+    return f"sign-in:{account}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The parts of one worker process."""
+    """The parts of one worker process. `name` is its own for one life; what it claims to look at bears it."""
 
+    name: str
     connection: redis.Redis
     targets: Mapping[str, Target]
     settings: Settings
@@ -73,13 +84,20 @@ class Runtime:
     presence: Presence
     loop: HttpLoop
     client: Client
+    looks_due: Doorbell
     deliveries_due: Doorbell
     room: Room
 
-    def close(self, within_s: float) -> None:
-        """Finish what is under way within the given time, hand the rest back, and let go of everything."""
+    def finish(self, within_s: float) -> None:
+        """Finish what is under way within the given time, and hand the rest back."""
         self.loop.drain(within_s)
+        self.looks_due.stop()
         self.deliveries_due.stop()
+
+    def close(self) -> None:
+        """Take leave of the others."""
+        with suppress(redis.RedisError):
+            self.presence.forget([self.name])
         self.connection.close()
 
 
@@ -91,12 +109,14 @@ def current() -> Runtime:
     return _current[0]
 
 
-def start(settings: Settings) -> Runtime:
-    """Build the runtime and make it the one of this process."""
+def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Runtime:
+    """Build the runtime and make it the one of this process; `resolver` finds targets in place of the system."""
+    name = secrets.token_hex(6)
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
     budget, presence = Budget(connection, settings.requests_per_minute), Presence(connection)
-    loop = HttpLoop(allow_private_targets=settings.allow_private_targets)
+    loop = HttpLoop(allow_private_targets=settings.allow_private_targets, resolver=resolver)
     runtime = Runtime(
+        name=name,
         connection=connection,
         targets=settings.targets,
         settings=settings,
@@ -109,8 +129,9 @@ def start(settings: Settings) -> Runtime:
             accounts=settings.accounts,
             regions=settings.regions,
             auth_url=settings.auth_url,
-            gate=SharedGate(budget, presence),
+            gate=SharedGate(budget, presence, name),
         ),
+        looks_due=Doorbell(connection, Round.POLL, fold_s=LOOKS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=DELIVERIES_FOLD_S),
         room=Room(),
     )
@@ -119,7 +140,7 @@ def start(settings: Settings) -> Runtime:
 
 
 async def kept_trying(ask: Callable[[], T]) -> T:
-    """Ask the store off the event loop, trying for up to a minute while Redis is away.
+    """Ask the store off the event loop, trying for up to ten minutes while Redis is away.
 
     The claim is ours until somebody takes it over, however late, and then the write does not apply.
     """

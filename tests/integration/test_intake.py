@@ -10,6 +10,7 @@ import pytest
 from flask import Flask
 
 from config.settings import Settings
+from config.web import THREADS
 from operations.errors import OperationMissingError
 from operations.model import Operation
 from operations.store import Store
@@ -27,6 +28,7 @@ from tests.integration.bench import (
 from tests.support.running import CALLER_TOKEN
 from tests.support.scalingo_api import ScalingoApi
 
+CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
 
 
@@ -242,6 +244,37 @@ class TestWhatIsRefused:
         assert set(answer.headers["Allow"].split(", ")) == allowed
 
 
+class TestTooMany:
+    """An account has room for so many at once, and says so."""
+
+    @pytest.fixture(autouse=True)
+    def _room_for_two(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert settings.max_in_flight == 1000
+        monkeypatch.setenv("OPWATCH_MAX_IN_FLIGHT", "2")
+        monkeypatch.setenv("OPWATCH_TOKENS", f"ci:{CALLER_TOKEN},calm:{CALM_TOKEN}")
+
+    def test_a_new_one_is_429_and_one_that_is_known_is_not(self, caller: Caller, store: Store) -> None:
+        for number in range(2):
+            assert caller.track(operation_id=operation_id(number)).status_code == 202
+        refused = caller.track(operation_id=operation_id(2))
+        detail = problem(refused, 429)["detail"]
+        assert detail.startswith("2 operations of the account default are in flight, and the limit is 2")
+        assert int(refused.headers["Retry-After"]) > 0
+        assert len(store.due_trackings()) == 2
+        assert caller.track(operation_id=operation_id(1)).status_code == 200
+        assert caller.track(operation_id=operation_id(2), account="other").status_code == 202
+
+    def test_another_caller_is_let_in_up_to_its_share(self, caller: Caller) -> None:
+        statuses = [caller.track(operation_id=operation_id(number)).status_code for number in range(3)]
+        calm = [
+            caller.request(
+                "POST", "/v1/operations", token=CALM_TOKEN, json={"app": "a-shop", "operation_id": operation_id(number)}
+            ).status_code
+            for number in range(3, 5)
+        ]
+        assert (statuses, calm) == ([202, 202, 429], [202, 429])
+
+
 class TestTheSameAgain:
     """Sending it again is always safe."""
 
@@ -252,7 +285,7 @@ class TestTheSameAgain:
         assert second.headers["Location"] == first.headers["Location"]
 
     def test_at_once_from_many_threads_one_begins(self, app: Flask) -> None:
-        with ThreadPoolExecutor(16) as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             answers = list(pool.map(lambda _: Caller(app.test_client()).track(), range(32)))
         assert sorted(answer.status_code for answer in answers) == [200] * 31 + [202]
 

@@ -11,7 +11,7 @@ from api.service import KEY
 from config.settings import Settings
 from local.valkey import Valkey
 from operations.presence import Presence
-from operations.retries import Delivered
+from operations.retries import Again, Delivered, GiveUp
 from operations.store import Store
 from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, problem, seen
 
@@ -23,10 +23,10 @@ class TestReadiness:
     """GET /readyz says what is missing."""
 
     @pytest.fixture
-    def presence(self, connection: redis.Redis) -> Presence:
+    def presence(self, connection: redis.Redis, store: Store) -> Presence:
         """Let a worker's clock beat."""
         beating = Presence(connection)
-        beating.beat()
+        beating.beat("a-worker", store.now())
         return beating
 
     @pytest.fixture
@@ -134,6 +134,7 @@ class TestMetrics:
         for target in ("slack", "webhook", "failures", "shops"):
             for state in ("delivered", "dead", "skipped"):
                 assert series[f"opwatch_deliveries_total state={state},target={target}"] == 0
+            assert series[f"opwatch_deliveries_retrying target={target}"] == 0
         for result in ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing"):
             assert series[f"opwatch_looks_total result={result}"] == 0
         for account in ("default", "other"):
@@ -155,6 +156,22 @@ class TestMetrics:
         assert series["opwatch_deliveries_total state=delivered,target=webhook"] == 1
         assert series["opwatch_deliveries_total state=skipped,target=failures"] == 1
         assert series["opwatch_deliveries_unfinished "] == 1
+
+    def test_what_is_retried_is_counted_by_its_target_for_as_long_as_it_is(
+        self, caller: Caller, store: Store, settings: Settings
+    ) -> None:
+        caller.track(notify=["webhook", "slack"])
+        seen(store, IDENTITY, DONE, settings.rules)
+        again = Again(store.now(), "500 Internal Server Error")
+        attempted(store, IDENTITY, "webhook", again)
+        attempted(store, IDENTITY, "webhook", again)
+        series = scrape(caller)
+        assert series["opwatch_deliveries_retrying target=webhook"] == 1
+        assert series["opwatch_deliveries_retrying target=slack"] == 0
+        attempted(store, IDENTITY, "webhook", GiveUp("410 Gone"))
+        series = scrape(caller)
+        assert series["opwatch_deliveries_retrying target=webhook"] == 0
+        assert series["opwatch_deliveries_total state=dead,target=webhook"] == 1
 
     def test_reading_them_spends_nothing(self, app: Flask, caller: Caller) -> None:
         for _ in range(3):

@@ -53,9 +53,9 @@ def schema(app: Flask) -> BaseSchema:
 
 
 @pytest.fixture(autouse=True)
-def _known(caller: Caller, connection: redis.Redis) -> None:
+def _known(caller: Caller, connection: redis.Redis, store: Store) -> None:
     """Let there be something to list, and a worker."""
-    Presence(connection).beat()
+    Presence(connection).beat("a-worker", store.now())
     for number in range(3):
         caller.track(operation_id=operation_id(number), context={"actor": "jane"})
 

@@ -13,7 +13,7 @@ from flask import Flask
 from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.index import RECENT
-from operations.model import Operation, Tracking
+from operations.model import Delivery, DeliveryState, Operation, Tracking, Verdict
 from operations.store import Store
 from tests.integration.bench import (
     BROKEN,
@@ -155,9 +155,29 @@ class TestMany:
         assert len(listed(caller, "app=blog")) == 6
         assert len(listed(caller, "state=tracking&app=blog&limit=100")) == 6
 
+    @pytest.mark.parametrize("state", DeliveryState)
+    def test_those_with_a_delivery_of_the_current_run_in_a_state_are_found(
+        self, caller: Caller, store: Store, state: DeliveryState
+    ) -> None:
+        deliveries = [
+            Delivery(target=each.value, run=1, verdict=Verdict.FAILED, state=each, next_attempt_at=store.now())
+            for each in DeliveryState
+        ]
+        one, other, both, earlier, _ = add(store, 5, apps=("shop", "blog"))
+        (its,) = (d for d in deliveries if d.state is state)
+        (next_one, *_) = (d for d in deliveries if d.state is not state)
+        for tracking, told in ((one, (its,)), (other, (next_one,)), (both, (next_one, its))):
+            change(store, tracking, deliveries=told)
+        change(store, earlier, deliveries=(its,), run=2)
+        assert listed(caller, f"delivery={state}") == [both.operation_id, one.operation_id]
+        assert list(walk(caller, f"delivery={state}&limit=1")) == [[both.operation_id], [one.operation_id]]
+        assert listed(caller, f"delivery={state}&app=blog") == []
+        assert listed(caller, f"delivery={state}&state=failed") == []
+
     @pytest.mark.parametrize(
         ("query", "field"),
         [
+            ("delivery=lost", "delivery"),
             ("limit=0", "limit"),
             ("limit=101", "limit"),
             ("limit=many", "limit"),
@@ -229,6 +249,11 @@ def add(
     ]
     assert all(store.add(tracking) is None for tracking in made)
     return made
+
+
+def change(store: Store, tracking: Tracking, **changes: Any) -> None:
+    """Store a tracking with changes."""
+    assert store.update(found(store, tracking.id), lambda known: replace(known, **changes)) is not None
 
 
 def listed(caller: Caller, query: str = "") -> list[str]:

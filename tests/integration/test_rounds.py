@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import queue
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,42 +17,43 @@ import pytest
 
 from config.settings import Settings, load
 from operations import lifecycle
+from operations.budget import GOOD_FOR_S
 from operations.model import Delivery, DeliveryState, State, Tracking
+from operations.records import WINDOW
 from operations.store import Store
-from tests.integration.bench import BROKEN, Caller, found, operation_id, seen
+from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
 from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import UNHURRIED, wait_until
 from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
+from workers.clock import Clock
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.poll import hand_back_of, poll_round
 from workers.runtime import Runtime
 
 
-def tracked(store: Store, operation: str, **changes: Any) -> str:
-    """Store a tracking of an operation of the stand-in; it is due at once."""
-    now = store.now()
-    begun = Tracking(
-        id=f"osc-fr1-{operation}",
-        app="shop",
-        operation_id=operation,
-        region="osc-fr1",
-        account="default",
-        created_at=now,
-        created_by="ci",
-        timeout_s=3600,
-        next_look_at=now,
-    )
-    assert store.add(replace(begun, **changes)) is None
-    return begun.id
+def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
+    """Let a look sign in, and the budget recover from it."""
+    identity = tracked(store, scalingo.operation().id)
+    poll_round()
+    assert looked_at(store, identity).state is State.SUCCEEDED
+    wait_until(lambda: running.budget.left("default") >= running.budget.allowance.capacity, what="a full bucket")
 
 
-def looked_at(store: Store, identity: str, polls: int = 1) -> Tracking:
-    """Return the tracking once so many looks were recorded."""
-    return wait_until(
-        lambda: tracking if (tracking := found(store, identity).tracking).polls >= polls else None, what="the look"
-    ) or pytest.fail("unreachable")
+def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
+    """Begin a look and a delivery that hang; returns the ids of the two trackings."""
+    operation = scalingo.operation().id
+    scalingo.fault(faults.hang(8), operation_id=operation)
+    receiver.script("/webhook", Reply(hang_s=8))
+    identity = tracked(store, operation)
+    told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
+    seen(store, told, BROKEN, settings.rules)
+    poll_round()
+    delivery_round()
+    scalingo.wait_for(1, operation_id=operation)
+    receiver.wait_for(1)
+    return identity, told
 
 
 def look(store: Store, identity: str) -> Tracking:
@@ -187,10 +189,10 @@ class TestLooks:
         assert after.state is State.LOST
         assert "404" in (after.reason or "")
 
-    @pytest.mark.usefixtures("runtime")
     def test_a_look_that_hangs_holds_up_neither_the_round_nor_another(
-        self, store: Store, scalingo: ScalingoApi
+        self, runtime: Runtime, store: Store, scalingo: ScalingoApi
     ) -> None:
+        signed_in(runtime, store, scalingo)
         hanging, well = scalingo.operation().id, scalingo.operation().id
         scalingo.fault(faults.hang(3), operation_id=hanging)
         stuck, fine = tracked(store, hanging), tracked(store, well)
@@ -219,6 +221,7 @@ class TestLooks:
         assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
         running = workers_runtime.start(load_anew())
         try:
+            signed_in(running, store, scalingo)
             now = store.now()
             identities = [
                 tracked(
@@ -229,11 +232,35 @@ class TestLooks:
                 )
                 for number in range(12)
             ]
-            poll_round()  # five tokens: five looks are claimed; the sign-in waits for its own
-            claimed = [i for i, identity in enumerate(identities) if found(store, identity).tracking.claim]
-            assert claimed == [7, 8, 9, 10, 11]
+            poll_round()  # five tokens: five looks are claimed
+            now_known = [found(store, identity).tracking for identity in identities]
+            assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
         finally:
-            running.close(0.1)
+            running.finish(0.1)
+            running.close()
+
+    def test_a_short_budget_is_shared_by_callers_however_many_operations_one_has(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+    ) -> None:
+        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
+        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
+        running = workers_runtime.start(load_anew())
+        try:
+            signed_in(running, store, scalingo)
+            for number in range(WINDOW + 50):  # more than one window of them
+                many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
+                tracked(store, operation_id(number), **many)
+            one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
+            poll_round()
+            assert found(store, one).tracking.claim is not None
+            recorded = looked_at(store, one)
+            assert recorded.next_look_at is not None
+            assert recorded.last_polled_at is not None
+            # Two callers share 55 looks a minute and more: not the twenty minutes that a thousand would take.
+            assert recorded.next_look_at - recorded.last_polled_at < timedelta(seconds=3)
+        finally:
+            running.finish(0.1)
+            running.close()
 
     def test_a_429_slows_the_account_down(self, runtime: Runtime, store: Store, scalingo: ScalingoApi) -> None:
         operation = scalingo.operation().id
@@ -251,30 +278,127 @@ class TestLooks:
         scalingo.wait_for(1, operation_id=operation)
         cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
         assert cancelled is not None
-        running.close(5.0)  # which waits for the answer
+        running.finish(5.0)  # which waits for the answer
+        running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
     def test_what_is_under_way_at_the_end_is_handed_back(
         self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         running = workers_runtime.start(settings)
-        operation = scalingo.operation().id
-        scalingo.fault(faults.hang(8), operation_id=operation)
-        receiver.script("/webhook", Reply(hang_s=8))
-        identity = tracked(store, operation)
-        told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
-        seen(store, told, BROKEN, settings.rules)
-        poll_round()
-        delivery_round()
-        scalingo.wait_for(1, operation_id=operation)
-        receiver.wait_for(1)
+        identity, told = under_way(store, settings, scalingo, receiver)
         began_s = time.monotonic()
-        running.close(0.2)
+        running.finish(0.2)
+        running.close()
         assert time.monotonic() - began_s < 4
         handed_back = found(store, identity).tracking
         assert (handed_back.claim, handed_back.polls) == (None, 0)
         assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
         assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
+
+    def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+    ) -> None:
+        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
+        assert settings.requests_per_minute != 60
+        running = workers_runtime.start(load_anew())
+        try:
+            scalingo.fault(faults.slow(1), exchange=True)
+            identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
+            for _ in range(3):
+                poll_round()
+                scalingo.wait_for(1)  # the sign-in, which takes a second
+            assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
+            assert running.budget.left("default") >= 3
+            wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+            poll_round()
+            claimed = [found(store, identity).tracking for identity in identities]
+            assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
+        finally:
+            running.finish(5)
+            running.close()
+
+    def test_what_a_silent_worker_was_looking_at_is_looked_at_by_another(
+        self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
+    ) -> None:
+        silent = workers_runtime.start(settings)
+        identity, told = under_way(store, settings, scalingo, receiver)
+        silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
+        other = workers_runtime.start(settings)
+        clock = Clock(other)
+        clock.start()
+        try:
+            wait_until(lambda: found(store, identity).tracking.claim is None, what="the look handed back")
+            poll_round()
+            assert looked_at(store, identity).state is State.SUCCEEDED
+            # Its message may still be on its way: that lease has to run out.
+            assert found(store, told).tracking.deliveries[0].claim is not None
+        finally:
+            clock.stop()
+            for running in (silent, other):
+                running.finish(0.1)
+                running.close()
+
+    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, settings: Settings, store: Store) -> None:
+        silent, other = workers_runtime.start(settings), workers_runtime.start(settings)
+        clock = Clock(other)
+        try:
+            assert silent.presence.lock("sign-in:default", silent.name, 60) is not None
+            silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
+            assert other.presence.lock("sign-in:default", other.name, 60) is None
+            clock.start()
+            wait_until(lambda: other.presence.lock("sign-in:default", other.name, 60), what="the lock")
+        finally:
+            clock.stop()
+            for running in (silent, other):
+                running.finish(0.1)
+                running.close()
+
+    @pytest.mark.parametrize(("age_s", "spent"), [(0.0, 0), (GOOD_FOR_S + 0.1, 1), (float("inf"), 1)])
+    def test_a_token_that_has_grown_old_is_not_used(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        settings: Settings,
+        store: Store,
+        scalingo: ScalingoApi,
+        age_s: float,
+        spent: int,
+    ) -> None:
+        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
+        assert settings.requests_per_minute != 60
+        running = workers_runtime.start(load_anew())
+        try:
+            signed_in(running, store, scalingo)
+            asked = found(store, tracked(store, scalingo.operation().id)).tracking
+            ended: queue.Queue[str] = queue.Queue()
+
+            async def ask() -> None:
+                ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
+
+            before = running.budget.left("default")
+            running.loop.submit(ask)
+            assert ended.get(timeout=10) == "done"
+            assert before - running.budget.left("default") == pytest.approx(spent, abs=0.5)
+        finally:
+            running.finish(0.1)
+            running.close()
+
+    def test_a_worker_that_beats_keeps_what_it_looks_at(
+        self, settings: Settings, store: Store, scalingo: ScalingoApi
+    ) -> None:
+        operation = scalingo.operation().id
+        scalingo.fault(faults.slow(0.5), operation_id=operation)
+        identity = tracked(store, operation)
+        silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
+        try:
+            poll_round()
+            claim = found(store, identity).tracking.claim
+            assert hand_back_of(beating, frozenset({silent.name})) == 0
+            assert found(store, identity).tracking.claim == claim
+        finally:
+            for running in (silent, beating):
+                running.finish(5)
+                running.close()
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("fault", [faults.reset(), faults.hang(0.2)])
@@ -419,15 +543,33 @@ class TestDeliveries:
 
         def due_for_the_last_time(tracking: Tracking) -> Tracking:
             (only,) = tracking.deliveries
-            last = replace(only, attempts=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
+            last = replace(only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
             return replace(tracking, deliveries=(last,))
 
         store.update(found(store, identity), due_for_the_last_time)
         delivery_round()
         dead = delivery(store, identity, "webhook", "dead")
-        assert dead.attempts == 10
-        assert "gave up after 10 attempts" in (dead.last_error or "")
-        assert "503" in (dead.last_error or "")
+        assert dead.attempts == 12
+        assert dead.last_error == "gave up after 10 failed attempts; the last one: 503 Service Unavailable"
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize(
+        ("status", "state", "said"),
+        [
+            (410, "dead", "410 Gone"),
+            (500, "retrying", "500 Internal Server Error"),
+            (429, "retrying", "429 Too Many Requests"),
+            (302, "retrying", "302 Found"),
+            (599, "retrying", "599"),
+        ],
+    )
+    def test_what_a_webhook_answered_is_said_in_the_words_of_the_standard(
+        self, store: Store, settings: Settings, receiver: Receiver, status: int, state: str, said: str
+    ) -> None:
+        receiver.script("/webhook", Reply(status, "no"))
+        identity = ended(store, settings, named=("webhook",))
+        delivery_round()
+        assert delivery(store, identity, "webhook", state).last_error == said
 
     @pytest.mark.usefixtures("runtime")
     def test_no_secret_shows_in_an_error(
@@ -466,7 +608,8 @@ class TestOtherSettings:
 
         yield start
         for each in running:
-            each.close(5.0)
+            each.finish(5.0)
+            each.close()
 
     def test_with_no_target_at_all_outcomes_are_printed(
         self, started_with: Callable[[str], Settings], store: Store, capsys: pytest.CaptureFixture[str]

@@ -15,13 +15,22 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from local.valkey import Valkey
-from operations import intake, lifecycle
+from operations import alerts, intake, lifecycle
 from operations.audience import Rule, Rules
-from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError, TransientError
-from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict, decode
+from operations.errors import (
+    AccessRefusedError,
+    OperationMissingError,
+    OpwatchError,
+    SignInRejectedError,
+    TooManyInFlightError,
+    TransientError,
+)
+from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Limit, by_caller, caller_field
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict, decode, encode
+from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.store import Store, Stored
+from operations.store import Store
+from tests.integration import bench
 from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
 
 RULES: Rules = {"all": Rule(), "failures": Rule(on=frozenset({Verdict.FAILED})), "others": Rule(apps=("other-*",))}
@@ -30,20 +39,91 @@ UNFINISHED = (DeliveryState.PENDING, DeliveryState.RETRYING)
 
 def fresh(store: Store, number: int = 1, **changes: Any) -> Tracking:
     """Return a tracking that begins now."""
-    now = store.now()
-    begun = Tracking(
-        id=f"osc-fr1-{operation_id(number)}",
-        app="shop",
-        operation_id=operation_id(number),
-        region="osc-fr1",
-        account="default",
-        created_at=now,
-        created_by="ci",
-        timeout_s=3600,
-        next_look_at=now,
-        claim=f"intake-{random.getrandbits(64):x}",
-    )
-    return replace(begun, **changes)
+    return bench.begun(store, operation_id(number), **{"claim": f"intake-{random.getrandbits(64):x}", **changes})
+
+
+def counted(store: Store, number: int, caller: str, **changes: Any) -> Tracking:
+    """Return a tracking that is counted for its caller."""
+    return fresh(store, number, created_by=caller, caller_counted=True, **changes)
+
+
+def end(store: Store, number: int) -> None:
+    """Cancel a tracking."""
+    stored = found(store, f"osc-fr1-{operation_id(number)}")
+    assert store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.now())) is not None
+
+
+class TestLimit:
+    """How many are in flight is bounded, and no caller can keep another out."""
+
+    def test_beyond_the_limit_nothing_is_stored_and_the_error_says_how_many_there_are(self, store: Store) -> None:
+        limit = Limit(3, callers=1)
+        for number in range(3):
+            assert store.add(counted(store, number, "ci"), limit) is None
+        with pytest.raises(TooManyInFlightError, match=r"3 operations of the account default .* limit is 3 "):
+            store.add(counted(store, 4, "ci"), limit)
+        assert store.get(f"osc-fr1-{operation_id(4)}") is None
+        assert store.in_flight() == {"default": 3, "default:ci": 3}
+        assert len(store.due_trackings()) == 3
+        assert store.add(counted(store, 1, "ci"), limit) is not None  # known already
+        assert store.add(counted(store, 4, "ci", account="other"), limit) is None  # another account's
+        end(store, 0)
+        assert store.add(counted(store, 5, "ci"), limit) is None
+
+    def test_of_many_at_once_only_as_many_as_there_is_room_for_come_in(self, store: Store) -> None:
+        def add(number: int) -> bool:
+            try:
+                return store.add(counted(store, number, "ci"), Limit(7, callers=1)) is None
+            except TooManyInFlightError:
+                return False
+
+        with ThreadPoolExecutor(12) as pool:
+            assert sum(pool.map(add, range(40))) == 7
+        assert store.in_flight() == {"default": 7, "default:ci": 7}
+
+    def test_a_caller_with_less_than_its_share_is_let_in_always(self, store: Store) -> None:
+        limit = Limit(10, callers=2)
+        for number in range(10):
+            store.add(counted(store, number, "flood"), limit)
+        for number in range(10, 15):
+            assert store.add(counted(store, number, "calm"), limit) is None
+        for caller in ("flood", "calm"):
+            with pytest.raises(TooManyInFlightError):
+                store.add(counted(store, 15, caller), limit)
+        assert by_caller(store.in_flight(), "default") == {"flood": 10, "calm": 5}  # below twice the limit
+
+    def test_one_that_starts_anew_needs_room_too(self, store: Store) -> None:
+        limit, now = Limit(1, callers=1), store.now()
+        store.add(counted(store, 1, "ci"), limit)
+        end(store, 1)
+        store.add(counted(store, 2, "ci"), limit)
+        with pytest.raises(TooManyInFlightError):
+            intake.track(store, counted(store, 1, "ci"), account=None, rules=RULES, now=now, limit=limit)
+        assert found(store, f"osc-fr1-{operation_id(1)}").tracking.state is State.CANCELLED
+        end(store, 2)
+        assert intake.track(store, counted(store, 1, "ci"), account=None, rules=RULES, now=now, limit=limit).begun
+        assert store.in_flight() == {"default": 1, "default:ci": 1}
+
+    def test_what_an_older_version_stored_counts_for_no_caller_and_ends_so(self, store: Store) -> None:
+        store.add(fresh(store, 1, created_by="ci"))
+        store.add(counted(store, 2, "ci"))
+        end(store, 1)
+        assert store.in_flight() == {"default": 1, "default:ci": 1}
+
+    def test_what_an_older_version_took_over_is_forgotten_when_nothing_is_in_flight(
+        self, store: Store, connection: redis.Redis
+    ) -> None:
+        for number in (1, 2):
+            store.add(counted(store, number, "ci"))
+            # An older version does not know the mark, and leaves it out of what it writes.
+            stored = found(store, f"osc-fr1-{operation_id(number)}")
+            older = encode(replace(stored.tracking, caller_counted=False))
+            connection.set(f"opwatch:tracking:{stored.tracking.id}", older)
+        store.add(counted(store, 3, "ci", account="other"))
+        end(store, 1)
+        assert store.in_flight() == {"default": 1, "default:ci": 2, "other": 1, "other:ci": 1}  # one too many
+        end(store, 2)
+        assert store.in_flight() == {"default": 0, "other": 1, "other:ci": 1}
 
 
 class TestCompareAndSwap:
@@ -194,6 +274,8 @@ class Lifecycles(RuleBasedStateMachine):
         self.store = Store(self.connection, retention=RETENTION)
         self.impatient = Store(self.connection, retention=timedelta(0))
         self.outcomes: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+        self.subjects_told: set[str] = set()
+        self.alerts_known: set[str] = set()
         self.count = 0
 
     def teardown(self) -> None:
@@ -203,8 +285,9 @@ class Lifecycles(RuleBasedStateMachine):
         number=numbers,
         account=st.sampled_from([None, "default", "other"]),
         notify=st.sampled_from([None, (), ("all",), ("others", "gone")]),
+        caller_counted=st.booleans(),  # older versions do not
     )
-    def track(self, number: int, account: str | None, notify: tuple[str, ...] | None) -> None:
+    def track(self, number: int, account: str | None, notify: tuple[str, ...] | None, *, caller_counted: bool) -> None:
         begun = fresh(
             self.store,
             number,
@@ -212,6 +295,7 @@ class Lifecycles(RuleBasedStateMachine):
             everyone=notify is None,
             named=tuple(notify or ()),
             created_by=self._token(),
+            caller_counted=caller_counted,
         )
         try:
             intake.track(self.store, begun, account=account, rules=RULES, now=self.store.now())
@@ -238,6 +322,7 @@ class Lifecycles(RuleBasedStateMachine):
                 TransientError("500"),
                 OperationMissingError("404"),
                 AccessRefusedError("403"),
+                SignInRejectedError("401"),
             ]
         ),
         late=st.sampled_from([timedelta(0), timedelta(minutes=2), timedelta(hours=2)]),
@@ -248,9 +333,9 @@ class Lifecycles(RuleBasedStateMachine):
 
         def take_in(tracking: Tracking) -> Tracking | None:
             after = lifecycle.looked(tracking, token, what, now=now, in_flight=3, looks_per_s=1)
-            return None if after is None else lifecycle.announced(after, RULES)
+            return None if after is None else alerts.with_rejected(lifecycle.announced(after, RULES), what, "ops", now)
 
-        self.store.update(stored, take_in, counters=("looks:any",))
+        self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))
 
     @rule(claim=claims)
     def release(self, claim: Any) -> None:
@@ -264,7 +349,7 @@ class Lifecycles(RuleBasedStateMachine):
     @rule(target=attempts, number=numbers, pick=st.integers(0, 5))
     def attempt(self, number: int, pick: int) -> Any:
         stored = self.store.get(f"osc-fr1-{operation_id(number)}")
-        unfinished = [d for d in stored.tracking.deliveries if d.unfinished] if stored else []
+        unfinished = [d for d in stored.tracking.outgoing if d.unfinished] if stored else []
         if stored is None or not unfinished:
             return multiple()
         delivery_id = stored.tracking.delivery_id(unfinished[pick % len(unfinished)])
@@ -287,9 +372,15 @@ class Lifecycles(RuleBasedStateMachine):
         def change(tracking: Tracking) -> Tracking | None:
             if how == "back":
                 return lifecycle.given_back(tracking, delivery_id, token, now)
-            return lifecycle.attempted(tracking, delivery_id, token, decisions[how], now)
+            after = lifecycle.attempted(tracking, delivery_id, token, decisions[how], now)
+            return None if after is None else alerts.with_failing(after, delivery_id, "ops", now)
 
-        self.store.update(begun, change)
+        self._note_alerts(self.store.update(begun, change))
+
+    @rule(subject=st.sampled_from(["failing:all", "failing:failures", "failing:gone", "rejected:default"]))
+    def be_quiet_no_longer(self, subject: str) -> None:
+        self.connection.delete(f"opwatch:{subject}")
+        self.subjects_told.discard(subject)
 
     @rule(number=numbers, name=st.sampled_from(["all", "failures", "gone"]))
     def retry(self, number: int, name: str) -> None:
@@ -308,24 +399,29 @@ class Lifecycles(RuleBasedStateMachine):
     @invariant()
     def every_index_says_what_the_records_say(self) -> None:
         records = [decode(self.connection.get(key)) for key in self.connection.keys("opwatch:tracking:*")]
-        due, outbox, expiring, watched = {}, {}, {}, Counter[str]()
+        due, outbox, expiring, watched, retrying = {}, {}, {}, Counter[str](), Counter[str]()
         for tracking in records:
             if tracking.state is State.TRACKING:
                 assert tracking.next_look_at is not None
                 due[tracking.id] = milliseconds(tracking.next_look_at)
                 watched[tracking.account] += 1
-            pending = [d for d in tracking.deliveries if d.state in UNFINISHED]
+                watched[caller_field(tracking.account, tracking.created_by)] += tracking.caller_counted
+            pending = [d for d in (*tracking.deliveries, *tracking.alerts) if d.state in UNFINISHED]
             for delivery in pending:
                 assert delivery.next_attempt_at is not None
                 outbox[tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
+                if delivery.state is DeliveryState.RETRYING:
+                    retrying[delivery.target] += 1
             if tracking.state is not State.TRACKING and not pending:
                 expiring[tracking.id] = milliseconds(last_end(tracking) + RETENTION)
         assert self._scores(DUE) == due
         assert self._scores(OUTBOX) == outbox
         assert self._scores(EXPIRING) == expiring
         assert self._scores(RECENT) == {tracking.id: milliseconds(tracking.created_at) for tracking in records}
+        targets = ("all", "failures", "gone", "ops")
+        assert self.store.retrying(targets) == {target: retrying[target] for target in targets}
         counts = {account.decode(): int(count) for account, count in self.connection.hgetall(IN_FLIGHT).items()}
-        assert {account: count for account, count in counts.items() if count} == dict(watched)
+        assert {field: count for field, count in counts.items() if count} == dict(+watched)
 
     @invariant()
     def the_first_outcome_stays_and_is_counted_once(self) -> None:
@@ -340,6 +436,16 @@ class Lifecycles(RuleBasedStateMachine):
         ended = Counter(f"outcomes:{outcome[0]}" for outcome in self.outcomes.values())
         counters = {name.decode(): int(count) for name, count in self.connection.hgetall(COUNTERS).items()}
         assert {name: count for name, count in counters.items() if name.startswith("outcomes:")} == dict(ended)
+
+    def _note_alerts(self, stored: Stored | None) -> None:
+        """Check that what is news has not been told of its subject lately."""
+        for alert in stored.tracking.alerts if stored else ():
+            alert_id = stored.tracking.delivery_id(alert) if stored else ""
+            if alert_id not in self.alerts_known and alert.alert is not None:
+                self.alerts_known.add(alert_id)
+                subject = f"{alert.alert.kind}:{alert.alert.subject}"
+                assert subject not in self.subjects_told
+                self.subjects_told.add(subject)
 
     def _token(self) -> str:
         self.count += 1
@@ -361,7 +467,8 @@ def milliseconds(at: datetime) -> int:
 def last_end(tracking: Tracking) -> datetime:
     """Return when the last thing about a tracking ended."""
     assert tracking.ended_at is not None
-    return max([tracking.ended_at, *(d.ended_at for d in tracking.deliveries if d.ended_at is not None)])
+    everything = (*tracking.deliveries, *tracking.alerts)
+    return max([tracking.ended_at, *(d.ended_at for d in everything if d.ended_at is not None)])
 
 
 def test_whatever_happens_the_indexes_agree_with_the_records(valkey: Valkey) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,32 @@ def test_a_redis_that_hangs_is_said_within_two_seconds(tmp_path: Path) -> None:
         finally:
             os.kill(stage.valkey.pid, signal.SIGCONT)
         # What was sent may or may not have been carried out; sending it again is right either way.
-        answer = stage.opwatch.post({"operation_url": stage.scalingo.operation("hanging-shop").url})
-        assert answer.status in (200, 202)
+        url = stage.scalingo.operation("hanging-shop").url
+        wait_until(lambda: stage.opwatch.post({"operation_url": url}).status < 300, timeout_s=2, what="service")
+        answer = stage.opwatch.post({"operation_url": url})
+        assert answer.status == 200
         stage.opwatch.wait_for_state(answer.json()["id"], "succeeded")
+
+
+def test_a_redis_that_hangs_keeps_none_of_sixty_callers_waiting_and_resumes_by_itself(tmp_path: Path) -> None:
+    with staged(tmp_path) as stage, ThreadPoolExecutor(60) as pool:
+        urls = [stage.scalingo.operation("crowded-shop").url for _ in range(60)]
+        os.kill(stage.valkey.pid, signal.SIGSTOP)
+        try:
+            list(pool.map(lambda url: refused_in_time(stage.opwatch, url), urls))
+            list(pool.map(lambda url: refused_in_time(stage.opwatch, url), urls))  # and those who send it again
+            unready = stage.opwatch.get("/readyz", token=None)
+            assert (unready.status, "Redis does not answer" in unready.text) == (503, True)
+            assert stage.opwatch.get("/healthz", token=None, timeout_s=1).status == 200
+            assert stage.opwatch.get("/v1/operations", token="nobody's").status == 401  # noqa: S106 - it opens nothing
+        finally:
+            os.kill(stage.valkey.pid, signal.SIGCONT)
+        wait_until(lambda: stage.opwatch.post({"operation_url": urls[0]}).status < 300, timeout_s=2, what="service")
+        assert {answer.status for answer in pool.map(lambda url: stage.opwatch.post({"operation_url": url}), urls)} <= {
+            200,
+            202,
+        }
+        stage.opwatch.wait_until_ready()
 
 
 def refused_in_time(opwatch: Opwatch, operation_url: str) -> Answer:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pytest
 
 from tests.journeys.stage import Stage, document, staged
-from tests.support import scalingo_faults as faults
 from tests.support.scalingo_operations import new_id
 
 pytestmark = pytest.mark.xdist_group("patience")
@@ -33,27 +32,6 @@ def watches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watches]:
             endless=stage.opwatch.track(endless.url, timeout=60),
             missing=stage.opwatch.track(f"{stage.scalingo.url}/v1/apps/missing-shop/operations/{new_id()}"),
         )
-
-
-@pytest.mark.usefixtures("watches")
-def test_a_worker_killed_while_it_looks_loses_nothing(tmp_path_factory: pytest.TempPathFactory) -> None:
-    with staged(tmp_path_factory.mktemp("killed")) as stage:
-        operation = stage.scalingo.operation("killed-shop", outcome="error", error="out of memory")
-        stage.scalingo.fault(faults.hang(60), operation_id=operation.id)
-        identity = stage.opwatch.track(operation.url)
-        stage.scalingo.wait_for(1, operation_id=operation.id)
-        stage.opwatch.kill("worker")
-        assert stage.opwatch.show(identity)["state"] == "tracking"
-        stage.opwatch.start("worker")
-        # Nobody else looks until the dead worker's lease of 30 s has run out.
-        shown = stage.opwatch.wait_for_state(identity, "failed", timeout_s=45)
-        stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
-        stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
-        first, second = stage.scalingo.wait_for(2, operation_id=operation.id)
-        assert 29 < second.at - first.at < 40
-        assert shown["polls"] == 1
-        assert len(stage.told("/slack", "killed-shop")) == 1
-        assert len(stage.told("/webhook", identity)) == 1
 
 
 def test_an_operation_that_does_not_end_is_timed_out_and_says_that_it_may_yet_end(watches: Watches) -> None:

@@ -4,6 +4,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+import redis
 
 from local.valkey import Valkey
 from tests.journeys.stage import staged
@@ -102,3 +103,48 @@ def test_two_services_on_one_machine_do_not_meet(tmp_path: Path) -> None:
         one.opwatch.wait_for_delivery(identity, "slack", "delivered")
         assert two.opwatch.get(f"/v1/operations/{identity}").status == 404
         assert two.receiver.requests == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "said"), [("appendonly", "no", "AOF"), ("maxmemory-policy", "allkeys-lru", "evict")]
+)
+def test_both_processes_say_at_start_what_redis_lacks(
+    own_valkey: Valkey, scalingo: ScalingoApi, receiver: Receiver, setting: str, value: str, said: str
+) -> None:
+    with redis.Redis.from_url(own_valkey.url) as connection:
+        connection.config_set(setting, value)
+    opwatch = Opwatch(own_valkey.url, scalingo, receiver, settings={"WEB_CONCURRENCY": "2"})
+    event = "Redis may lose what it acknowledged"
+    try:
+        for name in ("web", "worker"):
+            opwatch.start(name)
+        opwatch.wait_until_alive()
+        wait_until(lambda: opwatch.events("worker", event), what="the worker's word")
+        faults = {name: [line["fault"] for line in opwatch.events(name, event)] for name in ("web", "worker")}
+        assert opwatch.get("/healthz", token=None).headers["Server"] == "gunicorn"  # no version
+        wait_until(lambda: said in opwatch.get("/readyz", token=None).text, what="/readyz saying so")
+    finally:
+        opwatch.stop()
+    assert {name: len(lines) for name, lines in faults.items()} == {"web": 1, "worker": 1}
+    assert all(said in fault for lines in faults.values() for fault in lines)
+
+
+def test_without_redis_both_start_and_only_a_worker_with_redis_pings_the_dead_mans_switch(
+    own_valkey: Valkey, scalingo: ScalingoApi, receiver: Receiver
+) -> None:
+    own_valkey.kill()
+    settings = {"OPWATCH_HEARTBEAT_URL": receiver.url("/alive")}
+    opwatch = Opwatch(own_valkey.url, scalingo, receiver, settings=settings)
+    try:
+        opwatch.start("web")
+        opwatch.wait_until_alive()
+        assert len(opwatch.events("web", "Redis is away")) == 1
+        opwatch.start("worker")
+        wait_until(lambda: opwatch.events("worker", "Redis is away; waiting for it"), what="the worker's clock")
+        assert receiver.requests == ()
+        own_valkey.start()
+        receiver.wait_for(1, path="/alive", timeout_s=10)
+        opwatch.kill("worker")
+        assert len(receiver.requests) == 1
+    finally:
+        opwatch.stop()

@@ -277,7 +277,7 @@ class TestStumblingReceivers:
 
     def test_gone_is_dead_at_once_and_shown(self, stage: Stage, stumbled: str) -> None:
         dead = stage.opwatch.wait_for_delivery(stumbled, "closing", "dead")
-        assert "410" in dead["last_error"]
+        assert dead["last_error"] == "410 Gone"
         assert dead["attempts"] == 1
         assert dead["next_attempt_at"] is None
         assert len(stage.told("/closing", stumbled)) == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -68,7 +69,8 @@ def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> di
 class Opwatch:
     """The processes of one service on a free port, started by `with`; the worker may be there several times.
 
-    `settings` change those of `environment` (an empty text unsets one); `targets` is the text of a targets file.
+    `settings` change those of `environment` (an empty text unsets one), `own` those of single processes; `targets` is
+    the text of a targets file.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Opwatch:
         settings: Mapping[str, str] | None = None,
         targets: str = "",
         workers: Sequence[str] = ("worker",),
+        own: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="opwatch-journey-")
         file = Path(self._directory.name) / "targets.toml"
@@ -108,7 +111,7 @@ class Opwatch:
                 name,
                 shell(commands["web" if name == "web" else "worker"]),
                 cwd=ROOT,
-                env=env,
+                env={**env, **(own or {}).get(name, {})},
                 console=console,
                 on_line=self._output[name].append,
             )
@@ -142,6 +145,19 @@ class Opwatch:
         """Ask a process to end, as a PaaS does."""
         self._children[name].terminate()
 
+    def freeze(self, name: str) -> None:
+        """Stop a process where it stands (SIGSTOP), as a suspended machine does; does nothing when it has ended."""
+        self._signal(name, signal.SIGSTOP)
+
+    def wake(self, name: str) -> None:
+        """Let a frozen process go on."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        child = self._children[name]
+        if child.alive and child.pid is not None:
+            os.kill(child.pid, number)
+
     def wait_for_exit(self, name: str, timeout_s: float = PATIENCE_S) -> int:
         """Return the exit code of a process once it has ended."""
         child = self._children[name]
@@ -153,6 +169,12 @@ class Opwatch:
     def running(self, name: str) -> bool:
         """Whether a process runs."""
         return self._children[name].alive
+
+    def pid(self, name: str) -> int:
+        """Return the id of a process that was started."""
+        pid = self._children[name].pid
+        assert pid is not None
+        return pid
 
     def stop(self) -> None:
         """End everything, and show what it printed (pytest prints that beside a failure)."""

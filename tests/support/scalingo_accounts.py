@@ -56,6 +56,11 @@ class Accounts:
         scheme, _, token = authorization.partition(" ")
         return self._bearers.get(token) if scheme.lower() == "bearer" else None
 
+    @property
+    def bearers(self) -> tuple[str, ...]:
+        """Every bearer given out so far."""
+        return tuple(self._bearers)
+
     def expire_bearers(self) -> None:
         """End every bearer given out so far; whose they were stays known."""
         self._bearers = {token: Bearer(bearer.account, 0) for token, bearer in self._bearers.items()}

@@ -178,6 +178,12 @@ class ScalingoApi(LoopbackServer):
         with self._lock:
             self._answers.faults.clear()
 
+    @property
+    def bearers(self) -> tuple[str, ...]:
+        """Every bearer given out so far, for those who look for leaks."""
+        with self._lock:
+            return self._answers.accounts.bearers
+
     def expire_bearers(self) -> None:
         """End every bearer given out so far."""
         with self._lock:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
+from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict
 
 settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unit")
@@ -74,6 +74,9 @@ deliveries = st.builds(
     ended_at=st.none() | times,
     claim=st.none() | a_text(),
 )
+alerts = st.builds(
+    Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
+).flatmap(lambda alert: deliveries.map(lambda delivery: replace(delivery, verdict=None, alert=alert)))
 
 
 @st.composite
@@ -101,12 +104,14 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "last_error": st.none() | a_text(),
         "missing_looks": st.integers(0, 99),
         "missing_since": st.none() | times,
+        "refused_looks": st.integers(0, 99),
         "refused_since": st.none() | times,
         "unanswered_since": st.none() | times,
         "ended_at": st.none() | times,
         "duration_s": st.none() | _seconds,
         "reason": st.none() | a_text(),
         "deliveries": st.lists(deliveries, max_size=3).map(tuple),
+        "alerts": st.lists(alerts, max_size=2).map(tuple),
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))
     return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)

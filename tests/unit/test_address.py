@@ -84,6 +84,8 @@ HOST = "https://api.osc-fr1.scalingo.com"
         HOST + PATH[:-1], HOST + PATH + "0", HOST + PATH[:-1] + "g", HOST + PATH[:-24] + PATH[-24:].upper(),
         HOST + PATH.replace("/apps", "\\apps"), "https:\\\\api.osc-fr1.scalingo.com" + PATH,
         HOST + "\\@evil.example" + PATH,
+        HOST + PATH + "?", HOST + PATH + "#", HOST + "%2f@evil.example" + PATH, HOST + "%00.evil.example" + PATH,
+        HOST.replace(".", "%2e") + PATH, HOST + PATH.replace("shop", "%2e%2e"), HOST + PATH.replace("shop", "sho%70"),
         HOST + PATH + "?a=1", HOST + PATH + "#a", HOST + PATH + ";a", HOST + "?" + PATH, HOST + "#" + PATH,
         # White space and control characters
         " " + HOST + PATH, HOST + PATH + " ", HOST + PATH + "\n", HOST + PATH + "\r\nHost: evil.example",

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "config": ("operations", "notifiers", "scalingo.address", "config"),
     "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
     "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
+    "server": ("config", "server"),
     "app": ("api", "config"),
     "local": ("local",),
 }

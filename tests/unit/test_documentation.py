@@ -14,7 +14,7 @@ import pytest
 from dotenv import dotenv_values
 from pydantic import BaseModel
 
-from api import openapi
+from api import headers, openapi
 from api.schemas import TrackingOut, TrackRequest
 from config.environment import Environment
 from config.settings import load
@@ -290,3 +290,19 @@ def test_the_procfile_has_exactly_web_and_worker() -> None:
 def test_the_platform_takes_python_3_13_and_one_lock_file() -> None:
     assert (ROOT / ".python-version").read_text(encoding="utf-8").strip() == "3.13"
     assert LOCK_FILES & {path.name for path in ROOT.iterdir()} == {"requirements.txt"}
+
+
+# docs/security.md
+
+
+def test_every_file_that_the_security_page_names_is_there() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:tests|api|config|notifiers|operations|scalingo|workers)/[\w./-]*)`", page))
+    assert len(named) > 20
+    assert sorted(path for path in named if not (ROOT / path).exists()) == []
+
+
+def test_the_security_page_names_every_header_that_is_sent() -> None:
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    for name, value in headers.PROTECTIVE.items():
+        assert f"`{name}: {value}`" in page

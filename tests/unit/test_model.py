@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from operations.errors import NewerRecordError
 from operations.model import RECORD_VERSION, Delivery, Tracking, decode, encode, tracking_id
-from tests.unit.strategies import a_tracking, deliveries, operation_ids, regions, trackings
+from tests.unit.strategies import a_delivery, a_tracking, alerts, deliveries, operation_ids, regions, trackings
 
 
 @given(trackings())
@@ -48,4 +48,21 @@ def test_a_delivery_id_holds_no_dot_and_leads_back_to_its_tracking(
     identity = tracking.delivery_id(delivery)
     assert "." not in identity
     assert tracking_id(identity) == tracking.id
-    assert identity == f"{tracking.id}_{delivery.run}_{delivery.verdict.value}_{delivery.target}"
+    assert identity == f"{tracking.id}_{delivery.run}_{delivery.verdict}_{delivery.target}"
+
+
+@given(regions, operation_ids, alerts, deliveries)
+def test_an_alerts_id_holds_no_dot_leads_back_and_is_never_that_of_a_delivery(
+    region: str, operation_id: str, alert: Delivery, delivery: Delivery
+) -> None:
+    tracking = a_tracking(id=f"{region}-{operation_id}")
+    identity = tracking.delivery_id(alert)
+    assert "." not in identity
+    assert tracking_id(identity) == tracking.id
+    assert identity != tracking.delivery_id(delivery)
+
+
+def test_a_record_of_before_there_were_alerts_has_none() -> None:
+    record = encode(a_tracking(deliveries=(a_delivery(),)))
+    assert b"alert" not in record
+    assert decode(record).alerts == ()

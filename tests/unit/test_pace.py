@@ -1,6 +1,6 @@
 """When the next look is due, and which goes first."""
 
-from collections import deque
+from collections import Counter, deque
 from datetime import timedelta
 
 from hypothesis import given, settings
@@ -44,6 +44,47 @@ def test_the_next_look_is_ahead_and_never_past_a_deadline_that_lies_ahead(
         assert due <= deadline
     else:
         assert due >= now + timedelta(seconds=pace.SHORTEST_WAIT_S)
+
+
+@given(st.lists(st.integers(1, 2_000), min_size=1, max_size=9), rates)
+def test_every_caller_comes_up_for_its_share_of_the_looks(own: list[int], rate: float) -> None:
+    total, callers = sum(own), len(own)
+    looks_per_s = [
+        mine / pace.wait_s(0, in_flight=pace.crowd(mine, total=total, callers=callers), looks_per_s=rate)
+        for mine in own
+    ]
+    for mine, looks in zip(own, looks_per_s, strict=True):
+        fair = min(rate / callers, mine / pace.SHORTEST_WAIT_S)  # or whatever it can use
+        assert looks >= fair * 0.999
+
+
+def test_a_caller_with_one_operation_is_looked_at_soon_beside_one_with_a_thousand() -> None:
+    assert pace.crowd(1, total=1001, callers=2) == 2
+    assert pace.crowd(1000, total=1001, callers=2) == 1001
+    many = [a_tracking(id=str(number), created_by="many", created_at=NOW) for number in range(1000)]
+    one = a_tracking(id="one", created_by="one", created_at=NOW + timedelta(seconds=9))
+    assert [t.id for t in pace.by_worth([*many, one])[:3]] == ["0", "one", "1"]
+
+
+def test_where_a_callers_own_are_not_counted_all_are() -> None:
+    assert pace.crowd(0, total=40, callers=0) == 40
+    assert pace.crowd(0, total=40, callers=3) == 40
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), max_size=12))
+def test_callers_take_turns_each_with_what_was_unseen_for_longest(due: list[tuple[str, int]]) -> None:
+    candidates = [
+        a_tracking(id=f"{number:02}", created_by=caller, created_at=NOW - timedelta(seconds=age))
+        for number, (caller, age) in enumerate(due)
+    ]
+    ordered = pace.by_worth(candidates)
+    for caller in "abc":
+        mine = [t for t in ordered if t.created_by == caller]
+        assert mine == sorted(mine, key=lambda t: (t.created_at, t.id))
+    for end in range(len(ordered)):
+        had = Counter(t.created_by for t in ordered[:end])
+        waiting = {t.created_by for t in ordered[end:]}
+        assert all(had[caller] <= had[other] + 1 for caller in had for other in waiting)
 
 
 @given(st.lists(st.tuples(st.integers(0, 99), st.none() | st.integers(0, 99)), max_size=9))

@@ -16,9 +16,9 @@ from tests.unit.strategies import NOW
 DELAYS_S = (5.0, 300.0, 1800.0)
 
 
-def wait_s(attempts: int, error: OpwatchError, jitter: float = 0.0) -> float:
+def wait_s(failures: int, error: OpwatchError, jitter: float = 0.0) -> float:
     """Tell how long the decision waits; fails when there is none to wait for."""
-    decision = after_attempt(attempts, error, DELAYS_S, now=NOW, jitter=jitter)
+    decision = after_attempt(failures, error, DELAYS_S, now=NOW, jitter=jitter)
     assert isinstance(decision, Again)
     assert decision.why == str(error)
     return (decision.at - NOW).total_seconds()
@@ -29,15 +29,15 @@ def test_without_an_error_it_is_delivered() -> None:
     assert after_attempt(99, None, DELAYS_S, now=NOW, jitter=0) == Delivered()
 
 
-@pytest.mark.parametrize(("attempts", "delay_s"), [(1, 5), (2, 300), (3, 1800)])
-def test_each_failed_attempt_waits_as_long_as_the_schedule_says(attempts: int, delay_s: float) -> None:
-    assert wait_s(attempts, TransientError("reset")) == delay_s
+@pytest.mark.parametrize(("failures", "delay_s"), [(1, 5), (2, 300), (3, 1800)])
+def test_each_failed_attempt_waits_as_long_as_the_schedule_says(failures: int, delay_s: float) -> None:
+    assert wait_s(failures, TransientError("reset")) == delay_s
 
 
 @given(st.integers(1, 3), st.floats(-1, 1))
-def test_jitter_moves_a_wait_by_a_tenth_at_most(attempts: int, jitter: float) -> None:
-    delay_s = DELAYS_S[attempts - 1]
-    assert 0.9 * delay_s - 1e-5 <= wait_s(attempts, TransientError("reset"), jitter) <= 1.1 * delay_s + 1e-5
+def test_jitter_moves_a_wait_by_a_tenth_at_most(failures: int, jitter: float) -> None:
+    delay_s = DELAYS_S[failures - 1]
+    assert 0.9 * delay_s - 1e-5 <= wait_s(failures, TransientError("reset"), jitter) <= 1.1 * delay_s + 1e-5
 
 
 @pytest.mark.parametrize(
@@ -49,10 +49,10 @@ def test_retry_after_is_the_least_wait_and_never_more_than_a_day(asked_s: float 
     assert wait_s(1, RateLimitedError("429", retry_after_s=asked_s), -1) >= min(asked_s or 0, 86_400)
 
 
-@pytest.mark.parametrize("attempts", [4, 5, 100])
-def test_past_the_last_delay_it_is_given_up_and_says_why(attempts: int) -> None:
-    decision = after_attempt(attempts, TransientError("reset", retry_after_s=5), DELAYS_S, now=NOW, jitter=0)
-    assert decision == GiveUp(f"gave up after {attempts} attempts; the last one: reset")
+@pytest.mark.parametrize("failures", [4, 5, 100])
+def test_past_the_last_delay_it_is_given_up_and_says_why(failures: int) -> None:
+    decision = after_attempt(failures, TransientError("reset", retry_after_s=5), DELAYS_S, now=NOW, jitter=0)
+    assert decision == GiveUp(f"gave up after {failures} failed attempts; the last one: reset")
 
 
 @pytest.mark.parametrize("error", [PermanentError("channel_not_found"), OpwatchError("unreadable")])

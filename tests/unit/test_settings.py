@@ -1,7 +1,9 @@
 """Settings: all faults at once, and no secret in any of them."""
 
 import base64
+import pprint
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -43,7 +45,7 @@ def without(names: Iterable[str]) -> dict[str, str]:
 
 def test_the_least_settings_load_with_the_documented_defaults() -> None:
     settings = load(LEAST, root=NOWHERE)
-    assert (settings.redis_url, settings.region) == (LEAST["REDIS_URL"], "osc-fr1")
+    assert (settings.redis_url.get_secret_value(), settings.region) == (LEAST["REDIS_URL"], "osc-fr1")
     assert settings.regions == {
         "osc-fr1": "https://api.osc-fr1.scalingo.com",
         "osc-secnum-fr1": "https://api.osc-secnum-fr1.scalingo.com",
@@ -167,15 +169,20 @@ def test_nothing_secret_shows_in_the_settings_repr() -> None:
         + repr(settings.tokens)
         + repr(settings.accounts)
         + repr(settings.heartbeat_url)
+        + f"{settings} {settings.targets}"
+        + pprint.pformat(settings)  # it passes a dataclass' own repr over, as debuggers do
+        + pprint.pformat(asdict(settings))
+        + "".join(repr(target.notifier) + str(target.notifier) for target in settings.targets.values())
     )
+    assert "Settings" in shown
     for secret in ("passw0rd", TOKEN, "tk-us-abc", SLACK_URL, "a.example", SECRET, "hc.example"):
         assert secret not in shown
 
 
 def test_the_platforms_redis_is_used_where_no_other_is_named() -> None:
     environ = {**without(["REDIS_URL"]), "SCALINGO_REDIS_URL": "rediss://:p@redis.example:1"}
-    assert load(environ, root=NOWHERE).redis_url == "rediss://:p@redis.example:1"
-    assert load({**environ, **LEAST}, root=NOWHERE).redis_url == LEAST["REDIS_URL"]
+    assert load(environ, root=NOWHERE).redis_url.get_secret_value() == "rediss://:p@redis.example:1"
+    assert load({**environ, **LEAST}, root=NOWHERE).redis_url.get_secret_value() == LEAST["REDIS_URL"]
 
 
 def test_more_accounts_are_named_in_lower_case() -> None:
@@ -319,6 +326,24 @@ def test_a_target_defined_twice_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text('[targets.slack]\nkind = "console"', encoding="utf-8")
     found = faults({**LEAST, "OPWATCH_TARGETS_FILE": "own.toml", "SLACK_WEBHOOK_URL": SLACK_URL}, tmp_path)
     assert "'slack': defined in the environment and in the file" in found
+
+
+def test_the_alert_target_is_one_of_the_targets(tmp_path: Path) -> None:
+    (tmp_path / "targets.toml").write_text('[targets.ops]\nkind = "console"\n', encoding="utf-8")
+    given = {**LEAST, "OPWATCH_TARGETS_FILE": "targets.toml", "SLACK_WEBHOOK_URL": SLACK_URL}
+    assert load(given, root=tmp_path).alert_target is None
+    for name in ("ops", "slack"):
+        assert load({**given, "OPWATCH_ALERT_TARGET": name}, root=tmp_path).alert_target == name
+    assert load({**LEAST, "OPWATCH_ALERT_TARGET": "console"}, root=NOWHERE).alert_target == "console"
+
+
+@pytest.mark.parametrize("name", ["nobody", "Slack", SLACK_URL])
+def test_an_alert_target_that_is_not_there_is_a_fault_that_lists_those_there_are(name: str) -> None:
+    given = {**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "WEBHOOK_URL": "https://a.example", "WEBHOOK_SECRET": SECRET}
+    said = faults({**given, "OPWATCH_ALERT_TARGET": name, "OPWATCH_RETENTION_DAYS": "-1"})
+    assert "OPWATCH_ALERT_TARGET: names no target there is; there are: slack, webhook" in said
+    assert "OPWATCH_RETENTION_DAYS" in said
+    assert SLACK_URL not in said
 
 
 def test_plain_http_needs_the_operators_leave() -> None:

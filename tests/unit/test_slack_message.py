@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from notifiers.slack_message import message, plain_message, slack_length
 from operations.announcement import Announcement, cut_error
 from operations.model import Verdict
+from operations.text import first_line, plain
 from tests.unit.strategies import OPERATION_ID, a_text, apps, regions
 
 SHOP = Announcement(
@@ -65,7 +66,9 @@ announcements = st.builds(
     reason=st.none() | nasty,
     duration_s=st.none() | st.floats(0, 1e6),
     context=contexts,
-)
+    alert=st.none() | nasty.map(lambda text: first_line(plain(text), 250)),
+    ended=st.booleans(),
+).filter(lambda announcement: announcement.ended or announcement.alert is not None)
 
 
 def texts(part: Any, kind: str | None = None) -> Iterator[tuple[str, str]]:
@@ -125,12 +128,13 @@ def test_no_text_from_outside_pings_or_links(announcement: Announcement) -> None
 
 
 @pytest.mark.parametrize("char", ["&", "<", "🎉", "`", "日"])
-def test_the_longest_texts_together_keep_to_slacks_limits(char: str) -> None:
+@pytest.mark.parametrize("alert", [None, "&" * 270])
+def test_the_longest_texts_together_keep_to_slacks_limits(char: str, alert: str | None) -> None:
     value = char * (340 // len(char.encode()))
     context = dict.fromkeys(("environment", "actor", "commit", "a", "b", "c", "d", "e", "f"), value)
     context["url"] = "https://ci/?" + "&" * 488
     assert len(json.dumps(context, ensure_ascii=False).encode()) <= 4_000, "as much as the API takes"
-    built = message(replace(SHOP, error=char * 100_000, type=char * 80, context=context))
+    built = message(replace(SHOP, error=char * 100_000, type=char * 80, context=context, alert=alert))
     check(built)
     check_escaped(built)
 

@@ -1,0 +1,226 @@
+"""One chaos journey: hundreds of operations handed over and watched while everything around them fails."""
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import redis
+
+from local.valkey import Valkey
+from tests.chaos.plan import CALMING, Event, plan
+from tests.chaos.targets import FailingTargets
+from tests.support import scalingo_faults as faults
+from tests.support.receiver import Receiver
+from tests.support.redis_proxy import RedisProxy
+from tests.support.running import Opwatch
+from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
+
+REQUESTS_PER_MINUTE = 600
+WORKERS = ("worker", "worker-2")
+TARGETS = """
+    [targets.ledger]
+    kind = "webhook"
+    url = "${LEDGER_URL}"
+    secret = "${WEBHOOK_SECRET}"
+    """
+LONGEST_OPERATION_S = 12.0
+CALLERS = 4
+FAR_AWAY_S = 40.0
+"""Further than a lease lasts: such a delivery is retried by hand when all is calm, since the journey must end."""
+
+
+@dataclass
+class Handed:
+    """One operation handed to Opwatch, how it will have ended, and the id it was accepted under."""
+
+    app: str
+    state: str
+    duration_s: float
+    at_s: float
+    identity: str = ""
+
+
+@dataclass
+class Journey:
+    """Everything of one journey, running; `happened` notes each event with its unix time."""
+
+    seed: int
+    seconds: float
+    appendfsync: Literal["everysec", "always"]
+    handed: list[Handed]
+    valkey: Valkey
+    proxy: RedisProxy
+    scalingo: ScalingoApi
+    targets: FailingTargets
+    opwatch: Opwatch
+    happened: list[tuple[float, Event]] = field(default_factory=list)
+    calm_at: float = 0.0
+    hurried: int = 0
+
+    def run(self) -> None:
+        """Hand over everything while the faults happen, and end the faults."""
+        started_at = time.time()
+        callers = [threading.Thread(target=self._call, args=(started_at, n), daemon=True) for n in range(CALLERS)]
+        for caller in callers:
+            caller.start()
+        for event in plan(self.seed, self.seconds):
+            time.sleep(max(0.0, started_at + event.at_s - time.time()))
+            self._do(event)
+            self.happened.append((time.time(), event))
+        self._calm()
+        for caller in callers:
+            caller.join(60)
+
+    def keep_running(self) -> None:
+        """Start what has ended, as a PaaS does."""
+        for name in ("web", *WORKERS):
+            self.opwatch.start(name)
+
+    @contextmanager
+    def redis(self) -> Iterator[Any]:
+        """Connect to the server itself."""
+        with redis.Redis.from_url(self.valkey.url) as connection:
+            yield connection
+
+    def hurry(self, shown: dict[str, Any]) -> None:
+        """Retry by hand what the schedule has put off for minutes."""
+        soon = time.time() + FAR_AWAY_S
+        for delivery in shown["deliveries"]:
+            at = delivery["next_attempt_at"]
+            if delivery["state"] == "retrying" and unix_time(at) > soon:
+                path = f"/v1/operations/{shown['id']}/deliveries/{delivery['target']}/retry"
+                self.hurried += self.opwatch.request("POST", path).status == 202  # not so if it was delivered meanwhile
+
+    def _call(self, started_at: float, number: int) -> None:
+        for each in self.handed[number::CALLERS]:
+            time.sleep(max(0.0, started_at + each.at_s - time.time()))
+            outcome: Literal["done", "error"] = "done" if each.state == "succeeded" else "error"
+            operation = self.scalingo.operation(each.app, duration_s=each.duration_s, outcome=outcome)
+            while not each.identity:
+                self._post(each, operation.url)
+
+    def _post(self, each: Handed, operation_url: str) -> None:
+        """Send it as a deploy script does: again, until it is accepted."""
+        with suppress(OSError, HTTPException):
+            answer = self.opwatch.post({"operation_url": operation_url}, timeout_s=10)
+            if answer.status in (200, 202):
+                each.identity = answer.json()["id"]
+                return
+            assert answer.status == 503, answer
+        time.sleep(0.2)
+
+    def _do(self, event: Event) -> None:
+        acts: dict[str, Callable[[], object]] = {
+            "kill": lambda: self.opwatch.kill(event.what),
+            "kill at a command": lambda: self._kill_at_a_command(event),
+            "kill at a message": lambda: self.targets.on_next(lambda: self.opwatch.kill(event.what)),
+            "start": lambda: self.opwatch.start(event.what),
+            "stop": lambda: self.opwatch.terminate(event.what),
+            "freeze": lambda: self.opwatch.freeze(event.what),
+            "wake": lambda: self.opwatch.wake(event.what),
+            "kill Redis": self.valkey.kill,
+            "start Redis": self.valkey.launch,
+            "delay Redis": lambda: setattr(self.proxy, "delay_s", 0.05 * event.amount),
+            "cut Redis": self.proxy.cut,
+            "reset Redis": self.proxy.reset,
+            "mend Redis": self._mend,
+            "flush RQ": self._flush,
+            "API down": self.scalingo.stop,
+            "API up": self._api_up,
+            "API fault": lambda: self._api_fault(event),
+            "API well": self.scalingo.clear_faults,
+            "expire bearers": self.scalingo.expire_bearers,
+        }
+        acts[event.act]()
+
+    def _kill_at_a_command(self, event: Event) -> None:
+        """Kill the worker at the very moment when one of its next scripts leaves for Redis."""
+        left = iter(range(round(event.amount)))
+        self.proxy.watch(
+            lambda chunk: b"EVALSHA" in chunk and next(left, None) is None, lambda: self.opwatch.kill(event.what)
+        )
+
+    def _mend(self) -> None:
+        self.proxy.delay_s = 0.0
+        self.proxy.mend()
+
+    def _flush(self) -> None:
+        with suppress(redis.RedisError), self.redis() as connection:
+            connection.delete("rq:queue:poll", "rq:queue:deliver")
+
+    def _api_up(self) -> None:
+        with suppress(RuntimeError):  # it is up already: two outages overlapped
+            self.scalingo.start()
+
+    def _api_fault(self, event: Event) -> None:
+        arguments = {"hang": (event.amount * 2,), "slow": (event.amount,), "drip": (0.02,), "rate_limited": (1,)}
+        self.scalingo.fault(faults.FAULTS[event.what](*arguments.get(event.what, ())), times=None)
+
+    def _calm(self) -> None:
+        """End every fault."""
+        self._mend()
+        self._api_up()
+        self.scalingo.clear_faults()
+        self.targets.failing = False
+        self.valkey.start()
+        for name in ("web", *WORKERS):
+            self.opwatch.wake(name)
+        self.keep_running()
+        self.calm_at = time.time()
+
+
+def unix_time(rfc3339: str) -> float:
+    """Read a time as the API writes it."""
+    return datetime.fromisoformat(rfc3339).timestamp()
+
+
+@contextmanager
+def staged(seed: int, directory: Path, *, operations: int, seconds: float) -> Iterator[Journey]:
+    """Set everything up for one seed: odd ones with `appendfsync always`."""
+    rng = random.Random(seed)  # noqa: S311 - the same for the same seed
+    appendfsync: Literal["everysec", "always"] = "always" if seed % 2 else "everysec"
+    handed = [
+        Handed(
+            app=f"chaos-{seed}-{number}",
+            state=rng.choice(("succeeded", "failed")),
+            duration_s=rng.uniform(0, LONGEST_OPERATION_S),
+            at_s=number * seconds / operations,
+        )
+        for number in range(operations)
+    ]
+    valkey = Valkey(directory / "data", appendfsync=appendfsync)
+    with (
+        valkey,
+        RedisProxy(urlsplit(valkey.url).path) as proxy,
+        ScalingoApi(DEFAULT_TOKENS, limit=None) as scalingo,
+        FailingTargets(seed) as targets,
+        Receiver() as unused,
+        Opwatch(
+            valkey.url,
+            scalingo,
+            unused,
+            settings={
+                "SCALINGO_REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE),
+                "SLACK_WEBHOOK_URL": f"{targets.base_url}/slack",
+                "WEBHOOK_URL": f"{targets.base_url}/webhook",
+                "LEDGER_URL": f"{targets.base_url}/ledger",
+            },
+            targets=TARGETS,
+            workers=WORKERS,
+            own={"worker": {"REDIS_URL": proxy.url}},
+        ) as opwatch,
+    ):
+        yield Journey(seed, seconds, appendfsync, handed, valkey, proxy, scalingo, targets, opwatch)
+
+
+def faults_in(journey: Journey) -> list[tuple[float, Event]]:
+    """List what went wrong, without what ended it."""
+    return [(at, event) for at, event in journey.happened if event.act not in CALMING]

@@ -1,0 +1,70 @@
+"""What goes wrong, and when: drawn from a seed. Pure."""
+
+import random
+from dataclasses import dataclass
+
+API_FAULTS = (
+    "rate_limited", "internal_error", "html", "not_json", "wrong_shape", "reset", "unauthorized", "operation_not_found",
+    "hang", "slow", "drip",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, order=True)
+class Event:
+    """One thing that is done at `at_s` seconds after the start; `what` and `amount` say more where needed.
+
+    A fault `lasts_s` until what ends it is done, which is an event, too.
+    """
+
+    at_s: float
+    act: str
+    what: str = ""
+    amount: float = 0.0
+    lasts_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of fault: how often it happens in a minute, and what ends it, after how many seconds."""
+
+    act: str
+    what: str
+    a_minute: int
+    undo: str = ""
+    lasts_s: tuple[float, float] = (0.0, 0.0)
+
+
+_KINDS = (
+    _Kind("kill", "worker", 4, "start", (0.0, 3.0)),
+    _Kind("kill", "worker-2", 4, "start", (0.0, 3.0)),
+    _Kind("kill at a command", "worker", 5, "start", (1.0, 4.0)),
+    _Kind("kill at a message", "worker", 5, "start", (1.0, 4.0)),
+    _Kind("kill at a message", "worker-2", 5, "start", (1.0, 4.0)),
+    _Kind("kill", "web", 3, "start", (0.0, 2.0)),
+    _Kind("kill Redis", "", 4, "start Redis", (0.0, 3.0)),
+    _Kind("stop", "worker", 2, "start", (3.0, 8.0)),
+    _Kind("freeze", "worker-2", 3, "wake", (0.5, 8.0)),
+    _Kind("delay Redis", "", 2, "mend Redis", (1.0, 4.0)),
+    _Kind("cut Redis", "", 3, "mend Redis", (0.2, 4.0)),
+    _Kind("reset Redis", "", 4),
+    _Kind("flush RQ", "", 3),
+    _Kind("API down", "", 2, "API up", (0.5, 4.0)),
+    _Kind("expire bearers", "", 3),
+    *(_Kind("API fault", name, 1, "API well", (0.3, 3.0)) for name in API_FAULTS),
+)
+CALMING = frozenset(kind.undo for kind in _KINDS) - {""}
+"""What ends a fault, and is none itself."""
+
+
+def plan(seed: int, seconds: float) -> list[Event]:
+    """Draw the events of `seconds` seconds, in order; every fault is ended, if only after that time."""
+    rng = random.Random(seed)  # noqa: S311 - it has to come out the same for the same seed
+    events = []
+    for kind in _KINDS:
+        for _ in range(max(1, round(kind.a_minute * seconds / 60))):
+            at_s = rng.uniform(1.0, seconds)
+            lasts_s = rng.uniform(*kind.lasts_s)
+            events.append(Event(at_s, kind.act, kind.what, round(rng.uniform(1, 6)), lasts_s))
+            if kind.undo:
+                events.append(Event(at_s + lasts_s, kind.undo, kind.what))
+    return sorted(events)

@@ -1,0 +1,426 @@
+"""Alerts over a real server: told once for many failures, never lost, never of themselves, and no caller's business."""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from standardwebhooks import Webhook
+
+from config.settings import Settings, load
+from operations import alerts, lifecycle
+from operations.errors import SignInRejectedError
+from operations.index import EXPIRING, OUTBOX
+from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
+from operations.presence import Presence
+from operations.retries import Again, GiveUp
+from operations.store import Store
+from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, operation_id, seen, tracked
+from tests.support import scalingo_faults as faults
+from tests.support.receiver import Receiver, Reply
+from tests.support.running import WEBHOOK_SECRET, wait_until
+from tests.support.scalingo_api import ScalingoApi
+from workers import runtime as workers_runtime
+from workers.deliver import delivery_round
+from workers.poll import poll_round
+from workers.runtime import Runtime
+
+FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone"
+
+
+@pytest.fixture
+def started_with(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[..., Runtime]]:
+    """Give what starts a runtime with an alert target."""
+    running: list[Runtime] = []
+    assert settings.alert_target is None
+
+    def start(alert_target: str) -> Runtime:
+        monkeypatch.setenv("OPWATCH_ALERT_TARGET", alert_target)
+        running.append(workers_runtime.start(load(os.environ)))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.finish(5.0)
+        each.close()
+
+
+@pytest.fixture
+def alerting(started_with: Callable[..., Runtime]) -> Runtime:
+    """Run a worker's parts with `slack` as the alert target."""
+    return started_with("slack")
+
+
+def failed(store: Store, settings: Settings, *, named: tuple[str, ...] = ("webhook",)) -> str:
+    """Store an operation that has just failed, to be told to those named."""
+    identity = tracked(store, secrets.token_hex(12), everyone=False, named=named, context={"actor": "jane"})
+    seen(store, identity, BROKEN, settings.rules)
+    return identity
+
+
+def deliver_all(store: Store) -> None:
+    """Hold rounds until nothing is to be sent."""
+
+    def all_told() -> bool:
+        delivery_round()
+        return store.outbox_size() == 0
+
+    wait_until(all_told, what="an empty outbox")
+
+
+def told(receiver: Receiver, path: str) -> list[Any]:
+    """Read what came in on a path."""
+    return [json.loads(request.body) for request in receiver.requests if request.path == path]
+
+
+class TestFailingDeliveries:
+    """Deliveries to one target fail, and another hears of it."""
+
+    def test_many_dead_deliveries_at_once_are_told_once_with_an_outcome(
+        self, alerting: Runtime, store: Store, receiver: Receiver
+    ) -> None:
+        receiver.script("/webhook", Reply(410, "gone"))
+        identities = [failed(store, alerting.settings) for _ in range(12)]
+        deliver_all(store)
+        (message,) = told(receiver, "/slack")
+        first, second = message["text"].split("\n")
+        assert first == FAILING
+        assert second.startswith("❌ shop: restart failed")
+        assert message["blocks"][0]["text"]["text"] == FAILING
+        assert "by jane" in json.dumps(message["blocks"][-1])
+        records = [found(store, identity).tracking for identity in identities]
+        assert {d.state.value for tracking in records for d in tracking.deliveries} == {"dead"}
+        assert sum(len(tracking.alerts) for tracking in records) == 1
+        assert store.counters()["deliveries:webhook:dead"] == 12
+        assert store.counters()["deliveries:slack:delivered"] == 1
+
+    def test_records_that_fail_at_the_same_moment_in_many_workers_plan_one_alert(
+        self, store: Store, settings: Settings
+    ) -> None:
+        identities = [failed(store, settings) for _ in range(24)]
+
+        def die(identity: str) -> None:
+            begun = found(store, identity)
+            delivery_id = begun.tracking.delivery_id(begun.tracking.deliveries[0])
+            store.update(begun, lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.now()))
+
+            def take_in(tracking: Tracking) -> Tracking | None:
+                now = store.now()
+                after = lifecycle.attempted(tracking, delivery_id, "ours", GiveUp("410 Gone"), now)
+                return None if after is None else alerts.with_failing(after, delivery_id, "slack", now)
+
+            assert store.update(found(store, identity), take_in) is not None
+
+        with ThreadPoolExecutor(12) as pool:
+            list(pool.map(die, identities))
+        records = [found(store, identity).tracking for identity in identities]
+        assert [d.state for tracking in records for d in tracking.deliveries] == [DeliveryState.DEAD] * 24
+        assert sum(len(tracking.alerts) for tracking in records) == 1
+        assert store.outbox_size() == 1
+
+    def test_a_target_is_told_of_again_after_an_hour_and_others_at_once(
+        self, alerting: Runtime, store: Store, receiver: Receiver, connection: redis.Redis
+    ) -> None:
+        receiver.script("/webhook", Reply(410))
+        receiver.script("/failures", Reply(410))
+        failed(store, alerting.settings)
+        deliver_all(store)
+        assert 3_590 < connection.ttl("opwatch:failing:webhook") <= 3_600
+        failed(store, alerting.settings, named=("failures",))
+        failed(store, alerting.settings)
+        deliver_all(store)
+        connection.delete("opwatch:failing:webhook")  # as when the hour is over
+        failed(store, alerting.settings)
+        deliver_all(store)
+        assert [message["text"].split("\n")[0] for message in told(receiver, "/slack")] == [
+            FAILING,
+            FAILING.replace("webhook", "failures"),
+            FAILING,
+        ]
+
+    @pytest.mark.usefixtures("alerting")
+    def test_the_third_failed_attempt_in_a_row_is_told_and_the_second_is_not(
+        self, store: Store, settings: Settings, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        receiver.script("/webhook", Reply(500))
+        identity = failed(store, settings)
+        for attempts in (1, 2, 3):
+            hurried = store.update(found(store, identity), lambda t: lifecycle.retried(t, "webhook", store.now()))
+            assert hurried is not None
+            delivery_round()
+            wait_until(lambda n=attempts: settled(store, identity) == ("retrying", n), what="the attempt")  # type: ignore[misc]
+            assert len(found(store, identity).tracking.alerts) == (attempts == 3)
+        delivery_round()
+        receiver.wait_for(1, "/slack")
+        (message,) = told(receiver, "/slack")
+        assert "failing: 500 Internal Server Error" in message["text"]
+        printed: list[str] = []
+
+        def lines() -> list[str]:
+            printed.append(capsys.readouterr().out)  # the line comes after the record
+            return [line for line in "".join(printed).splitlines() if "delivery retrying" in line]
+
+        wait_until(lambda: len(lines()) >= 3, what="three lines")
+        assert len(lines()) == 3
+        for line in lines():
+            assert all(part in line for part in ("warning", "webhook", "500 Internal Server Error", "next_attempt_at"))
+
+    def test_the_alert_target_itself_is_never_told_of(
+        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+    ) -> None:
+        running = started_with("webhook")
+        receiver.script("/webhook", Reply(410))
+        identity = failed(store, running.settings)
+        deliver_all(store)
+        assert found(store, identity).tracking.alerts == ()
+
+    def test_an_alert_that_dies_is_an_error_in_the_log_and_counted_and_nobody_is_told(
+        self, alerting: Runtime, store: Store, receiver: Receiver, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        receiver.script("/webhook", Reply(410))
+        receiver.script("/slack", Reply(403, "no_service"))
+        identity = failed(store, alerting.settings)
+        deliver_all(store)
+        (alert,) = found(store, identity).tracking.alerts
+        assert alert.state is DeliveryState.DEAD
+        assert store.counters()["deliveries:slack:dead"] == 1
+        assert len(told(receiver, "/webhook")) == 1
+        assert "alert dead" in capsys.readouterr().out
+
+    def test_an_alert_is_tried_again_with_the_same_id_and_bytes(
+        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+    ) -> None:
+        running = started_with("failures")
+        receiver.script("/webhook", Reply(410))
+        receiver.script("/failures", Reply(500), Reply())
+        identity = failed(store, running.settings)
+        delivery_round()
+        wait_until(lambda: found(store, identity).tracking.alerts, what="the alert")
+        delivery_round()
+        wait_until(lambda: alert_state(store, identity) == "retrying", what="the first attempt")
+        assert store.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
+
+        def due_now(tracking: Tracking) -> Tracking:
+            return replace(tracking, alerts=tuple(replace(a, next_attempt_at=store.now()) for a in tracking.alerts))
+
+        store.update(found(store, identity), due_now)
+        deliver_all(store)
+        first, second = receiver.wait_for(2, "/failures")
+        assert first.body == second.body
+        assert first.headers["webhook-id"] == second.headers["webhook-id"]
+        assert first.headers["webhook-id"].startswith(f"{identity}_1_failing_webhook_")
+        for request in (first, second):
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            assert Webhook(WEBHOOK_SECRET).verify(request.body, headers)["type"] == "delivery.failing"
+        assert alert_state(store, identity) == "delivered"
+
+    @pytest.mark.usefixtures("alerting")
+    def test_callers_see_no_alert_and_retry_the_delivery_as_ever(
+        self, caller: Caller, store: Store, settings: Settings, receiver: Receiver
+    ) -> None:
+        receiver.script("/webhook", Reply(410), Reply())
+        identity = failed(store, settings)
+        deliver_all(store)
+        shown = caller.show(identity)
+        assert [(d["target"], d["state"]) for d in shown["deliveries"]] == [("webhook", "dead")]
+        assert "alert" not in json.dumps(shown)
+        assert [t["id"] for t in caller.get("/v1/operations?delivery=dead").json["operations"]] == [identity]
+        assert caller.get("/v1/operations?delivery=delivered").json["operations"] == []
+        path = f"/v1/operations/{identity}/deliveries"
+        assert caller.request("POST", f"{path}/slack/retry").status_code == 404
+        assert caller.request("POST", f"{path}/webhook/retry").status_code == 202
+        deliver_all(store)
+        assert [d["state"] for d in caller.show(identity)["deliveries"]] == ["delivered"]
+        assert len(told(receiver, "/slack")) == 1
+
+    @pytest.mark.usefixtures("alerting")
+    def test_the_alert_target_is_told_an_outcome_and_an_alert_of_the_same_tracking(
+        self, store: Store, settings: Settings, receiver: Receiver
+    ) -> None:
+        receiver.script("/webhook", Reply(410))
+        failed(store, settings, named=("webhook", "slack"))
+        deliver_all(store)
+        first, second = sorted((message["text"] for message in told(receiver, "/slack")), key=len)
+        assert first.startswith("❌ shop: restart failed")
+        assert second == f"{FAILING}\n{first}"
+
+
+def settled(store: Store, identity: str) -> tuple[str, int] | None:
+    """Return state and attempts of the one delivery, once nobody is at it."""
+    (delivery,) = found(store, identity).tracking.deliveries
+    return None if delivery.claim else (delivery.state.value, delivery.attempts)
+
+
+def alert_state(store: Store, identity: str) -> str:
+    """Return the state of the one alert, once nobody is at it."""
+    (alert,) = found(store, identity).tracking.alerts
+    return "" if alert.claim else alert.state.value
+
+
+class TestRejectedTokens:
+    """The API rejects an account's token."""
+
+    @pytest.mark.usefixtures("alerting")
+    def test_many_looks_at_many_operations_tell_it_once_and_watch_on(
+        self, store: Store, scalingo: ScalingoApi, receiver: Receiver, connection: redis.Redis
+    ) -> None:
+        scalingo.fault(faults.answer(401), exchange=True, times=1_000)
+        identities = [watched(store, number) for number in range(6)]
+
+        def looked_at_twice() -> bool:
+            poll_round()
+            return all(found(store, identity).tracking.polls >= 2 for identity in identities)
+
+        wait_until(looked_at_twice, what="two looks at each")
+        deliver_alerts(store)
+        (message,) = told(receiver, "/slack")
+        assert message["text"].startswith("⚠️ Scalingo rejects the API token of the account default")
+        assert "lost" not in json.dumps(message)
+        records = [found(store, identity).tracking for identity in identities]
+        assert {tracking.state for tracking in records} == {State.TRACKING}
+        assert sum(len(tracking.alerts) for tracking in records) == 1
+        assert 800 < connection.ttl("opwatch:rejected:default") <= 900
+
+    def test_the_mark_lasts_for_as_long_as_the_token_is_rejected(self, connection: redis.Redis) -> None:
+        presence = Presence(connection)
+        connection.set("opwatch:rejected:default", "x", ex=5)
+        presence.raise_alert("default", "rejected")
+        assert connection.ttl("opwatch:rejected:default") > 800
+        presence.clear_alert("default")
+        assert not connection.exists("opwatch:rejected:default")
+
+    def test_each_time_and_each_account_is_news(self, store: Store, connection: redis.Redis) -> None:
+        presence, error = Presence(connection), SignInRejectedError("rejected")
+
+        def rejected(number: int, account: str) -> bool:
+            stored = found(store, watched(store, number, account=account))
+            after = store.update(stored, lambda t: alerts.with_rejected(t, error, "slack", store.now()))
+            presence.raise_alert(account, "rejected")
+            return after is not None and bool(after.tracking.alerts)
+
+        assert [rejected(1, "default"), rejected(2, "default"), rejected(3, "other")] == [True, False, True]
+        presence.clear_alert("default")
+        assert [rejected(4, "default"), rejected(5, "other")] == [True, False]
+
+    @pytest.mark.usefixtures("alerting")
+    def test_a_watch_that_is_cancelled_and_begun_anew_still_tells_it(
+        self, caller: Caller, store: Store, receiver: Receiver
+    ) -> None:
+        identity = watched(store, 7)
+        error = SignInRejectedError("Scalingo rejects the API token")
+        store.update(found(store, identity), lambda t: alerts.with_rejected(t, error, "slack", store.now()))
+        assert caller.request("DELETE", f"/v1/operations/{identity}").json["deliveries"] == []
+        assert caller.track(operation_id=operation_id(7)).status_code == 202
+        deliver_alerts(store)
+        (message,) = told(receiver, "/slack")
+        assert message["text"] == "⚠️ Scalingo rejects the API token"
+
+
+def watched(store: Store, number: int, **changes: Any) -> str:
+    """Store an operation being watched; it is due at once."""
+    return tracked(store, operation_id(number), **changes)
+
+
+deliver_alerts = deliver_all
+
+
+class TestKeepingAlerts:
+    """What becomes of an alert in the store."""
+
+    def test_a_tracking_is_kept_until_its_alert_is_told(
+        self, store: Store, settings: Settings, connection: redis.Redis
+    ) -> None:
+        identity = dead_with_alert(store, settings)
+        assert connection.zscore(EXPIRING, identity) is None
+        (alert,) = found(store, identity).tracking.alerts
+        alert_id = found(store, identity).tracking.delivery_id(alert)
+        later = store.now() + timedelta(hours=2)
+        store.update(found(store, identity), lambda t: lifecycle.attempting(t, frozenset({alert_id}), "ours", later))
+        store.update(
+            found(store, identity), lambda t: lifecycle.attempted(t, alert_id, "ours", GiveUp("no_service"), later)
+        )
+        assert connection.zscore(EXPIRING, identity) == pytest.approx((later + RETENTION).timestamp() * 1000, abs=1)
+
+    def test_what_an_older_version_leaves_of_an_alert_is_removed_and_nothing_else(
+        self, store: Store, settings: Settings, connection: redis.Redis
+    ) -> None:
+        identity, sound = dead_with_alert(store, settings), failed(store, settings)
+        key = f"opwatch:tracking:{identity}"
+        document = json.loads(connection.get(key) or b"")
+        del document["alerts"]  # as an older version writes the record: it keeps only the fields it knows
+        connection.set(key, json.dumps(document))
+        assert store.outbox_size() == 2
+        assert list(store.anything_due()) == [False, True]
+        store.purge()
+        assert connection.zrange(OUTBOX, 0, -1) == [f"{sound}_1_failed_webhook".encode()]
+        assert found(store, identity).tracking.alerts == ()
+
+    def test_alerts_of_a_newer_version_are_left_alone(
+        self, store: Store, settings: Settings, connection: redis.Redis
+    ) -> None:
+        identity = dead_with_alert(store, settings)
+        connection.set(f"opwatch:tracking:{identity}", found(store, identity).record.rstrip(b"}") + b',"v":9}')
+        store.purge()
+        assert store.outbox_size() == 1
+
+    @pytest.mark.parametrize("alerted", [False, True])
+    def test_a_write_that_is_repeated_since_its_answer_was_lost_is_done_once(
+        self,
+        store: Store,
+        settings: Settings,
+        connection: redis.Redis,
+        alerted: bool,  # noqa: FBT001
+    ) -> None:
+        identity = failed(store, settings)
+        if alerted:
+            connection.set("opwatch:failing:webhook", "x")
+        before = found(store, identity)
+        (delivery,) = before.tracking.deliveries
+        delivery_id = before.tracking.delivery_id(delivery)
+        now = store.now()
+
+        def die(tracking: Tracking) -> Tracking:
+            dead = replace(delivery, state=DeliveryState.DEAD, last_error="410 Gone", ended_at=now)
+            return alerts.with_failing(replace(tracking, deliveries=(dead,)), delivery_id, "slack", now)
+
+        first = store.update(before, die)
+        again = store.update(before, die)  # the same change of the same record, as a client library repeats it
+        assert first is not None
+        assert again is not None
+        assert again.tracking == first.tracking
+        assert len(again.tracking.alerts) == (not alerted)
+        assert store.counters()["deliveries:webhook:dead"] == 1
+
+
+def dead_with_alert(store: Store, settings: Settings) -> str:
+    """Store a failed tracking with a dead delivery and an alert about it that is not told."""
+    identity = failed(store, settings)
+    attempted(store, identity, "webhook", Again(store.now(), "500"))
+    tracking = attempted(store, identity, "webhook", GiveUp("410 Gone"))
+    delivery_id = tracking.delivery_id(tracking.deliveries[0])
+    planned = store.update(found(store, identity), lambda t: alerts.with_failing(t, delivery_id, "slack", store.now()))
+    assert planned is not None
+    assert len(planned.tracking.alerts) == 1
+    return identity
+
+
+def test_an_alert_of_any_state_survives_storing(store: Store, settings: Settings) -> None:
+    identity = dead_with_alert(store, settings)
+    for state in DeliveryState:
+        changed = store.update(
+            found(store, identity),
+            lambda t, s=state: replace(t, alerts=tuple(replace(a, state=s) for a in t.alerts)),  # type: ignore[misc]
+        )
+        assert changed is not None
+        assert found(store, identity).tracking == changed.tracking
+        unfinished = state in (DeliveryState.PENDING, DeliveryState.RETRYING)
+        assert store.outbox_size() == unfinished
+        assert store.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
+    assert isinstance(changed.tracking.alerts[0], Delivery)
+    assert changed.tracking.deliveries[0].verdict is Verdict.FAILED

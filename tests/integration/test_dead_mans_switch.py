@@ -1,0 +1,97 @@
+"""A ping of the dead man's switch means that the clock ticks and Redis answers; without either there is none."""
+
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from config.settings import Settings, load
+from local.valkey import Valkey
+from tests.support.receiver import Receiver
+from tests.support.running import wait_until
+from workers import runtime as workers_runtime
+from workers.clock import TICK_S, Clock
+
+PATH = "/alive"
+SOME_TICKS_S = 2.5 * TICK_S
+
+
+@pytest.fixture
+def pinging(settings: Settings, monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey, receiver: Receiver) -> Settings:
+    """Give the settings of a worker with a dead man's switch and a server of its own."""
+    assert settings
+    monkeypatch.setenv("REDIS_URL", own_valkey.url)
+    monkeypatch.setenv("OPWATCH_HEARTBEAT_URL", receiver.url(PATH))
+    return load(os.environ)
+
+
+@pytest.fixture
+def clock(pinging: Settings) -> Iterator[Clock]:
+    """Give the clock of a worker that pings at every tick."""
+    runtime = workers_runtime.start(pinging)
+    running = Clock(runtime, report_every_s=0)
+    yield running
+    running.stop()
+    runtime.finish(5.0)
+    runtime.close()
+
+
+def pings(receiver: Receiver) -> int:
+    return sum(request.path == PATH for request in receiver.requests)
+
+
+def more(receiver: Receiver) -> bool:
+    before = pings(receiver)
+    return wait_until(lambda: pings(receiver) > before, timeout_s=10, what="another ping")
+
+
+def test_pings_stop_while_redis_is_away_and_come_back_with_it(
+    clock: Clock, own_valkey: Valkey, receiver: Receiver
+) -> None:
+    clock.start()
+    assert more(receiver)
+    own_valkey.kill()
+    time.sleep(TICK_S / 4)  # one that was under way may still arrive
+    before = pings(receiver)
+    time.sleep(SOME_TICKS_S)
+    assert pings(receiver) == before
+    own_valkey.start()
+    assert more(receiver)
+
+
+def test_pings_stop_with_the_clock(clock: Clock, receiver: Receiver) -> None:
+    clock.start()
+    assert more(receiver)
+    clock.stop()
+    before = pings(receiver)
+    time.sleep(SOME_TICKS_S)
+    assert pings(receiver) <= before + 1
+
+
+def test_a_tick_that_redis_refuses_is_no_ping_and_not_the_clocks_end(
+    clock: Clock, own_valkey: Valkey, receiver: Receiver
+) -> None:
+    with redis.Redis.from_url(own_valkey.url) as connection:
+        connection.set("opwatch:due", "no sorted set")
+        clock.start()
+        time.sleep(SOME_TICKS_S)
+        assert pings(receiver) == 0
+        connection.delete("opwatch:due")
+        assert more(receiver)
+
+
+def test_a_tick_that_fails_in_an_unforeseen_way_does_not_end_the_clock(
+    pinging: Settings, own_valkey: Valkey, receiver: Receiver
+) -> None:
+    runtime = workers_runtime.start(pinging)
+    runtime.loop.drain(1.0)  # closed: whatever a tick hands over to it fails
+    clock = Clock(runtime, report_every_s=0)
+    clock.start()
+    with redis.Redis.from_url(own_valkey.url) as connection:
+        wait_until(lambda: connection.delete("opwatch:workers"), what="the first beat")
+        wait_until(lambda: connection.exists("opwatch:workers"), what="another beat")
+    assert pings(receiver) == 0
+    clock.stop()
+    runtime.connection.close()

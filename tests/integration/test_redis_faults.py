@@ -1,0 +1,173 @@
+"""A worker whose connection to Redis breaks at the worst moment: nothing waits for a lease that need not."""
+
+import os
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from rq import Queue
+from rq.job import JobStatus
+from rq.serializers import JSONSerializer
+
+from config.settings import Settings, load
+from local.valkey import Valkey
+from operations.lifecycle import LEASE
+from operations.model import State
+from operations.presence import Presence
+from operations.store import Store
+from tests.integration.bench import BROKEN, RETENTION, connected, found, looked_at, seen, tracked
+from tests.support.receiver import Receiver
+from tests.support.redis_proxy import RedisProxy
+from tests.support.running import wait_until
+from tests.support.scalingo_api import ScalingoApi
+from workers import runtime as workers_runtime
+from workers.deliver import delivery_round
+from workers.doorbell import Round, enqueue, tidy
+from workers.poll import poll_round
+from workers.runtime import Runtime
+
+
+@pytest.fixture
+def proxy(valkey: Valkey) -> Iterator[RedisProxy]:
+    """Stand between the worker and the server."""
+    with RedisProxy(urlsplit(valkey.url).path) as running:
+        yield running
+
+
+@pytest.fixture
+def remote(monkeypatch: pytest.MonkeyPatch, settings: Settings, proxy: RedisProxy) -> Iterator[Runtime]:
+    """Run a worker's parts that reach the server through the proxy."""
+    monkeypatch.setenv("REDIS_URL", proxy.url)
+    loaded = load(os.environ)
+    assert settings.redis_url != loaded.redis_url
+    running = workers_runtime.start(loaded)
+    yield running
+    running.finish(5.0)
+    running.close()
+
+
+def is_claim(chunk: bytes) -> bool:
+    """Whether this is what a worker sends to claim something."""
+    return b"EVALSHA" in chunk and b'"claim":"' in chunk
+
+
+class TestClaims:
+    """The connection breaks as a claim leaves: it was made, or was not, and nobody knows."""
+
+    @pytest.mark.parametrize("carried_out", [True, False])
+    def test_a_look_is_due_again_as_soon_as_redis_is_back(
+        self, remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi, *, carried_out: bool
+    ) -> None:
+        operation = scalingo.operation().id
+        identity = tracked(store, operation)
+        proxy.watch(is_claim, proxy.cut_at_answer if carried_out else proxy.cut)
+        with pytest.raises(redis.RedisError):
+            poll_round()
+        proxy.mend()
+        wait_until(lambda: found(store, identity).tracking.claim is None, what="the claim given back")
+        assert found(store, identity).tracking.next_look_at < store.now() + LEASE - timedelta(seconds=10)
+        poll_round()
+        assert looked_at(store, identity).state is State.SUCCEEDED
+        assert remote.connection.ping()
+
+    def test_a_delivery_is_due_again_as_soon_as_redis_is_back(
+        self, remote: Runtime, proxy: RedisProxy, store: Store, receiver: Receiver
+    ) -> None:
+        identity = tracked(store, 24 * "a", everyone=False, named=("webhook",))
+        seen(store, identity, BROKEN, remote.settings.rules)
+        proxy.watch(is_claim, proxy.cut_at_answer)
+        with pytest.raises(redis.RedisError):
+            delivery_round()
+        proxy.mend()
+        wait_until(lambda: found(store, identity).tracking.deliveries[0].claim is None, what="the claim given back")
+        assert found(store, identity).tracking.deliveries[0].attempts == 0
+        delivery_round()
+        assert len(receiver.wait_for(1)) == 1
+        assert receiver.requests[0].path == "/webhook"
+
+
+def test_a_look_that_loses_redis_while_signing_in_is_handed_back(
+    remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi
+) -> None:
+    identity = tracked(store, scalingo.operation().id)
+    proxy.watch(lambda chunk: b"opwatch:lock:sign-in" in chunk, proxy.cut)
+    poll_round()
+    wait_until(lambda: proxy.refused >= 2, what="the worker finding out that Redis is away")
+    assert found(store, identity).tracking.claim is not None
+    proxy.mend()
+    wait_until(lambda: found(store, identity).tracking.claim is None, what="the look handed back")
+    assert found(store, identity).tracking.polls == 0
+    poll_round()
+    assert looked_at(store, identity).state is State.SUCCEEDED
+    assert remote.presence.lock("sign-in:default", "another", 1) is not None
+
+
+def test_a_round_whose_worker_was_killed_is_gone_from_rqs_registries_whoever_holds_rqs_lock(
+    connection: redis.Redis,
+) -> None:
+    enqueue(connection, Round.DELIVER, "killed")
+    queue = Queue("deliver", connection=connection, serializer=JSONSerializer)
+    assert queue.acquire_maintenance_lock()  # as a worker killed while it tidied up has left it
+    job = queue.fetch_job("killed")
+    assert job is not None
+    job.set_status(JobStatus.STARTED)
+    connection.persist(job.key)
+    connection.delete("rq:queue:deliver")
+    connection.zadd("rq:wip:deliver", {"killed:its-execution": time.time() - 1})
+
+    def nothing_left() -> bool:
+        tidy(connection)
+        return not any(connection.zcard(f"rq:{registry}:deliver") for registry in ("wip", "failed", "finished"))
+
+    wait_until(nothing_left, what="RQ's registries being empty")
+    wait_until(lambda: not connection.exists(job.key), what="the job's end")
+
+
+def test_a_look_recorded_late_counts_from_when_it_was_made(
+    remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi
+) -> None:
+    operation = scalingo.operation(duration_s=None).id
+    identity = tracked(store, operation, created_at=store.now() - timedelta(minutes=10))
+    proxy.watch(lambda chunk: b'"polls":1' in chunk, proxy.cut)
+    poll_round()
+    asked_at = scalingo.wait_for(1, operation_id=operation)[0].at
+    wait_until(lambda: proxy.refused >= 3, what="the worker trying to record it")
+    proxy.mend()
+    recorded = looked_at(store, identity)
+    assert recorded.last_polled_at is not None
+    assert abs(recorded.last_polled_at.timestamp() - asked_at) < 0.4  # it took longer than that to record
+    assert remote.connection.ping()
+
+
+def test_one_late_answer_does_not_put_the_clock_back(proxy: RedisProxy, store: Store) -> None:
+    def second_comes() -> None:
+        proxy.delay_s = 0.0
+
+    def first_comes() -> None:
+        proxy.delay_s = 0.5
+        proxy.watch(asks_for_the_time, second_comes)
+
+    proxy.watch(asks_for_the_time, first_comes)
+    with connected(proxy.url) as connection:
+        late = Store(connection, retention=RETENTION)
+        assert abs(late.now() - store.now()) < timedelta(seconds=0.2)
+
+
+def asks_for_the_time(chunk: bytes) -> bool:
+    return b"$4\r\nTIME\r\n" in chunk
+
+
+def test_an_alert_whose_worker_died_is_cleared_by_anothers_good_looks(
+    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking, dying = Presence(connection), Presence(connection)
+    looking.clear_alert("default")
+    assert dying.raise_alert("default", "rejected")
+    looking.clear_alert("default")
+    assert looking.alerts(["default"]) == ["rejected"]  # it has made sure a moment ago
+    monkeypatch.setattr("operations.presence.CLEAR_FOR_S", 0.0)
+    looking.clear_alert("default")
+    assert looking.alerts(["default"]) == []

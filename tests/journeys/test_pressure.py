@@ -1,0 +1,284 @@
+"""Clients that are slow, many or deaf: whoever behaves is answered as if they were not there."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from config.web import LARGEST_BODY_BYTES
+from tests.journeys.stage import Stage, staged
+from tests.support.raw import RawClients, answered, until_closed
+from tests.support.running import CALLER_TOKEN
+from tests.support.scalingo_operations import new_id
+
+pytestmark = pytest.mark.xdist_group("pressure")
+
+CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
+PROMPTLY_S = 2.0  # on a busy machine; threads that are held are held for ten seconds and more
+SIGNED = f"Host: x\r\nAuthorization: Bearer {CALLER_TOKEN}\r\n".encode()
+POST = b"POST /v1/operations HTTP/1.1\r\n" + SIGNED + b"Content-Type: application/json\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+HALF_A_HEAD = b"POST /v1/operations HTTP/1.1\r\nHost: x\r\nX-Slow: "
+HALF_A_BODY = POST + b'Content-Length: 500\r\n\r\n{"app": "slow-shop", '
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Run one service, with one web process."""
+    with staged(tmp_path_factory.mktemp("pressure"), workers=("worker",)) as running:
+        yield running
+
+
+@pytest.fixture
+def clients(stage: Stage) -> Iterator[RawClients]:
+    """Open and close raw connections."""
+    with RawClients(stage.opwatch.port) as opened:
+        yield opened
+
+
+def json_body() -> bytes:
+    """Return a good request's body."""
+    return json.dumps({"app": "raw-shop", "operation_id": new_id(), "notify": []}).encode()
+
+
+def posts_promptly(stage: Stage, times: int = 5) -> None:
+    """Post like anybody else, and be answered promptly each time."""
+    for _ in range(times):
+        began_s = time.monotonic()
+        answer = stage.opwatch.post({"app": "prompt-shop", "operation_id": new_id(), "notify": []})
+        assert (answer.status, time.monotonic() - began_s < PROMPTLY_S) == (202, True)
+
+
+@pytest.mark.parametrize("half", [b"", HALF_A_HEAD, HALF_A_BODY, CHUNKED + b"1f4\r\n{"], ids=str)
+def test_two_hundred_half_sent_requests_hold_nobody_up(stage: Stage, clients: RawClients, half: bytes) -> None:
+    for _ in range(200):
+        clients.connect(half)
+    posts_promptly(stage)
+
+
+def test_clients_that_send_byte_by_byte_hold_nobody_up(stage: Stage, clients: RawClients) -> None:
+    request = POST + b"Content-Length: %d\r\n\r\n" % len(body := json_body()) + body
+    drippers = [clients.connect(request[:1]) for _ in range(40)]
+    ended = threading.Event()
+
+    def drip() -> None:
+        for at in range(1, len(request) - 1):
+            for dripper in drippers:
+                dripper.sendall(request[at : at + 1])
+            if ended.wait(0.01):
+                break
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    try:
+        posts_promptly(stage)
+    finally:
+        ended.set()
+        dripping.join()
+
+
+def test_a_request_that_comes_byte_by_byte_is_answered_in_the_end(clients: RawClients) -> None:
+    body = json_body()
+    for request in (
+        POST + b"Content-Length: %d\r\n\r\n" % len(body) + body,
+        CHUNKED + b"5;x=y\r\n" + body[:5] + b"\r\n%x\r\n" % (len(body) - 5) + body[5:] + b"\r\n0\r\n\r\n",
+    ):
+        sock = clients.connect()
+        for byte in request:
+            sock.sendall(bytes([byte]))
+        assert answered(sock)[0].status in (200, 202)
+
+
+def test_what_does_not_arrive_in_time_gets_a_408_and_is_closed(clients: RawClients) -> None:
+    began_s = time.monotonic()
+    half_head, half_body = clients.connect(HALF_A_HEAD), clients.connect(HALF_A_BODY)
+    for sock in (half_head, half_body):
+        response, body = answered(sock)
+        assert response.status == 408
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert json.loads(body)["status"] == 408
+        assert until_closed(sock) == b""
+    assert 9 < time.monotonic() - began_s < 14
+
+
+def test_clients_that_do_not_read_their_answers_hold_nobody_up(stage: Stage, clients: RawClients) -> None:
+    for _ in range(100):
+        context = {f"key-{number}": "x" * 480 for number in range(8)}
+        fields = {"app": "large-shop", "operation_id": new_id(), "notify": [], "context": context}
+        assert stage.opwatch.post(fields).status == 202
+    listing = b"GET /v1/operations?app=large-shop&limit=100 HTTP/1.1\r\n" + SIGNED
+    # Ten answers of half a megabyte are more than the system itself holds for one connection.
+    asked = (listing + b"\r\n") * 9 + listing + b"Connection: close\r\n\r\n"
+    for _ in range(24):
+        clients.connect(asked, receive_buffer=2048)
+    time.sleep(1)  # time for them to be answered, and to do harm
+    posts_promptly(stage)
+    # One that takes less at a time than there is, but takes it, gets everything, beside those that do not.
+    received = until_closed(clients.connect(asked, receive_buffer=32_768))
+    assert received.count(b"HTTP/1.1 200 OK") == 10
+    assert received.count(b'"app":"large-shop"') == 1000
+
+
+def test_a_client_that_leaves_its_connection_open_delays_nobody(stage: Stage, clients: RawClients) -> None:
+    for _ in range(20):
+        clients.connect(b"GET /healthz HTTP/1.0\r\n\r\n")
+    posts_promptly(stage)
+
+
+def test_a_client_that_asks_may_send_its_body_then(clients: RawClients) -> None:
+    body = json_body()
+    sock = clients.connect(POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+    assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    sock.sendall(body)
+    assert sock.recv(12) == b"HTTP/1.1 202"  # and is not told again
+
+
+def test_requests_sent_in_one_go_are_answered_in_their_order(clients: RawClients) -> None:
+    body = json_body()
+    post = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    closing = b"GET /nowhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    sock = clients.connect(post + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + post + closing)
+    received = until_closed(sock)
+    assert [line.split()[1] for line in received.split(b"\n") if line.startswith(b"HTTP/1.1")] == [
+        b"202",
+        b"200",
+        b"200",
+        b"404",
+    ]
+
+
+def test_a_body_that_breaks_off_is_said_to(clients: RawClients) -> None:
+    sock = clients.connect(HALF_A_BODY)
+    sock.shutdown(1)
+    response, body = answered(sock)
+    assert (response.status, json.loads(body)["detail"]) == (400, "the body broke off before its Content-Length")
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\nHost: x\n\n", 400),
+        (b"GET /" + b"x" * 5_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000, 431),
+        (POST + b"Transfer-Encoding: odd\r\n\r\n", 501),
+        (POST + b"Expect: miracles\r\n\r\n", 417),
+        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (CHUNKED + b"zz\r\n", 400),
+    ],
+    ids=range(9),
+)
+def test_what_never_reaches_the_app_gets_a_problem_too(clients: RawClients, request_bytes: bytes, status: int) -> None:
+    response, body = answered(clients.connect(request_bytes))
+    problem = json.loads(body)
+    assert (response.status, response.headers["Content-Type"]) == (status, "application/problem+json")
+    assert (set(problem), problem["status"]) == ({"type", "title", "status", "detail", "errors"}, status)
+
+
+@pytest.mark.parametrize("content_type", [b"application/json", b"application/x-www-form-urlencoded"])
+def test_a_body_over_64_kb_is_refused_however_it_is_sent_and_costs_no_memory(
+    stage: Stage, clients: RawClients, content_type: bytes
+) -> None:
+    head = b"POST /v1/operations HTTP/1.1\r\n" + SIGNED + b"Content-Type: " + content_type + b"\r\n"
+    web = psutil.Process(stage.opwatch.pid("web"))
+    (process,) = [each for each in web.children(recursive=True) if not each.children()]
+    before = process.memory_info().rss
+    megabyte = b"x" * 1024 * 1024
+    framings = (
+        (b"Content-Length: %d\r\n\r\n" % (20 * len(megabyte)), b"", b""),
+        (b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n" % len(megabyte), b"\r\n"),
+        (b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % (20 * len(megabyte)), b"", b""),
+    )
+    for framing, opening, ending in framings:
+        sock = clients.connect(head + framing)
+        with suppress(ConnectionError):  # answered and closed while we were still sending
+            for _ in range(20):
+                sock.sendall(opening + megabyte + ending)
+        response, body = answered(sock)
+        assert (response.status, json.loads(body)["status"]) == (413, 413)
+    assert process.memory_info().rss - before < 8 * len(megabyte)
+
+
+def test_a_body_of_just_64_kb_is_read(clients: RawClients) -> None:
+    body = json_body().ljust(LARGEST_BODY_BYTES)
+    sock = clients.connect(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert answered(sock)[0].status == 202
+    sock = clients.connect(CHUNKED + b"%x\r\n" % (len(body) + 1) + body + b" \r\n0\r\n\r\n")
+    assert answered(sock)[0].status == 413
+
+
+@pytest.mark.parametrize("flooding", ["a token", "no token", "many connections"])
+def test_a_flood_does_not_starve_another_token_even_one_that_was_silent_until_then(
+    tmp_path: Path, flooding: str
+) -> None:
+    settings = {"OPWATCH_TOKENS": f"ci:{CALLER_TOKEN},calm:{CALM_TOKEN}"}
+    listing = b"GET /v1/operations?app=none HTTP/1.1\r\n" + SIGNED + b"\r\n"
+    body = json_body()
+    post = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    tiny = POST.replace(b"Authorization", b"X-Nobody") + b"Transfer-Encoding: chunked\r\n\r\n"
+    with staged(tmp_path, settings=settings) as stage, RawClients(stage.opwatch.port) as clients:
+        for _ in range(300):
+            assert stage.opwatch.post({"app": "many-shop", "operation_id": new_id(), "notify": []}).status == 202
+        match flooding:
+            case "a token":
+                flood = [clients.connect((listing * 3 + post) * 40) for _ in range(64)]
+            case "no token":
+                flood = [clients.connect(tiny + b"1\r\na\r\n" * 12_000 + b"0\r\n\r\n") for _ in range(80)]
+            case _:
+                flood = [clients.connect(listing) for _ in range(500)]
+                flood += [clients.connect(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(500)]
+        took_s = []
+        for _ in range(20):
+            began_s = time.monotonic()
+            fields = {"app": "calm-shop", "operation_id": new_id(), "notify": []}
+            assert stage.opwatch.post(fields, token=CALM_TOKEN).status == 202
+            assert stage.opwatch.get("/healthz", token=None).status == 200
+            took_s.append(time.monotonic() - began_s)
+        assert sorted(took_s)[10] < 1
+        assert max(took_s) < 3
+        assert flood
+
+
+def test_a_request_on_its_way_is_not_dropped_for_connections_that_say_nothing(
+    stage: Stage, clients: RawClients
+) -> None:
+    body = json_body()
+    slow = clients.connect(POST + b"Content-Length: %d\r\n\r\n" % len(body))
+    silent = [clients.connect() for _ in range(250)]
+    posts_promptly(stage, 1)  # so that all of them have been accepted
+    slow.sendall(body)
+    assert answered(slow)[0].status == 202
+    assert silent
+
+
+def test_whoever_waits_for_an_end_is_answered_at_once_when_the_process_stops(tmp_path: Path) -> None:
+    with staged(tmp_path) as stage, RawClients(stage.opwatch.port) as clients:
+        running = stage.opwatch.track(stage.scalingo.operation("endless-shop", duration_s=None).url)
+        waiting = clients.connect(
+            b"GET /v1/operations/%s HTTP/1.1\r\nPrefer: wait=25\r\n" % running.encode() + SIGNED + b"\r\n"
+        )
+        posts_promptly(stage, 1)
+        stage.opwatch.terminate("web")
+        response, answer = answered(waiting)
+        assert response.status == 200
+        assert b'"state":"tracking"' in answer
+        assert stage.opwatch.wait_for_exit("web", timeout_s=9) == 0
+
+
+def test_half_sent_requests_do_not_delay_a_stop(tmp_path: Path) -> None:
+    with staged(tmp_path, workers=("worker",)) as stage, RawClients(stage.opwatch.port) as clients:
+        half = [clients.connect(each) for each in (b"", HALF_A_HEAD, HALF_A_BODY)]
+        body = json_body()
+        late = clients.connect(POST + b"Content-Length: %d\r\n\r\n" % len(body))
+        posts_promptly(stage, 1)  # so that all of them have been accepted
+        stage.opwatch.terminate("web")
+        late.sendall(body)
+        assert answered(late)[0].status == 202
+        assert stage.opwatch.wait_for_exit("web", timeout_s=9) == 0
+        assert [until_closed(sock)[9:12] for sock in half] == [b"", b"408", b"408"]

@@ -1,0 +1,34 @@
+"""A port that nobody may connect to."""
+
+import socket
+from contextlib import suppress
+
+
+class Trap:
+    """Listens on loopback, on one port of IPv4 and IPv6; whoever connects waits in the backlog to be found."""
+
+    def __init__(self) -> None:
+        self._listeners = [socket.create_server(("127.0.0.1", 0))]
+        self.port: int = self._listeners[0].getsockname()[1]
+        with suppress(OSError):  # a container may have no IPv6: then nobody can connect by it either
+            self._listeners.append(socket.create_server(("::1", self.port), family=socket.AF_INET6))
+        for listener in self._listeners:
+            listener.settimeout(0)
+
+    @property
+    def caught(self) -> int:
+        """Count who has connected since the last time, and hang up on them."""
+        count = 0
+        for listener in self._listeners:
+            try:
+                while True:
+                    listener.accept()[0].close()
+                    count += 1
+            except BlockingIOError:
+                continue
+        return count
+
+    def close(self) -> None:
+        """Give the port up."""
+        for listener in self._listeners:
+            listener.close()

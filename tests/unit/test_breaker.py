@@ -1,0 +1,31 @@
+"""A Redis that hangs is asked once a second, and by everybody as soon as it answers."""
+
+from api.breaker import PAUSE_S, Breaker
+
+
+def test_everybody_asks_while_redis_answers() -> None:
+    breaker = Breaker()
+    assert all(breaker.admits(now_s) for now_s in (0.0, 0.0, 0.1))
+
+
+def test_after_a_timeout_nobody_asks_for_a_second_and_then_one_does() -> None:
+    breaker = Breaker()
+    breaker.timed_out(10.0)
+    assert [breaker.admits(10.0), breaker.admits(10.0 + PAUSE_S - 0.01)] == [False, False]
+    assert [breaker.admits(10.0 + PAUSE_S) for _ in range(3)] == [True, False, False]
+
+
+def test_one_who_tries_and_never_comes_back_does_not_stop_the_next() -> None:
+    breaker = Breaker()
+    breaker.timed_out(10.0)
+    assert breaker.admits(11.5)
+    assert not breaker.admits(12.4)
+    assert breaker.admits(12.5)
+
+
+def test_an_answer_lets_everybody_ask_again() -> None:
+    breaker = Breaker()
+    breaker.timed_out(10.0)
+    assert breaker.admits(11.0)
+    breaker.answered()
+    assert all(breaker.admits(11.0) for _ in range(3))

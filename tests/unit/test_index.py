@@ -1,0 +1,101 @@
+"""The index entries that stand for a record, whatever it is and whatever it was before."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from hypothesis import given, settings
+
+from operations import alerts, index, lifecycle
+from operations.index import Move, milliseconds, moves
+from operations.model import DeliveryState, State, Tracking
+from operations.retries import GiveUp
+from tests.unit.strategies import NOW, OPERATION_ID, a_delivery, a_tracking, times, trackings
+
+RETENTION = timedelta(days=7)
+UNFINISHED = (DeliveryState.PENDING, DeliveryState.RETRYING)
+
+Entries = dict[tuple[str, str], float]
+
+
+def entries(tracking: Tracking) -> Entries:
+    """List the entries of the sorted sets that a record stands for, as the rules say."""
+    there: Entries = {(index.RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.next_look_at is not None:
+        there[index.DUE, tracking.id] = milliseconds(tracking.next_look_at)
+    everything = [*tracking.deliveries, *tracking.alerts]
+    for each in everything:
+        if each.state in UNFINISHED and each.next_attempt_at is not None:
+            there[index.OUTBOX, tracking.delivery_id(each)] = milliseconds(each.next_attempt_at)
+        if each.state is DeliveryState.RETRYING:
+            there[index.RETRYING, f"{each.target} {tracking.delivery_id(each)}"] = 0
+    if tracking.ended_at is not None and not any(each.state in UNFINISHED for each in everything):
+        last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])
+        there[index.EXPIRING, tracking.id] = milliseconds(last + RETENTION)
+    return there
+
+
+def moved(before: Entries, made: list[Move]) -> Entries:
+    """Apply moves as the script does."""
+    after = dict(before)
+    for move in (move for move in made if move.kind == "z"):
+        after.pop((move.key, move.member), None)
+        if move.value is not None:
+            after[move.key, move.member] = move.value
+    return after
+
+
+of_one_operation = trackings().map(lambda tracking: replace(tracking, id=f"osc-fr1-{OPERATION_ID}"))
+
+
+@given(of_one_operation, of_one_operation)
+def test_the_moves_lead_from_the_entries_of_one_record_to_those_of_the_next(old: Tracking, new: Tracking) -> None:
+    first = moved({}, list(moves(None, old, RETENTION)))
+    assert first == entries(old)
+    assert moved(first, list(moves(old, new, RETENTION))) == entries(new)
+
+
+@settings(max_examples=40)
+@given(of_one_operation, of_one_operation)
+def test_only_an_alert_that_is_news_marks_its_subject(old: Tracking, new: Tracking) -> None:
+    known = {old.delivery_id(each) for each in old.alerts}
+    marks = [move for move in moves(old, new, RETENTION) if move.kind == "m"]
+    assert Counter(move.member for move in marks) == Counter(
+        new.delivery_id(each) for each in new.alerts if new.delivery_id(each) not in known
+    )
+    assert [move for move in moves(new, new, RETENTION) if move.kind == "m"] == []
+
+
+def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
+    before = a_tracking(state=State.FAILED, next_look_at=None, ended_at=NOW, deliveries=(a_delivery(claim="ours"),))
+    (delivery_id,) = (before.delivery_id(each) for each in before.deliveries)
+    dead = lifecycle.attempted(before, delivery_id, "ours", GiveUp("410 Gone"), NOW)
+    assert dead is not None
+    after = alerts.with_failing(dead, delivery_id, "ops", NOW)
+    (alert,) = after.alerts
+    (mark,) = (move for move in moves(before, after, RETENTION) if move.kind == "m")
+    assert mark == Move("m", "opwatch:failing:slack", after.delivery_id(alert), 3600)
+
+
+@settings(max_examples=40)
+@given(of_one_operation, of_one_operation)
+def test_strays_are_entries_of_the_outbox_that_the_record_does_not_know(known: Tracking, former: Tracking) -> None:
+    members = {member for each in (known, former) for key, member in entries(each) if key == index.OUTBOX}
+    other = f"osc-fr1-{'0' * 24}_1_failed_slack"
+    found = index.strays(known, [*members, other])
+    assert {move.member for move in found} == members - {m for key, m in entries(known) if key == index.OUTBOX}
+    assert {(move.kind, move.key, move.value) for move in found} <= {("z", index.OUTBOX, None)}
+
+
+@settings(max_examples=40)
+@given(of_one_operation, times)
+def test_nothing_is_left_of_a_record_that_is_purged(tracking: Tracking, ended_at: datetime) -> None:
+    over = replace(
+        tracking,
+        next_look_at=None,
+        ended_at=ended_at,
+        deliveries=tuple(replace(each, state=DeliveryState.DEAD) for each in tracking.deliveries),
+        alerts=(),
+    )
+    left_by_an_older_version = {(index.RETRYING, f"{d.target} {over.delivery_id(d)}"): 0.0 for d in over.deliveries}
+    assert moved({**entries(over), **left_by_an_older_version}, list(index.removals(over))) == {}
