@@ -15,6 +15,12 @@ from operations.model import AlertKind
 SILENT_AFTER = timedelta(seconds=3)
 """A worker whose clock has not beaten for so long is presumed dead: what it was looking at, others may look at."""
 
+FIRST_BEATS_S = 1.5
+"""A worker that has just come up lets the others beat first: Redis may have come back only now."""
+
+LONGEST_PAUSE_S = 2.0
+"""Between two beats (they come each second); after a longer one Redis was away, and perhaps for everybody."""
+
 GONE_AFTER = timedelta(seconds=10)
 """With no beat for so long, the service as a whole has no worker."""
 
@@ -33,6 +39,18 @@ class Presence:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._unlock = connection.register_script(_UNLOCK)
         self._known_clear: dict[str, float] = {}
+        self._beat_at_s: float | None = None
+        self._steady_from_s = float("inf")
+
+    @property
+    def steady(self) -> bool:
+        """Whether Redis has answered this worker long enough to take what others have not done for what they cannot do.
+
+        Right after an outage others, too, have yet to beat, and to record what they found out meanwhile.
+        """
+        now_s = time.monotonic()
+        beats = self._beat_at_s is not None and now_s - self._beat_at_s <= LONGEST_PAUSE_S
+        return beats and now_s >= self._steady_from_s
 
     def beat(self, worker: str, now: datetime) -> frozenset[str]:
         """Tell everybody that this worker's clock runs; returns the workers that have fallen silent."""
@@ -40,6 +58,11 @@ class Presence:
         pipe.zadd(_WORKERS, {worker: milliseconds(now)})
         pipe.zrangebyscore(_WORKERS, "-inf", milliseconds(now - SILENT_AFTER))
         _, silent = pipe.execute()
+        before_s, self._beat_at_s = self._beat_at_s, time.monotonic()
+        if before_s is None:
+            self._steady_from_s = self._beat_at_s + FIRST_BEATS_S
+        elif self._beat_at_s - before_s > LONGEST_PAUSE_S:
+            self._steady_from_s = self._beat_at_s + SILENT_AFTER.total_seconds()
         return frozenset(name.decode() for name in silent)
 
     def forget(self, workers: Iterable[str]) -> None:

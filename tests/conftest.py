@@ -4,10 +4,22 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+import structlog
 
 from local.valkey import Valkey
 from tests.support.receiver import Receiver
 from tests.support.scalingo_api import ScalingoApi
+
+
+@pytest.fixture(autouse=True)
+def _log_lines_of_the_test_that_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Keep no logger from one test to the next: it would go on writing to the standard output of the first."""
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog, "configure", lambda **options: configure(**{**options, "cache_logger_on_first_use": False})
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import aiohttp
 import redis
 import structlog
 
-from operations.presence import SILENT_AFTER
 from workers.doorbell import Round, enqueue, tidy
 from workers.poll import hand_back_of
 from workers.runtime import Runtime, sign_in_lock
@@ -29,8 +28,6 @@ class Clock(threading.Thread):
         self._stopped = threading.Event()
         self._silenced = threading.Event()
         self._redis_away = False
-        self._beat_at_s = time.monotonic()
-        self._judges_from_s = self._beat_at_s + 1.5 * TICK_S  # Redis may just be back: first let the others beat
         self._report_every_s = report_every_s
         self._report_at_s = 0.0
 
@@ -66,12 +63,9 @@ class Clock(threading.Thread):
     def _tick(self, ticks: int) -> None:
         runtime = self._runtime
         silent = runtime.presence.beat(runtime.name, runtime.store.now())
-        before_s, self._beat_at_s = self._beat_at_s, time.monotonic()
-        if self._beat_at_s - before_s > 2 * TICK_S:  # Redis stalled, and may have kept the others from beating, too
-            self._judges_from_s = self._beat_at_s + SILENT_AFTER.total_seconds()
         if self._silenced.is_set():
             return
-        if silent and self._beat_at_s >= self._judges_from_s:
+        if silent and runtime.presence.steady:
             handed_back = hand_back_of(runtime, silent)
             for account in runtime.settings.accounts:
                 runtime.presence.unlock_for(sign_in_lock(account), silent)

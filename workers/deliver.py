@@ -44,9 +44,18 @@ def delivery_round() -> None:
     runtime = current()
     for stored, due in runtime.store.due_deliveries():
         tracking = stored.tracking
-        admitted = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _enter(runtime, d)]
+        mine = (d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d))
+        admitted = [delivery for delivery in mine if _enter(runtime, delivery)]
         if admitted:
             _claim_and_attempt(runtime, stored, admitted)
+
+
+def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
+    """Whether it waits for somebody to attempt it: a lease may have run out while Redis was away, its holder alive.
+
+    Such a holder records the answer it got as soon as Redis is back; until then nobody sends the message again.
+    """
+    return delivery.claim is None or runtime.presence.steady
 
 
 def _enter(runtime: Runtime, delivery: Delivery) -> bool:

@@ -18,6 +18,7 @@ import pytest
 from config.settings import Settings, load
 from operations import lifecycle
 from operations.budget import GOOD_FOR_S
+from operations.lifecycle import LEASE
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.records import WINDOW
 from operations.store import Store
@@ -252,7 +253,6 @@ class TestLooks:
                 tracked(store, operation_id(number), **many)
             one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
             poll_round()
-            assert found(store, one).tracking.claim is not None
             recorded = looked_at(store, one)
             assert recorded.next_look_at is not None
             assert recorded.last_polled_at is not None
@@ -466,6 +466,27 @@ class TestDeliveries:
         delivery(store, identity, "failures", "delivered")
         assert time.monotonic() - began_s < 1.5
         assert list(store.due_deliveries()) == []  # under its lease
+
+    def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
+        self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
+    ) -> None:
+        identity = ended(store, settings, named=("webhook",))
+        long_ago = store.now() - LEASE - timedelta(seconds=30)
+        (delivery_id,) = next(due for stored, due in store.due_deliveries() if stored.tracking.id == identity)
+        store.update(
+            found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "holder", long_ago)
+        )
+        delivery_round()  # of a worker that has just come up, or that Redis has just come back to
+        assert found(store, identity).tracking.deliveries[0].claim == "holder"
+        clock = Clock(runtime)
+        clock.start()
+        try:
+            wait_until(lambda: runtime.presence.steady, what="Redis answering for a while")
+            delivery_round()
+            delivery(store, identity, "webhook", "delivered")
+            assert len(receiver.requests) == 1
+        finally:
+            clock.stop()
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_tell_only_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:
