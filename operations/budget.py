@@ -4,6 +4,7 @@ At most N requests in any 60 s, over all workers and restarts: a bucket of capac
 never grants more than c + (N - c) tokens in 62 s, and a token is used within 2 s or not at all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,16 @@ class Budget:
 
     def spend(self, account: str, wanted: int) -> tuple[int, float]:
         """Take up to `wanted` tokens; returns how many were granted, and the seconds until the next one."""
-        size = self.allowance
-        granted, wait_ms = self._spend(keys=[_bucket(account)], args=[size.capacity, size.per_second, wanted])
-        return int(granted), int(wait_ms) / 1000
+        return self.spend_each({account: wanted})[account]
+
+    def spend_each(self, wanted: Mapping[str, int]) -> dict[str, tuple[int, float]]:
+        """Do so for several accounts in one round trip."""
+        keys, size = [_bucket(account) for account in wanted], self.allowance
+        answers = self._spend(keys=keys, args=[size.capacity, size.per_second, *wanted.values()]) if wanted else ()
+        return {
+            account: (int(granted), int(wait_ms) / 1000)
+            for account, (granted, wait_ms) in zip(wanted, answers, strict=True)
+        }
 
     def left(self, account: str) -> float:
         """Tell how many tokens the bucket holds now, without taking any."""

@@ -58,16 +58,19 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     """List the index entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
     if old is None or old.created_at != new.created_at:
         yield Move("z", RECENT, new.id, milliseconds(new.created_at))
-    expiring = partial(_expiring, retention=retention)
-    for key, of in ((DUE, _due), (OUTBOX, _outbox), (EXPIRING, expiring), (RETRYING, _retrying)):
-        before, after = ({} if old is None else of(old)), of(new)
-        yield from (Move("z", key, member, score) for member, score in after.items() if before.get(member) != score)
-        yield from (Move("z", key, member, None) for member in before if member not in after)
+    yield from _moved(DUE, {} if old is None else _due(old), _due(new))
     counted_before, counted = _counted(old), _counted(new)
     yield from (Move("h", IN_FLIGHT, field, 1) for field in counted if field not in counted_before)
     yield from (Move("h", IN_FLIGHT, field, -1) for field in counted_before if field not in counted)
     if counted_before and not counted:
         yield Move("n", IN_FLIGHT, counted_before[0], None)
+    if old is None or (old.ended_at, old.deliveries, old.alerts) != (new.ended_at, new.deliveries, new.alerts):
+        yield from _moves_of_deliveries(old, new, retention)
+
+
+def _moves_of_deliveries(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[Move]:
+    for key, of in ((OUTBOX, _outbox), (EXPIRING, partial(_expiring, retention=retention)), (RETRYING, _retrying)):
+        yield from _moved(key, {} if old is None else of(old), of(new))
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
@@ -79,6 +82,11 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
             yield Move("m", mark, new.delivery_id(delivery), alerts.QUIET_S[about.kind])
+
+
+def _moved(key: str, before: Scores, after: Scores) -> Iterator[Move]:
+    yield from (Move("z", key, member, score) for member, score in after.items() if before.get(member) != score)
+    yield from (Move("z", key, member, None) for member in before if member not in after)
 
 
 def removals(tracking: Tracking) -> Iterator[Move]:

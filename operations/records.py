@@ -46,6 +46,7 @@ class Records:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._due = connection.register_script((Path(__file__).parent / "due.lua").read_text())
+        self._waiting: dict[str, Stored] = {}
         self._clock_offset_s = 0.0
         self._clock_read_at = float("-inf")
 
@@ -79,10 +80,16 @@ class Records:
         return body
 
     def due_trackings(self, limit: int = WINDOW) -> list[Stored]:
-        """List trackings whose next look is due, the most overdue first."""
-        now, members = self._due_members(DUE, 0, limit)
-        found = self._read(members)
-        return [each for each in found if (at := each.tracking.next_look_at) is not None and at <= now]
+        """List trackings whose next look is due, the most overdue first.
+
+        What was due already when this was asked last, and has not moved since, is not read again.
+        """
+        now, due = self._due_members(DUE, 0, limit)
+        known = {identity: stored for identity, stored in self._waiting.items() if _score(stored) == due.get(identity)}
+        known |= {stored.tracking.id: stored for stored in self._read(set(due).difference(known))}
+        found = [known[identity] for identity in due if identity in known]
+        self._waiting = {s.tracking.id: s for s in found if (at := s.tracking.next_look_at) is not None and at <= now}
+        return list(self._waiting.values())
 
     def claimed_trackings(self) -> Iterator[Stored]:
         """Walk through the trackings that some worker has claimed for a look."""
@@ -147,9 +154,11 @@ class Records:
         look, delivery, later = ((found[0][1] - now_ms) / 1000 if found else float("inf") for found in pipe.execute())
         return look, delivery, later
 
-    def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, list[str]]:
-        now_ms, members = self._due(keys=[key], args=[start, limit])
-        return _from_ms(now_ms), [member.decode(errors="replace") for member in members]
+    def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
+        """List members that are due, the most overdue first, with their scores; and say what time it is."""
+        now_ms, found = self._due(keys=[key], args=[start, limit])
+        members = (member.decode(errors="replace") for member in found[::2])
+        return _from_ms(now_ms), dict(zip(members, map(float, found[1::2]), strict=True))
 
     def _read(self, identities: Iterable[str]) -> Iterator[Stored]:
         """Read records in order, passing over what is gone, cannot be read, or is another tracking's."""
@@ -159,6 +168,11 @@ class Records:
             tracking = None if record is None else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
+
+
+def _score(stored: Stored) -> float | None:
+    at = stored.tracking.next_look_at
+    return None if at is None else milliseconds(at)
 
 
 def _is_due(delivery: Delivery, now: datetime) -> bool:
