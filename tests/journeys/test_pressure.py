@@ -257,6 +257,16 @@ def test_a_request_on_its_way_is_not_dropped_for_connections_that_say_nothing(
     assert silent
 
 
+def test_who_has_only_just_come_is_not_dropped_for_whoever_comes_next(stage: Stage, clients: RawClients) -> None:
+    half_sent = [clients.connect(HALF_A_BODY) for _ in range(250)]
+    newcomer = clients.connect()
+    posts_promptly(stage, 1)  # it came later, so the newcomer has been accepted
+    body = json_body()
+    newcomer.sendall(POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    assert answered(newcomer)[0].status == 202
+    assert half_sent
+
+
 def test_whoever_waits_for_an_end_is_answered_at_once_when_the_process_stops(tmp_path: Path) -> None:
     with staged(tmp_path) as stage, RawClients(stage.opwatch.port) as clients:
         running = stage.opwatch.track(stage.scalingo.operation("endless-shop", duration_s=None).url)
