@@ -298,7 +298,7 @@ class TestStumblingReceivers:
         assert delivery["attempts"] == 2
         assert delivery["last_error"] is None
         first, second = stage.told("/slack-stumbling", "stumble-shop")
-        assert 4.4 < second.received_at - first.received_at < 8
+        assert 4.4 < second.received_at - first.received_at < 12  # the step after that is 15 s
 
     def test_a_webhook_keeps_its_id_over_all_attempts(self, stage: Stage, stumbled: str) -> None:
         wait_until(lambda: len(stage.told("/stumbling", stumbled)) >= 2, what="the second attempt")
@@ -321,4 +321,4 @@ class TestStumblingReceivers:
     def test_a_receiver_that_asks_for_a_pause_gets_it(self, stage: Stage, stumbled: str) -> None:
         stage.opwatch.wait_for_delivery(stumbled, "busy", "delivered")
         first, second = stage.told("/busy", stumbled)
-        assert 8 <= second.received_at - first.received_at < 12
+        assert 8 <= second.received_at - first.received_at < 20
