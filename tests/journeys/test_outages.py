@@ -96,7 +96,7 @@ def test_a_worker_asked_to_stop_finishes_its_look_first(tmp_path: Path) -> None:
         stage.opwatch.terminate("worker")
         began_s = time.monotonic()
         assert stage.opwatch.wait_for_exit("worker") == 0
-        assert time.monotonic() - began_s < 8
+        assert time.monotonic() - began_s < 15  # where something hangs it takes 22 s
         assert stage.opwatch.show(identity)["state"] == "failed"
         assert len([seen for seen in stage.scalingo.requests if seen.operation_id == operation.id]) == 1
         stage.opwatch.start("worker")

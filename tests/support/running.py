@@ -24,7 +24,7 @@ from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 ROOT = Path(__file__).parents[2]
 CALLER_TOKEN = "a-token-for-journeys-only-0123"  # noqa: S105 - it opens nothing
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0LWZvci1qb3VybmV5cy1vbmx5"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0  # what fails takes so long; a busy machine takes seconds to start a process
 POLL_S = 0.02
 WAIT_STEP_S = 5
 UNHURRIED = {"SCALINGO_REQUESTS_PER_MINUTE": "6000"}

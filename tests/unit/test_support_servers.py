@@ -157,7 +157,7 @@ class TestProcesses:
     def stop(self, process: "subprocess.Popen[str]", number: int) -> str:
         """Signal it, and return what it still printed."""
         os.kill(process.pid, number)
-        printed, _ = process.communicate(timeout=5)
+        printed, _ = process.communicate(timeout=30)
         assert process.returncode == 0
         return printed
 
