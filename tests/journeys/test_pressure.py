@@ -284,9 +284,10 @@ def test_whoever_waits_for_an_end_is_answered_at_once_when_the_process_stops(tmp
 def test_half_sent_requests_do_not_delay_a_stop(tmp_path: Path) -> None:
     with staged(tmp_path, workers=("worker",)) as stage, RawClients(stage.opwatch.port) as clients:
         half = [clients.connect(each) for each in (b"", HALF_A_HEAD, HALF_A_BODY)]
-        body = json_body()
-        late = clients.connect(POST + b"Content-Length: %d\r\n\r\n" % len(body))
         posts_promptly(stage, 1)  # so that all of them have been accepted
+        body = json_body()
+        late = clients.connect(POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
+        assert late.recv(100).startswith(b"HTTP/1.1 100")  # and this one, too
         stage.opwatch.terminate("web")
         late.sendall(body)
         assert answered(late)[0].status == 202
