@@ -3,10 +3,18 @@
 import argparse
 import sys
 
-from benchmarks import dwell, intake, limit, rest, scale
+from benchmarks import dwell, fairness, intake, limit, pacing, rest, scale
 from benchmarks.service import run
 
-ALL = {"intake": intake.main, "dwell": dwell.main, "limit": limit.main, "rest": rest.main, "scale": scale.main}
+ALL = {
+    "pacing": pacing.main,
+    "fairness": fairness.main,
+    "intake": intake.main,
+    "dwell": dwell.main,
+    "limit": limit.main,
+    "rest": rest.main,
+    "scale": scale.main,
+}
 
 
 def main() -> int:
