@@ -46,7 +46,7 @@ class Records:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._due = connection.register_script((Path(__file__).parent / "due.lua").read_text())
-        self._waiting: dict[str, Stored] = {}
+        self._waiting: dict[str, tuple[float, Stored]] = {}
         self._clock_offset_s = 0.0
         self._clock_read_at = float("-inf")
 
@@ -85,11 +85,12 @@ class Records:
         What was due already when this was asked last, and has not moved since, is not read again.
         """
         now, due = self._due_members(DUE, 0, limit)
-        known = {identity: stored for identity, stored in self._waiting.items() if _score(stored) == due.get(identity)}
-        known |= {stored.tracking.id: stored for stored in self._read(set(due).difference(known))}
-        found = [known[identity] for identity in due if identity in known]
-        self._waiting = {s.tracking.id: s for s in found if (at := s.tracking.next_look_at) is not None and at <= now}
-        return list(self._waiting.values())
+        known = {each: read for each, read in self._waiting.items() if read[0] == due.get(each)}
+        for stored in self._read(set(due).difference(known)):
+            if (at := stored.tracking.next_look_at) is not None and at <= now:
+                known[stored.tracking.id] = milliseconds(at), stored
+        self._waiting = known
+        return [known[identity][1] for identity in due if identity in known]
 
     def claimed_trackings(self) -> Iterator[Stored]:
         """Walk through the trackings that some worker has claimed for a look."""
@@ -173,11 +174,6 @@ class Records:
             tracking = None if record is None else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
-
-
-def _score(stored: Stored) -> float | None:
-    at = stored.tracking.next_look_at
-    return None if at is None else milliseconds(at)
 
 
 def _seconds_until(first: list[tuple[bytes, float]], now_ms: float) -> float:

@@ -44,6 +44,13 @@ class HttpLoop:
         """Start coroutines from any thread and wait for nothing. Each must record its own result."""
         self._loop.call_soon_threadsafe(self._start, makes)
 
+    def catch_up(self, within_s: float) -> None:
+        """Wait until what was submitted so far has begun, but no longer than this."""
+        begun = threading.Event()
+        # One turn of the loop makes the tasks, the next begins them.
+        self._loop.call_soon_threadsafe(self._loop.call_soon, self._loop.call_soon, begun.set)
+        begun.wait(within_s)
+
     def drain(self, within_s: float) -> None:
         """Let what runs finish; cancel the rest after `within_s`, so that it hands its lease back; then close."""
         self._call(self._drain(within_s))
