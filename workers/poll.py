@@ -61,7 +61,8 @@ def _chosen(runtime: Runtime, account: str, candidates: list[Stored]) -> tuple[l
         return worth[:granted], asked_at_s
     if client.is_refused_for_now(account):
         return worth[:LOOKS_WITHOUT_REQUEST], _NEVER
-    return worth[: 0 if client.is_signing_in(account) else 1], _NEVER
+    waits = client.is_signing_in(account) or runtime.budget.spend(account, 0)[1] > LOOK_DEADLINE_S / 2
+    return worth[: 0 if waits else 1], _NEVER
 
 
 def hand_back_of(runtime: Runtime, workers: frozenset[str]) -> int:
