@@ -1,27 +1,37 @@
--- Takes up to so many tokens from each account's bucket: for each in turn {tokens granted, milliseconds until the next}.
--- KEYS: the buckets. ARGV: capacity, tokens a second, then the tokens wanted from each bucket.
--- After a 429 (`slow_until`) a bucket refills at half its rate; `at` may lie ahead: nothing is granted before it.
+-- Takes tokens from accounts' buckets. For each in turn:
+-- {tokens granted, milliseconds until the next one at the latest, tokens left, share}.
+-- KEYS: the buckets. ARGV: capacity, tokens a second, seconds in which the share grows from 0 to 1, then for each bucket
+-- how many tokens are wanted at most.
+-- After a 429 it refills at a share of its rate that grows evenly and is 1 again at `slow_until`: what is missing from a
+-- whole refill is a triangle. `at` may lie ahead: nothing is granted before it.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local capacity, rate = tonumber(ARGV[1]), tonumber(ARGV[2])
-local answers = {}
-for i, key in ipairs(KEYS) do
+local capacity, rate, growing_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local function spend(key, wanted)
   local bucket = redis.call('HMGET', key, 'tokens', 'at', 'slow_until')
   local tokens = tonumber(bucket[1]) or capacity
   local at = tonumber(bucket[2]) or now
   local slow_until = tonumber(bucket[3]) or 0
+  local function slow_s()
+    return math.max(0, slow_until - at)
+  end
   if now > at then
-    local slow_s = math.max(0, math.min(now, slow_until) - at)
-    tokens = math.min(capacity, tokens + (now - at - slow_s / 2) * rate)
+    local slow_before_s, since_s = slow_s(), now - at
     at = now
+    local missing_s = (slow_before_s ^ 2 - slow_s() ^ 2) / (2 * growing_s)
+    tokens = math.min(capacity, tokens + (since_s - missing_s) * rate)
   end
-  local granted = math.min(tonumber(ARGV[i + 2]), math.floor(tokens))
-  tokens = tonumber(string.format('%.9f', tokens - granted))
-  redis.call('HSET', key, 'tokens', string.format('%.9f', tokens), 'at', string.format('%.6f', at))
-  local pace = rate
-  if at < slow_until then
-    pace = rate / 2
-  end
-  answers[i] = {granted, math.max(0, math.ceil((at - now + math.max(0, 1 - tokens) / pace) * 1000))}
+  local share = 1 - slow_s() / growing_s
+  local granted = math.min(wanted, math.floor(tokens))
+  local left = string.format('%.9f', tokens - granted)
+  redis.call('HSET', key, 'tokens', left, 'at', string.format('%.6f', at))
+  local wait_s = at - now + math.max(0, 1 - tonumber(left)) / (rate * share)
+  return {granted, math.max(0, math.ceil(wait_s * 1000)), left, string.format('%.6f', share)}
+end
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  answers[i] = spend(key, tonumber(ARGV[i + 3]))
 end
 return answers

@@ -17,6 +17,7 @@ from operations.errors import OpwatchError, RateLimitedError, SignInRejectedErro
 from operations.model import Operation, State, Tracking
 from operations.records import WINDOW, Stored
 from operations.store import Change
+from operations.view import timestamp
 from workers.batch import AT_ONCE
 from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_asking, kept_trying
 
@@ -40,14 +41,15 @@ def poll_round() -> None:
     due: dict[str, list[Stored]] = defaultdict(list)
     for stored in runtime.store.due_trackings(_window(runtime.settings)):
         due[stored.tracking.account].append(stored)
+    signed_in = {account for account in due if runtime.client.is_signed_in(account)}
     asked_at_s = time.monotonic()
-    signed_in = {account: len(waiting) for account, waiting in due.items() if runtime.client.is_signed_in(account)}
-    granted = runtime.budget.spend_each(signed_in)
-    with_token = [stored for account in granted for stored in _most_worth(runtime, due[account], granted[account][0])]
-    without = [account for account in due if account not in granted]
-    asking = [
-        stored for account in without for stored in _most_worth(runtime, due[account], _unsigned(runtime, account))
-    ]
+    granted = runtime.budget.spend_each({account: len(due[account]) if account in signed_in else 0 for account in due})
+    with_token, asking = list[Stored](), list[Stored]()
+    for account, (tokens, wait_s) in granted.items():
+        if account in signed_in:
+            with_token += _most_worth(runtime, due[account], tokens)
+        else:
+            asking += _most_worth(runtime, due[account], _unsigned(runtime, account, wait_s))
     _claim_and_look(runtime, with_token, asked_at_s)
     _claim_and_look(runtime, asking, _NEVER)
     chosen = len(with_token) + len(asking)
@@ -55,7 +57,7 @@ def poll_round() -> None:
         runtime.looks_due.ring()  # by the clock's next tick a bucket that fills so fast would run over
 
 
-def _unsigned(runtime: Runtime, account: str) -> int:
+def _unsigned(runtime: Runtime, account: str, token_in_s: float) -> int:
     """Say how many looks to make now through an account that is not signed in.
 
     Without a bearer tokens would only grow old: one look signs in for all, and takes its tokens as it goes. After a
@@ -63,7 +65,7 @@ def _unsigned(runtime: Runtime, account: str) -> int:
     """
     if runtime.client.is_refused_for_now(account):
         return LOOKS_WITHOUT_REQUEST
-    return 0 if runtime.client.is_signing_in(account) else 1
+    return 0 if runtime.client.is_signing_in(account) or token_in_s > LOOK_DEADLINE_S / 2 else 1
 
 
 def hand_back_of(runtime: Runtime, workers: frozenset[str]) -> int:
@@ -178,8 +180,10 @@ async def _hand_back_later(runtime: Runtime, claimed: Stored, claim: str) -> Non
 
 def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> None:
     """Act on what a look says about the account as a whole: a smaller budget, or an API token to mend."""
-    if isinstance(seen, RateLimitedError):
-        runtime.budget.slow_down(account, seen.retry_after_s)
+    if isinstance(seen, RateLimitedError) and (slowed := runtime.budget.slow_down(account, seen.retry_after_s)):
+        log.warning(
+            "slowed down by a 429", account=account, share=slowed.share, resumes_at=timestamp(slowed.resumes_at)
+        )
     if isinstance(seen, SignInRejectedError):
         if runtime.presence.raise_alert(account, str(seen)):
             log.error("API token rejected", account=account, error=str(seen))
