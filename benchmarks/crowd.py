@@ -50,7 +50,8 @@ def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list
     """Put them in; returns their ids. They are due one after the other within 5 s, a few seconds from now.
 
     Their ages are mixed, up to 5 min, and the pace looks at the older ones less often. `hurried`: they begin only in
-    15 min, as it were, so that the pace holds every one for new, and all take whatever the limit allows.
+    15 min, as it were, so that the pace holds every one for new and wants a look at it about as often as the limit
+    allows.
     """
     ready_at = store.now() + timedelta(seconds=3 + operations / 4000)
     chance = random.Random(operations)  # noqa: S311 - a mix that is the same each time

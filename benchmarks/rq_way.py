@@ -1,15 +1,18 @@
 """The usual way with RQ: a job for each operation, that looks once and enqueues itself again.
 
-It does as little as can be: no budget, no deadline, no verdicts, nothing recorded but the status where it changes.
+It does as little as can be: no budget, no deadline, no verdicts, nothing recorded. `python -m benchmarks.rq_way worker …`
+is `rq worker …`, with everything imported before it forks.
 """
 
 import os
+import sys
 from datetime import timedelta
 from http import HTTPStatus
 
 import redis
 import requests
 from rq import Queue, get_current_job
+from rq.cli import main
 from rq.serializers import JSONSerializer
 
 QUEUE = "looks"
@@ -41,3 +44,7 @@ def fill(connection: redis.Redis, operations: list[str], wait_s: float) -> None:
     queue = Queue(QUEUE, connection=connection, serializer=JSONSerializer)
     for operation_id in operations:
         put(queue, operation_id, wait_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
