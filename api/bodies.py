@@ -7,6 +7,7 @@ must not be carried out.
 import json
 from collections import Counter
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs
 
 from flask import request
@@ -17,6 +18,15 @@ from api.problems import ProblemError
 from config.web import LARGEST_BODY_BYTES
 
 MOST_FIELDS = 200
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ProblemError.invalid((name, "is given more than once"))
+
+
+_NAMES = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
 
 
 def read() -> bytes:
@@ -41,13 +51,7 @@ def names_once(body: bytes) -> None:
 
     RFC 8259, section 4, leaves the meaning open; programs that disagree about it can be played off against each other.
     """
-
-    def once(pairs: list[tuple[str, str]]) -> None:
-        for name, count in Counter(name for name, _ in pairs).items():
-            if count > 1:
-                raise ProblemError.invalid((name, "is given more than once"))
-
-    json.loads(body, object_pairs_hook=once, parse_int=str, parse_float=str)
+    _NAMES.decode(body.decode())
 
 
 def form(body: bytes) -> dict[str, list[str]]:
