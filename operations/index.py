@@ -4,13 +4,14 @@ An unfinished tracking is always in `due`, an unfinished delivery always in `out
 put it there, but because the entries are derived from the record here and written along with it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from operations import alerts
-from operations.model import Delivery, DeliveryState, Tracking, tracking_id
+from operations import alerts, verdicts
+from operations.durations import KEPT
+from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
 
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
@@ -19,6 +20,7 @@ EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
+DURATIONS = "opwatch:durations"
 
 Scores = dict[str, float]
 """Members of a sorted set, and when each is due, in milliseconds since 1970."""
@@ -30,7 +32,7 @@ class Move:
 
     `z` sets the score of a sorted set's member (None removes it), `h` adds an amount to a field, `m` marks a key for so
     many seconds and has the record refused where it is marked already. `c` is a ceiling of a field; `n` removes the
-    fields of callers where an account's is at zero.
+    fields of callers where an account's is at zero. `l` puts a member in front of a list that keeps so many.
     """
 
     kind: str
@@ -68,6 +70,7 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
         yield Move("n", IN_FLIGHT, counted_before[0], None)
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
+        yield from _lessons(new)
     finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
     for delivery in new.outgoing:
         if not delivery.unfinished and new.delivery_id(delivery) not in finished:
@@ -110,10 +113,22 @@ def caller_field(account: str, caller: str) -> str:
     return f"{account}:{caller}"
 
 
-def by_caller(in_flight: Mapping[str, int], account: str) -> dict[str, int]:
-    """Pick from all counts those of an account's callers that have anything in flight."""
-    start = caller_field(account, "")
-    return {field.removeprefix(start): n for field, n in in_flight.items() if field.startswith(start) and n > 0}
+def durations_keys(tracking: Tracking) -> tuple[str, ...]:
+    """Name the lists of how long such operations took: of the same app and type, and of the type, where known."""
+    kind = tracking.operation.type if tracking.operation is not None else None
+    if kind is None:
+        return ()
+    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}:{kind}"
+
+
+def _lessons(ended: Tracking) -> Iterator[Move]:
+    """Remember how long it took; not where that is only how late the first look was."""
+    took_s, at = ended.duration_s, ended.ended_at
+    if took_s is None or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
+        return
+    if ended.polls > 1 or verdicts.api_duration_s(ended, Verdict(ended.state), at) is not None:
+        for key in durations_keys(ended):
+            yield Move("l", key, f"{took_s:g}", KEPT)
 
 
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:

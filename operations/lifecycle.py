@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from operations import audience, pace, verdicts
 from operations.audience import Rules
+from operations.durations import Durations
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
 from operations.retries import Again, Decision, Delivered
@@ -34,23 +35,20 @@ def released(tracking: Tracking, claim: str, now: datetime) -> Tracking | None:
 
 
 def looked(
-    tracking: Tracking, claim: str, seen: Operation | OpwatchError, *, now: datetime, in_flight: int, looks_per_s: float
+    tracking: Tracking, claim: str, seen: Operation | OpwatchError, *, now: datetime, durations: Durations
 ) -> Tracking | None:
     """Take in what a look met: watch on, or end with a verdict. None when the claim is no longer ours.
 
+    `durations` is how long such operations take.
     `deliveries` stays empty; `announced` plans them, since that needs the targets' rules.
     """
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
-    after = _remember(tracking, seen, now)
+    after = replace(_remember(tracking, seen, now), usual=durations.usual)
     verdict, reason = verdicts.judge(after, seen, now)
     if verdict is not None:
         return _ended(after, verdict, reason, now)
-    return replace(
-        after,
-        claim=None,
-        next_look_at=pace.next_look_at(tracking, now, in_flight=in_flight, looks_per_s=looks_per_s),
-    )
+    return replace(after, claim=None, next_look_at=pace.next_look_at(after, durations, now))
 
 
 def announced(tracking: Tracking, rules: Rules) -> Tracking:

@@ -63,6 +63,15 @@ class Operation:
     error_truncated: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usual:
+    """How long such operations usually take, in seconds: half of them at most `p50`, nine in ten at most `p90`."""
+
+    p50: float
+    p90: float
+    samples: int
+
+
 class AlertKind(StrEnum):
     """What an alert is about: deliveries to a target that fail, or an account whose API token is rejected."""
 
@@ -118,6 +127,7 @@ class Tracking:
     `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
     `everyone` says that every target whose rules match is told; `named` are targets asked for by name.
     `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way.
+    `usual` is how long such operations take, as known when it was last looked at.
     `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer.
     """
 
@@ -149,6 +159,7 @@ class Tracking:
     unanswered_since: Moment | None = None
     ended_at: Moment | None = None
     duration_s: float | None = None
+    usual: Usual | None = None
     reason: str | None = None
     deliveries: tuple[Delivery, ...] = ()
     alerts: tuple[Delivery, ...] = ()

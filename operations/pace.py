@@ -1,56 +1,84 @@
-"""When to look, and at what first. Pure: time, state and budget come in, a decision goes out.
+"""When to look, and at what first. Pure: time, state and what is known of durations come in, a decision goes out.
 
-Scalingo allows 60 requests a minute, so looks are scarce and shared. For now: look again after a quarter of the time
-watched so far, between 2 s and 30 s, stretched so that what is in flight comes up about as often as the budget allows,
-shared equally by callers; when it is short, callers take turns, each with the operation unseen for longest.
+Scalingo allows 60 requests a minute, so looks are scarce and shared. One quantity decides both: for how long an
+operation has probably been finished without our knowing. A look is due when that reaches `WORTH_A_LOOK_S`; when more
+are due than the budget allows, the greatest goes first. With a hazard h the wait is about
+`sqrt(2 * WORTH_A_LOOK_S / h)`: the optimal spacing in J. B. Keller, "Optimum checking schedules for systems subject to
+random failure", Management Science 21 (1974). docs/performance.md measures it.
 """
 
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from operations.durations import Durations
 from operations.model import Tracking
 
-SHORTEST_WAIT_S = 2.0
-LONGEST_WAIT_S = 30.0
-SHARE_OF_TIME_WATCHED = 0.25
+WORTH_A_LOOK_S = 0.2
+"""The price of a request, in seconds of probable delay: an operation alone is looked at about eight times."""
+
+SHORTEST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+SHORTEST_WAIT_UNANSWERED_S = 2.0
+LONGEST_WAIT_UNANSWERED_S = 30.0
+SHARE_OF_TIME_UNANSWERED = 0.5
+OLDEST_START = timedelta(days=1)
+"""An operation tracked later than this after it began counts from when it was tracked."""
+
+Candidate = tuple[Tracking, Durations]
 
 
-def wait_s(watched_s: float, *, in_flight: int, looks_per_s: float) -> float:
-    """Say how many seconds to wait before the next look at an operation watched for `watched_s` seconds.
+def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> datetime:
+    """Say when to look next at a tracking just looked at; at its deadline at the latest, while that lies ahead.
 
-    Between 2 s and 30 s by itself; never shorter than `in_flight` operations sharing `looks_per_s` allow.
+    A look without an answer told nothing: it is made again soon, and ever less often while no answer comes.
     """
-    by_age = min(LONGEST_WAIT_S, max(SHORTEST_WAIT_S, watched_s * SHARE_OF_TIME_WATCHED))
-    return max(by_age, in_flight / looks_per_s)
-
-
-def next_look_at(tracking: Tracking, now: datetime, *, in_flight: int, looks_per_s: float) -> datetime:
-    """Say when to look at this tracking next; at its deadline at the latest, while that lies ahead."""
-    wait = wait_s((now - tracking.created_at).total_seconds(), in_flight=in_flight, looks_per_s=looks_per_s)
-    due = now + timedelta(seconds=wait)
+    if tracking.unanswered_since is not None:
+        lasted_s = (now - tracking.unanswered_since).total_seconds()
+        wait_s = _between(SHORTEST_WAIT_UNANSWERED_S, SHARE_OF_TIME_UNANSWERED * lasted_s, LONGEST_WAIT_UNANSWERED_S)
+    else:
+        age_s = _age_s(tracking, now)
+        wait_s = _between(SHORTEST_WAIT_S, durations.age_s(age_s, WORTH_A_LOOK_S) - age_s, LONGEST_WAIT_S)
+    due = now + timedelta(seconds=wait_s)
     deadline = tracking.created_at + timedelta(seconds=tracking.timeout_s)
     return min(due, deadline) if now < deadline else due
 
 
-def crowd(own: int, *, total: int, callers: int) -> int:
-    """Say how many in flight a caller's operations compete with, where `callers` share an account's looks equally.
+def unseen_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
+    """Say for how many seconds an operation has probably been finished without our knowing."""
+    seen = tracking.unanswered_since or tracking.last_polled_at
+    return durations.unseen_s(0.0 if seen is None else _age_s(tracking, seen), _age_s(tracking, now))
 
-    `own` and `total` are the operations in flight of this caller and of the account: one with few need not wait
-    because another has many. All of the account's where a caller's own are not known.
+
+def by_worth(candidates: Iterable[Candidate], now: datetime) -> list[Tracking]:
+    """Sort due trackings, the one most worth a look first.
+
+    What an operation is worth is divided by how many it shares the budget with: those of the same app, times the apps
+    of the same caller. So a mass restart slows itself down, not another's single deploy.
     """
-    return min(total, own * callers) if own > 0 else total
+    due = list(candidates)
+    of_app = Counter(_app(tracking) for tracking, _ in due)
+    apps = Counter(caller for caller, *_ in of_app)
+    worth = {
+        tracking.id: unseen_s(tracking, durations, now) / (of_app[_app(tracking)] * apps[tracking.created_by])
+        for tracking, durations in due
+    }
+    return sorted(
+        (tracking for tracking, _ in due), key=lambda t: (-worth[t.id], t.last_polled_at or t.created_at, t.id)
+    )
 
 
-def by_worth(candidates: Iterable[Tracking]) -> list[Tracking]:
-    """Sort due trackings, the one most worth a look first: each caller's in turn, never seen or unseen for longest."""
-    turns: Counter[str] = Counter()
-    ranked = []
-    for tracking in sorted(candidates, key=_unseen_since):
-        ranked.append((turns[tracking.created_by], tracking))
-        turns[tracking.created_by] += 1
-    return [tracking for _, tracking in sorted(ranked, key=lambda each: each[0])]
+def _app(tracking: Tracking) -> tuple[str, str, str]:
+    return tracking.created_by, tracking.region, tracking.app
 
 
-def _unseen_since(tracking: Tracking) -> tuple[datetime, str]:
-    return tracking.last_polled_at or tracking.created_at, tracking.id
+def _age_s(tracking: Tracking, at: datetime) -> float:
+    """Count from the operation's own beginning, where the API gives one that can be: not after it was tracked."""
+    began = tracking.operation.created_at if tracking.operation is not None else None
+    if began is None or not tracking.created_at - OLDEST_START <= began <= tracking.created_at:
+        began = tracking.created_at
+    return max(0.0, (at - began).total_seconds())
+
+
+def _between(least: float, value: float, most: float) -> float:
+    return min(most, max(least, value))

@@ -127,21 +127,25 @@ class Records:
         return int(self._redis.zcard(OUTBOX))
 
     def in_flight(self) -> dict[str, int]:
-        """Count the trackings being watched, by account, and by account and caller (see `index.by_caller`)."""
+        """Count the trackings being watched, by account, and by account and caller (`index.caller_field`)."""
         return {field.decode(): int(count) for field, count in self._redis.hgetall(IN_FLIGHT).items()}
 
     def retrying(self, targets: Iterable[str]) -> dict[str, int]:
         """Count the deliveries to each target that failed at least once and will be tried again."""
         return {target: int(self._redis.zlexcount(index.RETRYING, *index.retrying_range(target))) for target in targets}
 
-    def anything_due(self) -> tuple[bool, bool]:
-        """Tell whether a look and whether a delivery is due, in one round trip."""
+    def due_in_s(self) -> tuple[float, float, float]:
+        """Tell in how many seconds the first look is due, and the first delivery; zero or less where one is by now.
+
+        Then when the next look is due that is not yet. Infinity where there is none. It takes one round trip.
+        """
+        now_ms = milliseconds(self.now())
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrange(DUE, 0, 0, withscores=True)
         pipe.zrange(OUTBOX, 0, 0, withscores=True)
-        now_ms = milliseconds(self.now())
-        looks, deliveries = (bool(first) and first[0][1] <= now_ms for first in pipe.execute())
-        return looks, deliveries
+        pipe.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
+        look, delivery, later = ((found[0][1] - now_ms) / 1000 if found else float("inf") for found in pipe.execute())
+        return look, delivery, later
 
     def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, list[str]]:
         now_ms, members = self._due(keys=[key], args=[start, limit])

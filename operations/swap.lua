@@ -3,7 +3,8 @@
 -- ARGV: the record expected ('' for none), the new one ('' deletes), the announcement to keep ('' for none),
 --       then any number of (kind, key number, member, value): 'z' sets a score ('' removes), 'h' adds to a field,
 --       'm' marks a key for so many seconds, 'c' is a ceiling for a field, 'n' removes the fields below one
---       ('<member>:...') where it has come down to nothing.
+--       ('<member>:...') where it has come down to nothing, 'l' puts a member in front of a list of so many that
+--       is forgotten 90 days after the last.
 -- Returns false when done, else, with nothing written: the record found, 'marked' when a key to mark is marked already,
 -- or the counts when every ceiling is reached.
 local found = redis.call('GET', KEYS[1]) or ''
@@ -38,6 +39,10 @@ for i = 4, #ARGV, 4 do
     redis.call('HINCRBY', key, ARGV[i + 2], ARGV[i + 3])
   elseif ARGV[i] == 'm' then
     redis.call('SET', key, ARGV[i + 2], 'EX', ARGV[i + 3])
+  elseif ARGV[i] == 'l' then
+    redis.pcall('LPUSH', key, ARGV[i + 2])  -- it may be something else: no reason not to write the rest
+    redis.pcall('LTRIM', key, 0, ARGV[i + 3] - 1)
+    redis.call('EXPIRE', key, 7776000)
   elseif ARGV[i] == 'n' then
     if tonumber(redis.call('HGET', key, ARGV[i + 2]) or 0) <= 0 then
       for _, field in ipairs(redis.call('HKEYS', key)) do

@@ -1,4 +1,7 @@
-"""Rings for rounds once a second while anything is due: a lost doorbell, job or worker costs a second at most."""
+"""Rings for rounds once a second while anything is due: a lost doorbell, job or worker costs a second at most.
+
+A look that comes due within the second is rung for when it does.
+"""
 
 import threading
 import time
@@ -14,6 +17,7 @@ from workers.runtime import Runtime, sign_in_lock
 log = structlog.get_logger()
 
 TICK_S = 1.0
+SHORTEST_TICK_S = 0.25
 PURGE_EVERY_S = 30
 REPORT_EVERY_S = 60.0
 _REPORT_WITHIN_S = 10.0
@@ -30,13 +34,15 @@ class Clock(threading.Thread):
         self._redis_away = False
         self._report_every_s = report_every_s
         self._report_at_s = 0.0
+        self._purge_at_s = 0.0
 
     def run(self) -> None:
         """Tick until stopped; an outage of Redis is said once, and waited out."""
-        ticks = 0
-        while not self._stopped.wait(TICK_S if ticks else 0):
+        pause_s = 0.0
+        while not self._stopped.wait(pause_s):
+            pause_s = TICK_S
             try:
-                self._tick(ticks)
+                pause_s = self._tick()
             except redis.RedisError as error:
                 if not self._redis_away:
                     log.warning("Redis is away; waiting for it", error=type(error).__name__)
@@ -45,8 +51,6 @@ class Clock(threading.Thread):
             except Exception:
                 log.exception("the clock missed a tick")  # one that stopped for good would stop everything, in silence
                 continue
-            finally:
-                ticks += 1
             if self._redis_away:
                 log.info("Redis is back")
                 self._redis_away = False
@@ -60,30 +64,33 @@ class Clock(threading.Thread):
         self._stopped.set()
         self.join(TICK_S)
 
-    def _tick(self, ticks: int) -> None:
+    def _tick(self) -> float:
+        """Do what is to be done each second; returns the seconds until the next tick."""
         runtime = self._runtime
         silent = runtime.presence.beat(runtime.name, runtime.store.now())
         if self._silenced.is_set():
-            return
+            return TICK_S
         if silent and runtime.presence.steady:
             handed_back = hand_back_of(runtime, silent)
             for account in runtime.settings.accounts:
                 runtime.presence.unlock_for(sign_in_lock(account), silent)
             runtime.presence.forget(silent)
             log.warning("workers fell silent", workers=sorted(silent), looks_handed_back=handed_back)
-        looks, deliveries = runtime.store.anything_due()
-        second = int(time.time())
-        if deliveries:
-            enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{second}")
-        if looks:
-            enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{second}")
-        if ticks % PURGE_EVERY_S == 0:
+        look_in_s, delivery_in_s, later_look_in_s = runtime.store.due_in_s()
+        moment = int(time.time() / SHORTEST_TICK_S)
+        if delivery_in_s <= 0:
+            enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{moment}")
+        if look_in_s <= 0:
+            enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{moment}")
+        if time.monotonic() >= self._purge_at_s:
+            self._purge_at_s = time.monotonic() + PURGE_EVERY_S
             runtime.store.purge()
             tidy(runtime.connection)
         # Only here, after Redis has answered: a ping means that it does, and that the clock ticks.
         if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:
             self._report_at_s = time.monotonic() + self._report_every_s
             runtime.loop.submit(self._report)
+        return min(TICK_S, max(SHORTEST_TICK_S, later_look_in_s))
 
     async def _report(self) -> None:
         """Ping the dead man's switch: when this stops, somebody is told that Opwatch has died."""

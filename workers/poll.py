@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -13,7 +14,6 @@ import structlog
 from config.settings import Settings
 from operations import alerts, lifecycle, pace
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
-from operations.index import by_caller
 from operations.model import Operation, State, Tracking
 from operations.records import WINDOW, Stored
 from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_trying
@@ -35,14 +35,10 @@ def poll_round() -> None:
     by_account: dict[str, list[Stored]] = defaultdict(list)
     for stored in runtime.store.due_trackings(_window(runtime.settings)):
         by_account[stored.tracking.account].append(stored)
-    in_flight = runtime.store.in_flight() if by_account else {}
     for account, candidates in by_account.items():
         chosen, granted_at_s = _chosen(runtime, account, candidates)
-        own = by_caller(in_flight, account)
         for stored in chosen:
-            mine = own.get(stored.tracking.created_by, 0)
-            crowd = pace.crowd(mine, total=in_flight.get(account, 1), callers=len(own))
-            _claim_and_look(runtime, stored, crowd, granted_at_s)
+            _claim_and_look(runtime, stored, granted_at_s)
         if len(chosen) < len(candidates) and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
             runtime.looks_due.ring()  # by the clock's next tick a bucket that fills so fast would run over
 
@@ -53,7 +49,7 @@ def _chosen(runtime: Runtime, account: str, candidates: list[Stored]) -> tuple[l
     Without a bearer tokens would only grow old: one look signs in for all, and takes its tokens as it goes. After a
     failed sign-in looks make no request: they end at once, and show why.
     """
-    worth, client = _most_worth(candidates), runtime.client
+    worth, client = _most_worth(runtime, candidates), runtime.client
     if client.is_signed_in(account):
         asked_at_s = time.monotonic()
         granted, _ = runtime.budget.spend(account, len(candidates))
@@ -82,12 +78,14 @@ def _window(settings: Settings) -> int:
     return min(LARGEST_WINDOW, max(WINDOW, 2 * settings.max_in_flight * len(settings.accounts)))
 
 
-def _most_worth(candidates: list[Stored]) -> list[Stored]:
+def _most_worth(runtime: Runtime, candidates: list[Stored]) -> list[Stored]:
     known = {stored.tracking.id: stored for stored in candidates}
-    return [known[tracking.id] for tracking in pace.by_worth(s.tracking for s in candidates)]
+    due = [stored.tracking for stored in candidates]
+    ordered = pace.by_worth(zip(due, runtime.learned.of(due), strict=True), runtime.store.now())
+    return [known[tracking.id] for tracking in ordered]
 
 
-def _claim_and_look(runtime: Runtime, stored: Stored, in_flight: int, granted_at_s: float) -> None:
+def _claim_and_look(runtime: Runtime, stored: Stored, granted_at_s: float) -> None:
     now = runtime.store.now()
     claim = f"{runtime.name}.{secrets.token_hex(4)}"
 
@@ -102,10 +100,10 @@ def _claim_and_look(runtime: Runtime, stored: Stored, in_flight: int, granted_at
         runtime.loop.submit(partial(_hand_back_later, runtime, stored, claim))
         raise
     if claimed is not None:
-        runtime.loop.submit(partial(_look, runtime, claimed, claim, in_flight, granted_at_s))
+        runtime.loop.submit(partial(_look, runtime, claimed, claim, granted_at_s))
 
 
-async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, granted_at_s: float) -> None:
+async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: float) -> None:
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
             seen: Operation | OpwatchError = await runtime.client.operation(claimed.tracking, granted_at_s=granted_at_s)
@@ -116,7 +114,7 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, g
     except (redis.RedisError, asyncio.CancelledError):  # Redis is away, and nothing was asked; or the process stops
         await _hand_back_later(runtime, claimed, claim)
         return
-    after = await kept_trying(partial(_record, runtime, claimed, claim, seen, in_flight, time.monotonic()))
+    after = await kept_trying(partial(_record, runtime, claimed, claim, seen, time.monotonic()))
     await kept_trying(partial(_heed, runtime, claimed.tracking.account, seen))
     if after is not None:
         if alerts.news(claimed.tracking, after.tracking):
@@ -125,20 +123,16 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, in_flight: int, g
 
 
 def _record(
-    runtime: Runtime, claimed: Stored, claim: str, seen: Operation | OpwatchError, in_flight: int, seen_at_s: float
+    runtime: Runtime, claimed: Stored, claim: str, seen: Operation | OpwatchError, seen_at_s: float
 ) -> Stored | None:
     since_ms = round((time.monotonic() - seen_at_s) * 1000)  # Redis may have been away since
     now = runtime.store.now() - timedelta(milliseconds=since_ms)
 
+    known = claimed.tracking if isinstance(seen, OpwatchError) else replace(claimed.tracking, operation=seen)
+    (durations,) = runtime.learned.of([known])
+
     def take_in(tracking: Tracking) -> Tracking | None:
-        after = lifecycle.looked(
-            tracking,
-            claim,
-            seen,
-            now=now,
-            in_flight=in_flight,
-            looks_per_s=runtime.budget.allowance.per_second,
-        )
+        after = lifecycle.looked(tracking, claim, seen, now=now, durations=durations)
         if after is None:
             return None
         announced = lifecycle.announced(after, runtime.settings.rules)

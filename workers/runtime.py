@@ -16,6 +16,7 @@ from config.redis import connect
 from config.settings import Settings
 from notifiers.targets import Target
 from operations.budget import Budget
+from operations.learned import Learned
 from operations.presence import Presence
 from operations.store import Store
 from scalingo.client import Client
@@ -80,6 +81,7 @@ class Runtime:
     targets: Mapping[str, Target]
     settings: Settings
     store: Store
+    learned: Learned
     budget: Budget
     presence: Presence
     loop: HttpLoop
@@ -121,6 +123,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         targets=settings.targets,
         settings=settings,
         store=Store(connection, retention=timedelta(days=settings.retention_days)),
+        learned=Learned(connection),
         budget=budget,
         presence=presence,
         loop=loop,

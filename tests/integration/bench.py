@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from operations import lifecycle
 from operations.audience import Rules
+from operations.durations import Durations
 from operations.errors import OpwatchError
 from operations.model import Delivery, Operation, Tracking
 from operations.records import Stored
@@ -28,7 +29,7 @@ def operation_id(number: int) -> str:
     return f"{number:024x}"
 
 
-def begun(store: Store, operation: str, **changes: Any) -> Tracking:
+def begun(store: Store, operation: str, /, **changes: Any) -> Tracking:
     """Return a tracking of an operation that begins now."""
     now = store.now()
     fresh = Tracking(
@@ -116,7 +117,7 @@ def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rul
     assert claimed is not None
 
     def take_in(tracking: Tracking) -> Tracking | None:
-        after = lifecycle.looked(tracking, "test", what, now=store.now(), in_flight=1, looks_per_s=100.0)
+        after = lifecycle.looked(tracking, "test", what, now=store.now(), durations=Durations.of())
         return None if after is None else lifecycle.announced(after, rules)
 
     recorded = store.update(claimed, take_in)

@@ -17,6 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from local.valkey import Valkey
 from operations import alerts, intake, lifecycle
 from operations.audience import Rule, Rules
+from operations.durations import FEWEST_SAMPLES, KEPT, Durations
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -25,8 +26,9 @@ from operations.errors import (
     TooManyInFlightError,
     TransientError,
 )
-from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Limit, by_caller, caller_field
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict, decode, encode
+from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Limit, caller_field, durations_keys
+from operations.learned import Learned
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp
 from operations.store import Store
@@ -90,7 +92,7 @@ class TestLimit:
         for caller in ("flood", "calm"):
             with pytest.raises(TooManyInFlightError):
                 store.add(counted(store, 15, caller), limit)
-        assert by_caller(store.in_flight(), "default") == {"flood": 10, "calm": 5}  # below twice the limit
+        assert store.in_flight() == {"default": 15, "default:flood": 10, "default:calm": 5}  # below twice the limit
 
     def test_one_that_starts_anew_needs_room_too(self, store: Store) -> None:
         limit, now = Limit(1, callers=1), store.now()
@@ -124,6 +126,78 @@ class TestLimit:
         assert store.in_flight() == {"default": 1, "default:ci": 2, "other": 1, "other:ci": 1}  # one too many
         end(store, 2)
         assert store.in_flight() == {"default": 0, "other": 1, "other:ci": 1}
+
+
+class TestDurations:
+    """How long operations took is remembered, by app and type, for those to come."""
+
+    def test_an_outcome_teaches_its_app_and_its_type(self, store: Store, connection: redis.Redis) -> None:
+        for number in range(FEWEST_SAMPLES):
+            ended(store, number, took_s=10.0 + number)
+        mine, anothers, unknown = Learned(connection).of(
+            [watched(store, 91), watched(store, 92, app="other"), watched(store, 93, operation=None)]
+        )
+        assert mine.usual == anothers.usual == Usual(p50=11.0, p90=12.0, samples=3)
+        assert mine.age_s(0.0, 1.0) > anothers.age_s(0.0, 1.0)  # of its own app it is surer
+        assert unknown == Durations.of()
+
+    def test_the_last_fifty_are_kept_and_forgotten_a_quarter_of_a_year_later(
+        self, store: Store, connection: redis.Redis
+    ) -> None:
+        for number in range(KEPT + 5):
+            ended(store, number, took_s=float(number))
+        for key in durations_keys(watched(store, 91)):
+            assert connection.lrange(key, 0, -1) == [f"{number}".encode() for number in range(KEPT + 4, 4, -1)]
+            assert 89 * 86_400 < connection.ttl(key) <= 90 * 86_400
+
+    @pytest.mark.parametrize(("polls", "samples"), [(1, 0), (2, 1)])
+    def test_without_the_apis_times_one_look_teaches_nothing(
+        self, store: Store, connection: redis.Redis, polls: int, samples: int
+    ) -> None:
+        ended(store, 1, took_s=None, polls=polls)
+        own, _ = durations_keys(watched(store, 91))
+        assert connection.llen(own) == samples
+
+    def test_what_was_stopped_or_lost_teaches_nothing(self, store: Store, connection: redis.Redis) -> None:
+        stored = store.get(watched(store, 1).id)
+        assert stored is not None
+        store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.now()))
+        assert list(connection.scan_iter("opwatch:durations:*")) == []
+
+    def test_a_damaged_list_stops_neither_an_outcome_nor_a_round(self, store: Store, connection: redis.Redis) -> None:
+        own, of_type = durations_keys(fresh(store, 1, operation=RESTART))
+        connection.set(own, "not a list")
+        connection.rpush(of_type, "7", "nan", "-1", b"\xff", "inf", "8", "9")
+        ended(store, 1, took_s=8.0)
+        (known,) = Learned(connection).of([watched(store, 91)])
+        assert known.usual == Usual(p50=8.0, p90=9.0, samples=4)
+        assert store.get(f"osc-fr1-{operation_id(1)}") is not None
+        assert connection.zcard("opwatch:due") == 1
+
+
+RESTART = Operation(status="running", type="restart")
+
+
+def watched(store: Store, number: int, **changes: Any) -> Tracking:
+    """Store a tracking of a restart that goes on."""
+    tracking = fresh(store, number, **{"operation": RESTART, **changes})
+    store.add(tracking)
+    return tracking
+
+
+def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) -> None:
+    """Let a restart end after so many seconds by the API's own times, or without any, seen at the last of its looks."""
+    begun = watched(store, number, claim="test", polls=polls - 1)
+    end_at = None if took_s is None else begun.created_at + timedelta(seconds=took_s)
+    done = replace(
+        RESTART, status="done", created_at=begun.created_at if took_s is not None else None, finished_at=end_at
+    )
+    stored = store.get(begun.id)
+    assert stored is not None
+    now = store.now()
+    assert (
+        store.update(stored, lambda t: lifecycle.looked(t, "test", done, now=now, durations=Durations.of())) is not None
+    )
 
 
 class TestCompareAndSwap:
@@ -176,7 +250,7 @@ class TestCompareAndSwap:
             outcome = Operation(status="error", error=f"error {number}")
 
             def take_in(tracking: Tracking) -> Tracking | None:
-                after = lifecycle.looked(tracking, "mine", outcome, now=store.now(), in_flight=1, looks_per_s=1)
+                after = lifecycle.looked(tracking, "mine", outcome, now=store.now(), durations=Durations.of())
                 return None if after is None else lifecycle.announced(after, RULES)
 
             return store.update(stored, take_in, counters=("looks:answered",))
@@ -332,7 +406,7 @@ class Lifecycles(RuleBasedStateMachine):
         now = self.store.now() + late
 
         def take_in(tracking: Tracking) -> Tracking | None:
-            after = lifecycle.looked(tracking, token, what, now=now, in_flight=3, looks_per_s=1)
+            after = lifecycle.looked(tracking, token, what, now=now, durations=Durations.of())
             return None if after is None else alerts.with_rejected(lifecycle.announced(after, RULES), what, "ops", now)
 
         self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from operations import lifecycle
 from operations.audience import Rule
+from operations.durations import Durations
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -46,7 +47,7 @@ def at(seconds: float) -> Any:
 
 def look(tracking: Tracking, seconds: float, seen: Seen, claim: str = "ours") -> Tracking | None:
     """Take in what the holder of `claim` saw."""
-    return lifecycle.looked(tracking, claim, seen, now=at(seconds), in_flight=1, looks_per_s=1)
+    return lifecycle.looked(tracking, claim, seen, now=at(seconds), durations=Durations.of())
 
 
 def after(looks: Looks, **changes: Any) -> Tracking:

@@ -1,44 +1,48 @@
 """When the next look is due, and which goes first."""
 
-from collections import Counter, deque
+from collections import deque
+from dataclasses import replace
 from datetime import timedelta
+from random import Random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations import pace
 from operations.budget import Allowance
+from operations.durations import Durations
+from operations.model import Operation, Tracking
 from tests.unit.strategies import NOW, a_tracking
 
-ages_s = st.floats(0, 86_400)
-in_flights = st.integers(0, 5_000)
-rates = st.floats(1 / 60, 1_000)
+RUNNING = Operation(status="running", type="restart", created_at=NOW)
+LEARNED = Durations.of([44.0, 39.0, 51.0, 46.0, 40.0, 62.0, 45.0, 43.0] * 5)
+UNKNOWN = Durations.of()
 
 
-@given(ages_s, in_flights, rates)
-def test_a_wait_is_at_least_two_seconds_and_at_most_thirty_or_what_the_budget_asks_for(
-    age_s: float, in_flight: int, rate: float
+def seen(age_s: float, **changes: object) -> Tracking:
+    """Give a tracking last seen running at this age."""
+    at = NOW + timedelta(seconds=age_s)
+    return a_tracking(operation=RUNNING, polls=1, last_polled_at=at, **changes)
+
+
+@given(st.floats(0, 90_000), st.sampled_from([LEARNED, UNKNOWN]))
+def test_an_operation_seen_running_is_looked_at_again_after_a_second_at_least_and_a_minute_at_most(
+    age_s: float, durations: Durations
 ) -> None:
-    wait_s = pace.wait_s(age_s, in_flight=in_flight, looks_per_s=rate)
-    assert 2 <= wait_s <= max(30, in_flight / rate)
-    assert wait_s >= in_flight / rate
+    tracking = seen(age_s, timeout_s=1_000_000)
+    assert tracking.last_polled_at is not None
+    wait_s = (pace.next_look_at(tracking, durations, tracking.last_polled_at) - tracking.last_polled_at).total_seconds()
+    assert pace.SHORTEST_WAIT_S <= wait_s <= pace.LONGEST_WAIT_S
 
 
-@given(ages_s, ages_s)
-def test_waits_grow_with_age_from_two_to_thirty_seconds(one_s: float, other_s: float) -> None:
-    young_s, old_s = sorted((one_s, other_s))
-    waits_s = [pace.wait_s(age_s, in_flight=1, looks_per_s=1) for age_s in (0, young_s, old_s, 86_400)]
-    assert waits_s == sorted(waits_s)
-    assert (waits_s[0], waits_s[-1]) == (2, 30)
-
-
-@given(st.floats(-90_000, 86_400) | st.floats(-5, 5), in_flights, rates, st.integers(60, 86_400))
+@given(st.floats(-90_000, 86_400) | st.floats(-5, 5), st.integers(60, 86_400), st.sampled_from([LEARNED, UNKNOWN]))
 def test_the_next_look_is_ahead_and_never_past_a_deadline_that_lies_ahead(
-    left_s: float, in_flight: int, rate: float, timeout_s: int
+    left_s: float, timeout_s: int, durations: Durations
 ) -> None:
     deadline = NOW + timedelta(seconds=timeout_s)
     now = max(NOW, deadline - timedelta(seconds=left_s))
-    due = pace.next_look_at(a_tracking(timeout_s=timeout_s), now, in_flight=in_flight, looks_per_s=rate)
+    due = pace.next_look_at(a_tracking(timeout_s=timeout_s), durations, now)
     assert due > now
     if now < deadline:
         assert due <= deadline
@@ -46,83 +50,115 @@ def test_the_next_look_is_ahead_and_never_past_a_deadline_that_lies_ahead(
         assert due >= now + timedelta(seconds=pace.SHORTEST_WAIT_S)
 
 
-@given(st.lists(st.integers(1, 2_000), min_size=1, max_size=9), rates)
-def test_every_caller_comes_up_for_its_share_of_the_looks(own: list[int], rate: float) -> None:
-    total, callers = sum(own), len(own)
-    looks_per_s = [
-        mine / pace.wait_s(0, in_flight=pace.crowd(mine, total=total, callers=callers), looks_per_s=rate)
-        for mine in own
-    ]
-    for mine, looks in zip(own, looks_per_s, strict=True):
-        fair = min(rate / callers, mine / pace.SHORTEST_WAIT_S)  # or whatever it can use
-        assert looks >= fair * 0.999
+def test_the_next_look_is_due_when_it_has_probably_been_finished_for_long_enough() -> None:
+    for age_s in (0.0, 20.0, 40.0, 50.0, 300.0):
+        tracking = seen(age_s)
+        due = pace.next_look_at(tracking, LEARNED, NOW + timedelta(seconds=age_s))
+        unseen_s = pace.unseen_s(tracking, LEARNED, due)
+        at_once = due - NOW <= timedelta(seconds=age_s + pace.SHORTEST_WAIT_S)
+        assert unseen_s == pytest.approx(pace.WORTH_A_LOOK_S, abs=1e-4) or (at_once and unseen_s > pace.WORTH_A_LOOK_S)
 
 
-def test_a_caller_with_one_operation_is_looked_at_soon_beside_one_with_a_thousand() -> None:
-    assert pace.crowd(1, total=1001, callers=2) == 2
-    assert pace.crowd(1000, total=1001, callers=2) == 1001
-    many = [a_tracking(id=str(number), created_by="many", created_at=NOW) for number in range(1000)]
-    one = a_tracking(id="one", created_by="one", created_at=NOW + timedelta(seconds=9))
-    assert [t.id for t in pace.by_worth([*many, one])[:3]] == ["0", "one", "1"]
+@pytest.mark.parametrize(("durations", "most"), [(LEARNED, 10), (UNKNOWN, 13)])
+def test_an_operation_alone_costs_about_ten_requests(durations: Durations, most: int) -> None:
+    looks, age_s = 1, 0.0
+    while age_s < 45:
+        tracking = seen(age_s)
+        age_s = (pace.next_look_at(tracking, durations, NOW + timedelta(seconds=age_s)) - NOW).total_seconds()
+        looks += 1
+    assert 4 <= looks <= most
 
 
-def test_where_a_callers_own_are_not_counted_all_are() -> None:
-    assert pace.crowd(0, total=40, callers=0) == 40
-    assert pace.crowd(0, total=40, callers=3) == 40
+def test_what_is_known_of_durations_makes_looks_come_when_it_ends() -> None:
+    first = pace.next_look_at(seen(1), LEARNED, NOW + timedelta(seconds=1)) - NOW
+    assert timedelta(seconds=12) < first < timedelta(seconds=41)
+    assert pace.next_look_at(seen(1), UNKNOWN, NOW + timedelta(seconds=1)) - NOW < timedelta(seconds=8)
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), max_size=12))
-def test_callers_take_turns_each_with_what_was_unseen_for_longest(due: list[tuple[str, int]]) -> None:
+def test_a_look_without_an_answer_is_made_again_soon_and_ever_less_often() -> None:
+    tracking, now = seen(20, unanswered_since=NOW + timedelta(seconds=40)), NOW + timedelta(seconds=40)
+    waits = []
+    for _ in range(12):
+        due = pace.next_look_at(tracking, LEARNED, now)
+        waits.append((due - now).total_seconds())
+        now = due
+    assert waits[0] == pace.SHORTEST_WAIT_UNANSWERED_S
+    assert waits == sorted(waits)
+    assert waits[-1] == pace.LONGEST_WAIT_UNANSWERED_S
+
+
+@pytest.mark.parametrize("began", [None, NOW + timedelta(seconds=9), NOW - timedelta(days=2)])
+def test_an_age_counts_from_the_tracking_where_the_api_gives_none_that_can_be(began: object) -> None:
+    odd = replace(RUNNING, created_at=began)  # type: ignore[arg-type]
+    now = NOW + timedelta(seconds=60)
+    assert pace.unseen_s(replace(seen(30), operation=odd), LEARNED, now) == (pace.unseen_s(seen(30), LEARNED, now))
+
+
+def test_an_operation_tracked_late_is_as_old_as_the_api_says() -> None:
+    late = replace(seen(0), operation=replace(RUNNING, created_at=NOW - timedelta(seconds=40)))
+    due = pace.next_look_at(late, LEARNED, NOW)
+    assert due - NOW < timedelta(seconds=5)
+
+
+def test_where_all_are_alike_what_was_unseen_for_longest_is_worth_the_first_look() -> None:
+    now = NOW + timedelta(seconds=50)
+    candidates = [replace(seen(age_s), id=str(age_s)) for age_s in (31, 8, 44, 19)]
+    assert [t.id for t in pace.by_worth([(t, LEARNED) for t in candidates], now)] == ["8", "19", "31", "44"]
+
+
+def test_what_has_more_probably_ended_comes_before_what_was_unseen_for_longer() -> None:
+    now = NOW + timedelta(seconds=48)
+    young = a_tracking(id="young", created_at=NOW + timedelta(seconds=28))  # 20 s old, never seen
+    ripe = replace(seen(35), id="ripe")
+    assert [t.id for t in pace.by_worth([(young, LEARNED), (ripe, LEARNED)], now)] == ["ripe", "young"]
+
+
+@pytest.mark.parametrize("other", [{"created_by": "one"}, {"app": "single"}, {"region": "osc-secnum-fr1"}])
+def test_a_mass_restart_slows_itself_down_and_not_anothers_deploy(other: dict[str, str]) -> None:
+    many = [a_tracking(id=f"{number:03}") for number in range(300)]
+    one = a_tracking(id="one", created_at=NOW + timedelta(seconds=20), **other)
+    ordered = pace.by_worth([(t, UNKNOWN) for t in [*many, one]], NOW + timedelta(seconds=30))
+    assert ordered[0].id == "one"
+
+
+def test_a_caller_gains_nothing_by_spreading_over_many_apps() -> None:
+    many = [a_tracking(id=f"{number:03}", app=f"app-{number}", created_by="many") for number in range(300)]
+    one = a_tracking(id="one", created_at=NOW + timedelta(seconds=20), created_by="one")
+    ordered = pace.by_worth([(t, UNKNOWN) for t in [*many, one]], NOW + timedelta(seconds=30))
+    assert ordered[0].id == "one"
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.integers(0, 99)), max_size=12))
+def test_every_candidate_is_ranked_once(due: list[tuple[str, int, int]]) -> None:
     candidates = [
-        a_tracking(id=f"{number:02}", created_by=caller, created_at=NOW - timedelta(seconds=age))
-        for number, (caller, age) in enumerate(due)
+        (replace(seen(age_s), id=str(number), created_by=caller), Durations.of([float(median_s)]))
+        for number, (caller, age_s, median_s) in enumerate(due)
     ]
-    ordered = pace.by_worth(candidates)
-    for caller in "abc":
-        mine = [t for t in ordered if t.created_by == caller]
-        assert mine == sorted(mine, key=lambda t: (t.created_at, t.id))
-    for end in range(len(ordered)):
-        had = Counter(t.created_by for t in ordered[:end])
-        waiting = {t.created_by for t in ordered[end:]}
-        assert all(had[caller] <= had[other] + 1 for caller in had for other in waiting)
-
-
-@given(st.lists(st.tuples(st.integers(0, 99), st.none() | st.integers(0, 99)), max_size=9))
-def test_what_was_unseen_for_longest_is_worth_the_first_look(ages: list[tuple[int, int | None]]) -> None:
-    candidates = [
-        a_tracking(
-            id=str(number),
-            created_at=NOW - timedelta(seconds=created),
-            last_polled_at=None if polled is None else NOW - timedelta(seconds=polled),
-        )
-        for number, (created, polled) in enumerate(ages)
-    ]
-    ordered = pace.by_worth(candidates)
-    seen = [t.last_polled_at or t.created_at for t in ordered]
-    assert seen == sorted(seen)
-    assert sorted(t.id for t in ordered) == sorted(t.id for t in candidates)
+    ordered = pace.by_worth(candidates, NOW + timedelta(seconds=100))
+    assert sorted(t.id for t in ordered) == sorted(t.id for t, _ in candidates)
 
 
 @settings(max_examples=60)
-@given(st.integers(2, 600), st.integers(1, 300), st.lists(st.floats(0.01, 7), min_size=1, max_size=20))
+@given(st.integers(2, 600), st.integers(1, 100), st.lists(st.floats(0.01, 7), min_size=1, max_size=20), st.randoms())
 def test_no_sixty_seconds_ever_see_more_looks_than_the_budget(
-    requests_per_minute: int, in_flight: int, gaps_s: list[float]
+    requests_per_minute: int, in_flight: int, gaps_s: list[float], random: Random
 ) -> None:
     size = Allowance.of(requests_per_minute)
-    tokens, now_s, number = float(size.capacity), 0.0, 0
+    tokens, age_s, number = float(size.capacity), 0.0, 0
     looks: deque[float] = deque()
-    due_s = [0.0] * in_flight
-    while now_s < 180:
-        granted = min(int(tokens), sum(at_s <= now_s for at_s in due_s))
+    due = [NOW] * in_flight
+    while age_s < 180:
+        now = NOW + timedelta(seconds=age_s)
+        granted = min(int(tokens), sum(at <= now for at in due))
         tokens -= granted
-        for index in sorted(range(in_flight), key=due_s.__getitem__)[:granted]:
-            due_s[index] = now_s + pace.wait_s(now_s, in_flight=in_flight, looks_per_s=size.per_second)
-            looks.append(now_s)
-        while looks and looks[0] <= now_s - 60:
+        for index in sorted(range(in_flight), key=due.__getitem__)[:granted]:
+            due[index] = pace.next_look_at(seen(age_s), random.choice([LEARNED, UNKNOWN]), now)
+            looks.append(age_s)
+        while looks and looks[0] <= age_s - 60:
             looks.popleft()
         assert len(looks) <= requests_per_minute
         gap_s = gaps_s[number % len(gaps_s)]
-        now_s, number = now_s + gap_s, number + 1
+        age_s, number = age_s + gap_s, number + 1
         tokens = min(size.capacity, tokens + gap_s * size.per_second)
 
 
