@@ -36,7 +36,7 @@ def read() -> bytes:
         raise RequestEntityTooLarge
     wanted = LARGEST_BODY_BYTES + 1 if length is None else length
     try:
-        body = b"".join(_parts(wanted))
+        body = b"".join(_parts(wanted, length=length))
     except (OSError, ParseException) as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is badly framed, or broke off") from error
     if len(body) > LARGEST_BODY_BYTES:
@@ -64,9 +64,8 @@ def form(body: bytes) -> dict[str, list[str]]:
         ) from error
 
 
-def _parts(wanted: int) -> list[bytes]:
-    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    if request.content_length is None and not chunked:
+def _parts(wanted: int, *, length: int | None) -> list[bytes]:
+    if length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         return []
     parts: list[bytes] = []
     while wanted > 0 and (part := request.environ["wsgi.input"].read(wanted)):
