@@ -3,10 +3,10 @@
 import argparse
 import sys
 
-from benchmarks import dwell, intake, limit, rest
+from benchmarks import dwell, intake, limit, rest, steady
 from benchmarks.service import run
 
-ALL = {"intake": intake.main, "dwell": dwell.main, "limit": limit.main, "rest": rest.main}
+ALL = {"intake": intake.main, "steady": steady.main, "dwell": dwell.main, "limit": limit.main, "rest": rest.main}
 
 
 def main() -> int:
