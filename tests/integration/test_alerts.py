@@ -356,7 +356,7 @@ class TestKeepingAlerts:
         del document["alerts"]  # as an older version writes the record: it keeps only the fields it knows
         connection.set(key, json.dumps(document))
         assert store.outbox_size() == 2
-        look_in_s, delivery_in_s, _ = store.due_in_s()
+        look_in_s, delivery_in_s = store.due_in_s()
         assert look_in_s > 0 >= delivery_in_s
         store.purge()
         assert connection.zrange(OUTBOX, 0, -1) == [f"{sound}_1_failed_webhook".encode()]

@@ -146,7 +146,7 @@ def test_an_expired_bearer_is_replaced_by_one_exchange(stage: Stage) -> None:
     stage.scalingo.wait_for(1, operation_id=operation.id)
     stage.scalingo.expire_bearers()
     before = exchanges(stage)
-    stage.scalingo.wait_for(3, operation_id=operation.id)  # answered, refused, answered
+    stage.scalingo.wait_for(3, operation_id=operation.id, timeout_s=20)  # answered, refused, answered
     stage.scalingo.finish(operation.id)
     shown = stage.opwatch.wait_for_state(identity, "succeeded")
     statuses = [seen.status for seen in stage.scalingo.requests if seen.operation_id == operation.id]
