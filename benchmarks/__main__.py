@@ -3,10 +3,19 @@
 import argparse
 import sys
 
-from benchmarks import dwell, intake, limit, rest, steady
+from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, steady
 from benchmarks.service import run
 
-ALL = {"intake": intake.main, "steady": steady.main, "dwell": dwell.main, "limit": limit.main, "rest": rest.main}
+ALL = {
+    "pacing": pacing.main,
+    "fairness": fairness.main,
+    "intake": intake.main,
+    "steady": steady.main,
+    "dwell": dwell.main,
+    "limit": limit.main,
+    "neighbour": neighbour.main,
+    "rest": rest.main,
+}
 
 
 def main() -> int:

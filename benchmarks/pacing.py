@@ -32,7 +32,7 @@ THRIFTY = "evenly, as dear"
 """Evenly spaced, at as many requests as Opwatch made: no policy of its own, since it must know those."""
 NO_SLOWER, ROUND_ROBIN_GOAL = 1.05, 0.70
 NOISE = 1.02
-"""Up to this ratio two means count as the same: they are of a thousand operations."""
+"""Up to this ratio two means count as the same: they are of some hundred operations."""
 
 PLOT = Path(__file__).parents[1] / "docs" / "pacing.png"
 

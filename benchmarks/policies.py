@@ -1,6 +1,6 @@
 """When to look: Opwatch's way, and the ways it is compared with. Times are seconds since a simulation began."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -100,7 +100,8 @@ class Clairvoyant(_Queue):
 class Opwatch:
     """Decides with operations/pace.py, and learns as it goes; `history_s` is what it knows at first, newest first."""
 
-    def __init__(self, history_s: Sequence[float]) -> None:
+    def __init__(self, history_s: Sequence[float], app_of: Callable[[int], str] = lambda _: "shop") -> None:
+        self._app_of = app_of
         self._known_s = list(history_s)
         self._durations = Durations.of(self._known_s, self._known_s)
         self._due: dict[str, Tracking] = {}
@@ -110,7 +111,7 @@ class Opwatch:
         at = BEGAN + timedelta(seconds=at_s)
         self._due[str(number)] = Tracking(
             id=str(number),
-            app="shop",
+            app=self._app_of(number),
             operation_id=str(number),
             region="osc-fr1",
             account="default",

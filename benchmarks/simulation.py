@@ -23,7 +23,7 @@ def simulate(policy: Policy, operations: Sequence[Begun]) -> tuple[list[float], 
     """Run a policy until it has seen every operation's end: how late it saw each, in seconds, and its requests."""
     size = Allowance.of(REQUESTS_PER_MINUTE)
     tokens, ticks, requests = float(size.capacity), 0, 0
-    late: list[float] = []
+    late: dict[int, float] = {}
     waiting = list(enumerate(operations))[::-1]
     while len(late) < len(operations):
         now_s = ticks * TICK_S
@@ -35,10 +35,10 @@ def simulate(policy: Policy, operations: Sequence[Begun]) -> tuple[list[float], 
             requests += 1
             ends_at_s = operations[number].at_s + operations[number].duration_s
             if ends_at_s <= now_s:
-                late.append(now_s - ends_at_s)
+                late[number] = now_s - ends_at_s
                 policy.ended(number, operations[number].duration_s)
             else:
                 policy.seen(number, now_s)
         ticks += 1
         tokens = min(size.capacity, tokens + TICK_S * size.per_second)
-    return late, requests
+    return [late[number] for number in range(len(operations))], requests

@@ -47,7 +47,10 @@ class Durations:
 
     @classmethod
     def of(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
-        """Learn from durations of the same app and type, and of the type in any app, the newest first."""
+        """Learn from durations of the same app and type, and of the type in any app, the newest first.
+
+        Only its own are called usual: what other apps take says little to those who know this one.
+        """
         weighted = list(_PRIOR)
         each = WEIGHT_OF_TYPE / max(len(of_type_s), WEIGHT_OF_TYPE)
         weighted += _spread((duration_s, each) for duration_s in of_type_s)
@@ -58,7 +61,7 @@ class Durations:
             points_s=tuple(point for point, _ in weighted),
             weight_from=_sums_from(weight for _, weight in backwards),
             moment_from=_sums_from(point * weight for point, weight in backwards),
-            usual=_usual(own_s) or _usual(of_type_s),
+            usual=_usual(own_s),
         )
 
     def unseen_s(self, seen_at_s: float, age_s: float) -> float:

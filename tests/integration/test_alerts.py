@@ -191,7 +191,13 @@ class TestFailingDeliveries:
         assert alert.state is DeliveryState.DEAD
         assert store.counters()["deliveries:slack:dead"] == 1
         assert len(told(receiver, "/webhook")) == 1
-        assert "alert dead" in capsys.readouterr().out
+        printed: list[str] = []
+
+        def said() -> bool:
+            printed.append(capsys.readouterr().out)  # the line comes after the record
+            return "alert dead" in "".join(printed)
+
+        wait_until(said, what="the line")
 
     def test_an_alert_is_tried_again_with_the_same_id_and_bytes(
         self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
