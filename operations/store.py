@@ -110,11 +110,9 @@ class Store(Records):
     def _run(
         self, identity: str, expected: bytes, record: bytes, body: bytes, changes: Iterable[Move], run: int = 1
     ) -> Any:
-        keys = [record_key(identity), body_key(identity, run)]
-        arguments: list[str | bytes] = [expected, record, body]
-        for move in changes:
-            if move.key not in keys:
-                keys.append(move.key)
-            value = "" if move.value is None else f"{move.value:.0f}"
-            arguments += [move.kind, str(keys.index(move.key) + 1), move.member, value]
-        return self._swap(keys=keys, args=arguments)
+        numbers = {record_key(identity): 1, body_key(identity, run): 2}  # of the keys, as Lua counts
+        arguments: list[str | bytes | int] = [expected, record, body]
+        for kind, key, member, value in changes:
+            number = numbers.setdefault(key, len(numbers) + 1)
+            arguments += (kind, number, member, "" if value is None else value)
+        return self._swap(keys=list(numbers), args=arguments)
