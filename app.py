@@ -16,33 +16,35 @@ from config.web import LARGEST_BODY_BYTES
 log = structlog.get_logger()
 
 
+class App(Flask):
+    """Flask with a log line for each request, and answers of one kind."""
+
+    response_class = headers.Answer
+
+    def full_dispatch_request(self) -> Response:
+        """Answer a request, errors included, and log it."""
+        began_at_s = time.perf_counter()
+        response = super().full_dispatch_request()
+        log.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            caller=g.get("caller"),
+            took_ms=round((time.perf_counter() - began_at_s) * 1000, 2),
+        )
+        return response
+
+
 def create_app() -> Flask:
     """Build the app from the environment; raises ConfigError with every fault of the settings."""
     loaded = settings.load(os.environ)
     logs.configure(loaded)
-    app = Flask("opwatch", static_folder=None)
+    app = App("opwatch", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # a redirect to the "right" path would be an answer in HTML
     app.extensions[service.KEY] = service.build(loaded)
     app.register_blueprint(trackings.routes)
     app.register_blueprint(health.routes)
     problems.register(app)
-    app.before_request(_began)
-    app.after_request(_ended)
     return app
-
-
-def _began() -> None:
-    g.began_at_s = time.perf_counter()
-
-
-def _ended(response: Response) -> Response:
-    log.info(
-        "request",
-        method=request.method,
-        path=request.path,
-        status=response.status_code,
-        caller=g.get("caller"),
-        took_ms=round((time.perf_counter() - g.began_at_s) * 1000, 2),
-    )
-    return headers.protect(request, response)

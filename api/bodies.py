@@ -7,6 +7,7 @@ must not be carried out.
 import json
 from collections import Counter
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qs
 
 from flask import request
@@ -19,6 +20,15 @@ from config.web import LARGEST_BODY_BYTES
 MOST_FIELDS = 200
 
 
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    if len(dict(pairs)) < len(pairs):
+        name = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ProblemError.invalid((name, "is given more than once"))
+
+
+_NAMES = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
+
+
 def read() -> bytes:
     """Read the body; raises a problem when it is too large, broken off or badly framed."""
     length = request.content_length
@@ -26,7 +36,7 @@ def read() -> bytes:
         raise RequestEntityTooLarge
     wanted = LARGEST_BODY_BYTES + 1 if length is None else length
     try:
-        body = b"".join(_parts(wanted))
+        body = b"".join(_parts(wanted, length=length))
     except (OSError, ParseException) as error:
         raise ProblemError(HTTPStatus.BAD_REQUEST, "the body is badly framed, or broke off") from error
     if len(body) > LARGEST_BODY_BYTES:
@@ -41,13 +51,7 @@ def names_once(body: bytes) -> None:
 
     RFC 8259, section 4, leaves the meaning open; programs that disagree about it can be played off against each other.
     """
-
-    def once(pairs: list[tuple[str, str]]) -> None:
-        for name, count in Counter(name for name, _ in pairs).items():
-            if count > 1:
-                raise ProblemError.invalid((name, "is given more than once"))
-
-    json.loads(body, object_pairs_hook=once, parse_int=str, parse_float=str)
+    _NAMES.decode(body.decode())
 
 
 def form(body: bytes) -> dict[str, list[str]]:
@@ -60,9 +64,8 @@ def form(body: bytes) -> dict[str, list[str]]:
         ) from error
 
 
-def _parts(wanted: int) -> list[bytes]:
-    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
-    if request.content_length is None and not chunked:
+def _parts(wanted: int, *, length: int | None) -> list[bytes]:
+    if length is None and "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         return []
     parts: list[bytes] = []
     while wanted > 0 and (part := request.environ["wsgi.input"].read(wanted)):

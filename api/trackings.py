@@ -40,7 +40,8 @@ routes.before_request(require_token)
 def track() -> Response:
     """Track an operation, or join what is tracked already."""
     wanted = _body()
-    parts, settings = service(), service().settings
+    parts = service()
+    settings = parts.settings
     where = _address(wanted, settings)
     account = wanted.account or DEFAULT_ACCOUNT
     _require_known("account", [account], settings.accounts)

@@ -3,13 +3,14 @@
 import argparse
 import sys
 
-from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, scale
+from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady
 from benchmarks.service import run
 
 ALL = {
     "pacing": pacing.main,
     "fairness": fairness.main,
     "intake": intake.main,
+    "steady": steady.main,
     "dwell": dwell.main,
     "limit": limit.main,
     "neighbour": neighbour.main,

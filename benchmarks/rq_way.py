@@ -1,7 +1,7 @@
 """The usual way with RQ: a job for each operation, that looks once and enqueues itself again.
 
-It does as little as can be: no budget, no deadline, no verdicts, nothing recorded. `python -m benchmarks.rq_way worker …`
-is `rq worker …`, with everything imported before it forks.
+It does as little as can be: no budget, no deadline, no verdicts, nothing recorded. `python -m benchmarks.rq_way worker`
+is `rq worker`, with everything imported before it forks.
 """
 
 import os
@@ -12,7 +12,7 @@ from http import HTTPStatus
 import redis
 import requests
 from rq import Queue, get_current_job
-from rq.cli import main
+from rq.cli.cli import main
 from rq.serializers import JSONSerializer
 
 QUEUE = "looks"

@@ -22,7 +22,8 @@ class Usual:
     commands: float
 
 
-_RQ = "exec python -m benchmarks.rq_way worker --url {url} --serializer rq.serializers.JSONSerializer --logging_level WARNING"
+_OPTIONS = "--url {url} --serializer rq.serializers.JSONSerializer --logging_level WARNING"
+_RQ = f"exec python -m benchmarks.rq_way worker {_OPTIONS}"
 RQ_WORKERS = (
     ("RQ, a job a look, forked (its default)", _RQ, 0.0),
     ("RQ, a job a look, SimpleWorker", _RQ + " --worker-class rq.SimpleWorker", 0.0),

@@ -3,6 +3,7 @@
 Either form writes texts from outside quoted and escaped, so that none can forge a line.
 """
 
+import json
 import logging
 import sys
 
@@ -10,17 +11,18 @@ import structlog
 
 from config.settings import Settings
 
+_JSON = json.JSONEncoder(default=repr)  # made once: json.dumps would make one for each line
+
 
 def configure(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
+        _as_json
         if settings.log_format == "json"
         else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], drop_missing=True)
     )
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -39,6 +41,10 @@ def configure(settings: Settings) -> None:
     # Below WARNING these write whole requests, URLs and headers; some URLs are secrets.
     for chatty in ("aiohttp", "asyncio", "rq", "slack_sdk", "urllib3"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
+
+
+def _as_json(_logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict) -> str:
+    return _JSON.encode(event)
 
 
 def _without_empty(

@@ -1,13 +1,15 @@
 """How long operations of one kind take: what was learned of them, over what is known of none. Pure.
 
-A distribution of weighted points, in seconds: those of the latest operations of the same app and type, newer ones
-weighing more; a little of all operations of the type; and a prior with a heavy tail, so that nothing is impossible.
+A distribution: the latest operations of the same app and type, newer ones weighing more; a little of all operations of
+the type; and a prior with a heavy tail, so that nothing is impossible.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from math import sqrt
 
 from operations.model import Usual
 
@@ -20,29 +22,32 @@ FADE = 0.97
 WEIGHT_OF_TYPE = 2.0
 """What all that other apps have taught weighs, in operations; whatever is learned of the app itself outweighs it."""
 
-SPREAD, SPREAD_OVER = 0.06, 5
-"""A duration stands for all between its next shorter and its next longer one, or 6 % to each side, as five points."""
+SPREAD, NEIGHBOURS = 0.06, 2
+"""A duration stands for all from its next but one shorter to its next but one longer one, or for 6 % to each side."""
 
 FEWEST_SAMPLES = 3
 """From fewer nothing is called usual."""
 
 PRIOR_MEDIAN_S, PRIOR_SHAPE = 25.0, 1.5
-_PRIOR_FROM_S, _PRIOR_TO_S, _PRIOR_POINTS = 1.0, 172_800.0, 60
+_PRIOR_FROM_S, _PRIOR_TO_S, _PRIOR_POINTS = 1.0, 172_800.0, 48
 
 Weighted = tuple[float, float]
 """A duration in seconds, and its weight."""
 
+Span = tuple[float, float, float]
+"""Durations from one to another, all as probable, and what they weigh together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """A distribution as points in order, with sums over each and all after it: questions cost a binary search.
+    """What weight of operations still runs at each age: a line from point to point, and the area below it.
 
-    `weight_from[k]` is the weight of the points from the k-th on, `moment_from[k]` the same times their seconds.
+    Ages are seconds. A question costs a binary search.
     """
 
-    points_s: tuple[float, ...]
-    weight_from: tuple[float, ...]
-    moment_from: tuple[float, ...]
+    ages_s: "array[float]"
+    running: "array[float]"
+    area: "array[float]"
     usual: Usual | None = None
 
     @classmethod
@@ -51,59 +56,78 @@ class Durations:
 
         Only its own are called usual: what other apps take says little to those who know this one.
         """
-        weighted = list(_PRIOR)
         each = WEIGHT_OF_TYPE / max(len(of_type_s), WEIGHT_OF_TYPE)
-        weighted += _spread((duration_s, each) for duration_s in of_type_s)
-        weighted += _spread((duration_s, FADE**age) for age, duration_s in enumerate(own_s))
-        weighted.sort()
-        backwards = weighted[::-1]
-        return cls(
-            points_s=tuple(point for point, _ in weighted),
-            weight_from=_sums_from(weight for _, weight in backwards),
-            moment_from=_sums_from(point * weight for point, weight in backwards),
-            usual=_usual(own_s),
-        )
+        spans = list(_PRIOR)
+        spans += _spread((duration_s, each) for duration_s in of_type_s)
+        spans += _spread((duration_s, FADE**age) for age, duration_s in enumerate(own_s))
+        return cls(*_line(spans), usual=_usual(own_s))
 
     def unseen_s(self, seen_at_s: float, age_s: float) -> float:
         """Say for how many seconds it has probably been finished, unseen: the mean of `max(0, age - duration)`.
 
         Over the durations that it may have: those longer than the age at which it was last seen unfinished.
         """
-        first, now = bisect_right(self.points_s, seen_at_s), bisect_right(self.points_s, age_s)
-        if self.weight_from[first] <= 0:
+        running, area = self._at(seen_at_s)
+        if running <= 0:
             return max(0.0, age_s - seen_at_s)
-        return self._unseen(first, now, age_s) / self.weight_from[first]
+        return max(0.0, age_s - seen_at_s - (self._at(age_s)[1] - area) / running)
 
     def age_s(self, seen_at_s: float, unseen_s: float) -> float:
-        """Say at what age the probable unseen time reaches `unseen_s`; infinity beyond all durations."""
-        first, last = bisect_right(self.points_s, seen_at_s), len(self.points_s)
-        wanted = unseen_s * self.weight_from[first]
-        if wanted <= 0:
-            return float("inf")
-        now = bisect_left(
-            range(last), wanted, lo=first, key=lambda point: self._unseen(first, point, self.points_s[point])
-        )
-        ended, moment = self.weight_from[first] - self.weight_from[now], self.moment_from[first] - self.moment_from[now]
-        return (wanted + moment) / ended if ended > 0 else self.points_s[min(now, last - 1)]
+        """Say at what age the probable unseen time reaches `unseen_s`, when last seen unfinished at `seen_at_s`."""
+        running, area = self._at(seen_at_s)
+        if running <= 0:
+            return seen_at_s + unseen_s
 
-    def _unseen(self, first: int, now: int, age_s: float) -> float:
-        ended = self.weight_from[first] - self.weight_from[now]
-        return age_s * ended - (self.moment_from[first] - self.moment_from[now])
+        def lacks_s(point: int) -> float:
+            return unseen_s - (self.ages_s[point] - seen_at_s) + (self.area[point] - area) / running
+
+        last = len(self.ages_s) - 1
+        after = bisect_left(range(last + 1), 0.0, lo=bisect_right(self.ages_s, seen_at_s), key=lambda p: -lacks_s(p))
+        if after > last:
+            return self.ages_s[last] + lacks_s(last)
+        before_s = max(seen_at_s, self.ages_s[after - 1])
+        here, below = self._at(before_s)
+        # From there on the area grows as a parabola: what is lacking is `slope * t + bend * t * t`.
+        lacking_s = unseen_s - (before_s - seen_at_s) + (below - area) / running
+        slope = 1 - here / running
+        bend = (here - self.running[after]) / (self.ages_s[after] - before_s) / (2 * running)
+        root = slope + sqrt(max(0.0, slope * slope + 4 * bend * lacking_s))
+        return before_s + (2 * lacking_s / root if root > 0 else self.ages_s[after] - before_s)
+
+    def _at(self, age_s: float) -> Weighted:
+        """Give the weight that runs at this age, and the area up to it."""
+        point = bisect_right(self.ages_s, age_s) - 1
+        if point == len(self.ages_s) - 1:
+            return 0.0, self.area[point]
+        since_s, lasts_s = age_s - self.ages_s[point], self.ages_s[point + 1] - self.ages_s[point]
+        running = self.running[point] + (self.running[point + 1] - self.running[point]) * since_s / lasts_s
+        return running, self.area[point] + since_s * (self.running[point] + running) / 2
 
 
-def _sums_from(backwards: Iterable[float]) -> tuple[float, ...]:
-    return tuple(accumulate(backwards, initial=0.0))[::-1]
+def _line(spans: Sequence[Span]) -> tuple["array[float]", "array[float]", "array[float]"]:
+    """Sweep over the ages: within each span operations end evenly."""
+    turns = [(from_s, weight / (to_s - from_s)) for from_s, to_s, weight in spans]
+    turns += [(to_s, -weight / (to_s - from_s)) for from_s, to_s, weight in spans]
+    ages_s, running, area = array("d", [0.0]), array("d", [sum(weight for *_, weight in spans)]), array("d", [0.0])
+    ending = 0.0  # weight a second
+    for at_s, change in sorted(turns):
+        passed_s = at_s - ages_s[-1]
+        if passed_s > 0:
+            left = max(0.0, running[-1] - ending * passed_s)
+            area.append(area[-1] + passed_s * (running[-1] + left) / 2)
+            ages_s.append(at_s)
+            running.append(left)
+        ending += change
+    return ages_s, running, area
 
 
-def _spread(samples: Iterable[Weighted]) -> Iterator[Weighted]:
+def _spread(samples: Iterable[Weighted]) -> Iterator[Span]:
     """Fill the gaps between samples: where they lie far apart, the next may lie anywhere between."""
     ordered = sorted(samples)
     for number, (duration_s, weight) in enumerate(ordered):
-        shorter_s = min(ordered[max(0, number - 1)][0], duration_s * (1 - SPREAD))
-        longer_s = max(ordered[min(len(ordered) - 1, number + 1)][0], duration_s * (1 + SPREAD))
-        for point in range(SPREAD_OVER):
-            share = (point + 0.5) / SPREAD_OVER
-            yield shorter_s ** (1 - share) * longer_s**share, weight / SPREAD_OVER
+        shorter_s = min(ordered[max(0, number - NEIGHBOURS)][0], duration_s * (1 - SPREAD))
+        longer_s = max(ordered[min(len(ordered) - 1, number + NEIGHBOURS)][0], duration_s * (1 + SPREAD), 0.001)
+        yield shorter_s, longer_s, weight
 
 
 def _usual(newest_first_s: Sequence[float]) -> Usual | None:
@@ -116,13 +140,16 @@ def _usual(newest_first_s: Sequence[float]) -> Usual | None:
     return Usual(p50=round(p50, 3), p90=round(p90, 3), samples=len(newest_first_s))
 
 
-def _prior() -> tuple[Weighted, ...]:
-    """Spread one operation's weight over points in geometric order, as a log-logistic distribution has it."""
+def _prior() -> tuple[Span, ...]:
+    """Spread one operation's weight as a log-logistic distribution has it, over spans that grow."""
     ratio = (_PRIOR_TO_S / _PRIOR_FROM_S) ** (1 / _PRIOR_POINTS)
-    points_s = [_PRIOR_FROM_S * ratio**number for number in range(_PRIOR_POINTS + 1)]
-    survive = [1 / (1 + (point * ratio**0.5 / PRIOR_MEDIAN_S) ** PRIOR_SHAPE) for point in points_s[:-1]]
-    weights = [before - after for before, after in zip([1.0, *survive], [*survive, 0.0], strict=True)]
-    return tuple(zip(points_s, weights, strict=True))
+    edges_s = [0.0, *(_PRIOR_FROM_S * ratio**number for number in range(_PRIOR_POINTS + 1))]
+    survive = [1 / (1 + (edge_s / PRIOR_MEDIAN_S) ** PRIOR_SHAPE) for edge_s in edges_s]
+    survive[-1] = 0.0
+    return tuple(
+        (from_s, to_s, before - after)
+        for (from_s, to_s), (before, after) in zip(pairwise(edges_s), pairwise(survive), strict=True)
+    )
 
 
 _PRIOR = _prior()

@@ -7,7 +7,7 @@ put it there, but because the entries are derived from the record here and writt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
+from typing import NamedTuple
 
 from operations import alerts, verdicts
 from operations.durations import KEPT
@@ -22,12 +22,11 @@ IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
 
-Scores = dict[str, float]
-"""Members of a sorted set, and when each is due, in milliseconds since 1970."""
+Entries = dict[tuple[str, str], int]
+"""Keys of sorted sets and members of them, and when each is due, in milliseconds since 1970."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(NamedTuple):
     """One entry to write along with a record, by its `kind`; the kinds are those of swap.lua.
 
     `z` sets the score of a sorted set's member (None removes it), `h` adds an amount to a field, `m` marks a key for so
@@ -38,7 +37,7 @@ class Move:
     kind: str
     key: str
     member: str
-    value: float | None
+    value: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +55,16 @@ class Limit:
 
 def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[Move]:
     """List the index entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
-    if old is None or old.created_at != new.created_at:
-        yield Move("z", RECENT, new.id, milliseconds(new.created_at))
-    yield from _moved(DUE, {} if old is None else _due(old), _due(new))
+    before, after = ({} if old is None else _entries(old, retention)), _entries(new, retention)
+    yield from (Move("z", *entry, score) for entry, score in after.items() if before.get(entry) != score)
+    yield from (Move("z", *entry, None) for entry in before if entry not in after)
     counted_before, counted = _counted(old), _counted(new)
     yield from (Move("h", IN_FLIGHT, field, 1) for field in counted if field not in counted_before)
     yield from (Move("h", IN_FLIGHT, field, -1) for field in counted_before if field not in counted)
     if counted_before and not counted:
         yield Move("n", IN_FLIGHT, counted_before[0], None)
-    if old is None or (old.ended_at, old.deliveries, old.alerts) != (new.ended_at, new.deliveries, new.alerts):
-        yield from _moves_of_deliveries(old, new, retention)
-
-
-def _moves_of_deliveries(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[Move]:
-    for key, of in ((OUTBOX, _outbox), (EXPIRING, partial(_expiring, retention=retention)), (RETRYING, _retrying)):
-        yield from _moved(key, {} if old is None else of(old), of(new))
+    if old is not None and (old.ended_at, old.outgoing) == (new.ended_at, new.outgoing):
+        return  # as for nearly every claim and every look
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
@@ -82,11 +76,6 @@ def _moves_of_deliveries(old: Tracking | None, new: Tracking, retention: timedel
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
             yield Move("m", mark, new.delivery_id(delivery), alerts.QUIET_S[about.kind])
-
-
-def _moved(key: str, before: Scores, after: Scores) -> Iterator[Move]:
-    yield from (Move("z", key, member, score) for member, score in after.items() if before.get(member) != score)
-    yield from (Move("z", key, member, None) for member in before if member not in after)
 
 
 def removals(tracking: Tracking) -> Iterator[Move]:
@@ -104,9 +93,9 @@ def strays(tracking: Tracking, members: Iterable[str]) -> list[Move]:
 
     An older version that writes the record drops its alerts, which it does not know, and leaves their entries.
     """
-    there = _outbox(tracking)
+    there = _entries(tracking, timedelta())
     mine = (member for member in members if tracking_id(member) == tracking.id)
-    return [Move("z", OUTBOX, member, None) for member in mine if member not in there]
+    return [Move("z", OUTBOX, member, None) for member in mine if (OUTBOX, member) not in there]
 
 
 def ceilings(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[Move]:
@@ -146,32 +135,24 @@ def _counted(tracking: Tracking | None) -> tuple[str, ...]:
     return (tracking.account, *caller)
 
 
-def _expiring(tracking: Tracking, retention: timedelta) -> Scores:
-    if tracking.ended_at is None or any(d.unfinished for d in tracking.outgoing):
-        return {}
-    last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
-    return {tracking.id: milliseconds(last + retention)}
+def _entries(tracking: Tracking, retention: timedelta) -> Entries:
+    """List what a record stands for in the sorted sets.
 
-
-def _due(tracking: Tracking) -> Scores:
-    return {} if tracking.next_look_at is None else {tracking.id: milliseconds(tracking.next_look_at)}
-
-
-def _outbox(tracking: Tracking) -> Scores:
-    return {
-        tracking.delivery_id(d): milliseconds(d.next_attempt_at)
-        for d in tracking.outgoing
-        if d.unfinished and d.next_attempt_at is not None
-    }
-
-
-def _retrying(tracking: Tracking) -> Scores:
-    """List what is being retried, all with one score, so that Redis sorts by target and counts each at once.
-
-    Not as amounts to add: what an older version did not count in must not be counted out.
+    What is being retried has one score for all, so that Redis sorts it by target and counts each at once. (Not as
+    amounts to add: what an older version did not count in must not be counted out.)
     """
-    retrying = (d for d in tracking.outgoing if d.state is DeliveryState.RETRYING)
-    return {_retrying_member(tracking, delivery): 0 for delivery in retrying}
+    there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.next_look_at is not None:
+        there[DUE, tracking.id] = milliseconds(tracking.next_look_at)
+    for delivery in tracking.outgoing:
+        if delivery.unfinished and delivery.next_attempt_at is not None:
+            there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
+        if delivery.state is DeliveryState.RETRYING:
+            there[RETRYING, _retrying_member(tracking, delivery)] = 0
+    if tracking.ended_at is not None and not any(d.unfinished for d in tracking.outgoing):
+        last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
+        there[EXPIRING, tracking.id] = milliseconds(last + retention)
+    return there
 
 
 def _retrying_member(tracking: Tracking, delivery: Delivery) -> str:
@@ -183,6 +164,6 @@ def retrying_range(target: str) -> tuple[str, str]:
     return f"[{target} ", f"({target}!"  # `!` comes right after the space
 
 
-def milliseconds(at: datetime) -> float:
+def milliseconds(at: datetime) -> int:
     """Write a time as a score: milliseconds since 1970."""
     return round(at.timestamp() * 1000)

@@ -12,7 +12,7 @@ from operations.index import durations_keys
 from operations.model import Tracking
 
 KEPT_FOR_S = 10.0
-MOST_KEPT = 10_000
+MOST_KEPT = 5_000
 
 
 class Learned:

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from operations.durations import Durations
 from operations.model import Tracking
 
-WORTH_A_LOOK_S = 0.2
-"""The price of a request, in seconds of probable delay: an operation alone is looked at about eight times."""
+WORTH_A_LOOK_S = 0.25
+"""The price of a request, in seconds of probable delay: an operation alone is looked at seven to eleven times."""
 
 SHORTEST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0

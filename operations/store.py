@@ -149,16 +149,14 @@ class Store(Records):
         if not swaps:
             return []
         keys = [key for swap in swaps for key in (record_key(swap.new.id), body_key(swap.new.id, swap.new.run))]
-        places: dict[str, int] = {}
+        numbers: dict[str, int] = {}
         arguments: list[str | bytes | int] = [len(swaps)]
         for swap in swaps:
             arguments += [swap.expected, swap.record, swap.body, len(swap.moves)]
-            for move in swap.moves:
-                if (place := places.get(move.key)) is None:
-                    keys.append(move.key)
-                    place = places[move.key] = len(keys)
-                arguments += [move.kind, place, move.member, "" if move.value is None else f"{move.value:.0f}"]
-        answers = self._swap(keys=keys, args=arguments)
+            for kind, key, member, value in swap.moves:
+                number = numbers.setdefault(key, len(keys) + len(numbers) + 1)  # as Lua counts
+                arguments += (kind, number, member, "" if value is None else value)
+        answers = self._swap(keys=[*keys, *numbers], args=arguments)
         return [_answer(swap, answer) for swap, answer in zip(swaps, answers, strict=True)]
 
 

@@ -6,7 +6,7 @@ A bearer must never go to a host that a caller named, so nothing of `operation_u
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 APP_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
 OPERATION_ID_PATTERN = r"^[0-9a-f]{24}$"
@@ -41,7 +41,7 @@ def parse(url: str, regions: Mapping[str, str]) -> OperationAddress:
         raise ValueError(message)
     try:
         parts = urlsplit(url)
-        host, port = _host_and_port(url)
+        host, port = _host_and_port(parts)
     except ValueError:
         message = "is not a URL"
         raise ValueError(message) from None
@@ -67,13 +67,12 @@ def operation_url(base_url: str, app: str, operation_id: str) -> str:
 def _region_of(host: str, port: int | None, regions: Mapping[str, str]) -> str | None:
     # Configured hosts first: an override stands for its region. Both schemes' default ports count as the same.
     for region, base_url in [*regions.items(), *OFFICIAL_REGIONS.items()]:
-        if region in regions and _host_and_port(base_url) == (host, port):
+        if region in regions and _host_and_port(urlsplit(base_url)) == (host, port):
             return region
     return None
 
 
-def _host_and_port(url: str) -> tuple[str, int | None]:
-    parts = urlsplit(url)
+def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
     port = parts.port
     default = port is None or port == _DEFAULT_PORTS.get(parts.scheme.lower())
     return (parts.hostname or ""), None if default else port

@@ -63,6 +63,9 @@ def test_every_answer_forbids_to_keep_run_or_frame_it(
         assert {name: answer.headers.get(name) for name in PROTECTIVE} == PROTECTIVE, answer
         assert "Strict-Transport-Security" not in answer.headers
         assert "Set-Cookie" not in answer.headers
+        assert len(answer.headers) == len({name.lower() for name, _ in answer.headers}), answer
+        if answer.request.method != "HEAD":
+            assert answer.headers["Content-Length"] == str(len(answer.data)), answer
 
 
 def test_over_tls_browsers_are_told_to_stay_with_it(caller: Caller) -> None:
@@ -76,3 +79,9 @@ def test_a_page_may_bring_a_policy_of_its_own(app: Flask) -> None:
     answer = app.test_client().get("/page")
     assert answer.headers["Content-Security-Policy"] == policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_a_page_may_bring_a_policy_in_other_letters(app: Flask) -> None:
+    app.add_url_rule("/page", view_func=lambda: Response("page", headers={"cache-control": "max-age=60"}))
+    answer = app.test_client().get("/page")
+    assert answer.headers.getlist("Cache-Control") == ["max-age=60"]

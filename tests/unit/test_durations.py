@@ -1,5 +1,7 @@
 """What is learned of how long operations take, and the questions asked of it."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -10,8 +12,12 @@ durations_s = st.floats(0.1, 10_000)
 samples = st.lists(durations_s, max_size=KEPT)
 
 
-def weights(known: Durations) -> list[float]:
-    return [known.weight_from[k] - known.weight_from[k + 1] for k in range(len(known.points_s))]
+def running(known: Durations, age_s: float) -> float:
+    """Tell what share still runs at an age, read off the points."""
+    ages_s, weights = [*known.ages_s, age_s + 1e9], [*known.running, 0.0]
+    after = next(point for point, at_s in enumerate(ages_s) if at_s > age_s)
+    share = (age_s - ages_s[after - 1]) / (ages_s[after] - ages_s[after - 1])
+    return weights[after - 1] + (weights[after] - weights[after - 1]) * share
 
 
 @given(samples, samples, durations_s, durations_s)
@@ -19,9 +25,21 @@ def test_the_unseen_time_is_the_mean_over_the_durations_still_possible(
     own_s: list[float], of_type_s: list[float], one_s: float, other_s: float
 ) -> None:
     known, (seen_at_s, age_s) = Durations.of(own_s, of_type_s), sorted((one_s, other_s))
-    possible = [(d, w) for d, w in zip(known.points_s, weights(known), strict=True) if d > seen_at_s]
-    mean_s = sum(w * max(0.0, age_s - d) for d, w in possible) / sum(w for _, w in possible)
+    # The mean of max(0, age - duration) is the integral of the probability that it has ended by then.
+    steps = sorted({seen_at_s, age_s, *(at_s for at_s in known.ages_s if seen_at_s < at_s < age_s)})
+    ended = [1 - running(known, at_s) / running(known, seen_at_s) for at_s in steps]
+    mean_s = sum(
+        (to - start) * (p + q) / 2 for (start, to), (p, q) in zip(pairwise(steps), pairwise(ended), strict=True)
+    )
     assert known.unseen_s(seen_at_s, age_s) == pytest.approx(mean_s, rel=1e-6, abs=1e-6)
+
+
+@given(samples, samples)
+def test_the_weight_that_runs_only_falls_from_all_to_nothing(own_s: list[float], of_type_s: list[float]) -> None:
+    known = Durations.of(own_s, of_type_s)
+    assert list(known.running) == sorted(known.running, reverse=True)
+    assert known.running[-1] == pytest.approx(0, abs=1e-9)
+    assert list(known.ages_s) == sorted(set(known.ages_s))
 
 
 @given(samples, durations_s, st.floats(0.01, 100))
@@ -43,9 +61,9 @@ def test_the_unseen_time_grows_with_age_and_no_faster(own_s: list[float], a_s: f
     assert -1e-6 <= after_s - before_s <= (other_s - one_s) * (1 + 1e-9) + 1e-6
 
 
-def test_beyond_everything_known_nothing_is_due_and_everything_unseen_counts() -> None:
+def test_beyond_everything_known_it_has_ended() -> None:
     known = Durations.of()
-    assert known.age_s(1e9, 0.2) == float("inf")
+    assert known.age_s(1e9, 0.2) == 1e9 + 0.2
     assert known.unseen_s(1e9, 1e9 + 7) == 7
 
 
@@ -69,7 +87,7 @@ def test_what_is_learned_of_the_app_outweighs_what_is_learned_of_the_type() -> N
     own_s, of_type_s = [20.0] * 6, [200.0] * KEPT
     both, alone = Durations.of(own_s, of_type_s), Durations.of(own_s)
     assert both.usual == alone.usual
-    assert both.weight_from[0] == pytest.approx(alone.weight_from[0] + WEIGHT_OF_TYPE)
+    assert both.running[0] == pytest.approx(alone.running[0] + WEIGHT_OF_TYPE)
     for_another = Durations.of((), of_type_s)
     assert for_another.usual is None
     assert for_another.age_s(60.0, 0.2) > Durations.of().age_s(60.0, 0.2)
