@@ -71,6 +71,7 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
 def _outcome(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
     mark, said = wording.MARKS[announcement.verdict], escape(wording.verdict(announcement))
     line = f"{pinged}{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
+    line += wording.compared(announcement)
     yield {"type": "section", "text": {"type": "mrkdwn", "text": line}}
     cause = cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length)
     if cause:

@@ -1,12 +1,14 @@
 """The words of a message, the same in every kind. Pure."""
 
 from operations.announcement import Announcement
-from operations.model import Verdict
+from operations.model import Usual, Verdict
 from operations.text import first_line, plain
 
 ALERT_MARK = "⚠️"
 MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
 _MINUTE_S, _HOUR_S = 60, 3600
+_WHOLE_FROM_S = 0.95
+_UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 
 def what(announcement: Announcement) -> str:
@@ -24,6 +26,15 @@ def verdict(announcement: Announcement) -> str:
     return f"{announcement.verdict} after {took}" if took else str(announcement.verdict)
 
 
+def compared(announcement: Announcement) -> str:
+    """Say how long such operations usually take, to stand behind how long it took: ` (usually 15–20 s)`.
+
+    Empty where either is unknown, and of one that was lost: how long it was in sight compares with nothing.
+    """
+    usual, told = announcement.usual, announcement.duration_s is not None and announcement.verdict is not Verdict.LOST
+    return f" (usually {span(usual)})" if usual is not None and told else ""
+
+
 def headline(announcement: Announcement) -> str:
     """Say it all in one line: `❌ shop: restart failed after 42 s`, or of what the operator is alerted."""
     return outcome(announcement) if announcement.alert is None else f"{ALERT_MARK} {announcement.alert}"
@@ -37,8 +48,9 @@ def explanation(announcement: Announcement) -> str:
 
 
 def outcome(announcement: Announcement) -> str:
-    """Say how the operation ended, in one line: `❌ shop: restart failed after 42 s`."""
-    return f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+    """Say how the operation ended, in one line: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
+    line = f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+    return line + compared(announcement)
 
 
 def cause(announcement: Announcement) -> str:
@@ -58,3 +70,23 @@ def duration(seconds: float | None) -> str:
     if whole < _HOUR_S:
         return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
     return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+
+
+def span(usual: Usual) -> str:
+    """Write what is usual as people say it, from p50 to p90: `15–20 s`, `15 s`, `2–3 min`, `40 s – 3 min`."""
+    upper = _unit(usual.p90)
+    lower = upper if usual.p50 >= _UNITS_S[upper] else _unit(usual.p50)
+    first, last = _count(usual.p50, lower), _count(usual.p90, upper)
+    if lower != upper:
+        return f"{first} {lower} – {last} {upper}"
+    return f"{first} {upper}" if first == last else f"{first}–{last} {upper}"
+
+
+def _unit(seconds: float) -> str:
+    """Choose what to count in: the largest unit of which there are two."""
+    return next((unit for unit, size_s in _UNITS_S.items() if seconds >= 2 * size_s), "s")
+
+
+def _count(seconds: float, unit: str) -> str:
+    """Write how many units that is: whole ones, but for less than a second."""
+    return f"{seconds:.1f}" if seconds < _WHOLE_FROM_S else str(int(seconds / _UNITS_S[unit] + 0.5))

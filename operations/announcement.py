@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 from operations import view
 from operations.errors import OpwatchError
-from operations.model import Alert, AlertKind, Tracking, Verdict
+from operations.model import Alert, AlertKind, Tracking, Usual, Verdict
 from operations.text import cut_middle, json_bytes
 
 BODY_LIMIT_BYTES = 20_000
@@ -18,7 +19,8 @@ ERROR_LIMIT_BYTES = 8_000
 class Announcement:
     """One outcome, to be told to one target. `body` is what webhooks receive, byte for byte at every attempt.
 
-    `delivery_id` stays the same over all attempts. `type` is the operation's (`restart`, `scale`, …), where known.
+    `delivery_id` stays the same over all attempts. `type` is the operation's (`restart`, `scale`, …), where known, and
+    `usual` how long such operations take.
     `alert` is there when the operator is to be told of trouble, in these words: the rest is then the outcome that could
     not be told. Where there is none yet, `ended` is false, and `verdict` means nothing.
     """
@@ -34,6 +36,7 @@ class Announcement:
     reason: str | None
     duration_s: float | None
     context: dict[str, str]
+    usual: Usual | None = None
     alert: str | None = None
     ended: bool = True
 
@@ -69,6 +72,7 @@ def read(delivery_id: str, body: bytes) -> Announcement:
             reason=data["reason"],
             duration_s=data["duration_s"],
             context=data["context"],
+            usual=_usual(data.get("usual_duration_s")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"
@@ -101,6 +105,11 @@ def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announc
     except (ValueError, KeyError, TypeError) as error:
         message = f"the stored alert {delivery_id} cannot be read"
         raise OpwatchError(message) from error
+
+
+def _usual(told: dict[str, Any] | None) -> Usual | None:
+    """Read what is usual; bodies that older versions stored do not say."""
+    return None if told is None else Usual(p50=told["p50"], p90=told["p90"], samples=told["samples"])
 
 
 def cut_error(error: str) -> str:
