@@ -5,6 +5,7 @@ from operations.model import Usual, Verdict
 from operations.text import first_line, plain
 
 ALERT_MARK = "⚠️"
+SLOW_MARK = "⏳"
 MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
 _MINUTE_S, _HOUR_S = 60, 3600
 _WHOLE_FROM_S = 0.95
@@ -17,8 +18,10 @@ def what(announcement: Announcement) -> str:
 
 
 def verdict(announcement: Announcement) -> str:
-    """Say how it ended and how long it took: `failed after 42 s`."""
+    """Say how it ended and how long it took: `failed after 42 s`; of what is slow, `still running after 42 s`."""
     took = duration(announcement.duration_s)
+    if announcement.slow:
+        return f"still running after {took}"
     if announcement.verdict is Verdict.TIMED_OUT:
         return f"not finished after {took}" if took else "not finished in time"
     if announcement.verdict is Verdict.LOST:
@@ -31,13 +34,20 @@ def compared(announcement: Announcement) -> str:
 
     Empty where either is unknown, and of one that was lost: how long it was in sight compares with nothing.
     """
-    usual, told = announcement.usual, announcement.duration_s is not None and announcement.verdict is not Verdict.LOST
-    return f" (usually {span(usual)})" if usual is not None and told else ""
+    lost = announcement.verdict is Verdict.LOST and not announcement.slow
+    if announcement.usual is None or announcement.duration_s is None or lost:
+        return ""
+    return f" (usually {span(announcement.usual)})"
 
 
 def headline(announcement: Announcement) -> str:
     """Say it all in one line: `❌ shop: restart failed after 42 s`, or of what the operator is alerted."""
     return outcome(announcement) if announcement.alert is None else f"{ALERT_MARK} {announcement.alert}"
+
+
+def mark(announcement: Announcement) -> str:
+    """Give the sign in front of an outcome, or of a warning that there is none yet."""
+    return SLOW_MARK if announcement.slow else MARKS[announcement.verdict]
 
 
 def explanation(announcement: Announcement) -> str:
@@ -48,8 +58,8 @@ def explanation(announcement: Announcement) -> str:
 
 
 def outcome(announcement: Announcement) -> str:
-    """Say how the operation ended, in one line: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
-    line = f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+    """Say how the operation ended, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
+    line = f"{mark(announcement)} {announcement.app}: {what(announcement)} {verdict(announcement)}"
     return line + compared(announcement)
 
 

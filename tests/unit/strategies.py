@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
-from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
+from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
 
 settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unit")
@@ -81,6 +81,12 @@ alerts = st.builds(
     Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
 ).flatmap(lambda alert: deliveries.map(lambda delivery: replace(delivery, verdict=None, alert=alert)))
 
+warnings = st.builds(
+    Slow,
+    body=a_text(max_size=200),
+    deliveries=st.lists(deliveries.map(lambda delivery: replace(delivery, verdict=None)), max_size=2).map(tuple),
+)
+
 
 @st.composite
 def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking:
@@ -116,6 +122,7 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "reason": st.none() | a_text(),
         "deliveries": st.lists(deliveries, max_size=3).map(tuple),
         "alerts": st.lists(alerts, max_size=2).map(tuple),
+        "slow": st.none() | warnings,
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))
     return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)
