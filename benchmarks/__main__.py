@@ -3,10 +3,17 @@
 import argparse
 import sys
 
-from benchmarks import dwell, intake, limit, rest
+from benchmarks import dwell, fairness, intake, limit, pacing, rest
 from benchmarks.service import run
 
-ALL = {"intake": intake.main, "dwell": dwell.main, "limit": limit.main, "rest": rest.main}
+ALL = {
+    "pacing": pacing.main,
+    "fairness": fairness.main,
+    "intake": intake.main,
+    "dwell": dwell.main,
+    "limit": limit.main,
+    "rest": rest.main,
+}
 
 
 def main() -> int:

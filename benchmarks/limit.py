@@ -2,9 +2,13 @@
 
 import statistics
 import sys
+import time
+from collections.abc import Sequence
 from datetime import datetime
 
-from benchmarks.service import Stage, run, wait_until
+from benchmarks.policies import Opwatch
+from benchmarks.service import Process, Stage, run, wait_until
+from benchmarks.simulation import Begun, simulate
 from benchmarks.table import Row, percentile, print_circumstances, print_goals
 
 OPERATIONS = 20
@@ -19,35 +23,48 @@ ALL_ENDED_WITHIN_S = 180.0
 def main() -> None:
     """Measure and print."""
     print_circumstances("limit")
+    span_s = LONGEST_S - SHORTEST_S
+    # Not in the order of their ends: looks go round in the order of intake, and each would miss its end just so.
+    order = [number * STRIDE % OPERATIONS for number in range(OPERATIONS)]
+    durations_s = [SHORTEST_S + span_s * number / (OPERATIONS - 1) for number in order]
     with Stage() as stage:  # no targets: whatever ends is told to the console
         stage.start_api(limit=LIMIT)
         processes = stage.start_service()
-        span_s = LONGEST_S - SHORTEST_S
-        # Not in the order of their ends: looks go round in the order of intake, and each would miss its end just so.
-        order = [number * STRIDE % OPERATIONS for number in range(OPERATIONS)]
-        urls = [stage.begin(SHORTEST_S + span_s * number / (OPERATIONS - 1)) for number in order]
-        for url in urls:
-            stage.track(url)
-        took_s = wait_until(
-            lambda: not stage.redis.zcard("opwatch:due"), *processes, timeout_s=ALL_ENDED_WITHIN_S, every_s=0.2
-        )
-        trackings = stage.ask("GET", "/v1/operations?limit=100")["operations"]
-        seen = stage.seen_by_api()
+        _round(stage, processes, durations_s, [])
+        time.sleep(WINDOW_S)  # until the bucket and the API's own count are full again
+        _round(stage, processes, durations_s, durations_s[::-1])
+
+
+def _round(
+    stage: Stage, processes: tuple[Process, ...], durations_s: Sequence[float], history_s: Sequence[float]
+) -> None:
+    """Let all begin at once, knowing these durations; beside it, what benchmarks/simulation.py makes of the same."""
+    before = len(stage.seen_by_api()["requests"])
+    tracked = {stage.track(url) for url in [stage.begin(duration_s) for duration_s in durations_s]}
+    took_s = wait_until(
+        lambda: not stage.redis.zcard("opwatch:due"), *processes, timeout_s=ALL_ENDED_WITHIN_S, every_s=0.2
+    )
+    trackings = [each for each in stage.ask("GET", "/v1/operations?limit=100")["operations"] if each["id"] in tracked]
+    seen = stage.seen_by_api()
     well = sum(each["state"] == "succeeded" for each in trackings)
     delays_s = [_s(each["ended_at"]) - _s(each["operation"]["finished_at"]) for each in trackings if each["operation"]]
     looks = [each["polls"] for each in trackings]
     times_s = [each["at"] for each in seen["requests"]]
     most, refused = _most_in_a_window(times_s), seen["rate_limited"]
+    simulated_s, simulated_looks = simulate(Opwatch(history_s), [Begun(0.0, each_s) for each_s in durations_s])
     print_goals(
-        f"limit: {OPERATIONS} operations of {SHORTEST_S:g} to {LONGEST_S:g} s at once, {took_s:.0f} s in all",
+        f"limit: {OPERATIONS} operations of {SHORTEST_S:g} to {LONGEST_S:g} s at once, "
+        f"{'learned' if history_s else 'cold'}, {took_s:.0f} s in all",
         [
             Row("answers 429", str(refused), "0", refused == 0),
             Row("most requests in any 60 s", str(most), f"<= {OUR_SHARE}", most <= OUR_SHARE),
             Row("ended as they should", f"{well} of {OPERATIONS}", "all", well == OPERATIONS),
-            Row("requests in all, sign-in included", str(len(times_s))),
+            Row("requests in all, sign-in included", str(len(times_s) - before)),
             Row("looks per operation, mean", f"{statistics.mean(looks):.1f}"),
+            Row("looks per operation, mean, simulated", f"{simulated_looks / OPERATIONS:.1f}"),
             Row("looks per operation, most", str(max(looks))),
             Row("delay of detection, mean", f"{statistics.mean(delays_s):.1f} s"),
+            Row("delay of detection, mean, simulated", f"{statistics.mean(simulated_s):.1f} s"),
             Row("delay of detection, median", f"{statistics.median(delays_s):.1f} s"),
             Row("delay of detection, p90", f"{percentile(delays_s, 90):.1f} s"),
             Row("delay of detection, longest", f"{max(delays_s):.1f} s"),

@@ -5,7 +5,7 @@ weighing more; a little of all operations of the type; and a prior with a heavy 
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -20,8 +20,8 @@ FADE = 0.97
 WEIGHT_OF_TYPE = 2.0
 """What all that other apps have taught weighs, in operations; whatever is learned of the app itself outweighs it."""
 
-SPREAD = 0.06
-"""Each duration stands for three: itself, and one a little shorter and a little longer."""
+SPREAD, SPREAD_OVER = 0.06, 5
+"""A duration stands for all between its next shorter and its next longer one, or 6 % to each side, as five points."""
 
 FEWEST_SAMPLES = 3
 """From fewer nothing is called usual."""
@@ -47,20 +47,21 @@ class Durations:
 
     @classmethod
     def of(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
-        """Learn from durations of the same app and type, and of the type in any app, the newest first."""
+        """Learn from durations of the same app and type, and of the type in any app, the newest first.
+
+        Only its own are called usual: what other apps take says little to those who know this one.
+        """
         weighted = list(_PRIOR)
-        if of_type_s:
-            each = WEIGHT_OF_TYPE / max(len(of_type_s), WEIGHT_OF_TYPE)
-            weighted += [point for duration_s in of_type_s for point in _spread(duration_s, each)]
-        for age, duration_s in enumerate(own_s):
-            weighted += _spread(duration_s, FADE**age)
+        each = WEIGHT_OF_TYPE / max(len(of_type_s), WEIGHT_OF_TYPE)
+        weighted += _spread((duration_s, each) for duration_s in of_type_s)
+        weighted += _spread((duration_s, FADE**age) for age, duration_s in enumerate(own_s))
         weighted.sort()
         backwards = weighted[::-1]
         return cls(
             points_s=tuple(point for point, _ in weighted),
             weight_from=_sums_from(weight for _, weight in backwards),
             moment_from=_sums_from(point * weight for point, weight in backwards),
-            usual=_usual(own_s) or _usual(of_type_s),
+            usual=_usual(own_s),
         )
 
     def unseen_s(self, seen_at_s: float, age_s: float) -> float:
@@ -94,9 +95,15 @@ def _sums_from(backwards: Iterable[float]) -> tuple[float, ...]:
     return tuple(accumulate(backwards, initial=0.0))[::-1]
 
 
-def _spread(duration_s: float, weight: float) -> Iterable[Weighted]:
-    for factor in (1 - SPREAD, 1.0, 1 + SPREAD):
-        yield duration_s * factor, weight / 3
+def _spread(samples: Iterable[Weighted]) -> Iterator[Weighted]:
+    """Fill the gaps between samples: where they lie far apart, the next may lie anywhere between."""
+    ordered = sorted(samples)
+    for number, (duration_s, weight) in enumerate(ordered):
+        shorter_s = min(ordered[max(0, number - 1)][0], duration_s * (1 - SPREAD))
+        longer_s = max(ordered[min(len(ordered) - 1, number + 1)][0], duration_s * (1 + SPREAD))
+        for point in range(SPREAD_OVER):
+            share = (point + 0.5) / SPREAD_OVER
+            yield shorter_s ** (1 - share) * longer_s**share, weight / SPREAD_OVER
 
 
 def _usual(newest_first_s: Sequence[float]) -> Usual | None:

@@ -134,18 +134,23 @@ class Records:
         """Count the deliveries to each target that failed at least once and will be tried again."""
         return {target: int(self._redis.zlexcount(index.RETRYING, *index.retrying_range(target))) for target in targets}
 
-    def due_in_s(self) -> tuple[float, float, float]:
-        """Tell in how many seconds the first look is due, and the first delivery; zero or less where one is by now.
+    def due_in_s(self) -> tuple[float, float]:
+        """Tell in how many seconds the first look is due, and the first delivery; infinity where there is none.
 
-        Then when the next look is due that is not yet. Infinity where there is none. It takes one round trip.
+        Zero or less where one is due by now. It takes one round trip.
         """
         now_ms = milliseconds(self.now())
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrange(DUE, 0, 0, withscores=True)
         pipe.zrange(OUTBOX, 0, 0, withscores=True)
-        pipe.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
-        look, delivery, later = ((found[0][1] - now_ms) / 1000 if found else float("inf") for found in pipe.execute())
-        return look, delivery, later
+        look, delivery = (_seconds_until(found, now_ms) for found in pipe.execute())
+        return look, delivery
+
+    def next_look_in_s(self) -> float:
+        """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""
+        now_ms = milliseconds(self.now())
+        found = self._redis.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
+        return _seconds_until(found, now_ms)
 
     def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, list[str]]:
         now_ms, members = self._due(keys=[key], args=[start, limit])
@@ -159,6 +164,10 @@ class Records:
             tracking = None if record is None else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
+
+
+def _seconds_until(first: list[tuple[bytes, float]], now_ms: float) -> float:
+    return (first[0][1] - now_ms) / 1000 if first else float("inf")
 
 
 def _is_due(delivery: Delivery, now: datetime) -> bool:

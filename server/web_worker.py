@@ -22,6 +22,7 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 from config import settings
 from config.web import STOPPING
 from server.arrival import Arrival, Progress
+from server.crowd import makes_room
 from server.outgoing import Outgoing, send_what_goes
 from server.refusal import refusal, status_of
 from server.turns import Turns, turn_of
@@ -222,16 +223,15 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
             waiting[conn] = time.monotonic()
 
     def _make_room(self, waiting: dict[Any, float]) -> None:
-        """Let go of one that has sent nothing, or else of the one that began first; if it has asked, say so."""
-        first = next(iter(waiting))
+        """Let go of one; if it has asked for something, say so."""
         if waiting is not self._arriving:
-            self._drop(first)
+            self._drop(next(iter(waiting)))
             return
-        silent = next((conn for conn in waiting if conn.arrival.empty), None)
-        if silent is not None:
-            self._drop(silent)
+        chosen = makes_room(waiting, lambda conn: conn.arrival.empty, time.monotonic())
+        if chosen.arrival.empty:
+            self._drop(chosen)
         else:
-            self._refuse(first, HTTPStatus.SERVICE_UNAVAILABLE)
+            self._refuse(chosen, HTTPStatus.SERVICE_UNAVAILABLE)
 
     def _drop(self, conn: Any) -> None:
         self._forget(conn)

@@ -76,12 +76,13 @@ class Clock(threading.Thread):
                 runtime.presence.unlock_for(sign_in_lock(account), silent)
             runtime.presence.forget(silent)
             log.warning("workers fell silent", workers=sorted(silent), looks_handed_back=handed_back)
-        look_in_s, delivery_in_s, later_look_in_s = runtime.store.due_in_s()
+        look_in_s, delivery_in_s = runtime.store.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
             enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{moment}")
         if look_in_s <= 0:
             enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{moment}")
+            look_in_s = runtime.store.next_look_in_s()
         if time.monotonic() >= self._purge_at_s:
             self._purge_at_s = time.monotonic() + PURGE_EVERY_S
             runtime.store.purge()
@@ -90,7 +91,7 @@ class Clock(threading.Thread):
         if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:
             self._report_at_s = time.monotonic() + self._report_every_s
             runtime.loop.submit(self._report)
-        return min(TICK_S, max(SHORTEST_TICK_S, later_look_in_s))
+        return min(TICK_S, max(SHORTEST_TICK_S, look_in_s))
 
     async def _report(self) -> None:
         """Ping the dead man's switch: when this stops, somebody is told that Opwatch has died."""

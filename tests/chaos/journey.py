@@ -20,7 +20,7 @@ from tests.chaos.targets import FailingTargets
 from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
-from tests.support.running import Opwatch
+from tests.support.running import Opwatch, wait_until
 from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 
 REQUESTS_PER_MINUTE = 600
@@ -165,16 +165,20 @@ class Journey:
         self.scalingo.fault(faults.FAULTS[event.what](*arguments.get(event.what, ())), times=None)
 
     def _calm(self) -> None:
-        """End every fault."""
+        """End every fault; the targets' only once something was refused, however late the first message leaves."""
         self._mend()
         self._api_up()
         self.scalingo.clear_faults()
-        self.targets.failing = False
         self.valkey.start()
         for name in ("web", *WORKERS):
             self.opwatch.wake(name)
-        self.keep_running()
+        wait_until(self._refused, timeout_s=60, what="a message that a target refuses")
+        self.targets.failing = False
         self.calm_at = time.time()
+
+    def _refused(self) -> int:
+        self.keep_running()
+        return self.targets.refused
 
 
 def unix_time(rfc3339: str) -> float:

@@ -44,7 +44,7 @@ def pings(receiver: Receiver) -> int:
 
 def more(receiver: Receiver) -> bool:
     before = pings(receiver)
-    return wait_until(lambda: pings(receiver) > before, timeout_s=10, what="another ping")
+    return wait_until(lambda: pings(receiver) > before, what="another ping")
 
 
 def test_pings_stop_while_redis_is_away_and_come_back_with_it(
@@ -53,10 +53,9 @@ def test_pings_stop_while_redis_is_away_and_come_back_with_it(
     clock.start()
     assert more(receiver)
     own_valkey.kill()
-    time.sleep(TICK_S / 4)  # one that was under way may still arrive
     before = pings(receiver)
     time.sleep(SOME_TICKS_S)
-    assert pings(receiver) == before
+    assert pings(receiver) <= before + 1  # one that was under way may still arrive
     own_valkey.start()
     assert more(receiver)
 

@@ -1,6 +1,7 @@
 """The API does what `/openapi.json` says, for inputs that nobody thought of (schemathesis over the WSGI app)."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -54,8 +55,8 @@ def schema(app: Flask) -> BaseSchema:
 
 @pytest.fixture(autouse=True)
 def _known(caller: Caller, connection: redis.Redis, store: Store) -> None:
-    """Let there be something to list, and a worker."""
-    Presence(connection).beat("a-worker", store.now())
+    """Let there be something to list, and a worker, which beats for as long as the test takes."""
+    Presence(connection).beat("a-worker", store.now() + timedelta(hours=1))
     for number in range(3):
         caller.track(operation_id=operation_id(number), context={"actor": "jane"})
 

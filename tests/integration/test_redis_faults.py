@@ -134,11 +134,11 @@ def test_a_look_recorded_late_counts_from_when_it_was_made(
     proxy.watch(lambda chunk: b'"polls":1' in chunk, proxy.cut)
     poll_round()
     asked_at = scalingo.wait_for(1, operation_id=operation)[0].at
-    wait_until(lambda: proxy.refused >= 3, what="the worker trying to record it")
+    wait_until(lambda: proxy.refused >= 3 and time.time() > asked_at + 4, what="the worker trying to record it")
     proxy.mend()
     recorded = looked_at(store, identity)
     assert recorded.last_polled_at is not None
-    assert abs(recorded.last_polled_at.timestamp() - asked_at) < 0.4  # it took longer than that to record
+    assert abs(recorded.last_polled_at.timestamp() - asked_at) < 2  # it took longer than that to record
     assert remote.connection.ping()
 
 
@@ -147,13 +147,13 @@ def test_one_late_answer_does_not_put_the_clock_back(proxy: RedisProxy, store: S
         proxy.delay_s = 0.0
 
     def first_comes() -> None:
-        proxy.delay_s = 0.5
+        proxy.delay_s = 3.0
         proxy.watch(asks_for_the_time, second_comes)
 
     proxy.watch(asks_for_the_time, first_comes)
     with connected(proxy.url) as connection:
         late = Store(connection, retention=RETENTION)
-        assert abs(late.now() - store.now()) < timedelta(seconds=0.2)
+        assert abs(late.now() - store.now()) < timedelta(seconds=1)
 
 
 def asks_for_the_time(chunk: bytes) -> bool:

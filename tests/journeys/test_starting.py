@@ -8,6 +8,7 @@ import redis
 
 from local.valkey import Valkey
 from tests.journeys.stage import staged
+from tests.support.caller import Answer
 from tests.support.receiver import Receiver
 from tests.support.running import CALLER_TOKEN, WEBHOOK_SECRET, Opwatch, wait_until
 from tests.support.scalingo_api import ScalingoApi
@@ -60,8 +61,7 @@ def test_an_api_token_that_is_rejected_is_the_operators_to_mend(tmp_path: Path) 
 
         for error in wait_until(errors, what="last_error everywhere"):
             assert "rejects the API token of the account default" in error
-        unready = stage.opwatch.get("/readyz", token=None)
-        assert unready.status == 503
+        unready = wait_until(lambda: refused(stage.opwatch), what="/readyz saying so")
         (problem,) = unready.json()["problems"]
         assert "account default" in problem
         # Watched on, over more than one exchange, and still no verdict and one line for the operator.
@@ -72,6 +72,12 @@ def test_an_api_token_that_is_rejected_is_the_operators_to_mend(tmp_path: Path) 
         assert {seen.status for seen in stage.scalingo.requests} == {401}
         assert stage.receiver.requests == ()
         assert WRONG_TOKEN not in stage.opwatch.output("worker") + stage.opwatch.output("web") + unready.text
+
+
+def refused(opwatch: Opwatch) -> Answer | None:
+    """Return what `/readyz` answers while it is not."""
+    answer = opwatch.get("/readyz", token=None)
+    return answer if answer.status == 503 else None
 
 
 def test_a_target_on_a_private_address_is_refused_and_says_so(tmp_path: Path) -> None:
@@ -119,7 +125,8 @@ def test_both_processes_say_at_start_what_redis_lacks(
         for name in ("web", "worker"):
             opwatch.start(name)
         opwatch.wait_until_alive()
-        wait_until(lambda: opwatch.events("worker", event), what="the worker's word")
+        for name in ("web", "worker"):
+            wait_until(lambda name=name: opwatch.events(name, event), what=f"the word of {name}")  # type: ignore[misc]
         faults = {name: [line["fault"] for line in opwatch.events(name, event)] for name in ("web", "worker")}
         assert opwatch.get("/healthz", token=None).headers["Server"] == "gunicorn"  # no version
         wait_until(lambda: said in opwatch.get("/readyz", token=None).text, what="/readyz saying so")
@@ -138,12 +145,13 @@ def test_without_redis_both_start_and_only_a_worker_with_redis_pings_the_dead_ma
     try:
         opwatch.start("web")
         opwatch.wait_until_alive()
+        wait_until(lambda: opwatch.events("web", "Redis is away"), what="the web process' word")
         assert len(opwatch.events("web", "Redis is away")) == 1
         opwatch.start("worker")
         wait_until(lambda: opwatch.events("worker", "Redis is away; waiting for it"), what="the worker's clock")
         assert receiver.requests == ()
         own_valkey.start()
-        receiver.wait_for(1, path="/alive", timeout_s=10)
+        receiver.wait_for(1, path="/alive")
         opwatch.kill("worker")
         assert len(receiver.requests) == 1
     finally:

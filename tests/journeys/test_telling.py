@@ -146,7 +146,7 @@ def test_an_expired_bearer_is_replaced_by_one_exchange(stage: Stage) -> None:
     stage.scalingo.wait_for(1, operation_id=operation.id)
     stage.scalingo.expire_bearers()
     before = exchanges(stage)
-    stage.scalingo.wait_for(3, operation_id=operation.id)  # answered, refused, answered
+    stage.scalingo.wait_for(3, operation_id=operation.id, timeout_s=20)  # answered, refused, answered
     stage.scalingo.finish(operation.id)
     shown = stage.opwatch.wait_for_state(identity, "succeeded")
     statuses = [seen.status for seen in stage.scalingo.requests if seen.operation_id == operation.id]
@@ -198,7 +198,7 @@ def test_waiting_for_the_end_answers_as_soon_as_it_has_come(stage: Stage) -> Non
         answer = waiting.result(25)
     assert answer.json()["state"] == "succeeded"
     assert answer.headers["Preference-Applied"] == "wait=25"
-    assert time.monotonic() - began_s < 8  # the next look comes after 2 s
+    assert time.monotonic() - began_s < 15  # the next look comes after 2 s
 
 
 def test_more_waiting_callers_than_there_is_room_for_are_answered_at_once(stage: Stage) -> None:
@@ -208,7 +208,7 @@ def test_more_waiting_callers_than_there_is_room_for_are_answered_at_once(stage:
     with ThreadPoolExecutor(6) as pool:
         waiting = [pool.submit(stage.opwatch.get, path, headers={"Prefer": "wait=3"}) for _ in range(6)]
         assert stage.opwatch.get("/healthz").status == 200
-        answers = [each.result(10) for each in waiting]
+        answers = [each.result(30) for each in waiting]
     turned_away = [answer for answer in answers if "Retry-After" in answer.headers]
     assert len(turned_away) == 2
     assert {answer.status for answer in answers} == {200}
@@ -298,7 +298,7 @@ class TestStumblingReceivers:
         assert delivery["attempts"] == 2
         assert delivery["last_error"] is None
         first, second = stage.told("/slack-stumbling", "stumble-shop")
-        assert 4.4 < second.received_at - first.received_at < 8
+        assert 4.4 < second.received_at - first.received_at < 12  # the step after that is 15 s
 
     def test_a_webhook_keeps_its_id_over_all_attempts(self, stage: Stage, stumbled: str) -> None:
         wait_until(lambda: len(stage.told("/stumbling", stumbled)) >= 2, what="the second attempt")
@@ -321,4 +321,4 @@ class TestStumblingReceivers:
     def test_a_receiver_that_asks_for_a_pause_gets_it(self, stage: Stage, stumbled: str) -> None:
         stage.opwatch.wait_for_delivery(stumbled, "busy", "delivered")
         first, second = stage.told("/busy", stumbled)
-        assert 8 <= second.received_at - first.received_at < 12
+        assert 8 <= second.received_at - first.received_at < 20

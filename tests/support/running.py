@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from io import StringIO
 from pathlib import Path
@@ -24,7 +25,7 @@ from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 ROOT = Path(__file__).parents[2]
 CALLER_TOKEN = "a-token-for-journeys-only-0123"  # noqa: S105 - it opens nothing
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0LWZvci1qb3VybmV5cy1vbmx5"
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0  # what fails takes so long; a busy machine takes seconds to start a process
 POLL_S = 0.02
 WAIT_STEP_S = 5
 UNHURRIED = {"SCALINGO_REQUESTS_PER_MINUTE": "6000"}
@@ -146,8 +147,13 @@ class Opwatch:
         self._children[name].terminate()
 
     def freeze(self, name: str) -> None:
-        """Stop a process where it stands (SIGSTOP), as a suspended machine does; does nothing when it has ended."""
+        """Stop a process where it stands (SIGSTOP), as a suspended machine does; does nothing when it has ended.
+
+        Returns when all its threads stand still: until one of them has got round to the signal, the others go on.
+        """
         self._signal(name, signal.SIGSTOP)
+        with suppress(ChildProcessError):  # it has ended
+            os.waitid(os.P_PID, self.pid(name), os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def wake(self, name: str) -> None:
         """Let a frozen process go on."""

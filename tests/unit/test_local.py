@@ -29,7 +29,7 @@ from local.valkey import Valkey
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGURED = {"SCALINGO_API_TOKEN": "tk-us-x", "REDIS_URL": "unix:///none"}  # Neither is used by these processes.
-PATIENCE_S = 10.0  # Only for what hangs; nothing here takes long.
+PATIENCE_S = 30.0  # Only for what hangs; nothing here takes long.
 
 WEB = """
 import http.server, json, os
