@@ -27,11 +27,14 @@ class Collector:
         in_flight = self._parts.store.in_flight()
         tracking = GaugeMetricFamily("opwatch_operations_in_flight", "Operations being watched", labels=["account"])
         budget = GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be made at once", labels=["account"])
+        share = GaugeMetricFamily("opwatch_budget_share", "Share of the full rate of requests", labels=["account"])
         for account in accounts:
             tracking.add_metric([account], in_flight.get(account, 0))
             budget.add_metric([account], self._parts.budget.left(account))
+            share.add_metric([account], self._parts.budget.share(account))
         yield tracking
         yield budget
+        yield share
         yield GaugeMetricFamily(
             "opwatch_deliveries_unfinished", "Deliveries not finished", self._parts.store.outbox_size()
         )

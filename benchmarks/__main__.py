@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import dwell, fairness, intake, limit, pacing, rest
+from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest
 from benchmarks.service import run
 
 ALL = {
@@ -12,6 +12,7 @@ ALL = {
     "intake": intake.main,
     "dwell": dwell.main,
     "limit": limit.main,
+    "neighbour": neighbour.main,
     "rest": rest.main,
 }
 

@@ -50,7 +50,7 @@ def _round(
     delays_s = [_s(each["ended_at"]) - _s(each["operation"]["finished_at"]) for each in trackings if each["operation"]]
     looks = [each["polls"] for each in trackings]
     times_s = [each["at"] for each in seen["requests"]]
-    most, refused = _most_in_a_window(times_s), seen["rate_limited"]
+    most, refused = most_in_a_window(times_s), seen["rate_limited"]
     simulated_s, simulated_looks = simulate(Opwatch(history_s), [Begun(0.0, each_s) for each_s in durations_s])
     print_goals(
         f"limit: {OPERATIONS} operations of {SHORTEST_S:g} to {LONGEST_S:g} s at once, "
@@ -72,7 +72,7 @@ def _round(
     )
 
 
-def _most_in_a_window(times_s: list[float]) -> int:
+def most_in_a_window(times_s: list[float]) -> int:
     """Count the requests in the fullest 60 s: one of those windows begins with a request."""
     return max(sum(1 for at_s in times_s if first_s <= at_s < first_s + WINDOW_S) for first_s in times_s)
 

@@ -2,9 +2,13 @@
 
 At most N requests in any 60 s, over all workers and restarts: a bucket of capacity c that refills (N - c) / 62 a second
 never grants more than c + (N - c) tokens in 62 s, and a token is used within 2 s or not at all.
+
+Others use the account, too. A 429 halves the share of that rate at which the bucket refills; it then grows evenly until
+it is whole again: additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1).
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,15 @@ LARGEST_BURST = 5
 GOOD_FOR_S = 2.0
 """Whoever has not sent its request so long after it asked for a token takes another one."""
 
-SLOW_FOR_S = 60
-"""How long a 429 halves the pace."""
+LEAST_SHARE = 1 / 8
+GROWS_FOR_S = 120.0
+"""How long a share would take from nothing to the whole: half of it is back after a minute."""
+
+SHORTEST_PAUSE_S = 5.0
+"""After a 429 nothing is asked for so long, and longer if it says so: what was in flight then is the same burst."""
+
+LONGEST_PAUSE_S = 300.0
+"""A 429 that asks for longer is asked again after that: the limit counts minutes, and a date may be a wrong clock's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,32 +43,52 @@ class Allowance:
         return cls(capacity=capacity, per_second=(requests_per_minute - capacity) / (60 + GOOD_FOR_S))
 
 
+@dataclass(frozen=True, slots=True)
+class SlowedDown:
+    """What a 429 made of a budget: its share of the full rate, and when the first request may follow."""
+
+    share: float
+    resumes_at: datetime
+
+
 class Budget:
     """Every request to the API takes a token here first."""
 
     def __init__(self, connection: redis.Redis, requests_per_minute: int) -> None:
         self.allowance = Allowance.of(requests_per_minute)
-        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
-        self._spend = connection.register_script((Path(__file__).parent / "spend.lua").read_text())
+        self._spend = _script(connection, "spend.lua")
+        self._slow_down = _script(connection, "slow_down.lua")
 
     def spend(self, account: str, wanted: int) -> tuple[int, float]:
-        """Take up to `wanted` tokens; returns how many were granted, and the seconds until the next one."""
-        size = self.allowance
-        granted, wait_ms = self._spend(keys=[_bucket(account)], args=[size.capacity, size.per_second, wanted])
+        """Take up to `wanted` tokens; returns how many were granted, and the seconds until there is another."""
+        granted, wait_ms, _, _ = self._bucket(account, wanted)
         return int(granted), int(wait_ms) / 1000
 
     def left(self, account: str) -> float:
         """Tell how many tokens the bucket holds now, without taking any."""
-        self.spend(account, 0)
-        return float(self._redis.hget(_bucket(account), "tokens") or 0)
+        return float(self._bucket(account, 0)[2])
 
-    def slow_down(self, account: str, retry_after_s: float | None) -> None:
-        """Empty the bucket after a 429 and halve its refill for a minute, beginning after `retry_after_s`."""
-        seconds, microseconds = self._redis.time()
-        start = seconds + microseconds / 1e6 + (retry_after_s or 0.0)
-        state = {"tokens": 0, "at": f"{start:.6f}", "slow_until": f"{start + SLOW_FOR_S:.6f}"}
-        self._redis.hset(_bucket(account), mapping=state)
+    def share(self, account: str) -> float:
+        """Tell at what share of its rate the bucket refills: 1 unless a 429 came in the last minutes."""
+        return float(self._bucket(account, 0)[3])
+
+    def slow_down(self, account: str, retry_after_s: float | None) -> SlowedDown | None:
+        """Take in a 429: pause, then go on at half the share; None where one of the same burst has done that.
+
+        The pause is what the 429 asks for, within bounds.
+        """
+        pause_s = min(max(retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
+        first = self._slow_down(keys=[_key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S])
+        return first and SlowedDown(float(first[0]), datetime.fromtimestamp(float(first[1]), UTC))
+
+    def _bucket(self, account: str, wanted: int) -> Any:
+        size = self.allowance
+        return self._spend(keys=[_key(account)], args=[size.capacity, size.per_second, wanted, GROWS_FOR_S])
 
 
-def _bucket(account: str) -> str:
+def _script(connection: redis.Redis, name: str) -> Any:  # redis-py types every answer as bytes or str
+    return connection.register_script((Path(__file__).parent / name).read_text())
+
+
+def _key(account: str) -> str:
     return f"opwatch:budget:{account}"

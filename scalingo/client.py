@@ -41,8 +41,8 @@ SIGN_IN_PAUSE_S = 5.0
 class Gate(Protocol):
     """What all processes share about an account: its budget and its turn to sign in."""
 
-    def spend(self, account: str) -> Awaitable[None]:
-        """Wait for one token of the account's budget and take it."""
+    def spend(self, account: str) -> Awaitable[float]:
+        """Wait for one token of the account's budget and take it; returns when it was asked for (monotonic clock)."""
 
     def signing_in(self, account: str) -> AbstractAsyncContextManager[None]:
         """Wait for this account's turn to exchange its token: one at a time, over all processes."""
@@ -91,14 +91,13 @@ class Client:
             raise TransientError(message)
         url = operation_url(base_url, tracking.app, tracking.operation_id)
         bearer = await self._bearer(tracking.account)
-        if time.monotonic() - granted_at_s > GOOD_FOR_S:
-            await self._gate.spend(tracking.account)
-        status, body, retry_after_s = await self._get(url, bearer)
+        allowed = await self._allowed(tracking.account, granted_at_s)
+        status, body, retry_after_s = await self._get(url, bearer, allowed)
         if status == HTTPStatus.UNAUTHORIZED:
             self._forget(tracking.account, bearer)
             bearer = await self._bearer(tracking.account)
-            await self._gate.spend(tracking.account)
-            status, body, retry_after_s = await self._get(url, bearer)
+            allowed = await self._allowed(tracking.account)
+            status, body, retry_after_s = await self._get(url, bearer, allowed)
             if status == HTTPStatus.UNAUTHORIZED:
                 self._forget(tracking.account, bearer)
                 raise _rejected(tracking.account, "a bearer just made from it was refused")
@@ -121,14 +120,20 @@ class Client:
         _, until_s = self._failures.get(account, (None, 0.0))
         return time.monotonic() < until_s
 
-    async def _get(self, url: str, bearer: Bearer) -> tuple[int, bytes, float | None]:
+    async def _allowed(self, account: str, granted_at_s: float = float("-inf")) -> aiohttp.ClientTimeout:
+        """Have a token that is still good, another one if need be; returns how soon the request has to leave."""
+        while (good_for_s := granted_at_s + GOOD_FOR_S - time.monotonic()) <= 0:
+            granted_at_s = await self._gate.spend(account)
+        return aiohttp.ClientTimeout(connect=good_for_s)
+
+    async def _get(self, url: str, bearer: Bearer, allowed: aiohttp.ClientTimeout) -> tuple[int, bytes, float | None]:
         headers = {
             "Authorization": f"Bearer {bearer.secret.get_secret_value()}",
             "Accept": "application/json",
             "Content-Type": "application/json",
         }
         try:
-            async with self._session.get(url, headers=headers, allow_redirects=False) as response:
+            async with self._session.get(url, headers=headers, timeout=allowed, allow_redirects=False) as response:
                 # A debug page may show the request's headers, and its text would be stored and passed on.
                 body = (await _read(response)).replace(bearer.secret.get_secret_value().encode(), b"[bearer]")
                 return response.status, body, _retry_after_s(response)
@@ -145,22 +150,21 @@ class Client:
                 raise failure
             try:
                 async with self._gate.signing_in(account):
-                    await self._gate.spend(account)
-                    fresh = await self._exchange_in_time(account)
+                    fresh = await self._exchange_in_time(account, await self._allowed(account))
             except OpwatchError as error:
                 self._failures[account] = (error, time.monotonic() + SIGN_IN_PAUSE_S)
                 raise
             self._bearers[account] = fresh
             return fresh
 
-    async def _exchange_in_time(self, account: str) -> Bearer:
+    async def _exchange_in_time(self, account: str, allowed: aiohttp.ClientTimeout) -> Bearer:
         try:
             async with asyncio.timeout(SIGN_IN_DEADLINE_S):
-                return await self._exchange(account)
+                return await self._exchange(account, allowed)
         except TimeoutError:
             raise TransientError(f"signing in: no answer within {SIGN_IN_DEADLINE_S:.0f} s") from None
 
-    async def _exchange(self, account: str) -> Bearer:
+    async def _exchange(self, account: str, allowed: aiohttp.ClientTimeout) -> Bearer:
         """Exchange the account's API token for a bearer.
 
         https://developers.scalingo.com/tokens#exchange-token
@@ -170,7 +174,7 @@ class Client:
         asked_at_s = time.monotonic()
         try:
             async with self._session.post(
-                f"{self._auth_url}/v1/tokens/exchange", headers=headers, allow_redirects=False
+                f"{self._auth_url}/v1/tokens/exchange", headers=headers, timeout=allowed, allow_redirects=False
             ) as response:
                 status, body, retry_after_s = response.status, await _read(response), _retry_after_s(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:

@@ -16,6 +16,7 @@ from operations import alerts, lifecycle, pace, slow
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
 from operations.records import WINDOW, Stored
+from operations.view import timestamp
 from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
@@ -56,7 +57,8 @@ def _chosen(runtime: Runtime, account: str, candidates: list[Stored]) -> tuple[l
         return worth[:granted], asked_at_s
     if client.is_refused_for_now(account):
         return worth[:LOOKS_WITHOUT_REQUEST], _NEVER
-    return worth[: 0 if client.is_signing_in(account) else 1], _NEVER
+    waits = client.is_signing_in(account) or runtime.budget.spend(account, 0)[1] > LOOK_DEADLINE_S / 2
+    return worth[: 0 if waits else 1], _NEVER
 
 
 def hand_back_of(runtime: Runtime, workers: frozenset[str]) -> int:
@@ -152,8 +154,10 @@ async def _hand_back_later(runtime: Runtime, claimed: Stored, claim: str) -> Non
 
 def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> None:
     """Act on what a look says about the account as a whole: a smaller budget, or an API token to mend."""
-    if isinstance(seen, RateLimitedError):
-        runtime.budget.slow_down(account, seen.retry_after_s)
+    if isinstance(seen, RateLimitedError) and (slowed := runtime.budget.slow_down(account, seen.retry_after_s)):
+        log.warning(
+            "slowed down by a 429", account=account, share=slowed.share, resumes_at=timestamp(slowed.resumes_at)
+        )
     if isinstance(seen, SignInRejectedError):
         if runtime.presence.raise_alert(account, str(seen)):
             log.error("API token rejected", account=account, error=str(seen))

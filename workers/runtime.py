@@ -45,12 +45,14 @@ class SharedGate:
         self._presence = presence
         self._worker = worker
 
-    async def spend(self, account: str) -> None:
-        """Wait for one token of the account's budget and take it."""
-        granted, wait_s = await asyncio.to_thread(self._budget.spend, account, 1)
-        while granted < 1:
-            await asyncio.sleep(max(wait_s, 0.01))
+    async def spend(self, account: str) -> float:
+        """Wait for one token of the account's budget and take it; returns when it was asked for (monotonic clock)."""
+        while True:
+            asked_at_s = time.monotonic()
             granted, wait_s = await asyncio.to_thread(self._budget.spend, account, 1)
+            if granted:
+                return asked_at_s
+            await asyncio.sleep(max(wait_s, 0.01))
 
     @asynccontextmanager
     async def signing_in(self, account: str) -> AsyncIterator[None]:

@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.valkey import Valkey
-from operations.budget import GOOD_FOR_S, Allowance, Budget
+from operations.budget import GOOD_FOR_S, SHORTEST_PAUSE_S, Allowance, Budget
 from tests.integration.bench import connected
 
 BUCKET = "opwatch:budget:default"
@@ -77,41 +78,109 @@ def test_it_says_how_long_to_wait(connection: redis.Redis) -> None:
     assert budget.spend("default", 1)[0] == 1
 
 
-def test_a_429_empties_it_and_halves_its_pace(connection: redis.Redis) -> None:
-    slow = Budget(connection, 60)
-    slow.slow_down("other", None)
-    assert slow.spend("other", 9)[0] == 0
-    budget = Budget(connection, 6000)  # 99.9 a second
-    began = server_time(connection)
-    budget.slow_down("default", None)
-    granted, until_s = 0, time.monotonic() + 1.0
-    while time.monotonic() < until_s:
-        granted += budget.spend("default", 9)[0]
-    elapsed_s = server_time(connection) - began
-    assert granted <= budget.allowance.per_second / 2 * elapsed_s + 1
-    assert granted >= budget.allowance.per_second / 2 * 0.5  # a busy machine lets the small bucket run over
+def test_a_429_empties_it_and_halves_its_share(connection: redis.Redis) -> None:
+    budget = Budget(connection, 60)
+    before = server_time(connection)
+    slowed = budget.slow_down("default", None)
+    assert slowed is not None
+    assert slowed.share == budget.share("default") == 0.5
+    assert before + SHORTEST_PAUSE_S <= slowed.resumes_at.timestamp() <= server_time(connection) + SHORTEST_PAUSE_S
+    assert budget.left("default") == 0
+    assert budget.share("other") == 1
+    assert budget.left("other") == 5
 
 
-def test_nothing_is_granted_before_the_time_a_429_named(connection: redis.Redis) -> None:
+@pytest.mark.parametrize(
+    ("asked_for_s", "pause_s"),
+    [(None, 5), (0.0, 5), (1.0, 5), (17.0, 17), (300.0, 300), (3600.0, 300), (999_999_999.0, 300)],
+)
+def test_nothing_is_granted_before_the_pause_a_429_asks_for_is_over(
+    connection: redis.Redis, asked_for_s: float | None, pause_s: float
+) -> None:
     budget = Budget(connection, 6000)
-    began = server_time(connection)
-    budget.slow_down("default", 20.0)
+    budget.slow_down("default", asked_for_s)
     granted, wait_s = budget.spend("default", 1)
-    asked_at = server_time(connection)
     assert granted == 0
-    assert began + 20.0 <= asked_at + wait_s
-    assert wait_s < 20.1
-    later(connection, 20.2)
+    assert pause_s - 1 < wait_s < pause_s + 0.1
+    later(connection, pause_s - 2)
+    assert budget.spend("default", 1)[0] == 0
+    later(connection, 3)
     assert budget.spend("default", 99)[0] == 5
 
 
-def test_the_pace_is_back_after_a_minute(connection: redis.Redis) -> None:
-    budget = Budget(connection, 60)  # 55 a minute
+def test_a_burst_of_429_counts_once_and_the_longest_pause_it_asks_for_is_kept(connection: redis.Redis) -> None:
+    budget = Budget(connection, 60)
+    assert budget.slow_down("default", None) is not None
+    assert budget.slow_down("default", 30.0) is None
+    assert budget.slow_down("default", None) is None
+    assert budget.share("default") == 0.5
+    one_s = 1 / (0.5 * budget.allowance.per_second)
+    assert 29 < budget.spend("default", 1)[1] - one_s < 30.1
+    later(connection, 29)
+    assert budget.slow_down("default", None) is None
+    later(connection, 6)
+    slowed = budget.slow_down("default", None)
+    assert slowed is not None
+    assert slowed.share == pytest.approx(0.25, abs=0.01)
+
+
+def test_its_share_shrinks_no_further_than_to_an_eighth(connection: redis.Redis) -> None:
+    budget = Budget(connection, 60)
+    shares = []
+    for _ in range(5):
+        slowed = budget.slow_down("default", None)
+        assert slowed is not None
+        shares.append(slowed.share)
+        later(connection, SHORTEST_PAUSE_S)
+    assert shares == pytest.approx([1 / 2, 1 / 4, 1 / 8, 1 / 8, 1 / 8], abs=0.005)
+
+
+@pytest.mark.parametrize(("refusals", "whole_after_s"), [(1, 60), (2, 90), (3, 105)])
+def test_its_share_grows_evenly_until_it_is_whole(connection: redis.Redis, refusals: int, whole_after_s: float) -> None:
+    budget = Budget(connection, 60)
+    for _ in range(refusals):
+        later(connection, SHORTEST_PAUSE_S)
+        budget.slow_down("default", None)
+    later(connection, SHORTEST_PAUSE_S)
+    least = 1 - whole_after_s / 120
+    for passed_s in range(0, int(whole_after_s), 15):
+        assert budget.share("default") == pytest.approx(least + passed_s / 120, abs=0.01)
+        later(connection, 15)
+    later(connection, 1)
+    assert budget.share("default") == 1
+    later(connection, 3600)
+    assert budget.share("default") == 1
+    assert budget.left("default") == 5
+
+
+def test_whoever_waits_as_long_as_it_says_is_granted_one_after_a_429_too(connection: redis.Redis) -> None:
+    budget = Budget(connection, 10)
     budget.slow_down("default", None)
-    later(connection, 60.0)
-    assert budget.spend("default", 99)[0] == 5
-    later(connection, 1.2)
-    assert budget.spend("default", 99)[0] == 1  # 1.1 of them, which is less than 2 for another second
+    later(connection, SHORTEST_PAUSE_S)
+    for _ in range(20):
+        granted, wait_s = budget.spend("default", 1)
+        if not granted:
+            later(connection, wait_s)
+            assert budget.spend("default", 1)[0] == 1
+
+
+def test_what_a_version_before_shares_wrote_is_heeded(connection: redis.Redis) -> None:
+    budget = Budget(connection, 60)
+    now = server_time(connection)
+    connection.hset(BUCKET, mapping={"tokens": 0, "at": f"{now:.6f}", "slow_until": f"{now + 60:.6f}"})
+    assert budget.share("default") == pytest.approx(0.5, abs=0.01)
+    later(connection, 61)
+    assert budget.share("default") == 1
+
+
+def test_a_version_before_shares_goes_at_half_the_rate_until_the_share_is_whole(connection: redis.Redis) -> None:
+    budget = Budget(connection, 60)
+    slowed = budget.slow_down("default", None)
+    assert slowed is not None
+    known = connection.hgetall(BUCKET)
+    at, slow_until = (float(known[name]) for name in (b"at", b"slow_until"))
+    assert at == pytest.approx(slowed.resumes_at.timestamp())
+    assert slow_until == pytest.approx(at + 60)
 
 
 def later(connection: redis.Redis, seconds: float) -> None:
@@ -120,6 +189,81 @@ def later(connection: redis.Redis, seconds: float) -> None:
     for name in (b"at", b"slow_until"):
         if name in remembered:
             connection.hset(BUCKET, name.decode(), f"{float(remembered[name]) - seconds:.6f}")
+
+
+@dataclass
+class Model:
+    """A bucket as it stands at a time; its refill is summed up in small steps."""
+
+    size: Allowance
+    at_s: float
+    tokens: float
+    share: float = 1.0
+
+    def refill(self, until_s: float) -> None:
+        """Let time pass."""
+        steps = max(1, round((until_s - self.at_s) * 50))
+        step_s = (until_s - self.at_s) / steps
+        for _ in range(steps):
+            before, self.share = self.share, min(1.0, self.share + step_s / 120)
+            self.tokens = min(
+                self.size.capacity, self.tokens + (before + self.share) / 2 * self.size.per_second * step_s
+            )
+        self.at_s = until_s
+
+    def refuse(self, resumes_s: float) -> None:
+        """Hear of the first 429 of a burst."""
+        self.share, self.tokens, self.at_s = max(1 / 8, self.share / 2), 0.0, resumes_s
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    requests_per_minute=st.integers(2, 120),
+    script=st.lists(
+        st.tuples(
+            st.floats(0, 3) | st.floats(0, 90), st.integers(0, 6), st.sampled_from([None, None, 0.0, 20.0, 3600.0])
+        ),
+        max_size=20,
+    ),
+)
+def test_it_refills_by_what_a_growing_share_of_its_rate_adds_up_to(
+    valkey_server: Valkey, requests_per_minute: int, script: Any
+) -> None:
+    with connected(valkey_server.url) as connection:
+        connection.delete(BUCKET)
+        budget = Budget(connection, requests_per_minute)
+        passed_s = 0.0
+
+        def at_s() -> float:
+            """Tell the time by the bucket, to the microsecond that it knows."""
+            known: Any = connection.hget(BUCKET, "at")
+            return float(known) + passed_s
+
+        budget.spend("default", 0)
+        model = Model(budget.allowance, at_s(), budget.allowance.capacity)
+        for pause_s, wanted, refused_for_s in script:
+            later(connection, pause_s)
+            passed_s += pause_s
+            granted, _ = budget.spend("default", wanted)
+            model.refill(at_s())
+            model.tokens -= granted
+            if refused_for_s is not None:
+                before_s, resumed_s = server_time(connection) + passed_s, at_s()
+                slowed = budget.slow_down("default", refused_for_s)
+                if slowed is None:
+                    assert before_s < resumed_s
+                    assert model.tokens == pytest.approx(0, abs=1e-3)
+                    model.at_s = at_s()
+                else:
+                    assert server_time(connection) + passed_s >= resumed_s
+                    model.refill(at_s() - min(max(refused_for_s, 5.0), 300.0))
+                    model.refuse(at_s())
+            left = budget.left("default")
+            model.refill(at_s())
+            assert left == pytest.approx(model.tokens, abs=1e-3)
+            share = budget.share("default")
+            model.refill(at_s())
+            assert share == pytest.approx(model.share, abs=1e-5)
 
 
 steps = st.lists(

@@ -140,6 +140,7 @@ class TestMetrics:
         for account in ("default", "other"):
             assert series[f"opwatch_operations_in_flight account={account}"] == 0
             assert series[f"opwatch_budget_tokens account={account}"] == 5
+            assert series[f"opwatch_budget_share account={account}"] == 1
         assert series["opwatch_deliveries_unfinished "] == 0
         assert series["opwatch_worker_up "] == 0
 
@@ -172,6 +173,13 @@ class TestMetrics:
         series = scrape(caller)
         assert series["opwatch_deliveries_retrying target=webhook"] == 0
         assert series["opwatch_deliveries_total state=dead,target=webhook"] == 1
+
+    def test_a_429_shows_in_the_share_of_its_account(self, app: Flask, caller: Caller) -> None:
+        app.extensions[KEY].budget.slow_down("other", None)
+        series = scrape(caller)
+        assert series["opwatch_budget_share account=other"] == 0.5
+        assert series["opwatch_budget_tokens account=other"] == 0
+        assert series["opwatch_budget_share account=default"] == 1
 
     def test_reading_them_spends_nothing(self, app: Flask, caller: Caller) -> None:
         for _ in range(3):

@@ -1,0 +1,90 @@
+"""How Opwatch gives way to another client that takes half of an account's 60 requests a minute, and comes back."""
+
+import base64
+import sys
+import time
+from contextlib import suppress
+from http import HTTPStatus
+
+from benchmarks.limit import LIMIT, OUR_SHARE, WINDOW_S, most_in_a_window
+from benchmarks.service import API_TOKEN, BenchmarkError, Stage, call, run, wait_until
+from benchmarks.table import Row, print_circumstances, print_goals
+from operations.budget import Budget
+
+OPERATIONS = 100  # so many that every token is wanted
+OTHER_A_MINUTE = 30
+OTHER_FOR_S = 150.0
+LASTING_S = 3600.0
+LEAST_LOOKS_BESIDE = 15
+LEAST_LOOKS_AFTERWARDS = 35
+BACK_WITHIN_S = WINDOW_S + 5 + 105
+"""The limit has to forget the other; a last 429 may come just before, at the least share, which takes 105 s to grow."""
+
+
+def main() -> None:
+    """Measure and print."""
+    print_circumstances("neighbour")
+    with Stage() as stage:
+        stage.start_api(limit=LIMIT)
+        processes = stage.start_service()
+        budget = Budget(stage.redis, OUR_SHARE)
+        for _ in range(OPERATIONS):
+            stage.track(stage.begin(LASTING_S))
+        came_at = time.time()
+        least = min(_shares_beside_another(stage, budget))
+        left_at = time.time()
+        back_s = wait_until(lambda: budget.share("default") == 1, *processes, timeout_s=2 * BACK_WITHIN_S, every_s=0.5)
+        back_at = time.time()
+        time.sleep(WINDOW_S)
+        requests = stage.seen_by_api()["requests"]
+    # Its one sign-in counts among ours: the log cannot tell.
+    ours = [each for each in requests if "/elsewhere/" not in each["path"]]
+    refused = [each for each in requests if each["status"] == HTTPStatus.TOO_MANY_REQUESTS]
+    refused_to_us = [each["at"] for each in ours if each in refused]
+    answered = [each["at"] for each in ours if each["status"] == HTTPStatus.OK]
+    beside = sum(came_at <= at < left_at for at in answered) / (left_at - came_at) * 60
+    afterwards = sum(back_at <= at < back_at + WINDOW_S for at in answered)
+    late = sum(at > left_at + WINDOW_S for at in refused_to_us)
+    most = most_in_a_window([each["at"] for each in ours])
+    print_goals(
+        f"neighbour: {OPERATIONS} operations; another asks {OTHER_A_MINUTE} times a minute for {OTHER_FOR_S:g} s",
+        [
+            Row(
+                "answers a minute beside it", f"{beside:.1f}", f">= {LEAST_LOOKS_BESIDE}", beside >= LEAST_LOOKS_BESIDE
+            ),
+            Row("least share of our rate", f"{least:.2f}", "< 1", least < 1),
+            Row("answers 429 to us", str(len(refused_to_us))),
+            Row("answers 429 to the other", str(len(refused) - len(refused_to_us))),
+            Row(
+                "from its end to our whole rate", f"{back_s:.0f} s", f"<= {BACK_WITHIN_S:g} s", back_s <= BACK_WITHIN_S
+            ),
+            Row(
+                "answers in the minute after that",
+                str(afterwards),
+                f">= {LEAST_LOOKS_AFTERWARDS}",
+                afterwards >= LEAST_LOOKS_AFTERWARDS,
+            ),
+            Row("answers 429 to us from a minute after its end", str(late), "0", late == 0),
+            Row("most requests of ours in any 60 s", str(most), f"<= {OUR_SHARE}", most <= OUR_SHARE),
+        ],
+    )
+
+
+def _shares_beside_another(stage: Stage, budget: Budget) -> list[float]:
+    """Let another client of the same account ask evenly, and note our share after each of its requests."""
+    login = base64.b64encode(f":{API_TOKEN}".encode()).decode()
+    signed_in = call("POST", stage.api + "/v1/tokens/exchange", {}, {"Authorization": f"Basic {login}"})
+    begun = {"app": "elsewhere", "duration_s": LASTING_S}
+    url = call("POST", stage.api + "/_standin/operations", begun)["operation_url"]
+    shares = []
+    until_s = time.monotonic() + OTHER_FOR_S
+    while time.monotonic() < until_s:
+        with suppress(BenchmarkError):  # a 429 for it, too: the stand-in's log has them all
+            call("GET", url, headers={"Authorization": f"Bearer {signed_in['token']}"})
+        shares.append(budget.share("default"))
+        time.sleep(60 / OTHER_A_MINUTE)
+    return shares
+
+
+if __name__ == "__main__":
+    sys.exit(run({"neighbour": main}))
