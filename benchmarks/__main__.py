@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, steady
+from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady
 from benchmarks.service import run
 
 ALL = {
@@ -15,6 +15,7 @@ ALL = {
     "limit": limit.main,
     "neighbour": neighbour.main,
     "rest": rest.main,
+    "scale": scale.main,
 }
 
 

@@ -7,6 +7,7 @@ Others use the account, too. A 429 halves the share of that rate at which the bu
 it is whole again: additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,16 +62,20 @@ class Budget:
 
     def spend(self, account: str, wanted: int) -> tuple[int, float]:
         """Take up to `wanted` tokens; returns how many were granted, and the seconds until there is another."""
-        granted, wait_ms, _, _ = self._bucket(account, wanted)
-        return int(granted), int(wait_ms) / 1000
+        return self.spend_each({account: wanted})[account]
+
+    def spend_each(self, wanted: Mapping[str, int]) -> dict[str, tuple[int, float]]:
+        """Do so for several accounts in one round trip."""
+        buckets = self._buckets(wanted)
+        return {account: (int(granted), int(wait_ms) / 1000) for account, (granted, wait_ms, *_) in buckets.items()}
 
     def left(self, account: str) -> float:
         """Tell how many tokens the bucket holds now, without taking any."""
-        return float(self._bucket(account, 0)[2])
+        return float(self._buckets({account: 0})[account][2])
 
     def share(self, account: str) -> float:
         """Tell at what share of its rate the bucket refills: 1 unless a 429 came in the last minutes."""
-        return float(self._bucket(account, 0)[3])
+        return float(self._buckets({account: 0})[account][3])
 
     def slow_down(self, account: str, retry_after_s: float | None) -> SlowedDown | None:
         """Take in a 429: pause, then go on at half the share; None where one of the same burst has done that.
@@ -81,9 +86,10 @@ class Budget:
         first = self._slow_down(keys=[_key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S])
         return first and SlowedDown(float(first[0]), datetime.fromtimestamp(float(first[1]), UTC))
 
-    def _bucket(self, account: str, wanted: int) -> Any:
-        size = self.allowance
-        return self._spend(keys=[_key(account)], args=[size.capacity, size.per_second, wanted, GROWS_FOR_S])
+    def _buckets(self, wanted: Mapping[str, int]) -> dict[str, Any]:
+        size, keys = self.allowance, [_key(account) for account in wanted]
+        arguments = [size.capacity, size.per_second, GROWS_FOR_S, *wanted.values()]
+        return dict(zip(wanted, self._spend(keys=keys, args=arguments), strict=True)) if keys else {}
 
 
 def _script(connection: redis.Redis, name: str) -> Any:  # redis-py types every answer as bytes or str

@@ -63,6 +63,8 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     yield from (Move("h", IN_FLIGHT, field, -1) for field in counted_before if field not in counted)
     if counted_before and not counted:
         yield Move("n", IN_FLIGHT, counted_before[0], None)
+    if old is not None and (old.ended_at, old.outgoing) == (new.ended_at, new.outgoing):
+        return  # as for nearly every claim and every look
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)

@@ -12,7 +12,7 @@ from operations import audience, pace, slow, verdicts
 from operations.audience import Rules
 from operations.durations import Durations
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
 from operations.retries import Again, Decision, Delivered
 
 LEASE = timedelta(seconds=30)
@@ -44,7 +44,7 @@ def looked(
     """
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
-    after = replace(_remember(tracking, seen, now), usual=durations.usual)
+    after = _remember(tracking, seen, durations.usual, now)
     verdict, reason = verdicts.judge(after, seen, now)
     if verdict is not None:
         return _ended(after, verdict, reason, now)
@@ -179,11 +179,13 @@ def _after(delivery: Delivery, decision: Decision, now: datetime) -> Delivery:
     )
 
 
-def _remember(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> Tracking:
-    counted = replace(tracking, polls=tracking.polls + 1, last_polled_at=now)
+def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual | None, now: datetime) -> Tracking:
     if isinstance(seen, Operation):
         return replace(
-            counted,
+            tracking,
+            polls=tracking.polls + 1,
+            last_polled_at=now,
+            usual=usual,
             operation=seen,
             last_error=None,
             missing_looks=0,
@@ -195,7 +197,10 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, now: datetime)
     missing = isinstance(seen, OperationMissingError)
     refused = isinstance(seen, AccessRefusedError)
     return replace(
-        counted,
+        tracking,
+        polls=tracking.polls + 1,
+        last_polled_at=now,
+        usual=usual,
         last_error=str(seen),
         missing_looks=tracking.missing_looks + missing,
         missing_since=tracking.missing_since or (now if missing else None),

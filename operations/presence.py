@@ -99,9 +99,13 @@ class Presence:
         self._redis.expire(mark(AlertKind.REJECTED, account), _ALERT_LASTS_S)
         return self._redis.set(f"opwatch:alert:{account}", text, ex=_ALERT_LASTS_S, get=True) is None
 
+    def is_known_clear(self, account: str) -> bool:
+        """Tell whether this process has made sure within half a minute that an account has no alert."""
+        return time.monotonic() - self._known_clear.get(account, float("-inf")) <= CLEAR_FOR_S
+
     def clear_alert(self, account: str) -> None:
-        """Forget the alert of an account; asks Redis only where this process has not made sure within half a minute."""
-        if time.monotonic() - self._known_clear.get(account, float("-inf")) > CLEAR_FOR_S:
+        """Forget the alert of an account; asks Redis only where it is not known to be clear."""
+        if not self.is_known_clear(account):
             self._redis.delete(f"opwatch:alert:{account}", mark(AlertKind.REJECTED, account))
             self._known_clear[account] = time.monotonic()
 

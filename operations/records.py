@@ -46,6 +46,7 @@ class Records:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._due = connection.register_script((Path(__file__).parent / "due.lua").read_text())
+        self._waiting: dict[str, tuple[float, Stored]] = {}
         self._clock_offset_s = 0.0
         self._clock_read_at = float("-inf")
 
@@ -79,10 +80,17 @@ class Records:
         return body
 
     def due_trackings(self, limit: int = WINDOW) -> list[Stored]:
-        """List trackings whose next look is due, the most overdue first."""
-        now, members = self._due_members(DUE, 0, limit)
-        found = self._read(members)
-        return [each for each in found if (at := each.tracking.next_look_at) is not None and at <= now]
+        """List trackings whose next look is due, the most overdue first.
+
+        What was due already when this was asked last, and has not moved since, is not read again.
+        """
+        now, due = self._due_members(DUE, 0, limit)
+        known = {each: read for each, read in self._waiting.items() if read[0] == due.get(each)}
+        for stored in self._read(set(due).difference(known)):
+            if (at := stored.tracking.next_look_at) is not None and at <= now:
+                known[stored.tracking.id] = milliseconds(at), stored
+        self._waiting = known
+        return [known[identity][1] for identity in due if identity in known]
 
     def claimed_trackings(self) -> Iterator[Stored]:
         """Walk through the trackings that some worker has claimed for a look."""
@@ -152,9 +160,11 @@ class Records:
         found = self._redis.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
         return _seconds_until(found, now_ms)
 
-    def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, list[str]]:
-        now_ms, members = self._due(keys=[key], args=[start, limit])
-        return _from_ms(now_ms), [member.decode(errors="replace") for member in members]
+    def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
+        """List members that are due, the most overdue first, with their scores; and say what time it is."""
+        now_ms, found = self._due(keys=[key], args=[start, limit])
+        members = (member.decode(errors="replace") for member in found[::2])
+        return _from_ms(now_ms), dict(zip(members, map(float, found[1::2]), strict=True))
 
     def _read(self, identities: Iterable[str]) -> Iterator[Stored]:
         """Read records in order, passing over what is gone, cannot be read, or is another tracking's."""

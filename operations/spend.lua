@@ -1,27 +1,37 @@
--- Takes up to ARGV[3] tokens from an account's bucket:
+-- Takes tokens from accounts' buckets. For each in turn:
 -- {tokens granted, milliseconds until the next one at the latest, tokens left, share}.
--- KEYS: the bucket. ARGV: capacity, tokens a second, tokens wanted, seconds in which the share grows from 0 to 1.
+-- KEYS: the buckets. ARGV: capacity, tokens a second, seconds in which the share grows from 0 to 1, then for each bucket
+-- how many tokens are wanted at most.
 -- After a 429 it refills at a share of its rate that grows evenly and is 1 again at `slow_until`: what is missing from a
 -- whole refill is a triangle. `at` may lie ahead: nothing is granted before it.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
-local capacity, rate, wanted, growing_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'slow_until')
-local tokens = tonumber(bucket[1]) or capacity
-local at = tonumber(bucket[2]) or now
-local slow_until = tonumber(bucket[3]) or 0
-local function slow_s()
-  return math.max(0, slow_until - at)
+local capacity, rate, growing_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local function spend(key, wanted)
+  local bucket = redis.call('HMGET', key, 'tokens', 'at', 'slow_until')
+  local tokens = tonumber(bucket[1]) or capacity
+  local at = tonumber(bucket[2]) or now
+  local slow_until = tonumber(bucket[3]) or 0
+  local function slow_s()
+    return math.max(0, slow_until - at)
+  end
+  if now > at then
+    local slow_before_s, since_s = slow_s(), now - at
+    at = now
+    local missing_s = (slow_before_s ^ 2 - slow_s() ^ 2) / (2 * growing_s)
+    tokens = math.min(capacity, tokens + (since_s - missing_s) * rate)
+  end
+  local share = 1 - slow_s() / growing_s
+  local granted = math.min(wanted, math.floor(tokens))
+  local left = string.format('%.9f', tokens - granted)
+  redis.call('HSET', key, 'tokens', left, 'at', string.format('%.6f', at))
+  local wait_s = at - now + math.max(0, 1 - tonumber(left)) / (rate * share)
+  return {granted, math.max(0, math.ceil(wait_s * 1000)), left, string.format('%.6f', share)}
 end
-if now > at then
-  local slow_before_s, since_s = slow_s(), now - at
-  at = now
-  local missing_s = (slow_before_s ^ 2 - slow_s() ^ 2) / (2 * growing_s)
-  tokens = math.min(capacity, tokens + (since_s - missing_s) * rate)
+
+local answers = {}
+for i, key in ipairs(KEYS) do
+  answers[i] = spend(key, tonumber(ARGV[i + 3]))
 end
-local share = 1 - slow_s() / growing_s
-local granted = math.min(wanted, math.floor(tokens))
-local left = string.format('%.9f', tokens - granted)
-redis.call('HSET', KEYS[1], 'tokens', left, 'at', string.format('%.6f', at))
-local wait_s = at - now + math.max(0, 1 - tonumber(left)) / (rate * share)
-return {granted, math.max(0, math.ceil(wait_s * 1000)), left, string.format('%.6f', share)}
+return answers

@@ -5,7 +5,7 @@ Connections stay open between rounds, and what hangs, hangs by itself.
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import aiohttp
@@ -40,9 +40,16 @@ class HttpLoop:
         self._thread.start()
         self._call(self._open())
 
-    def submit(self, make: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start a coroutine from any thread and wait for nothing. It must record its own result."""
-        self._loop.call_soon_threadsafe(lambda: self._start(make()))
+    def submit(self, *makes: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start coroutines from any thread and wait for nothing. Each must record its own result."""
+        self._loop.call_soon_threadsafe(self._start, makes)
+
+    def catch_up(self, within_s: float) -> None:
+        """Wait until what was submitted so far has begun, but no longer than this."""
+        begun = threading.Event()
+        # One turn of the loop makes the tasks, the next begins them.
+        self._loop.call_soon_threadsafe(self._loop.call_soon, self._loop.call_soon, begun.set)
+        begun.wait(within_s)
 
     def drain(self, within_s: float) -> None:
         """Let what runs finish; cancel the rest after `within_s`, so that it hands its lease back; then close."""
@@ -55,10 +62,11 @@ class HttpLoop:
     def _call(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
+    def _start(self, makes: Iterable[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+        for make in makes:
+            task = self._loop.create_task(make())
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
@@ -66,7 +74,11 @@ class HttpLoop:
             log.error("a task failed; its lease will run out", error=type(error).__name__, exc_info=error)
 
     async def _open(self) -> None:
-        self.api = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S))
+        self.api = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),  # whoever asks has a deadline of its own
+        )
         # aiohttp sends a GET again by itself when a kept connection breaks: a request that no budget knows of.
         self.api._retry_connection = False  # noqa: SLF001 - there is no public switch; a test holds this one
         factory = None if self._allow_private_targets else guarded_socket
@@ -85,13 +97,12 @@ class HttpLoop:
         )
 
     async def _drain(self, within_s: float) -> None:
-        running = set(self._tasks)
-        if running:
-            _, late = await asyncio.wait(running, timeout=within_s)
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=within_s)
+        if late := set(self._tasks):
             for task in late:
                 task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=_SHUT_DOWN_S)
+            await asyncio.wait(late, timeout=_SHUT_DOWN_S)
         await self.api.close()
         await self.targets.close()
 

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import defaultdict
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 import redis
@@ -16,14 +16,19 @@ from operations import alerts, lifecycle, pace, slow
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
 from operations.records import WINDOW, Stored
+from operations.store import Change
 from operations.view import timestamp
-from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_trying
+from workers.batch import AT_ONCE
+from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_asking, kept_trying
 
 log = structlog.get_logger()
 
 LOOK_DEADLINE_S = 10.0
 LARGEST_WINDOW = 20_000
 LOOKS_WITHOUT_REQUEST = 10
+CATCH_UP_WITHIN_S = 0.5
+"""A round that ran ahead of the event loop would claim what others could look at, and let tokens grow old."""
+
 _NEVER = float("-inf")
 
 
@@ -33,32 +38,34 @@ def poll_round() -> None:
     The looks go on after it returns, on the process' event loop, each under its lease.
     """
     runtime = current()
-    by_account: dict[str, list[Stored]] = defaultdict(list)
+    due: dict[str, list[Stored]] = defaultdict(list)
     for stored in runtime.store.due_trackings(_window(runtime.settings)):
-        by_account[stored.tracking.account].append(stored)
-    for account, candidates in by_account.items():
-        chosen, granted_at_s = _chosen(runtime, account, candidates)
-        for stored in chosen:
-            _claim_and_look(runtime, stored, granted_at_s)
-        if len(chosen) < len(candidates) and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
-            runtime.looks_due.ring()  # by the clock's next tick a bucket that fills so fast would run over
+        due[stored.tracking.account].append(stored)
+    signed_in = {account for account in due if runtime.client.is_signed_in(account)}
+    asked_at_s = time.monotonic()
+    granted = runtime.budget.spend_each({account: len(due[account]) if account in signed_in else 0 for account in due})
+    with_token, asking = list[Stored](), list[Stored]()
+    for account, (tokens, wait_s) in granted.items():
+        if account in signed_in:
+            with_token += _most_worth(runtime, due[account], tokens)
+        else:
+            asking += _most_worth(runtime, due[account], _unsigned(runtime, account, wait_s))
+    _claim_and_look(runtime, with_token, asked_at_s)
+    _claim_and_look(runtime, asking, _NEVER)
+    chosen = len(with_token) + len(asking)
+    if chosen < sum(map(len, due.values())) and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+        runtime.looks_due.ring()  # by the clock's next tick a bucket that fills so fast would run over
 
 
-def _chosen(runtime: Runtime, account: str, candidates: list[Stored]) -> tuple[list[Stored], float]:
-    """Choose what to look at now, and say when its tokens were asked for.
+def _unsigned(runtime: Runtime, account: str, token_in_s: float) -> int:
+    """Say how many looks to make now through an account that is not signed in.
 
     Without a bearer tokens would only grow old: one look signs in for all, and takes its tokens as it goes. After a
     failed sign-in looks make no request: they end at once, and show why.
     """
-    worth, client = _most_worth(runtime, candidates), runtime.client
-    if client.is_signed_in(account):
-        asked_at_s = time.monotonic()
-        granted, _ = runtime.budget.spend(account, len(candidates))
-        return worth[:granted], asked_at_s
-    if client.is_refused_for_now(account):
-        return worth[:LOOKS_WITHOUT_REQUEST], _NEVER
-    waits = client.is_signing_in(account) or runtime.budget.spend(account, 0)[1] > LOOK_DEADLINE_S / 2
-    return worth[: 0 if waits else 1], _NEVER
+    if runtime.client.is_refused_for_now(account):
+        return LOOKS_WITHOUT_REQUEST
+    return 0 if runtime.client.is_signing_in(account) or token_in_s > LOOK_DEADLINE_S / 2 else 1
 
 
 def hand_back_of(runtime: Runtime, workers: frozenset[str]) -> int:
@@ -80,29 +87,43 @@ def _window(settings: Settings) -> int:
     return min(LARGEST_WINDOW, max(WINDOW, 2 * settings.max_in_flight * len(settings.accounts)))
 
 
-def _most_worth(runtime: Runtime, candidates: list[Stored]) -> list[Stored]:
-    known = {stored.tracking.id: stored for stored in candidates}
-    due = [stored.tracking for stored in candidates]
-    ordered = pace.by_worth(zip(due, runtime.learned.of(due), strict=True), runtime.store.now())
-    return [known[tracking.id] for tracking in ordered]
+def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored]:
+    """Choose so many of one account's due trackings; in no order where all of them are chosen."""
+    if wanted >= len(due):
+        return due
+    if wanted == 0:
+        return []
+    known = {stored.tracking.id: stored for stored in due}
+    trackings = [stored.tracking for stored in due]
+    ordered = pace.by_worth(zip(trackings, runtime.learned.of(trackings), strict=True), runtime.store.now())
+    return [known[tracking.id] for tracking in ordered[:wanted]]
 
 
-def _claim_and_look(runtime: Runtime, stored: Stored, granted_at_s: float) -> None:
-    now = runtime.store.now()
+def _claim_and_look(runtime: Runtime, chosen: list[Stored], granted_at_s: float) -> None:
     claim = f"{runtime.name}.{secrets.token_hex(4)}"
+    for start in range(0, len(chosen), AT_ONCE):
+        some = chosen[start : start + AT_ONCE]
+        now = runtime.store.now()
+        try:
+            claimed = runtime.store.update_all([_claiming(stored, claim, now) for stored in some])
+        except redis.RedisError:  # the claims were made, or were not
+            runtime.loop.submit(*(partial(_hand_back_later, runtime, stored, claim) for stored in some))
+            raise
+        mine = [stored for stored in claimed if isinstance(stored, Stored)]  # others had taken the rest
+        runtime.loop.submit(*(partial(_look, runtime, stored, claim, granted_at_s) for stored in mine))
+        runtime.loop.catch_up(CATCH_UP_WITHIN_S)
+        for refused in claimed:
+            if isinstance(refused, Exception):
+                raise refused
 
+
+def _claiming(stored: Stored, claim: str, now: datetime) -> Change:
     def take(tracking: Tracking) -> Tracking | None:
         # It was due by Redis' own clock, which our reading of it trails by a little: ask only whether it still is.
         untouched = tracking.next_look_at == stored.tracking.next_look_at
         return lifecycle.claimed(tracking, claim, now) if untouched else None
 
-    try:
-        claimed = runtime.store.update(stored, take)
-    except redis.RedisError:  # the claim was made, or was not
-        runtime.loop.submit(partial(_hand_back_later, runtime, stored, claim))
-        raise
-    if claimed is not None:
-        runtime.loop.submit(partial(_look, runtime, claimed, claim, granted_at_s))
+    return Change(stored, take)
 
 
 async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: float) -> None:
@@ -116,31 +137,36 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: flo
     except (redis.RedisError, asyncio.CancelledError):  # Redis is away, and nothing was asked; or the process stops
         await _hand_back_later(runtime, claimed, claim)
         return
-    after = await kept_trying(partial(_record, runtime, claimed, claim, seen, time.monotonic()))
-    await kept_trying(partial(_heed, runtime, claimed.tracking.account, seen))
+    recording = _recording(runtime, claimed, claim, seen, time.monotonic())
+    after = await kept_asking(partial(runtime.changes, recording))
+    account = claimed.tracking.account
+    if not (isinstance(seen, Operation) and runtime.presence.is_known_clear(account)):
+        await kept_trying(partial(_heed, runtime, account, seen))
     if after is not None:
         if alerts.news(claimed.tracking, after.tracking) or slow.news(claimed.tracking, after.tracking):
             runtime.deliveries_due.ring()
         _tell(runtime, after.tracking, seen)
 
 
-def _record(
+def _recording(
     runtime: Runtime, claimed: Stored, claim: str, seen: Operation | OpwatchError, seen_at_s: float
-) -> Stored | None:
-    since_ms = round((time.monotonic() - seen_at_s) * 1000)  # Redis may have been away since
-    now = runtime.store.now() - timedelta(milliseconds=since_ms)
-
-    known = claimed.tracking if isinstance(seen, OpwatchError) else replace(claimed.tracking, operation=seen)
-    (durations,) = runtime.learned.of([known])
+) -> Change:
+    """Make what records a look; it is computed later, in a thread that may ask Redis."""
+    known, before = claimed.tracking, claimed.tracking.operation
+    if isinstance(seen, Operation) and (before is None or before.type != seen.type):
+        known = replace(known, operation=seen)
 
     def take_in(tracking: Tracking) -> Tracking | None:
+        since_ms = round((time.monotonic() - seen_at_s) * 1000)  # Redis may have been away since
+        now = runtime.store.now() - timedelta(milliseconds=since_ms)
+        (durations,) = runtime.learned.of([known])
         after = lifecycle.looked(tracking, claim, seen, now=now, durations=durations)
         if after is None:
             return None
         announced = lifecycle.announced(after, runtime.settings.rules)
         return alerts.with_rejected(announced, seen, runtime.settings.alert_target, now)
 
-    return runtime.store.update(claimed, take_in, counters=(f"looks:{result_of(seen)}",))
+    return Change(claimed, take_in, counters=(f"looks:{result_of(seen)}",))
 
 
 def _hand_back(runtime: Runtime, claimed: Stored, claim: str) -> Stored | None:

@@ -3,10 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import redis
@@ -18,8 +19,10 @@ from notifiers.targets import Target
 from operations.budget import Budget
 from operations.learned import Learned
 from operations.presence import Presence
-from operations.store import Store
+from operations.records import Stored
+from operations.store import Change, Store
 from scalingo.client import Client
+from workers.batch import Batches
 from workers.doorbell import Doorbell, Round
 from workers.loop import HttpLoop
 from workers.room import Room
@@ -83,6 +86,7 @@ class Runtime:
     targets: Mapping[str, Target]
     settings: Settings
     store: Store
+    changes: Batches[Change, Stored | None]
     learned: Learned
     budget: Budget
     presence: Presence
@@ -119,12 +123,14 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
     budget, presence = Budget(connection, settings.requests_per_minute), Presence(connection)
     loop = HttpLoop(allow_private_targets=settings.allow_private_targets, resolver=resolver)
+    store = Store(connection, retention=timedelta(days=settings.retention_days))
     runtime = Runtime(
         name=name,
         connection=connection,
         targets=settings.targets,
         settings=settings,
-        store=Store(connection, retention=timedelta(days=settings.retention_days)),
+        store=store,
+        changes=Batches(store.update_all, loop.submit),
         learned=Learned(connection),
         budget=budget,
         presence=presence,
@@ -149,10 +155,15 @@ async def kept_trying(ask: Callable[[], T]) -> T:
 
     The claim is ours until somebody takes it over, however late, and then the write does not apply.
     """
+    return await kept_asking(partial(asyncio.to_thread, ask))
+
+
+async def kept_asking(ask: Callable[[], Awaitable[T]]) -> T:
+    """Do so with what does not make the event loop wait."""
     give_up_at_s = time.monotonic() + RECORD_WITHIN_S
     while True:
         try:
-            return await asyncio.to_thread(ask)
+            return await ask()
         except redis.RedisError:
             if time.monotonic() > give_up_at_s:
                 raise

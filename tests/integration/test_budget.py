@@ -64,6 +64,16 @@ def test_accounts_have_a_budget_each(connection: redis.Redis) -> None:
     assert budget.spend("default", 1)[0] == 0
 
 
+def test_several_accounts_are_asked_for_at_once(connection: redis.Redis) -> None:
+    budget = Budget(connection, 60)
+    budget.spend("default", 3)
+    granted = budget.spend_each({"default": 9, "other": 2, "third": 0})
+    assert {account: tokens for account, (tokens, _) in granted.items()} == {"default": 2, "other": 2, "third": 0}
+    assert granted["default"][1] > 0
+    assert granted["third"][1] == 0
+    assert budget.spend_each({}) == {}
+
+
 def test_another_worker_finds_the_same_bucket(connection: redis.Redis) -> None:
     assert Budget(connection, 60).spend("default", 4)[0] == 4
     assert Budget(connection, 60).spend("default", 4)[0] == 1

@@ -31,7 +31,7 @@ from operations.learned import Learned
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.store import Store
+from operations.store import Change, Store
 from tests.integration import bench
 from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
 
@@ -278,6 +278,85 @@ class TestCompareAndSwap:
         connection.delete(f"opwatch:tracking:{begun.id}")
         assert store.update(stored, lambda t: lifecycle.claimed(t, "late", store.now())) is None
         assert store.get(begun.id) is None
+
+
+class TestManyAtOnce:
+    """Changes of many records in one round trip."""
+
+    def test_each_stands_for_itself(self, store: Store, connection: redis.Redis) -> None:
+        read = [added(store, number) for number in range(5)]
+        end(store, 2)  # somebody else was first
+        connection.delete(f"opwatch:tracking:{read[3].tracking.id}")
+
+        def broken(_: Tracking) -> Tracking:
+            raise ZeroDivisionError
+
+        def cancel(tracking: Tracking) -> Tracking | None:
+            return lifecycle.cancelled(tracking, store.now())
+
+        changes = [broken if number == 1 else cancel for number in range(5)]
+        first, error, too_late, gone, last = store.update_all(
+            [Change(stored, change) for stored, change in zip(read, changes, strict=True)]
+        )
+        assert isinstance(error, ZeroDivisionError)
+        assert (too_late, gone) == (None, None)
+        for after in (first, last):
+            assert isinstance(after, Stored)
+            assert found(store, after.tracking.id) == after
+            assert after.tracking.state is State.CANCELLED
+        assert connection.zcard(DUE) == 2  # the broken one, and the entry of the one whose record is gone
+
+    def test_one_that_redis_refuses_holds_up_no_other(self, store: Store, connection: redis.Redis) -> None:
+        one, other = added(store, 1), added(store, 2)
+        connection.set(COUNTERS, "not a hash")
+        refused, after = store.update_all([Change(one, looked_once, ("looks:answered",)), Change(other, looked_once)])
+        assert isinstance(refused, redis.ResponseError)
+        assert isinstance(after, Stored)
+        assert found(store, other.tracking.id).tracking.polls == 1
+
+    def test_of_several_of_one_record_none_is_lost(self, store: Store) -> None:
+        one = added(store, 1)
+
+        def naming(target: str) -> Change:
+            return Change(one, lambda tracking: replace(tracking, named=(*tracking.named, target)))
+
+        store.update_all([naming(target) for target in ("first", "second", "third")])
+        assert found(store, one.tracking.id).tracking.named == ("first", "second", "third")
+
+
+class TestDue:
+    """What is due, read only once while it waits."""
+
+    def test_what_others_change_meanwhile_is_found_by_the_claim(self, store: Store, connection: redis.Redis) -> None:
+        one = added(store, 1)
+        assert store.due_trackings() == [one]
+        other = Store(connection, retention=RETENTION)
+        other.update(one, lambda tracking: replace(tracking, named=("slack",)))
+        (waiting,) = store.due_trackings()
+        claimed = store.update(waiting, lambda tracking: lifecycle.claimed(tracking, "worker", store.now()))
+        assert claimed is not None
+        assert claimed.tracking.named == ("slack",)
+        assert store.due_trackings() == []
+
+    def test_what_moved_meanwhile_is_read_anew(self, store: Store, connection: redis.Redis) -> None:
+        one = added(store, 1)
+        assert store.due_trackings() == [one]
+        other = Store(connection, retention=RETENTION)
+        earlier = other.update(
+            one, lambda tracking: replace(tracking, polls=7, next_look_at=store.now() - timedelta(seconds=9))
+        )
+        assert store.due_trackings() == [earlier]
+
+
+def added(store: Store, number: int) -> Stored:
+    """Store a tracking that begins now, and read it."""
+    store.add(fresh(store, number))
+    return found(store, f"osc-fr1-{operation_id(number)}")
+
+
+def looked_once(tracking: Tracking) -> Tracking:
+    """Count a look."""
+    return replace(tracking, polls=tracking.polls + 1)
 
 
 class TestRetention:

@@ -1,0 +1,50 @@
+"""What a stage's processes have used so far, and the API that costs so little that it can be asked often."""
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+from benchmarks.service import Process, Stage, wait_until
+
+_LISTENING = re.compile(r"listening on (http://\S+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What has been used so far, in CPU seconds and in commands."""
+
+    at: float
+    workers_s: float
+    redis_s: float
+    commands: int
+    reads: int
+
+    @classmethod
+    def of(cls, stage: Stage, workers: Sequence[Process]) -> "Counts":
+        """Read them now."""
+        info = stage.redis.info("all")
+        return cls(
+            at=time.time(),
+            workers_s=sum(_cpu_s(worker.pid) for worker in workers),
+            redis_s=_cpu_s(info["process_id"]),
+            commands=sum(info[name]["calls"] for name in info if name.startswith("cmdstat_")),
+            reads=info["total_reads_processed"],
+        )
+
+
+def start_api(stage: Stage) -> None:
+    """Start the API that costs little, and let the stage's processes know it."""
+    api = stage.start("api", "exec python -m benchmarks.fast_api")
+    wait_until(lambda: _LISTENING.search(api.log.read_text()) is not None, api)
+    found = _LISTENING.search(api.log.read_text())
+    stage.api = found[1] if found else ""
+
+
+def _cpu_s(pid: int) -> float:
+    """Add up the CPU time of a process, of those it has started, and of those of them that have ended."""
+    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    times = [each.cpu_times() for each in family]
+    return sum(t.user + t.system + t.children_user + t.children_system for t in times)

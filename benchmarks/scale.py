@@ -1,0 +1,188 @@
+"""How many operations one worker process can hold, what a look costs, and what the usual way with RQ costs instead.
+
+Lateness is measured from outside: from the time that a look was due, as the record in Redis said, until the API had the
+request. CPU time is that of the worker process (Redis and the API have their own); commands are as Redis counts them,
+those that run inside scripts included; reads are how often Redis found something sent to it: round trips, about.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from benchmarks import crowd
+from benchmarks.counts import Counts, start_api
+from benchmarks.service import Stage, call, run, wait_until
+from benchmarks.table import Row, percentile, print_circumstances, print_goals, print_table
+from benchmarks.usual import RQ_WORKERS, Usual, usual_way
+from operations.store import Store
+
+OPERATIONS = (10_000, 20_000)
+WORKERS = (1, 2, 4)
+WARM_UP_S, MEASURED_S = 20.0, 60.0
+READ_EVERY_S = 0.5
+LATENESS_GOAL_S, COMMANDS_GOAL, BYTES_GOAL, RATIO_GOAL = 2.0, 8.0, 1500.0, 20.0
+SHORTEST_GAP_S = 1.9
+"""The pace waits 2 s at least, from one answer to the next request: whatever is closer was looked at twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What one run has shown."""
+
+    name: str
+    operations: int
+    limit: int
+    looks_per_s: float
+    lateness_s: list[float]
+    cpu: float
+    redis_cpu: float
+    cpu_us: float
+    commands: float
+    reads: float
+    bytes_each: float
+    most_in_60_s: int
+    shortest_gap_s: float
+    too_close: int
+
+    @property
+    def p99_s(self) -> float:
+        """What 99 of 100 looks were not later than."""
+        return percentile(self.lateness_s, 99)
+
+
+def main(
+    operations: Sequence[int] = OPERATIONS,
+    workers: Sequence[int] = WORKERS,
+    measured_s: float = MEASURED_S,
+    *,
+    mixed: bool = True,
+) -> None:
+    """Measure and print."""
+    print_circumstances("scale")
+    plans = [(count, 1, True) for count in operations]
+    plans += [(operations[0], number, True) for number in workers if number > 1]
+    plans += [(operations[0], 1, False)] if mixed else []
+    held = [_held(count, number, measured_s, hurried=hurried) for count, number, hurried in plans]
+    _print_held(held)
+    usual = [usual_way(name, command, wait_s) for name, command, wait_s in RQ_WORKERS]
+    _print_usual(held[0], usual)
+    _print_goals(held, usual)
+
+
+def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) -> Held:
+    settings = crowd.settings(operations, crowd.ACCOUNTS)
+    with Stage(settings=settings, targets="") as stage:
+        start_api(stage)
+        empty = stage.redis.info("memory")["used_memory"]
+        store = Store(stage.redis, retention=timedelta(days=7))
+        identities = crowd.fill(store, operations, crowd.ACCOUNTS, hurried=hurried)
+        running = [stage.start_type("worker") for _ in range(workers)]
+        wait_until(lambda: bool(stage.redis.zcard("opwatch:workers") >= workers), *running)
+        wait_until(partial(_all_signed_in, stage), *running, timeout_s=120.0, every_s=0.5)
+        time.sleep(WARM_UP_S)
+        cohort = crowd.Cohort(stage.redis, identities)
+        before, began = Counts.of(stage, running), time.monotonic()
+        while time.monotonic() - began < measured_s:
+            cohort.read()
+            time.sleep(READ_EVERY_S)
+        after = Counts.of(stage, running)
+        for worker in running:
+            worker.check()
+        report = call("GET", f"{stage.api}/_report?since={before.at}&apart={SHORTEST_GAP_S}", cohort.operations)
+        for worker in running:
+            worker.kill()
+        bytes_each = (stage.redis.info("memory")["used_memory"] - empty) / operations
+    looks, took_s = report["looks"], after.at - before.at
+    kind = "" if hurried else ", ages as they come"
+    return Held(
+        name=f"{operations:,} operations, {workers} worker{'s' if workers > 1 else ''}{kind}",
+        operations=operations,
+        limit=int(settings["SCALINGO_REQUESTS_PER_MINUTE"]),
+        looks_per_s=looks / took_s,
+        lateness_s=cohort.lateness_s(report["times"], after.at),
+        cpu=(after.workers_s - before.workers_s) / took_s,
+        redis_cpu=(after.redis_s - before.redis_s) / took_s,
+        cpu_us=(after.workers_s - before.workers_s) / max(1, looks) * 1e6,
+        commands=(after.commands - before.commands - cohort.commands) / max(1, looks),
+        reads=(after.reads - before.reads - cohort.commands) / max(1, looks),
+        bytes_each=bytes_each,
+        most_in_60_s=report["most_in_60_s"],
+        shortest_gap_s=report["shortest_gap_s"],
+        too_close=report["too_close"],
+    )
+
+
+def _all_signed_in(stage: Stage) -> bool:
+    return bool(call("GET", f"{stage.api}/_report?since={time.time()}")["accounts"] >= crowd.ACCOUNTS)
+
+
+def _print_held(held: Sequence[Held]) -> None:
+    columns = ("", "wanted/s", "looks/s", "late p50", "p99", "CPU", "a look", "Redis CPU", "cmds", "reads", "bytes")
+    lines = [
+        (
+            each.name,
+            f"{each.operations / crowd.EACH_S:.0f}",
+            f"{each.looks_per_s:.0f}",
+            f"{statistics.median(each.lateness_s):.2f} s",
+            f"{each.p99_s:.2f} s",
+            f"{each.cpu:.0%}",
+            f"{each.cpu_us:.0f} us",
+            f"{each.redis_cpu:.0%}",
+            f"{each.commands:.1f}",
+            f"{each.reads:.2f}",
+            f"{each.bytes_each:.0f}",
+        )
+        for each in held
+    ]
+    print_table(f"scale: {crowd.ACCOUNTS} accounts, a look each {crowd.EACH_S:g} s allowed at all", columns, lines)
+
+
+def _print_usual(ours: Held, usual: Sequence[Usual]) -> None:
+    lines = [(ours.name, f"{ours.looks_per_s:.0f}", f"{ours.cpu_us:.0f} us", f"{ours.commands:.1f}", "")]
+    lines += [
+        (u.name, f"{u.looks_per_s:.0f}", f"{u.cpu_us:.0f} us", f"{u.commands:.1f}", f"{u.cpu_us / ours.cpu_us:.1f}")
+        for u in usual
+    ]
+    print_table("scale: beside the usual way", ("", "looks/s", "CPU a look", "commands", "times ours"), lines)
+
+
+def _print_goals(held: Sequence[Held], usual: Sequence[Usual]) -> None:
+    first = held[0]
+    ratio = usual[0].cpu_us / first.cpu_us
+    rows = [
+        Row(
+            "p99 lateness of a look", f"{first.p99_s:.2f} s", f"< {LATENESS_GOAL_S:g} s", first.p99_s < LATENESS_GOAL_S
+        ),
+        _at_most("Redis commands a look", first.commands, COMMANDS_GOAL),
+        _at_most("bytes of Redis memory a tracking", first.bytes_each, BYTES_GOAL),
+        Row("looks a CPU second, ours / RQ's default", f"{ratio:.1f}", f">= {RATIO_GOAL:g}", ratio >= RATIO_GOAL),
+    ]
+    for each in held:
+        kept = each.most_in_60_s <= each.limit
+        rows.append(Row(f"{each.name}: most requests in 60 s", str(each.most_in_60_s), f"<= {each.limit}", kept))
+        rows.append(Row("  looks done twice", str(each.too_close), "0", each.too_close == 0))
+        rows.append(Row("  shortest time between two looks at one operation", f"{each.shortest_gap_s:.2f} s"))
+    print_goals("scale: goals", rows)
+
+
+def _at_most(what: str, figure: float, goal: float) -> Row:
+    return Row(what, f"{figure:.1f}", f"<= {goal:g}", figure <= goal)
+
+
+def _arguments() -> dict[str, Any]:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
+    parser.add_argument("--operations", type=int, nargs="+", default=OPERATIONS)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--seconds", type=float, default=MEASURED_S, dest="measured_s")
+    parser.add_argument("--no-mixed", action="store_false", dest="mixed", help="leave out ages as they come")
+    return vars(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(run({"scale": partial(main, **_arguments())}))
