@@ -67,6 +67,14 @@ class OperationOut(BaseModel):
     error: str | None
 
 
+class UsualOut(BaseModel):
+    """How long such operations usually take: half of the `samples` at most `p50` seconds, nine in ten at most `p90`."""
+
+    p50: float
+    p90: float
+    samples: int
+
+
 class DeliveryOut(BaseModel):
     """How the telling of one target goes."""
 
@@ -92,6 +100,7 @@ class TrackingOut(BaseModel):
     created_at: str
     ended_at: str | None
     duration_s: float | None
+    usual_duration_s: UsualOut | None
     polls: int
     last_polled_at: str | None
     next_poll_at: str | None

@@ -23,7 +23,7 @@ _RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
     text = fallback_text(announcement)
-    well = announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED
+    well = announcement.slow or (announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED)
     pinged = f"{mention} " if mention and not well else ""
     return {
         "text": pinged + text,
@@ -62,15 +62,16 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
     if announcement.alert is not None:
         yield {"type": "section", "text": {"type": "mrkdwn", "text": pinged + escape(wording.headline(announcement))}}
         pinged = ""
-    if announcement.ended:
+    if announcement.ended or announcement.slow:
         yield from _outcome(announcement, pinged)
     if elements := [{"type": "mrkdwn", "text": text} for text in _context(announcement)]:
         yield {"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}
 
 
 def _outcome(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
-    mark, said = wording.MARKS[announcement.verdict], escape(wording.verdict(announcement))
+    mark, said = wording.mark(announcement), escape(wording.verdict(announcement))
     line = f"{pinged}{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
+    line += wording.compared(announcement)
     yield {"type": "section", "text": {"type": "mrkdwn", "text": line}}
     cause = cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length)
     if cause:

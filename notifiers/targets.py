@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,6 +14,9 @@ from operations.model import Verdict
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+_Event = Literal["succeeded", "failed", "timed_out", "lost", "slow"]
+"""What a target may want to hear: each verdict, and that an operation is slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +33,7 @@ class _Rules(BaseModel):
     """The settings every kind has."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-    on: tuple[Verdict, ...] = tuple(Verdict)
+    on: tuple[_Event, ...] = tuple(verdict.value for verdict in Verdict)
     apps: tuple[str, ...] = ("*",)
 
 
@@ -59,7 +62,8 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
         faults += described(error, where)
     if faults or rules is None or notifier is None:
         raise ConfigError(faults)
-    return Target(name, kind, Rule(on=frozenset(rules.on), apps=rules.apps), notifier)
+    verdicts = frozenset(Verdict(each) for each in rules.on if each != "slow")
+    return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on), notifier)
 
 
 def described(error: ValidationError, where: str) -> list[str]:

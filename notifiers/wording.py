@@ -1,12 +1,15 @@
 """The words of a message, the same in every kind. Pure."""
 
 from operations.announcement import Announcement
-from operations.model import Verdict
+from operations.model import Usual, Verdict
 from operations.text import first_line, plain
 
 ALERT_MARK = "⚠️"
+SLOW_MARK = "⏳"
 MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
 _MINUTE_S, _HOUR_S = 60, 3600
+_WHOLE_FROM_S = 0.95
+_UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 
 def what(announcement: Announcement) -> str:
@@ -15,8 +18,10 @@ def what(announcement: Announcement) -> str:
 
 
 def verdict(announcement: Announcement) -> str:
-    """Say how it ended and how long it took: `failed after 42 s`."""
+    """Say how it ended and how long it took: `failed after 42 s`; of what is slow, `still running after 42 s`."""
     took = duration(announcement.duration_s)
+    if announcement.slow:
+        return f"still running after {took}"
     if announcement.verdict is Verdict.TIMED_OUT:
         return f"not finished after {took}" if took else "not finished in time"
     if announcement.verdict is Verdict.LOST:
@@ -24,9 +29,25 @@ def verdict(announcement: Announcement) -> str:
     return f"{announcement.verdict} after {took}" if took else str(announcement.verdict)
 
 
+def compared(announcement: Announcement) -> str:
+    """Say how long such operations usually take, to stand behind how long it took: ` (usually 15–20 s)`.
+
+    Empty where either is unknown, and of one that was lost: how long it was in sight compares with nothing.
+    """
+    lost = announcement.verdict is Verdict.LOST and not announcement.slow
+    if announcement.usual is None or announcement.duration_s is None or lost:
+        return ""
+    return f" (usually {span(announcement.usual)})"
+
+
 def headline(announcement: Announcement) -> str:
     """Say it all in one line: `❌ shop: restart failed after 42 s`, or of what the operator is alerted."""
     return outcome(announcement) if announcement.alert is None else f"{ALERT_MARK} {announcement.alert}"
+
+
+def mark(announcement: Announcement) -> str:
+    """Give the sign in front of an outcome, or of a warning that there is none yet."""
+    return SLOW_MARK if announcement.slow else MARKS[announcement.verdict]
 
 
 def explanation(announcement: Announcement) -> str:
@@ -37,8 +58,9 @@ def explanation(announcement: Announcement) -> str:
 
 
 def outcome(announcement: Announcement) -> str:
-    """Say how the operation ended, in one line: `❌ shop: restart failed after 42 s`."""
-    return f"{MARKS[announcement.verdict]} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+    """Say how the operation ended, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
+    line = f"{mark(announcement)} {announcement.app}: {what(announcement)} {verdict(announcement)}"
+    return line + compared(announcement)
 
 
 def cause(announcement: Announcement) -> str:
@@ -58,3 +80,23 @@ def duration(seconds: float | None) -> str:
     if whole < _HOUR_S:
         return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
     return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+
+
+def span(usual: Usual) -> str:
+    """Write what is usual as people say it, from p50 to p90: `15–20 s`, `15 s`, `2–3 min`, `40 s – 3 min`."""
+    upper = _unit(usual.p90)
+    lower = upper if usual.p50 >= _UNITS_S[upper] else _unit(usual.p50)
+    first, last = _count(usual.p50, lower), _count(usual.p90, upper)
+    if lower != upper:
+        return f"{first} {lower} – {last} {upper}"
+    return f"{first} {upper}" if first == last else f"{first}–{last} {upper}"
+
+
+def _unit(seconds: float) -> str:
+    """Choose what to count in: the largest unit of which there are two."""
+    return next((unit for unit, size_s in _UNITS_S.items() if seconds >= 2 * size_s), "s")
+
+
+def _count(seconds: float, unit: str) -> str:
+    """Write how many units that is: whole ones, but for less than a second."""
+    return f"{seconds:.1f}" if seconds < _WHOLE_FROM_S else str(int(seconds / _UNITS_S[unit] + 0.5))

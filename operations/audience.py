@@ -10,10 +10,14 @@ from operations.model import Delivery, DeliveryState, Tracking, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Which outcomes a target wants: these verdicts, of apps whose name matches one of these patterns."""
+    """What a target wants to hear: these verdicts, of apps whose name matches one of these patterns.
+
+    And whether it wants to be warned of their operations that are `slow`.
+    """
 
     on: frozenset[Verdict] = frozenset(Verdict)
     apps: tuple[str, ...] = ("*",)
+    slow: bool = False
 
 
 Rules = Mapping[str, Rule]
@@ -22,8 +26,16 @@ Rules = Mapping[str, Rule]
 
 def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime) -> tuple[Delivery, ...]:
     """Plan one delivery for each target that is asked for or configured, `skipped` where a rule excludes it."""
-    names = list(rules) if tracking.everyone else []
-    return tuple(plan(tracking, verdict, name, rules, now) for name in dict.fromkeys([*names, *tracking.named]))
+    return tuple(plan(tracking, verdict, name, rules, now) for name in _asked_for(tracking, rules))
+
+
+def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    """Name the targets that want to be warned when this operation is slow."""
+    return tuple(
+        name
+        for name in _asked_for(tracking, rules)
+        if (rule := rules.get(name)) is not None and rule.slow and _is_for(tracking, name, rule)
+    )
 
 
 def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
@@ -33,7 +45,7 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
     planned all the same: it ends `dead`, which shows, rather than in silence.
     """
     rule = rules.get(target, Rule())
-    wanted = verdict in rule.on and (target in tracking.named or matches(tracking.app, rule.apps))
+    wanted = verdict in rule.on and _is_for(tracking, target, rule)
     return Delivery(
         target=target,
         run=tracking.run,
@@ -41,6 +53,15 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
         state=DeliveryState.PENDING if wanted else DeliveryState.SKIPPED,
         next_attempt_at=now if wanted else None,
     )
+
+
+def _asked_for(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    names = rules if tracking.everyone else ()
+    return tuple(dict.fromkeys([*names, *tracking.named]))
+
+
+def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:
+    return target in tracking.named or matches(tracking.app, rule.apps)
 
 
 def matches(app: str, patterns: Iterable[str]) -> bool:

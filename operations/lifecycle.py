@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from operations import audience, pace, verdicts
+from operations import audience, pace, slow, verdicts
 from operations.audience import Rules
 from operations.durations import Durations
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError
@@ -40,7 +40,7 @@ def looked(
     """Take in what a look met: watch on, or end with a verdict. None when the claim is no longer ours.
 
     `durations` is how long such operations take.
-    `deliveries` stays empty; `announced` plans them, since that needs the targets' rules.
+    `announced` then plans what is to be told, since that needs the targets' rules.
     """
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
@@ -52,9 +52,12 @@ def looked(
 
 
 def announced(tracking: Tracking, rules: Rules) -> Tracking:
-    """Plan the deliveries of a tracking that has just ended; those of earlier runs go on."""
+    """Plan what a look gives to tell: the deliveries of a tracking that has ended, or the warning that it is slow.
+
+    Deliveries of earlier runs go on.
+    """
     if tracking.ended_at is None or tracking.state is State.CANCELLED:
-        return tracking
+        return slow.watched(tracking, rules)
     planned = audience.deliveries(tracking, Verdict(tracking.state), rules, tracking.ended_at)
     return replace(tracking, deliveries=tracking.deliveries + planned)
 
@@ -64,8 +67,8 @@ def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
     if tracking.state is not State.TRACKING:
         return None
     ours = (now - tracking.created_at).total_seconds()
-    return replace(
-        tracking, state=State.CANCELLED, claim=None, next_look_at=None, ended_at=now, duration_s=round(ours, 3)
+    return slow.overtaken(
+        replace(tracking, state=State.CANCELLED, claim=None, next_look_at=None, ended_at=now, duration_s=round(ours, 3))
     )
 
 
@@ -145,11 +148,11 @@ def _holds(tracking: Tracking, delivery_id: str, claim: str) -> bool:
 
 
 def _each_delivery(tracking: Tracking, ids: frozenset[str], change: Callable[[Delivery], Delivery]) -> Tracking:
-    deliveries, alerts = (
-        tuple(change(d) if tracking.delivery_id(d) in ids else d for d in all_)
-        for all_ in (tracking.deliveries, tracking.alerts)
-    )
-    return replace(tracking, deliveries=deliveries, alerts=alerts)
+    def changed(all_: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
+        return tuple(change(d) if tracking.delivery_id(d) in ids else d for d in all_)
+
+    warning = tracking.slow and replace(tracking.slow, deliveries=changed(tracking.slow.deliveries))
+    return replace(tracking, deliveries=changed(tracking.deliveries), alerts=changed(tracking.alerts), slow=warning)
 
 
 def _after(delivery: Delivery, decision: Decision, now: datetime) -> Delivery:
@@ -210,7 +213,7 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual |
 def _ended(tracking: Tracking, verdict: Verdict, reason: str | None, now: datetime) -> Tracking:
     ours = (now - tracking.created_at).total_seconds()
     duration_s = verdicts.api_duration_s(tracking, verdict, now)
-    return replace(
+    ended = replace(
         tracking,
         state=State(verdict.value),
         claim=None,
@@ -219,3 +222,4 @@ def _ended(tracking: Tracking, verdict: Verdict, reason: str | None, now: dateti
         duration_s=round(ours if duration_s is None else duration_s, 3),
         reason=reason,
     )
+    return slow.overtaken(ended)

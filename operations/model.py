@@ -96,6 +96,8 @@ class Alert:
 class Delivery:
     """The telling of one target about one verdict, or of the operator's about trouble (`alert`, without a verdict).
 
+    With neither it warns that an operation is slow.
+
     `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes, since an attempt
     that died with its worker says nothing about the target. While `claim` is set, a round is at it and
     `next_attempt_at` is the end of its lease.
@@ -119,6 +121,22 @@ class Delivery:
         """Whether it still has to be attempted."""
         return self.state in (DeliveryState.PENDING, DeliveryState.RETRYING)
 
+    @property
+    def warns(self) -> bool:
+        """Whether it warns that an operation is slow."""
+        return self.verdict is None and self.alert is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow:
+    """The warning that an operation takes far longer than usual, and the telling of it.
+
+    `body` is what webhooks receive, fixed here for all attempts.
+    """
+
+    body: str
+    deliveries: tuple[Delivery, ...]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
@@ -126,7 +144,8 @@ class Tracking:
 
     `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
     `everyone` says that every target whose rules match is told; `named` are targets asked for by name.
-    `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way.
+    `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way; `slow` is
+    there once this run has been found slow.
     `usual` is how long such operations take, as known when it was last looked at.
     `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer.
     """
@@ -163,6 +182,7 @@ class Tracking:
     reason: str | None = None
     deliveries: tuple[Delivery, ...] = ()
     alerts: tuple[Delivery, ...] = ()
+    slow: Slow | None = None
     caller_counted: bool = False
     """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""
     v: int = 1  # a record that does not say is of version 1: never change this default
@@ -174,12 +194,12 @@ class Tracking:
         """
         if (alert := delivery.alert) is not None:
             return f"{self.id}_{delivery.run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
-        return f"{self.id}_{delivery.run}_{delivery.verdict}_{delivery.target}"
+        return f"{self.id}_{delivery.run}_{delivery.verdict or 'slow'}_{delivery.target}"
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:
-        """Everything that is to be sent, or was: deliveries and alerts."""
-        return self.deliveries + self.alerts
+        """Everything that is to be sent, or was: deliveries, alerts and warnings."""
+        return self.deliveries + self.alerts + (self.slow.deliveries if self.slow is not None else ())
 
 
 def tracking_id(delivery_id: str) -> str:

@@ -37,8 +37,8 @@ def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> dat
         lasted_s = (now - tracking.unanswered_since).total_seconds()
         wait_s = _between(SHORTEST_WAIT_UNANSWERED_S, SHARE_OF_TIME_UNANSWERED * lasted_s, LONGEST_WAIT_UNANSWERED_S)
     else:
-        age_s = _age_s(tracking, now)
-        wait_s = _between(SHORTEST_WAIT_S, durations.age_s(age_s, WORTH_A_LOOK_S) - age_s, LONGEST_WAIT_S)
+        so_far_s = age_s(tracking, now)
+        wait_s = _between(SHORTEST_WAIT_S, durations.age_s(so_far_s, WORTH_A_LOOK_S) - so_far_s, LONGEST_WAIT_S)
     due = now + timedelta(seconds=wait_s)
     deadline = tracking.created_at + timedelta(seconds=tracking.timeout_s)
     return min(due, deadline) if now < deadline else due
@@ -47,7 +47,7 @@ def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> dat
 def unseen_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
     """Say for how many seconds an operation has probably been finished without our knowing."""
     seen = tracking.unanswered_since or tracking.last_polled_at
-    return durations.unseen_s(0.0 if seen is None else _age_s(tracking, seen), _age_s(tracking, now))
+    return durations.unseen_s(0.0 if seen is None else age_s(tracking, seen), age_s(tracking, now))
 
 
 def by_worth(candidates: Iterable[Candidate], now: datetime) -> list[Tracking]:
@@ -72,7 +72,7 @@ def _app(tracking: Tracking) -> tuple[str, str, str]:
     return tracking.created_by, tracking.region, tracking.app
 
 
-def _age_s(tracking: Tracking, at: datetime) -> float:
+def age_s(tracking: Tracking, at: datetime) -> float:
     """Count from the operation's own beginning, where the API gives one that can be: not after it was tracked."""
     began = tracking.operation.created_at if tracking.operation is not None else None
     if began is None or not tracking.created_at - OLDEST_START <= began <= tracking.created_at:

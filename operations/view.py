@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual
 
 
 def timestamp(at: datetime | None) -> str | None:
@@ -31,6 +31,7 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
         "created_at": timestamp(tracking.created_at),
         "ended_at": timestamp(tracking.ended_at),
         "duration_s": tracking.duration_s,
+        "usual_duration_s": None if tracking.usual is None else _usual(tracking.usual),
         "polls": tracking.polls,
         "last_polled_at": timestamp(tracking.last_polled_at),
         "next_poll_at": timestamp(tracking.next_look_at if tracking.state is State.TRACKING else None),
@@ -40,6 +41,10 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
         "group": tracking.group,
         "created_by": tracking.created_by,
     }
+
+
+def _usual(usual: Usual) -> dict[str, Any]:
+    return {"p50": usual.p50, "p90": usual.p90, "samples": usual.samples}
 
 
 def _operation(operation: Operation) -> dict[str, Any]:

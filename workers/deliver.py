@@ -39,15 +39,26 @@ _ALERT_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
 def delivery_round() -> None:
     """Attempt what is due. An RQ job; safe to lose, to repeat and to run twice at once.
 
-    The attempts go on after it returns, on the process' event loop, each under its lease.
+    The attempts go on after it returns, on the process' event loop, each under its lease. Warnings come last, so that
+    they keep no outcome waiting for its turn.
     """
     runtime = current()
+    warnings: list[tuple[Stored, list[Delivery]]] = []
     for stored, due in runtime.store.due_deliveries():
         tracking = stored.tracking
-        mine = (d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d))
-        admitted = [delivery for delivery in mine if _enter(runtime, delivery)]
-        if admitted:
-            _claim_and_attempt(runtime, stored, admitted)
+        mine = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d)]
+        _attempt_all(runtime, stored, [d for d in mine if not d.warns])
+        if warning := [d for d in mine if d.warns]:
+            warnings.append((stored, warning))
+    for stored, warning in warnings:
+        _attempt_all(runtime, stored, warning)
+
+
+def _attempt_all(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
+    """Claim and attempt those that there is room for."""
+    admitted = [delivery for delivery in free if _enter(runtime, delivery)]
+    if admitted:
+        _claim_and_attempt(runtime, stored, admitted)
 
 
 def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
@@ -105,6 +116,8 @@ async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, c
         if time.monotonic() - claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
             await _hand_back_later(runtime, claimed, delivery)
             return
+        if delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
+            return
         error = await _sent(runtime, target, tracking, delivery, body)
     except asyncio.CancelledError:  # the process stops
         await _hand_back_later(runtime, claimed, delivery)
@@ -122,7 +135,7 @@ async def _sent(
         return PermanentError(f"the target {delivery.target} is no longer configured")
     try:
         async with asyncio.timeout(ATTEMPT_DEADLINE_S):
-            await target.notifier.send(_to_tell(tracking.delivery_id(delivery), delivery, body), runtime.loop.targets)
+            await target.notifier.send(_to_tell(tracking, delivery, body), runtime.loop.targets)
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:
@@ -133,9 +146,12 @@ async def _sent(
     return None
 
 
-def _to_tell(delivery_id: str, delivery: Delivery, body: bytes | None) -> announcement.Announcement:
+def _to_tell(tracking: Tracking, delivery: Delivery, body: bytes | None) -> announcement.Announcement:
+    delivery_id = tracking.delivery_id(delivery)
     if delivery.alert is not None:
         return announcement.read_alert(delivery_id, delivery.alert, body)
+    if delivery.warns and tracking.slow is not None:
+        body = tracking.slow.body.encode()
     return announcement.read(delivery_id, body or b"")
 
 

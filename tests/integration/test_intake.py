@@ -54,6 +54,7 @@ class TestWhatIsTaken:
             "operation": None,
             "ended_at": None,
             "duration_s": None,
+            "usual_duration_s": None,
             "polls": 0,
             "last_polled_at": None,
             "last_error": None,

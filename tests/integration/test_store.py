@@ -35,7 +35,11 @@ from operations.store import Change, Store
 from tests.integration import bench
 from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
 
-RULES: Rules = {"all": Rule(), "failures": Rule(on=frozenset({Verdict.FAILED})), "others": Rule(apps=("other-*",))}
+RULES: Rules = {
+    "all": Rule(slow=True),
+    "failures": Rule(on=frozenset({Verdict.FAILED})),
+    "others": Rule(apps=("other-*",)),
+}
 UNFINISHED = (DeliveryState.PENDING, DeliveryState.RETRYING)
 
 
@@ -486,7 +490,7 @@ class Lifecycles(RuleBasedStateMachine):
         now = self.store.now() + late
 
         def take_in(tracking: Tracking) -> Tracking | None:
-            after = lifecycle.looked(tracking, token, what, now=now, durations=Durations.of())
+            after = lifecycle.looked(tracking, token, what, now=now, durations=Durations.of([1.0] * 5))
             return None if after is None else alerts.with_rejected(lifecycle.announced(after, RULES), what, "ops", now)
 
         self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))
@@ -560,12 +564,13 @@ class Lifecycles(RuleBasedStateMachine):
                 due[tracking.id] = milliseconds(tracking.next_look_at)
                 watched[tracking.account] += 1
                 watched[caller_field(tracking.account, tracking.created_by)] += tracking.caller_counted
-            pending = [d for d in (*tracking.deliveries, *tracking.alerts) if d.state in UNFINISHED]
+            pending = [d for d in tracking.outgoing if d.state in UNFINISHED]
             for delivery in pending:
                 assert delivery.next_attempt_at is not None
                 outbox[tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
                 if delivery.state is DeliveryState.RETRYING:
                     retrying[delivery.target] += 1
+            assert tracking.state is State.TRACKING or not any(d.warns for d in pending), "the end overtakes a warning"
             if tracking.state is not State.TRACKING and not pending:
                 expiring[tracking.id] = milliseconds(last_end(tracking) + RETENTION)
         assert self._scores(DUE) == due
@@ -621,8 +626,7 @@ def milliseconds(at: datetime) -> int:
 def last_end(tracking: Tracking) -> datetime:
     """Return when the last thing about a tracking ended."""
     assert tracking.ended_at is not None
-    everything = (*tracking.deliveries, *tracking.alerts)
-    return max([tracking.ended_at, *(d.ended_at for d in everything if d.ended_at is not None)])
+    return max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at is not None)])
 
 
 def test_whatever_happens_the_indexes_agree_with_the_records(valkey: Valkey) -> None:

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
-from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict
+from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
 
 settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unit")
@@ -52,6 +52,9 @@ operation_ids = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
 apps = st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True)
 regions = st.from_regex(r"[a-z0-9][a-z0-9-]{0,40}", fullmatch=True)
 _seconds = st.floats(min_value=0, max_value=1e9)
+usuals = st.tuples(_seconds, _seconds, st.integers(3, 50)).map(
+    lambda drawn: Usual(p50=min(drawn[:2]), p90=max(drawn[:2]), samples=drawn[2])
+)
 
 operations = st.builds(
     Operation,
@@ -77,6 +80,12 @@ deliveries = st.builds(
 alerts = st.builds(
     Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
 ).flatmap(lambda alert: deliveries.map(lambda delivery: replace(delivery, verdict=None, alert=alert)))
+
+warnings = st.builds(
+    Slow,
+    body=a_text(max_size=200),
+    deliveries=st.lists(deliveries.map(lambda delivery: replace(delivery, verdict=None)), max_size=2).map(tuple),
+)
 
 
 @st.composite
@@ -109,9 +118,11 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "unanswered_since": st.none() | times,
         "ended_at": st.none() | times,
         "duration_s": st.none() | _seconds,
+        "usual": st.none() | usuals,
         "reason": st.none() | a_text(),
         "deliveries": st.lists(deliveries, max_size=3).map(tuple),
         "alerts": st.lists(alerts, max_size=2).map(tuple),
+        "slow": st.none() | warnings,
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))
     return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from operations import view
 from operations.announcement import BODY_LIMIT_BYTES, ERROR_LIMIT_BYTES, body_of, cut_error, read
 from operations.errors import OpwatchError
-from operations.model import Operation, State, Tracking, Verdict
+from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.text import json_bytes, plain
 from tests.unit.strategies import NOW, a_text, a_tracking, apps, times, trackings
 
@@ -50,6 +50,7 @@ def test_a_body_stays_below_20_kB_and_is_read_back_with_the_same_facts(tracking:
     assert (found.app, found.region, found.operation_id) == (tracking.app, tracking.region, tracking.operation_id)
     assert (found.type, found.error) == ((operation.type, operation.error) if operation else (None, None))
     assert (found.reason, found.duration_s, found.context) == (tracking.reason, tracking.duration_s, tracking.context)
+    assert found.usual == tracking.usual
     document = json.loads(body)
     assert set(document) == {"type", "timestamp", "data"}
     assert document["type"] == f"operation.{tracking.state.value}"
@@ -76,6 +77,7 @@ def test_the_longest_texts_of_all_together_stay_below_20_kB(char: str) -> None: 
         account="a" * 41,
         created_by="c" * 41,
         duration_s=86400.123,
+        usual=Usual(p50=86400.123, p90=86400.123, samples=50),
         last_polled_at=NOW,
         polls=10**6,
         context={f"key-{number:02}": filled(char, 380) for number in range(10)},
@@ -109,6 +111,7 @@ _GOOD: dict[str, Any] = json.loads(
             json.dumps({**_GOOD, "data": {**_GOOD["data"], **change}}).encode()
             for change in (
                 {"state": "tracking"}, {"state": None}, {"operation": "text"}, {"operation": [1]}, {"operation": 7},
+                {"usual_duration_s": 7}, {"usual_duration_s": {"p50": 1}},
             )
         ),
         *(
@@ -120,6 +123,11 @@ _GOOD: dict[str, Any] = json.loads(
 def test_what_is_no_announcement_is_refused_by_its_id(body: bytes) -> None:
     with pytest.raises(OpwatchError, match="an-id"):
         read("an-id", body)
+
+
+def test_what_an_older_version_stored_says_nothing_of_what_is_usual() -> None:
+    data = {key: value for key, value in _GOOD["data"].items() if key != "usual_duration_s"}
+    assert read("an-id", json.dumps({**_GOOD, "data": data}).encode()).usual is None
 
 
 @given(apps, apps)

@@ -20,7 +20,7 @@ from config.environment import Environment
 from config.settings import load
 from notifiers import Notifier, kinds
 from notifiers.webhook import Webhook
-from operations.announcement import body_of, read
+from operations.announcement import SLOW, body_of, read
 from operations.model import DeliveryState, Operation, State, Verdict
 from tests.unit.strategies import NOW, a_tracking
 
@@ -176,6 +176,11 @@ def test_every_state_is_in_the_readme(word: str) -> None:
 def test_every_verdict_is_in_the_readme_with_its_event(verdict: Verdict) -> None:
     assert verdict in first_cells("Verdicts")
     assert f"`operation.{verdict}`" in section("Messages and webhooks")
+
+
+def test_what_a_target_may_hear_before_the_verdict_is_in_the_readme() -> None:
+    assert '`"slow"` in `on`' in section("Targets")
+    assert f"`{SLOW}`" in section("Messages and webhooks")
 
 
 def test_the_readme_lists_exactly_the_metrics_there_are() -> None:

@@ -23,7 +23,7 @@ def entries(tracking: Tracking) -> Entries:
     there: Entries = {(index.RECENT, tracking.id): milliseconds(tracking.created_at)}
     if tracking.next_look_at is not None:
         there[index.DUE, tracking.id] = milliseconds(tracking.next_look_at)
-    everything = [*tracking.deliveries, *tracking.alerts]
+    everything = [*tracking.deliveries, *tracking.alerts, *(tracking.slow.deliveries if tracking.slow else ())]
     for each in everything:
         if each.state in UNFINISHED and each.next_attempt_at is not None:
             there[index.OUTBOX, tracking.delivery_id(each)] = milliseconds(each.next_attempt_at)
@@ -96,6 +96,7 @@ def test_nothing_is_left_of_a_record_that_is_purged(tracking: Tracking, ended_at
         ended_at=ended_at,
         deliveries=tuple(replace(each, state=DeliveryState.DEAD) for each in tracking.deliveries),
         alerts=(),
+        slow=None,
     )
     left_by_an_older_version = {(index.RETRYING, f"{d.target} {over.delivery_id(d)}"): 0.0 for d in over.deliveries}
     assert moved({**entries(over), **left_by_an_older_version}, list(index.removals(over))) == {}

@@ -251,6 +251,26 @@ def test_the_environment_makes_the_targets_slack_and_webhook() -> None:
     assert (by_bot.channel, by_bot.webhook_url) == ("#ops", None)
 
 
+@pytest.mark.parametrize(
+    ("on", "verdicts", "warned"),
+    [
+        ("", frozenset(Verdict), False),
+        ('on = ["slow"]', frozenset(), True),
+        ('on = ["failed", "slow"]', frozenset({Verdict.FAILED}), True),
+        ('on = ["succeeded", "failed", "timed_out", "lost", "slow"]', frozenset(Verdict), True),
+    ],
+)
+def test_a_target_hears_every_verdict_and_of_slow_operations_when_it_asks_for_it(
+    tmp_path: Path,
+    on: str,
+    verdicts: frozenset[Verdict],
+    warned: bool,  # noqa: FBT001
+) -> None:
+    (tmp_path / "targets.toml").write_text(f'[targets.a]\nkind = "console"\n{on}', encoding="utf-8")
+    rule = load({**LEAST, "OPWATCH_TARGETS_FILE": "targets.toml"}, root=tmp_path).rules["a"]
+    assert (rule.on, rule.slow) == (verdicts, warned)
+
+
 def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "targets.toml").write_text(
@@ -292,7 +312,8 @@ def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
         ("[targets.a]", "kind"),
         ('[targets.a]\nkind = "pigeon"', "console, slack, webhook"),
         ('[targets.a]\nkind = "console"\nfeather = "hidden"', "feather"),
-        ('[targets.a]\nkind = "console"\non = ["hidden"]', "on"),
+        ('[targets.a]\nkind = "console"\non = ["hidden"]', "on.0: Input should be 'succeeded', 'failed'"),
+        ('[targets.a]\nkind = "console"\non = ["slow", "hidden"]', "'timed_out', 'lost' or 'slow'"),
         ('[targets.a]\nkind = "console"\non = "failed"', "on"),
         ('[targets.a]\nkind = "console"\napps = "shop"', "apps"),
         ('[targets.a]\nkind = "slack"', "webhook URL"),

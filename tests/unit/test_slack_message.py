@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from notifiers.slack_message import message, plain_message, slack_length
 from operations.announcement import Announcement, cut_error
-from operations.model import Verdict
+from operations.model import Usual, Verdict
 from operations.text import first_line, plain
-from tests.unit.strategies import OPERATION_ID, a_text, apps, regions
+from tests.unit.strategies import OPERATION_ID, a_text, apps, regions, usuals
 
 SHOP = Announcement(
     delivery_id="id_1_failed_slack",
@@ -66,6 +66,7 @@ announcements = st.builds(
     reason=st.none() | nasty,
     duration_s=st.none() | st.floats(0, 1e6),
     context=contexts,
+    usual=st.none() | usuals,
     alert=st.none() | nasty.map(lambda text: first_line(plain(text), 250)),
     ended=st.booleans(),
 ).filter(lambda announcement: announcement.ended or announcement.alert is not None)
@@ -230,3 +231,9 @@ def test_the_context_is_shown_with_what_is_known_first() -> None:
 def test_without_error_and_context_one_block_says_it_all() -> None:
     built = message(replace(SHOP, verdict=Verdict.SUCCEEDED, error=None))
     assert [block["type"] for block in built["blocks"]] == ["section"]
+
+
+def test_what_is_usual_stands_in_the_line_that_says_how_long_it_took() -> None:
+    built = message(replace(SHOP, verdict=Verdict.SUCCEEDED, error=None, usual=Usual(p50=15.2, p90=20.4, samples=9)))
+    assert built["text"] == "✅ shop: restart succeeded after 42 s (usually 15–20 s)"
+    assert built["blocks"][0]["text"]["text"] == "✅ *shop*: restart *succeeded after 42 s* (usually 15–20 s)"
