@@ -83,12 +83,12 @@ class Budget:
         The pause is what the 429 asks for, within bounds.
         """
         pause_s = min(max(retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
-        first = self._slow_down(keys=[_key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S])
+        first = self._slow_down(keys=[_key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S, LONGEST_PAUSE_S])
         return first and SlowedDown(float(first[0]), datetime.fromtimestamp(float(first[1]), UTC))
 
     def _buckets(self, wanted: Mapping[str, int]) -> dict[str, Any]:
         size, keys = self.allowance, [_key(account) for account in wanted]
-        arguments = [size.capacity, size.per_second, GROWS_FOR_S, *wanted.values()]
+        arguments = [size.capacity, size.per_second, GROWS_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S, *wanted.values()]
         return dict(zip(wanted, self._spend(keys=keys, args=arguments), strict=True)) if keys else {}
 
 

@@ -25,11 +25,14 @@ WEIGHT_OF_TYPE = 2.0
 SPREAD, NEIGHBOURS = 0.06, 2
 """A duration stands for all from its next but one shorter to its next but one longer one, or for 6 % to each side."""
 
+LONGEST_S = 172_800.0
+"""Two days. What took longer teaches nothing: no watch lasts so long, so it is rather a wrong clock's word."""
+
 FEWEST_SAMPLES = 3
 """From fewer nothing is called usual."""
 
 PRIOR_MEDIAN_S, PRIOR_SHAPE = 25.0, 1.5
-_PRIOR_FROM_S, _PRIOR_TO_S, _PRIOR_POINTS = 1.0, 172_800.0, 48
+_PRIOR_FROM_S, _PRIOR_POINTS = 1.0, 48
 
 Weighted = tuple[float, float]
 """A duration in seconds, and its weight."""
@@ -142,7 +145,7 @@ def _usual(newest_first_s: Sequence[float]) -> Usual | None:
 
 def _prior() -> tuple[Span, ...]:
     """Spread one operation's weight as a log-logistic distribution has it, over spans that grow."""
-    ratio = (_PRIOR_TO_S / _PRIOR_FROM_S) ** (1 / _PRIOR_POINTS)
+    ratio = (LONGEST_S / _PRIOR_FROM_S) ** (1 / _PRIOR_POINTS)
     edges_s = [0.0, *(_PRIOR_FROM_S * ratio**number for number in range(_PRIOR_POINTS + 1))]
     survive = [1 / (1 + (edge_s / PRIOR_MEDIAN_S) ** PRIOR_SHAPE) for edge_s in edges_s]
     survive[-1] = 0.0

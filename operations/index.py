@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from operations import alerts, verdicts
-from operations.durations import KEPT
+from operations.durations import KEPT, LONGEST_S
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
 
 DUE = "opwatch:due"
@@ -115,13 +115,13 @@ def durations_keys(tracking: Tracking) -> tuple[str, ...]:
     kind = tracking.operation.type if tracking.operation is not None else None
     if kind is None:
         return ()
-    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}:{kind}"
+    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}-of-type:{kind}"
 
 
 def _lessons(ended: Tracking) -> Iterator[Move]:
-    """Remember how long it took; not where that is only how late the first look was."""
+    """Remember how long it took; not where that cannot be, or is only how late the first look was."""
     took_s, at = ended.duration_s, ended.ended_at
-    if took_s is None or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
+    if took_s is None or took_s > LONGEST_S or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
         return
     if ended.polls > 1 or verdicts.api_duration_s(ended, Verdict(ended.state), at) is not None:
         for key in durations_keys(ended):

@@ -2,12 +2,11 @@
 
 import time
 from collections.abc import Iterable
-from math import isfinite
 from typing import Any
 
 import redis
 
-from operations.durations import KEPT, Durations
+from operations.durations import KEPT, LONGEST_S, Durations
 from operations.index import durations_keys
 from operations.model import Tracking
 
@@ -28,8 +27,8 @@ class Learned:
         known, now_s = self._known, time.monotonic()
         missing = [keys for keys in dict.fromkeys(wanted) if known.get(keys, (0.0,))[0] < now_s]
         if missing:
-            if len(known) > MOST_KEPT:
-                known = self._known = {(): known[()]}
+            if len(known) + len(missing) > MOST_KEPT:
+                known = self._known = {keys: known[keys] for keys in ((), *wanted) if keys in known}
             pipe = self._redis.pipeline(transaction=False)
             for own, of_type in missing:
                 pipe.lrange(own, 0, KEPT - 1)
@@ -48,4 +47,4 @@ def _seconds(stored: list[bytes] | redis.RedisError) -> list[float]:
             read.append(float(each))
         except ValueError:
             continue
-    return [duration_s for duration_s in read if isfinite(duration_s) and duration_s >= 0]
+    return [duration_s for duration_s in read if 0 <= duration_s <= LONGEST_S]

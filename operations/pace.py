@@ -50,6 +50,16 @@ def unseen_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
     return durations.unseen_s(0.0 if seen is None else age_s(tracking, seen), age_s(tracking, now))
 
 
+def worth_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
+    """Say what a look is worth: the probable unseen time, and after a minute without one no less than that is due.
+
+    It then grows as if an end were as probable at any time: what usually takes for ever may yet fail early.
+    """
+    seen = tracking.unanswered_since or tracking.last_polled_at or tracking.created_at
+    minutes = (now - seen).total_seconds() / LONGEST_WAIT_S
+    return max(unseen_s(tracking, durations, now), WORTH_A_LOOK_S * minutes * minutes if minutes > 0 else 0.0)
+
+
 def by_worth(candidates: Iterable[Candidate], now: datetime) -> list[Tracking]:
     """Sort due trackings, the one most worth a look first.
 
@@ -60,7 +70,7 @@ def by_worth(candidates: Iterable[Candidate], now: datetime) -> list[Tracking]:
     of_app = Counter(_app(tracking) for tracking, _ in due)
     apps = Counter(caller for caller, *_ in of_app)
     worth = {
-        tracking.id: unseen_s(tracking, durations, now) / (of_app[_app(tracking)] * apps[tracking.created_by])
+        tracking.id: worth_s(tracking, durations, now) / (of_app[_app(tracking)] * apps[tracking.created_by])
         for tracking, durations in due
     }
     return sorted(

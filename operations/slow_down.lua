@@ -1,13 +1,14 @@
 -- Takes in a 429 for an account: the bucket is empty, nothing is granted for ARGV[1] seconds, and then it refills at half
 -- the share it had: {that share, when it begins}. Nothing is returned where this was done already: one that comes before
 -- the pause is over belongs to the same burst, and may only prolong it.
--- KEYS: the bucket. ARGV: pause in seconds, least share, seconds in which the share grows from 0 to 1 (see spend.lua).
+-- KEYS: the bucket. ARGV: pause in seconds, least share, seconds in which the share grows from 0 to 1, longest pause (see
+-- spend.lua).
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local pause_s, least, growing_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local bucket = redis.call('HMGET', KEYS[1], 'at', 'slow_until')
-local at = tonumber(bucket[1]) or now
-local slow_until = tonumber(bucket[2]) or 0
+local at = math.min(tonumber(bucket[1]) or now, now + tonumber(ARGV[4]))
+local slow_until = math.min(tonumber(bucket[2]) or 0, math.max(at, now) + (1 - least) * growing_s)
 local is_first = at <= now
 local share = 1 - math.max(0, slow_until - math.max(at, now)) / growing_s
 if is_first then

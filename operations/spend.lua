@@ -1,18 +1,20 @@
 -- Takes tokens from accounts' buckets. For each in turn:
 -- {tokens granted, milliseconds until the next one at the latest, tokens left, share}.
--- KEYS: the buckets. ARGV: capacity, tokens a second, seconds in which the share grows from 0 to 1, then for each bucket
--- how many tokens are wanted at most.
+-- KEYS: the buckets. ARGV: capacity, tokens a second, seconds in which the share grows from 0 to 1, least share, longest
+-- pause in seconds, then for each bucket how many tokens are wanted at most.
 -- After a 429 it refills at a share of its rate that grows evenly and is 1 again at `slow_until`: what is missing from a
--- whole refill is a triangle. `at` may lie ahead: nothing is granted before it.
+-- whole refill is a triangle. `at` may lie ahead: nothing is granted before it. Further ahead than any pause it can only
+-- lie where the clock was set back.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local capacity, rate, growing_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local least, longest_s = tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local function spend(key, wanted)
   local bucket = redis.call('HMGET', key, 'tokens', 'at', 'slow_until')
   local tokens = tonumber(bucket[1]) or capacity
-  local at = tonumber(bucket[2]) or now
-  local slow_until = tonumber(bucket[3]) or 0
+  local at = math.min(tonumber(bucket[2]) or now, now + longest_s)
+  local slow_until = math.min(tonumber(bucket[3]) or 0, math.max(at, now) + (1 - least) * growing_s)
   local function slow_s()
     return math.max(0, slow_until - at)
   end
@@ -32,6 +34,6 @@ end
 
 local answers = {}
 for i, key in ipairs(KEYS) do
-  answers[i] = spend(key, tonumber(ARGV[i + 3]))
+  answers[i] = spend(key, tonumber(ARGV[i + 5]))
 end
 return answers

@@ -24,6 +24,9 @@ from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 log = structlog.get_logger()
 
 ATTEMPT_DEADLINE_S = 20.0
+WARNING_DEADLINE_S = 5.0
+"""A warning that hangs has a place that an outcome may be waiting for."""
+
 _EVENTS: Mapping[type[Decision], tuple[int, str]] = {
     Delivered: (logging.INFO, "delivered"),
     Again: (logging.WARNING, "delivery retrying"),
@@ -134,7 +137,7 @@ async def _sent(
     if target is None:
         return PermanentError(f"the target {delivery.target} is no longer configured")
     try:
-        async with asyncio.timeout(ATTEMPT_DEADLINE_S):
+        async with asyncio.timeout(WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S):
             await target.notifier.send(_to_tell(tracking, delivery, body), runtime.loop.targets)
     except OpwatchError as error:
         return error

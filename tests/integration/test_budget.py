@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.valkey import Valkey
-from operations.budget import GOOD_FOR_S, SHORTEST_PAUSE_S, Allowance, Budget
+from operations.budget import GOOD_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Allowance, Budget
 from tests.integration.bench import connected
 
 BUCKET = "opwatch:budget:default"
@@ -307,3 +307,15 @@ def test_in_no_minute_more_is_granted_than_allowed(
                 budget.slow_down("default", refused_for_s)
         for start, _ in grants:
             assert sum(granted for at, granted in grants if start <= at < start + MINUTE_S) <= requests_per_minute
+
+
+def test_a_bucket_far_ahead_of_the_clock_is_waited_for_no_longer_than_a_pause(connection: redis.Redis) -> None:
+    """Redis' clock was set back, or another server has taken over."""
+    budget, ahead = Budget(connection, 60), server_time(connection) + 3600
+    connection.hset("opwatch:budget:default", mapping={"tokens": 0, "at": ahead, "slow_until": ahead + 1e9})
+    granted, wait_s = budget.spend("default", 1)
+    assert granted == 0
+    assert wait_s <= LONGEST_PAUSE_S + 10
+    assert budget.share("default") >= LEAST_SHARE - 1e-6
+    budget.slow_down("default", None)
+    assert budget.spend("default", 1)[1] <= LONGEST_PAUSE_S + 10

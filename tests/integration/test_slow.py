@@ -25,7 +25,7 @@ from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
 from tests.support.scalingo_api import OperationHandle, ScalingoApi
 from workers import deliver
 from workers import runtime as workers_runtime
-from workers.deliver import delivery_round
+from workers.deliver import ATTEMPT_DEADLINE_S, delivery_round
 from workers.poll import poll_round
 from workers.runtime import Runtime
 
@@ -212,6 +212,22 @@ def test_a_warning_under_way_neither_holds_up_the_outcome_nor_changes_it(
     wait_until(lambda: "attempt overtaken" in capsys.readouterr().out, what="the answer to the warning")
     assert found(store, identity).tracking == ended
     assert types(receiver, "/early") == ["operation.slow", "operation.succeeded"]
+
+
+@pytest.mark.usefixtures("warning")
+def test_a_warning_that_hangs_leaves_its_place_long_before_an_outcome_would(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver
+) -> None:
+    receiver.script("/early", Reply(hang_s=60))
+    identity = tracked(store, running_for(scalingo, 65).id)
+    look(store, identity)
+    began_s = time.monotonic()
+    delivery_round()
+    wait_until(
+        lambda: (known := warning_of(store, identity)) is not None and known.state is DeliveryState.RETRYING,
+        what="the end of the attempt",
+    )
+    assert time.monotonic() - began_s < ATTEMPT_DEADLINE_S - 5
 
 
 def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_more(

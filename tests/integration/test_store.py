@@ -17,7 +17,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from local.valkey import Valkey
 from operations import alerts, intake, lifecycle
 from operations.audience import Rule, Rules
-from operations.durations import FEWEST_SAMPLES, KEPT, Durations
+from operations.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -27,7 +27,7 @@ from operations.errors import (
     TransientError,
 )
 from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Limit, caller_field, durations_keys
-from operations.learned import Learned
+from operations.learned import MOST_KEPT, Learned
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp
@@ -163,11 +163,29 @@ class TestDurations:
         own, _ = durations_keys(watched(store, 91))
         assert connection.llen(own) == samples
 
+    def test_what_took_longer_than_any_watch_teaches_nothing(self, store: Store, connection: redis.Redis) -> None:
+        ended(store, 1, took_s=LONGEST_S + 1)
+        assert list(connection.scan_iter("opwatch:durations*")) == []
+        connection.rpush(durations_keys(watched(store, 2))[0], "1.79e9", "3", "4", "5")  # of a version that believed it
+        (known,) = Learned(connection).of([watched(store, 3)])
+        assert known.usual == Usual(p50=4.0, p90=5.0, samples=3)
+
+    def test_more_kinds_than_are_kept_are_answered_all_the_same(self, store: Store, connection: redis.Redis) -> None:
+        learned = Learned(connection)
+        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(MOST_KEPT + 5)]
+        for batch in (many[: MOST_KEPT - 5], many[: MOST_KEPT - 5] + many[-1:], many):
+            assert len(learned.of(batch)) == len(batch)
+        assert learned.of([fresh(store, 1)])[0] == Durations.of()
+
+    def test_a_type_named_like_a_list_teaches_no_app(self, store: Store) -> None:
+        odd = fresh(store, 1, app="other", operation=Operation(status="running", type="osc-fr1:shop:restart"))
+        assert not set(durations_keys(odd)) & set(durations_keys(fresh(store, 2, operation=RESTART)))
+
     def test_what_was_stopped_or_lost_teaches_nothing(self, store: Store, connection: redis.Redis) -> None:
         stored = store.get(watched(store, 1).id)
         assert stored is not None
         store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.now()))
-        assert list(connection.scan_iter("opwatch:durations:*")) == []
+        assert list(connection.scan_iter("opwatch:durations*")) == []
 
     def test_a_damaged_list_stops_neither_an_outcome_nor_a_round(self, store: Store, connection: redis.Redis) -> None:
         own, of_type = durations_keys(fresh(store, 1, operation=RESTART))
@@ -193,10 +211,9 @@ def watched(store: Store, number: int, **changes: Any) -> Tracking:
 def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) -> None:
     """Let a restart end after so many seconds by the API's own times, or without any, seen at the last of its looks."""
     begun = watched(store, number, claim="test", polls=polls - 1)
-    end_at = None if took_s is None else begun.created_at + timedelta(seconds=took_s)
-    done = replace(
-        RESTART, status="done", created_at=begun.created_at if took_s is not None else None, finished_at=end_at
-    )
+    end_at = None if took_s is None else begun.created_at
+    start_at = None if took_s is None else begun.created_at - timedelta(seconds=took_s)
+    done = replace(RESTART, status="done", created_at=start_at, finished_at=end_at)
     stored = store.get(begun.id)
     assert stored is not None
     now = store.now()

@@ -121,6 +121,27 @@ def test_a_mass_restart_slows_itself_down_and_not_anothers_deploy(other: dict[st
     assert ordered[0].id == "one"
 
 
+@pytest.mark.parametrize("own_s", [[6 * 3600.0] * 50, [86_400.0], [172_800.0] * 50])
+def test_what_usually_takes_for_ever_is_looked_at_all_the_same(own_s: list[float]) -> None:
+    """One caller keeps more operations in flight than the budget can look at; another has one that may fail early."""
+    others = {f"{number:03}": a_tracking(id=f"{number:03}", created_by="many") for number in range(200)}
+    one = replace(seen(0), id="one", created_by="one")
+    gap_s = longest_s = 0.0
+    for second in range(0, 3600, 2):  # 30 looks a minute
+        now = NOW + timedelta(seconds=second)
+        candidates = [(t, LEARNED) for t in others.values()]
+        if one.last_polled_at is not None and now >= pace.next_look_at(one, Durations.of(own_s), one.last_polled_at):
+            candidates.append((one, Durations.of(own_s)))
+        first = pace.by_worth(candidates, now)[0]
+        gap_s = 0.0 if first.id == "one" else gap_s + 2
+        longest_s = max(longest_s, gap_s)
+        if first.id == "one":
+            one = replace(one, last_polled_at=now)
+        else:  # it has ended, and another begins
+            others[first.id] = a_tracking(id=first.id, created_by="many", created_at=now)
+    assert longest_s <= 300
+
+
 def test_a_caller_gains_nothing_by_spreading_over_many_apps() -> None:
     many = [a_tracking(id=f"{number:03}", app=f"app-{number}", created_by="many") for number in range(300)]
     one = a_tracking(id="one", created_at=NOW + timedelta(seconds=20), created_by="one")
