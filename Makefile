@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait rather than compute.
 TESTS_AT_ONCE ?= 4
 
-.PHONY: help run test check chaos setup bench lock clean
+.PHONY: help run test check lint again chaos setup bench lock clean
 
 help:  ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -14,14 +14,18 @@ help:  ## Show what there is
 run: setup  ## Run the whole service on http://localhost:8000
 	@exec $(BIN)/python -m local
 
-test: setup  ## Run all tests
-	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup
+test: setup  ## Run all tests, or those in TESTS
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(TESTS)
 
-check: setup  ## Lint, types, tests
+check: lint test  ## Lint, types, tests
+
+lint: setup  ## Lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup
+
+again: setup  ## Run once more, one at a time, the tests that failed
+	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 chaos: setup  ## Break everything, 20 times over, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos

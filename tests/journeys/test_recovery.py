@@ -61,16 +61,18 @@ def test_a_killed_worker_looks_again_within_five_seconds_of_its_start(tmp_path: 
     with staged(tmp_path) as stage:
         looked_at = stage.scalingo.operation("killed-shop", outcome="error", error="out of memory")
         stage.scalingo.fault(faults.hang(60), operation_id=looked_at.id)
-        waiting = [stage.scalingo.operation(f"waiting-shop-{number}", duration_s=None) for number in range(5)]
+        waiting = [stage.scalingo.operation(f"waiting-shop-{number}", duration_s=None) for number in range(3)]
         for operation in waiting:
+            stage.scalingo.fault(faults.hang(60), operation_id=operation.id)
             stage.opwatch.track(operation.url)
         identity = stage.opwatch.track(looked_at.url)
-        stage.scalingo.wait_for(1, operation_id=looked_at.id, timeout_s=20)
+        for operation in (looked_at, *waiting):
+            stage.scalingo.wait_for(1, operation_id=operation.id, timeout_s=20)
         stage.opwatch.kill("worker")
         assert stage.opwatch.show(identity)["state"] == "tracking"
         stage.opwatch.start("worker")
         started_at = started(stage, times=2)
-        # Also at what the dead worker was looking at: its lease is 30 s, but its clock has fallen silent.
+        # The dead worker was looking at all of them: its lease is 30 s, but its clock has fallen silent.
         stage.opwatch.wait_for_state(identity, "failed")
         _, second = stage.scalingo.wait_for(2, operation_id=looked_at.id)
         assert second.at - started_at < 5
