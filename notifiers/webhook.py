@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
 from standardwebhooks import Webhook as Signer
 
-from notifiers import KIND_SETTINGS, SecretUrl
+from notifiers import KIND_SETTINGS, SecretUrl, answers
 from operations.announcement import Announcement
 from operations.errors import PermanentError, RateLimitedError, TransientError
 from operations.retries import parse_retry_after
@@ -34,12 +34,6 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
         message = "must be whsec_ and the base64 of 24 to 64 random bytes (echo whsec_$(openssl rand -base64 32))"
         raise ValueError(message)
     return secret
-
-
-def _answered(status: int) -> str:
-    """Name an answer in the standard's words, `410 Gone`: the receiver's own are a text from outside."""
-    known = status in HTTPStatus.__members__.values()
-    return f"{status} {HTTPStatus(status).phrase}" if known else f"{status}"
 
 
 def _listed(value: object) -> object:
@@ -74,7 +68,7 @@ class Webhook(BaseModel):
         ) as response:
             if response.status // 100 == 2:  # noqa: PLR2004
                 return
-            answered = _answered(response.status)
+            answered = answers.answered(response.status)
             if response.status == HTTPStatus.GONE:
                 raise PermanentError(answered)
             pause_s = parse_retry_after(response.headers.get("Retry-After"), now)
