@@ -1,6 +1,5 @@
 """The routes under /v1/operations."""
 
-import json
 import secrets
 import time
 from http import HTTPStatus
@@ -11,13 +10,14 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import bodies
+from api import answers, bodies, one_line
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
 from config.web import STOPPING
+from notifiers import wording
 from operations import intake, lifecycle, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
@@ -29,8 +29,6 @@ WAIT_STEP_S = 0.25
 FULL_RETRY_AFTER_S = 10
 LARGEST_SCAN = 5_000
 """How many trackings one page of the list reads at most; a rare filter is gone through in several pages."""
-
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 routes = Blueprint("trackings", __name__, url_prefix="/v1")
 routes.before_request(require_token)
@@ -76,9 +74,8 @@ def track() -> Response:
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
-    return answer(
-        view.as_json(accepted.tracking), status, headers={"Location": f"/v1/operations/{accepted.tracking.id}"}
-    )
+    headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
+    return answers.of_tracking(accepted.tracking, status, headers=headers)
 
 
 @routes.get("/operations")
@@ -102,7 +99,7 @@ def list_trackings() -> Response:
             break
     more = last and any(True for _ in islice(service().store.recent(position), 1))
     cursor = f"{position[0]:.0f}_{position[1]}" if more and position is not None else None
-    return answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
+    return answers.answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
 
 
 @routes.get("/operations/<identity>")
@@ -111,10 +108,10 @@ def show(identity: str) -> Response:
     stored = _stored(identity)
     wait_s = _preferred_wait_s()
     if wait_s is None or stored.tracking.state is not State.TRACKING:
-        return answer(view.as_json(stored.tracking))
+        return answers.of_tracking(stored.tracking)
     room = service().waiting_room
     if not room.take(g.caller):
-        return answer(view.as_json(stored.tracking), headers={"Retry-After": "2"})
+        return answers.of_tracking(stored.tracking, headers={"Retry-After": "2"})
     try:
         until_s = time.monotonic() + wait_s
         while _goes_on(stored) and (left_s := until_s - time.monotonic()) > 0:
@@ -122,7 +119,16 @@ def show(identity: str) -> Response:
             stored = _stored(identity)
     finally:
         room.give_back(g.caller)
-    return answer(view.as_json(stored.tracking), headers={"Preference-Applied": f"wait={wait_s}"})
+    return answers.of_tracking(stored.tracking, headers={"Preference-Applied": f"wait={wait_s}"})
+
+
+@routes.get("/operations/<identity>/error")
+def show_error(identity: str) -> Response:
+    """Give the whole error text, or why the watch ended without one; empty where there is neither."""
+    tracking = _stored(identity).tracking
+    ended = tracking.state not in (State.TRACKING, State.CANCELLED)
+    text = wording.cause(one_line.announced(tracking)) if ended else ""
+    return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
 
 
 @routes.delete("/operations/<identity>")
@@ -133,7 +139,7 @@ def cancel(identity: str) -> Response:
     after = parts.store.update(_stored(identity), lambda tracking: lifecycle.cancelled(tracking, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
-    return answer(view.as_json(after.tracking))
+    return answers.of_tracking(after.tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
@@ -148,15 +154,7 @@ def retry(identity: str, target: str) -> Response:
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
     parts.deliveries_due.ring()
-    return answer(view.as_json(after.tracking), HTTPStatus.ACCEPTED)
-
-
-def answer(
-    document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
-) -> Response:
-    """Answer with JSON."""
-    body = _JSON.encode(document) + "\n"
-    return Response(body, status=status.value, headers=headers, content_type="application/json")
+    return answers.of_tracking(after.tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:
