@@ -101,7 +101,7 @@ class Delivery:
     `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes, since an attempt
     that died with its worker says nothing about the target. While `claim` is set, a round is at it and
     `next_attempt_at` is the end of its lease.
-    `ended_at` is when it was delivered or given up.
+    `ended_at` is when it was delivered or given up. `planned_at` is when it was asked for, if after the outcome.
     """
 
     target: str
@@ -115,6 +115,7 @@ class Delivery:
     ended_at: Moment | None = None
     claim: str | None = None
     alert: Alert | None = None
+    planned_at: Moment | None = None
 
     @property
     def unfinished(self) -> bool:

@@ -76,6 +76,7 @@ deliveries = st.builds(
     next_attempt_at=st.none() | times,
     ended_at=st.none() | times,
     claim=st.none() | a_text(),
+    planned_at=st.none() | times,
 )
 alerts = st.builds(
     Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
