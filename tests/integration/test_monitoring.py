@@ -1,8 +1,11 @@
 """What monitors ask: alive, ready, metrics, and the API's own description."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import redis
@@ -21,6 +24,7 @@ from operations.store import Store
 from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 ALL_IN_ORDER = {"status": "ok", "problems": []}
 
 
@@ -272,6 +276,33 @@ class TestMetrics:
         assert app.extensions[KEY].budget.left("default") == 5
 
 
+def expressions() -> list[str]:
+    """Give every expression of the alert rules and of the dashboard."""
+    alerts = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
+    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    rules = re.findall(r"^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.+)$)", alerts, re.MULTILINE)
+    panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(rules) == alerts.count("- alert:")
+    return [block or line for block, line in rules] + panels
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_what_the_alerts_and_the_dashboard_ask_for_is_there(caller: Caller, expression: str) -> None:
+    there: dict[str, dict[str, set[str]]] = {}
+    for series in scrape(caller):
+        name, _, labels = series.partition(" ")
+        for label, _, value in (each.partition("=") for each in labels.split(",")):
+            there.setdefault(name, {}).setdefault(label, set()).add(value)
+    selectors = re.findall(r"(opwatch_\w+)(?:\{([^}]*)\})?", expression)
+    assert selectors
+    for name, matchers in selectors:
+        assert name in there
+        for label, value in re.findall(r'(\w+)!?="([^"]*)"', matchers):
+            assert value in there[name][label]
+        for labels in re.findall(r"(?:by|without) \(([^)]*)\)", expression):
+            assert set(labels.split(", ")) <= set(there[name])
+
+
 def scrape(caller: Caller) -> dict[str, float]:
     """Return every sample as `name label=value,…`."""
     answer = caller.get("/metrics")
@@ -293,7 +324,7 @@ def test_the_description_is_open_and_names_every_route(app: Flask, caller: Calle
         for method in methods
     }
     served = {
-        (rule.rule, method)
+        (rule.rule.replace("<any_text:name>", "<group>"), method)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
