@@ -40,7 +40,7 @@ class Notifier(Protocol):
 
         Raises TransientError where another attempt may succeed (with `retry_after_s` where the receiver asks for
         a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a
-        secret.
+        secret. `reason` of an error is the word that metrics have for it; notifiers/reasons.py finds it for a status.
         """
 
 

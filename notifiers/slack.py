@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from pydantic import BaseModel, SecretStr, model_validator
 
 from notifiers import KIND_SETTINGS, SecretUrl, slack_message
+from notifiers.reasons import reason_of
 from operations.announcement import Announcement
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 from operations.retries import parse_retry_after
@@ -81,7 +82,7 @@ def classify(code: str, status: int, retry_after_s: float | None) -> OpwatchErro
         return PermanentError(said)
     if code in RATE or status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
-    return TransientError(said, retry_after_s=retry_after_s)
+    return TransientError(said, retry_after_s=retry_after_s, reason=reason_of(status))
 
 
 class Slack(BaseModel):
