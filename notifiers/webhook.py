@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from standardwebhooks import Webhook as Signer
 
 from notifiers import KIND_SETTINGS, SecretUrl
+from notifiers.reach import reached
 from operations.announcement import Announcement
 from operations.errors import PermanentError, RateLimitedError, TransientError
 from operations.retries import parse_retry_after
@@ -81,6 +82,10 @@ class Webhook(BaseModel):
             if response.status in _OVERLOADED:
                 raise RateLimitedError(answered, retry_after_s=pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S)
             raise TransientError(answered, retry_after_s=pause_s)
+
+    async def check(self, http: "ClientSession") -> str:
+        """Connect, without posting anything."""
+        return await reached(self.url, http)
 
     def headers(self, announcement: Announcement, now: datetime) -> dict[str, str]:
         """Sign one attempt made at `now`."""

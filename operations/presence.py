@@ -71,8 +71,12 @@ class Presence:
 
     def has_worker(self) -> bool:
         """Tell whether some worker's clock beat within the last 10 s."""
+        return self.workers() > 0
+
+    def workers(self) -> int:
+        """Count the workers whose clocks beat within the last 10 s."""
         seconds, _ = self._redis.time()
-        return bool(self._redis.zcount(_WORKERS, (seconds - GONE_AFTER.total_seconds()) * 1000, "+inf"))
+        return int(self._redis.zcount(_WORKERS, (seconds - GONE_AFTER.total_seconds()) * 1000, "+inf"))
 
     def lock(self, name: str, worker: str, lasts_s: int) -> str | None:
         """Take a lock for at most `lasts_s`; returns the token to give it back with, None while another holds it."""
