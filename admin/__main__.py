@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument(
         "--delivery", choices=[*map(str, DeliveryState)], help="only those with a delivery in this state"
     )
+    listing.add_argument("--group", help="only those of this group")
     listing.add_argument("--limit", type=int, default=50, help="at most so many (default: %(default)s)")
     retrying = command("retry-dead", "make deliveries that were given up due again, now; safe to repeat")
     retrying.add_argument("target", nargs="?", help="only those to this target (default: all that are configured)")
@@ -108,7 +109,9 @@ def _message(parser: argparse.ArgumentParser, given: argparse.Namespace, setting
 
 
 def _list(given: argparse.Namespace, store: Store) -> int:
-    wanted = trackings.Wanted(app=given.app, state=given.state, delivery=given.delivery, limit=given.limit)
+    wanted = trackings.Wanted(
+        app=given.app, state=given.state, delivery=given.delivery, group=given.group, limit=given.limit
+    )
     found = trackings.listed(store, wanted)
     if given.json:
         print(json.dumps([view.as_json(tracking) for tracking in found], ensure_ascii=False, indent=2))

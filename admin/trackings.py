@@ -23,16 +23,17 @@ class Wanted:
     app: str | None
     state: str | None
     delivery: str | None
+    group: str | None
     limit: int
+
+    def matches(self, tracking: Tracking) -> bool:
+        """Tell whether a tracking is wanted."""
+        return view.matches(tracking, app=self.app, state=self.state, delivery=self.delivery, group=self.group)
 
 
 def listed(store: Store, wanted: Wanted) -> list[Tracking]:
     """Read what is wanted, newest first."""
-    found = (
-        stored.tracking
-        for _, stored in store.recent()
-        if view.matches(stored.tracking, app=wanted.app, state=wanted.state, delivery=wanted.delivery)
-    )
+    found = (stored.tracking for _, stored in store.recent() if wanted.matches(stored.tracking))
     return list(islice(found, wanted.limit))
 
 
