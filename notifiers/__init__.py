@@ -44,6 +44,22 @@ class Notifier(Protocol):
         """
 
 
+@runtime_checkable
+class Checkable(Protocol):
+    """A kind whose settings can be tried without telling anybody; to be so is optional."""
+
+    async def check(self, http: "ClientSession") -> str:
+        """Try what can be tried without posting, within 20 s, and say what was found; raises as `send` does."""
+
+
+@runtime_checkable
+class Previewable(Protocol):
+    """A kind that can show its message; only one that sends by other means than `http` has to be."""
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message as it would be sent, without any secret."""
+
+
 def kinds() -> dict[str, EntryPoint]:
     """Find every kind, by name; loading one imports it, so only those in use cost memory."""
     return {point.name: point for point in (*BUILT_IN, *entry_points(group=GROUP))}

@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -137,8 +137,18 @@ async def _sent(
     if target is None:
         return PermanentError(f"the target {delivery.target} is no longer configured", reason=Reason.GONE)
     try:
-        async with asyncio.timeout(WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S):
-            await target.notifier.send(_to_tell(tracking, delivery, body), runtime.loop.targets)
+        told = _to_tell(tracking, delivery, body)
+    except OpwatchError as error:
+        return error
+    within_s = WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S
+    return await failure_of(target.notifier.send(told, runtime.loop.targets), within_s)
+
+
+async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchError | None:
+    """Await what a notifier does, within a deadline; returns what went wrong, as an error that holds no secret."""
+    try:
+        async with asyncio.timeout(within_s):
+            await attempt
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:
