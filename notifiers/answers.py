@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
 
+from notifiers.reasons import reason_of
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 from operations.retries import parse_retry_after
 
@@ -33,14 +34,14 @@ def judged(service: str, status: int, headers: Mapping[str, str], code: str, now
     if status // 100 == 2:  # noqa: PLR2004
         return None
     said = f"{service} answered {answered(status)}" + (f": {code}" if code else "")
-    pause_s = parse_retry_after(headers.get("Retry-After"), now)
+    pause_s, reason = parse_retry_after(headers.get("Retry-After"), now), reason_of(status)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError(said, retry_after_s=PAUSE_S if pause_s is None else pause_s)
     if status // 100 == 4 and status not in _WORTH_ANOTHER_TRY:  # noqa: PLR2004
-        return PermanentError(said)
+        return PermanentError(said, reason=reason)
     if status // 100 == 3:  # noqa: PLR2004
         said += "; redirects are refused: give its final URL"
-    return TransientError(said, retry_after_s=pause_s)
+    return TransientError(said, retry_after_s=pause_s, reason=reason)
 
 
 def field(body: bytes, *path: str) -> object:

@@ -17,6 +17,7 @@ from operations.announcement import Announcement
 from operations.errors import PermanentError, TransientError
 
 if TYPE_CHECKING:
+    import apprise
     from aiohttp import ClientSession
 
 _TEXT_LIMIT_BYTES = 1_500
@@ -47,15 +48,35 @@ class Apprise(BaseModel):
         """Have Apprise tell once, in a thread, which outlives a deadline by as long as Apprise waits (`rto=`, 4 s)."""
         await asyncio.get_running_loop().run_in_executor(_THREADS, self._tell, announcement)
 
+    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
+        """Have Apprise read the URL, without sending anything."""
+        await asyncio.get_running_loop().run_in_executor(_THREADS, self._known)
+        return "Apprise knows the URL; whether it takes messages, only sending shows (send-test)"
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write title and body."""
+        return "\n\n".join(dict.fromkeys(_texts(announcement)))
+
     def _tell(self, announcement: Announcement) -> None:
         import apprise  # noqa: PLC0415 - it may not be installed, and takes much memory
 
-        told = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Opwatch", http_redirects=False))
-        if not told.add(self.url.get_secret_value()):
-            raise PermanentError("Apprise knows no such URL, or lacks a package that this service needs")
         good = apprise.NotifyType.WARNING if announcement.slow else apprise.NotifyType.SUCCESS
         kind = apprise.NotifyType.FAILURE if wording.went_wrong(announcement) else good
-        headline = wording.unpinged(wording.headline(announcement))
-        body = wording.unpinged(wording.plain_text(announcement, _TEXT_LIMIT_BYTES)) or headline
-        if not told.notify(title=headline, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
+        title, body = _texts(announcement)
+        if not self._known().notify(title=title, body=body, notify_type=kind, body_format=apprise.NotifyFormat.TEXT):
             raise TransientError("Apprise could not deliver it; it does not say why")
+
+    def _known(self) -> "apprise.Apprise":
+        """Have Apprise read the URL; raises PermanentError."""
+        import apprise  # noqa: PLC0415
+
+        known = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Opwatch", http_redirects=False))
+        if not known.add(self.url.get_secret_value()):
+            raise PermanentError("Apprise knows no such URL, or lacks a package that this service needs")
+        return known
+
+
+def _texts(announcement: Announcement) -> tuple[str, str]:
+    """Write title and body: no body would be none of Apprise's messages."""
+    title = wording.unpinged(wording.headline(announcement))
+    return title, wording.unpinged(wording.plain_text(announcement, _TEXT_LIMIT_BYTES)) or title

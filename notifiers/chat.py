@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import BaseModel
 
 from notifiers import KIND_SETTINGS, SecretUrl, answers
+from notifiers.reach import reached
 from operations.announcement import Announcement
 from operations.errors import TransientError
 from operations.text import encodable
@@ -62,3 +63,7 @@ class Chat(BaseModel):
                 raise error
             if not self.taken(body):
                 raise TransientError(f"the answer is not {self.service}'s: check the URL")
+
+    async def check(self, http: "ClientSession") -> str:
+        """Connect, without posting anything."""
+        return await reached(self.webhook_url, http)

@@ -5,8 +5,8 @@ start), RFC 3834 (automatic messages).
 """
 
 import re
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
 from email import policy
 from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
@@ -25,11 +25,12 @@ from pydantic import (
 
 from notifiers import KIND_SETTINGS, guard, private_allowed, wording
 from operations.announcement import Announcement
-from operations.errors import OpwatchError, PermanentError, TransientError
+from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, Reason, TransientError
 from operations.text import first_line
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
+    from aiosmtplib import SMTP
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _TEXT_LIMIT_BYTES = 10_000
@@ -83,25 +84,47 @@ class Email(BaseModel):
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - it speaks no HTTP
         """Send once. Where only some recipients are refused, that is for good: the others have it."""
+        async with self._signed_in() as server:
+            refused, _ = await server.send_message(self.message(announcement))
+        if refused:
+            raise PermanentError(f"the mail server took it, but refused {len(refused)} of {len(self.to)} recipients")
+
+    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
+        """Connect and sign in, without sending anything."""
+        async with self._signed_in() as server:
+            await server.noop()
+        signed_in = f"signed in as {self.username}" if self.username else "connected"
+        return f"{signed_in} at {self.host}; whether it takes messages, only sending shows (send-test)"
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message as people read it."""
+        message = self.message(announcement)
+        headers = "".join(f"{name}: {message[name]}\n" for name in ("From", "To", "Subject", "Message-ID"))
+        return f"{headers}\n{message.get_content()}"
+
+    @asynccontextmanager
+    async def _signed_in(self) -> "AsyncIterator[SMTP]":
+        """Connect, encrypt and sign in as the settings say; tells errors of whatever happens meanwhile."""
         import aiosmtplib  # noqa: PLC0415 - `web` never sends: it saves the memory
 
         try:
-            refused = await self._sent(self.message(announcement))
+            async with self._connected() as server:
+                yield server
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _refusal(each.code for each in error.recipients) from None
         except aiosmtplib.SMTPResponseException as error:
             raise _refusal([error.code]) from None
         except OSError as error:
             cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-            raise TransientError(f"no answer: {cause.strerror or str(cause) or type(cause).__name__}") from None
+            text = cause.strerror or str(cause) or type(cause).__name__
+            reason = Reason.GUARD if REFUSED_BY_US in text else Reason.UNREACHABLE
+            raise TransientError(f"no answer: {text}", reason=reason) from None
         except aiosmtplib.SMTPException:  # nothing else is left that it raises
             message = "the mail server does not offer what the settings ask for: STARTTLS, or a login that we know"
             raise PermanentError(message) from None
-        if refused:
-            raise PermanentError(f"the mail server took it, but refused {refused} of {len(self.to)} recipients")
 
-    async def _sent(self, message: EmailMessage) -> int:
-        """Send, and count the recipients that were refused."""
+    @asynccontextmanager
+    async def _connected(self) -> "AsyncIterator[SMTP]":
         import aiosmtplib  # noqa: PLC0415
 
         port = self.port or _PORTS[self.encryption]
@@ -117,12 +140,11 @@ class Email(BaseModel):
         )
         try:
             await server.connect()
-            refused, _ = await server.send_message(message)
-            with suppress(aiosmtplib.SMTPException):  # it has been taken: nothing may make a failure of that
+            yield server
+            with suppress(aiosmtplib.SMTPException):  # all has been done: nothing may make a failure of that
                 await server.quit(timeout=_QUIT_S)
         finally:
             server.close()
-        return len(refused)
 
     def message(self, announcement: Announcement) -> EmailMessage:
         """Write the message. Its id is the delivery's, at every attempt: mail servers drop what they have already."""
@@ -146,4 +168,6 @@ def _refusal(codes: Iterable[int]) -> OpwatchError:
     """Read SMTP's replies: 4yz may be taken later, 5yz never. Its words may hold anything: only codes are kept."""
     given = sorted(set(codes))
     said = f"the mail server answered {', '.join(str(code) if code > 0 else 'no SMTP' for code in given)}"
-    return PermanentError(said) if all(code // 100 == 5 for code in given) else TransientError(said)  # noqa: PLR2004
+    if all(code // 100 == 5 for code in given):  # noqa: PLR2004
+        return PermanentError(said)
+    return TransientError(said, reason=Reason.SERVER_ERROR)

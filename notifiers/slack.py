@@ -7,12 +7,15 @@ https://docs.slack.dev/reference/methods/chat.postMessage
 import logging
 import re
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, SecretStr, model_validator
 
-from notifiers import KIND_SETTINGS, SecretUrl, slack_message
+from notifiers import KIND_SETTINGS, SecretUrl, slack_check, slack_message
+from notifiers.reach import reached
+from notifiers.reasons import reason_of
 from operations.announcement import Announcement
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 from operations.retries import parse_retry_after
@@ -81,7 +84,7 @@ def classify(code: str, status: int, retry_after_s: float | None) -> OpwatchErro
         return PermanentError(said)
     if code in RATE or status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
-    return TransientError(said, retry_after_s=retry_after_s)
+    return TransientError(said, retry_after_s=retry_after_s, reason=reason_of(status))
 
 
 class Slack(BaseModel):
@@ -108,6 +111,10 @@ class Slack(BaseModel):
             raise ValueError(message)
         return self
 
+    @property
+    def _api_url(self) -> str | None:
+        return None if self.api_url is None else self.api_url.get_secret_value()
+
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
         """Post once; where Slack refuses the blocks, once more as plain text."""
         try:
@@ -115,12 +122,25 @@ class Slack(BaseModel):
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention), http)
 
+    async def check(self, http: "ClientSession") -> str:
+        """Try the bot's token and channel; of a webhook, whether its host can be reached."""
+        if self.webhook_url is not None:
+            return await reached(self.webhook_url, http)
+        return await slack_check.checked(partial(self._ask, http), self.channel or "")
+
+    async def _ask(
+        self, http: "ClientSession", method: str, form: dict[str, str]
+    ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
+        token = "" if self.bot_token is None else self.bot_token.get_secret_value()
+        return await _call(token, self._api_url, method, http, data=form)
+
     async def _post(self, message: dict[str, Any], http: "ClientSession") -> None:
         if self.webhook_url is not None:
             await _post_to_webhook(self.webhook_url.get_secret_value(), message, http)
         elif self.bot_token is not None:
-            api_url = None if self.api_url is None else self.api_url.get_secret_value()
-            await _post_as_bot(self.bot_token.get_secret_value(), api_url, {**message, "channel": self.channel}, http)
+            await _post_as_bot(
+                self.bot_token.get_secret_value(), self._api_url, {**message, "channel": self.channel}, http
+            )
 
 
 async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSession") -> None:
@@ -134,6 +154,13 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
 
 
 async def _post_as_bot(token: str, api_url: str | None, message: dict[str, Any], http: "ClientSession") -> None:
+    await _call(token, api_url, "chat.postMessage", http, json=message)
+
+
+async def _call(
+    token: str, api_url: str | None, method: str, http: "ClientSession", **body: Any
+) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
+    """Call a method of the Web API; gives the answer and its headers. `body`: `json`, or a form as `data`."""
     from slack_sdk.errors import SlackApiError  # noqa: PLC0415
     from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
 
@@ -141,13 +168,14 @@ async def _post_as_bot(token: str, api_url: str | None, message: dict[str, Any],
     client = AsyncWebClient(token, session=http, retry_handlers=[], logger=_QUIET, base_url=base_url)
     client.proxy = None
     try:
-        await client.api_call("chat.postMessage", json=message)
+        answer = await client.api_call(method, **body)
     except SlackApiError as error:
-        answer = error.response
-        said = answer.data.get("error", "") if isinstance(answer.data, dict) else None
-        raise classify(_code(said), answer.status_code, _pause_s(answer.headers)) from None
+        refusal = error.response
+        said = refusal.data.get("error", "") if isinstance(refusal.data, dict) else None
+        raise classify(_code(said), refusal.status_code, _pause_s(refusal.headers)) from None
     except AttributeError:  # slack_sdk looks for "ok" in whatever a 200 brought
         raise TransientError("the answer is not Slack's: no JSON object") from None
+    return (answer.data if isinstance(answer.data, dict) else {}), answer.headers
 
 
 def _code(said: object) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from operations import alerts, verdicts
+from operations import alerts, delays, verdicts
+from operations.counters import DETECTION, DWELL, Histogram
 from operations.durations import KEPT, LONGEST_S
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
 
@@ -21,6 +22,7 @@ RETRYING = "opwatch:retrying"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
+GROUP = "opwatch:group"
 
 Entries = dict[tuple[str, str], int]
 """Keys of sorted sets and members of them, and when each is due, in milliseconds since 1970."""
@@ -68,10 +70,12 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
+        yield from _observed(DETECTION, new.account, delays.detection_s(new))
     finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
     for delivery in new.outgoing:
         if not delivery.unfinished and new.delivery_id(delivery) not in finished:
             yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
+            yield from _observed(DWELL, delivery.target, delays.dwell_s(new, delivery))
     for delivery in alerts.news(old, new):
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
@@ -85,6 +89,8 @@ def removals(tracking: Tracking) -> Iterator[Move]:
     """
     yield Move("z", EXPIRING, tracking.id, None)
     yield Move("z", RECENT, tracking.id, None)
+    if tracking.group is not None:
+        yield Move("z", group_key(tracking.group), tracking.id, None)
     yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
 
 
@@ -128,6 +134,11 @@ def _lessons(ended: Tracking) -> Iterator[Move]:
             yield Move("l", key, f"{took_s:g}", KEPT)
 
 
+def _observed(histogram: Histogram, label: str, took_s: float | None) -> Iterator[Move]:
+    if took_s is not None:
+        yield from (Move("h", COUNTERS, field, amount) for field, amount in histogram.additions(label, took_s))
+
+
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:
     if tracking is None or tracking.next_look_at is None:
         return ()
@@ -142,6 +153,8 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     amounts to add: what an older version did not count in must not be counted out.)
     """
     there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.group is not None:
+        there[group_key(tracking.group), tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
         there[DUE, tracking.id] = milliseconds(tracking.next_look_at)
     for delivery in tracking.outgoing:
@@ -153,6 +166,11 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
         last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
         there[EXPIRING, tracking.id] = milliseconds(last + retention)
     return there
+
+
+def group_key(name: str) -> str:
+    """Name the sorted set of a group's members by when they joined; names that differ in one byte are two groups'."""
+    return f"{GROUP}:{name}"
 
 
 def _retrying_member(tracking: Tracking, delivery: Delivery) -> str:

@@ -7,13 +7,13 @@ method raises redis.RedisError when Redis is away.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from operations import index
+from operations import groups, index
 from operations.errors import NewerRecordError
 from operations.index import COUNTERS, DUE, IN_FLIGHT, OUTBOX, RECENT, milliseconds
 from operations.lifecycle import LEASE
@@ -126,8 +126,16 @@ class Records:
             last = min(last, *positions.values())
             start += len(rows)
 
+    def group(self, name: str) -> list[Tracking]:
+        """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
+        found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
+        members = [member.decode(errors="replace") for member in found]
+        batches = (members[start : start + _BATCH] for start in range(0, len(members), _BATCH))
+        # An older version, which knows no groups, may have started a member anew in another.
+        return [each.tracking for batch in batches for each in self._read(batch) if each.tracking.group == name]
+
     def counters(self) -> dict[str, int]:
-        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`."""
+        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`; see counters.py."""
         return {name.decode(): int(count) for name, count in self._redis.hgetall(COUNTERS).items()}
 
     def outbox_size(self) -> int:
@@ -153,6 +161,11 @@ class Records:
         pipe.zrange(OUTBOX, 0, 0, withscores=True)
         look, delivery = (_seconds_until(found, now_ms) for found in pipe.execute())
         return look, delivery
+
+    def overdue(self, by: timedelta) -> tuple[int, int]:
+        """Count the looks that have been due for longer than that, and the deliveries."""
+        before = f"({milliseconds(self.now() - by)}"
+        return int(self._redis.zcount(DUE, "-inf", before)), int(self._redis.zcount(OUTBOX, "-inf", before))
 
     def next_look_in_s(self) -> float:
         """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""

@@ -1,26 +1,24 @@
 """What every kind of target holds to, whatever it speaks and whoever answers, each against a server on loopback."""
 
-import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
 
 import pytest
-from aiohttp import ClientSession
 
 from config import logs
 from config.settings import load
-from notifiers import BUILT_IN, Notifier
+from notifiers import BUILT_IN, Checkable, Notifier
 from notifiers.targets import build
 from operations.announcement import Announcement, body_of, read
-from operations.errors import ConfigError, OpwatchError, PermanentError, RateLimitedError, TransientError, no_answer
+from operations.errors import ConfigError, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import Operation, State
 from tests.support.receiver import Reply
 from tests.support.stages import LANDING, MAIL, PAGE, SECRET, SIGNING_SECRET, WAYS, HttpStage, Stage, staged
 from tests.unit.strategies import NOW, a_tracking
+from workers.deliver import failure_of
 from workers.loop import HttpLoop
 
 SILENT = "console"
@@ -68,40 +66,42 @@ def loop() -> Iterator[HttpLoop]:
 
 
 @pytest.fixture
-def tell(loop: HttpLoop) -> Tell:
-    """Give what attempts once, as a worker does, and returns what went wrong."""
+def outcome(loop: HttpLoop) -> Callable[[Callable[[], Awaitable[object]], float], OpwatchError | None]:
+    """Give what has a worker's loop attempt something, and returns what went wrong."""
 
-    def attempt(
-        stage: Stage, announcement: Announcement = FAILED, *, deadline_s: float = LONG_S
-    ) -> OpwatchError | None:
+    def attempt(make: Callable[[], Awaitable[object]], deadline_s: float) -> OpwatchError | None:
         met: Future[OpwatchError | None] = Future()
-        loop.submit(partial(_attempt, made(stage), announcement, loop.targets, deadline_s, met))
+        loop.submit(lambda: _attempt(make(), deadline_s, met))
         return met.result(LONG_S + 10)
 
     return attempt
 
 
-async def _attempt(
-    notifier: Notifier,
-    announcement: Announcement,
-    http: ClientSession,
-    deadline_s: float,
-    met: "Future[OpwatchError | None]",
-) -> None:
-    try:
-        async with asyncio.timeout(deadline_s):
-            await notifier.send(announcement, http)
-    except OpwatchError as error:
-        met.set_result(error)
-    except Exception as error:  # noqa: BLE001 - as a worker does
-        met.set_result(no_answer(error))
-    else:
-        met.set_result(None)
+@pytest.fixture
+def tell(loop: HttpLoop, outcome: Callable[..., OpwatchError | None]) -> Tell:
+    """Give what attempts once, as a worker does, and returns what went wrong."""
+
+    def attempt(
+        stage: Stage, announcement: Announcement = FAILED, *, deadline_s: float = LONG_S
+    ) -> OpwatchError | None:
+        notifier = made(stage)
+        return outcome(lambda: notifier.send(announcement, loop.targets), deadline_s)
+
+    return attempt
+
+
+async def _attempt(attempt: Awaitable[object], deadline_s: float, met: "Future[OpwatchError | None]") -> None:
+    met.set_result(await failure_of(attempt, deadline_s))
 
 
 def made(stage: Stage) -> Notifier:
     """Make the target from its table, as from a targets file."""
     return build("target", stage.settings, {}, plain_http=True).notifier
+
+
+def says_why(stage: Stage) -> bool:
+    """Whether a refusal can be told from a failure."""
+    return not isinstance(stage, HttpStage) or stage.way.says_why
 
 
 def test_every_kind_is_put_to_the_test() -> None:
@@ -115,18 +115,40 @@ def test_what_is_taken_is_told_once(stage: Stage, tell: Tell) -> None:
         assert stage.told == count
 
 
+def test_a_check_tells_nobody(stage: Stage, loop: HttpLoop, outcome: Callable[..., OpwatchError | None]) -> None:
+    notifier = made(stage)
+    assert isinstance(notifier, Checkable)
+    if isinstance(stage, HttpStage) and stage.way.kind == "slack" and stage.way.path.startswith("/api"):
+        for method in ("auth.test", "conversations.info"):
+            stage.receiver.script(f"/api/{method}", stage.way.taken)
+    assert outcome(lambda: notifier.check(loop.targets), LONG_S) is None
+    assert stage.told == 0
+
+
+def test_a_check_finds_nobody_there_where_we_dial_ourselves(
+    stage: Stage, loop: HttpLoop, outcome: Callable[..., OpwatchError | None]
+) -> None:
+    notifier = made(stage)
+    assert isinstance(notifier, Checkable)
+    stage.leave()
+    error = outcome(lambda: notifier.check(loop.targets), LONG_S)
+    assert (error is None) is (stage.settings["kind"] == "apprise")
+    assert error is None or error.reason is Reason.UNREACHABLE
+
+
 def test_a_failure_is_worth_another_try(stage: Stage, tell: Tell) -> None:
-    for how in ("busy", "break off"):
+    for how, reason in (("busy", Reason.SERVER_ERROR), ("break off", Reason.UNREACHABLE)):
         stage.behave(how)
-        assert type(tell(stage)) is TransientError, how
+        error = tell(stage)
+        assert type(error) is TransientError, how
+        assert error.reason is (reason if says_why(stage) else Reason.OTHER)
     stage.leave()
     assert type(tell(stage)) is TransientError, "nobody there"
 
 
 def test_a_refusal_is_for_good_where_it_can_be_told(stage: Stage, tell: Tell) -> None:
     stage.behave("refuse")
-    expected = PermanentError if not isinstance(stage, HttpStage) or stage.way.says_why else TransientError
-    assert type(tell(stage)) is expected
+    assert type(tell(stage)) is (PermanentError if says_why(stage) else TransientError)
 
 
 def test_whatever_hangs_is_cut_off_at_the_deadline(stage: Stage, tell: Tell) -> None:

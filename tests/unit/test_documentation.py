@@ -22,6 +22,7 @@ from notifiers import Notifier, kinds
 from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.announcement import SLOW, body_of, read
+from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
 from tests.unit.strategies import NOW, a_tracking
 
@@ -155,12 +156,18 @@ def served_routes() -> frozenset[tuple[str, str]]:
         "print(json.dumps([(method, rule.rule) for rule in rules for method in rule.methods - {'HEAD', 'OPTIONS'}]))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=LEAST, stdout=subprocess.PIPE, check=True)
-    return frozenset((method, rule.replace("<identity>", "<id>")) for method, rule in json.loads(ran.stdout))
+    return frozenset(
+        (method, rule.replace("<identity>", "<id>").replace("<any_text:name>", "<group>"))
+        for method, rule in json.loads(ran.stdout)
+    )
 
 
 def described_routes() -> set[tuple[str, str]]:
     return {
-        (method.upper(), path.replace("{identity}", "<id>").replace("{target}", "<target>"))
+        (
+            method.upper(),
+            path.replace("{identity}", "<id>").replace("{target}", "<target>").replace("{group}", "<group>"),
+        )
         for path, methods in openapi.document()["paths"].items()
         for method in methods
     }
@@ -197,12 +204,22 @@ def test_what_a_target_may_hear_before_the_verdict_is_in_the_readme() -> None:
     assert f"`{SLOW}`" in section("Messages and webhooks")
 
 
-def test_the_readme_lists_exactly_the_metrics_there_are() -> None:
+# docs/monitoring.md
+
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+
+
+def test_the_monitoring_page_lists_exactly_the_metrics_there_are() -> None:
     source = (ROOT / "api" / "metrics.py").read_text(encoding="utf-8")
     families = re.findall(r"(\w+)MetricFamily\(\s*\"(\w+)\"", source)
     names = [f"{name}_total" if kind == "Counter" else name for kind, name in families]
     assert names
-    assert sorted(name for name in first_cells("Operations") if name.startswith("opwatch_")) == sorted(names)
+    assert sorted(re.findall(r"^\| `(opwatch_\w+)` \|", MONITORING, re.MULTILINE)) == sorted(names)
+
+
+def test_the_monitoring_page_explains_each_reason() -> None:
+    table = MONITORING.partition("| `reason` |")[2]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
 # Code in the README
