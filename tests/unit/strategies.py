@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
+from operations.history import Attempt, Looks
 from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
 
 settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
@@ -65,6 +66,15 @@ operations = st.builds(
     error=st.none() | a_text(),
     error_truncated=st.booleans(),
 )
+looks = st.builds(
+    Looks,
+    what=a_text(max_size=160),
+    first_at=times,
+    last_at=st.none() | times,
+    times=st.integers(1, 10**6),
+    failed=st.booleans(),
+)
+attempts = st.builds(Attempt, at=times, error=st.none() | a_text(max_size=160))
 deliveries = st.builds(
     Delivery,
     target=target_names,
@@ -76,6 +86,7 @@ deliveries = st.builds(
     next_attempt_at=st.none() | times,
     ended_at=st.none() | times,
     claim=st.none() | a_text(),
+    history=st.lists(attempts, max_size=3).map(tuple),
 )
 alerts = st.builds(
     Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
@@ -123,6 +134,7 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "deliveries": st.lists(deliveries, max_size=3).map(tuple),
         "alerts": st.lists(alerts, max_size=2).map(tuple),
         "slow": st.none() | warnings,
+        "looks": st.lists(looks, max_size=3).map(tuple),
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))
     return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)
