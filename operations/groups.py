@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from operations.model import EARLIEST, LATEST, State, Tracking
+from operations.model import State, Tracking
+from operations.moment import EARLIEST, LATEST
 
 SETTLE = timedelta(seconds=15)
 """How long after its last end a group of unknown size waits for another member.
