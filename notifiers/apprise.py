@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr, ValidationInfo, model_validator
 from notifiers import KIND_SETTINGS, private_allowed, wording
 from operations.announcement import Announcement
 from operations.errors import PermanentError, TransientError
+from operations.text import cut_middle
 
 if TYPE_CHECKING:
     import apprise
@@ -79,4 +80,5 @@ class Apprise(BaseModel):
 def _texts(announcement: Announcement) -> tuple[str, str]:
     """Write title and body: no body would be none of Apprise's messages."""
     title = wording.unpinged(wording.headline(announcement))
-    return title, wording.unpinged(wording.plain_text(announcement, _TEXT_LIMIT_BYTES)) or title
+    body = wording.unpinged(wording.plain_text(announcement, _TEXT_LIMIT_BYTES))
+    return title, cut_middle(body, _TEXT_LIMIT_BYTES, wording.size_bytes) or title

@@ -73,9 +73,9 @@ def _fenced(text: str) -> str:
 
 
 def _context(announcement: Announcement) -> str:
-    url = wording.link(announcement).translate(_IN_URLS)
+    url = wording.link(announcement.context).translate(_IN_URLS)
     said = f"[details]({url})" if 0 < wording.size_bytes(url) <= CONTEXT_LIMIT // 2 else ""
-    for name, value in wording.context(announcement):
+    for name, value in wording.context(announcement.context):
         longer = f"{said}{' · ' if said else ''}{_entry(name, value)}"
         if wording.size_bytes(longer) <= CONTEXT_LIMIT:
             said = longer

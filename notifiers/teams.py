@@ -33,7 +33,7 @@ class Teams(Chat):
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write a card; texts from outside stand in text runs, where no markup is read."""
         mention = self.mention if wording.went_wrong(announcement) else None
-        url = wording.link(announcement)
+        url = wording.link(announcement.context)
         card = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
@@ -55,11 +55,13 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
         what = _run(f": {wording.what(announcement)} ")
         yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
-        if cause := cut_middle(wording.cause(announcement), CAUSE_LIMIT_BYTES, json_bytes):
+        if cause := cut_middle(wording.unpinged(wording.cause(announcement)), CAUSE_LIMIT_BYTES, json_bytes):
             yield _runs(_run(cause, fontType="Monospace"))
-    said = " · ".join(f"{name}: {value}" for name, value in wording.context(announcement))
+    said = " · ".join(f"{name}: {value}" for name, value in wording.context(announcement.context))
     if said:
-        yield _runs(_run(cut_middle(said, _CONTEXT_LIMIT_BYTES, json_bytes), isSubtle=True, size="Small"))
+        yield _runs(
+            _run(cut_middle(wording.unpinged(said), _CONTEXT_LIMIT_BYTES, json_bytes), isSubtle=True, size="Small")
+        )
 
 
 def _runs(*runs: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The words of a message, the same in every kind. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 from operations.announcement import Announcement
@@ -99,18 +99,17 @@ def went_wrong(announcement: Announcement) -> bool:
     return not announcement.slow and (announcement.alert is not None or announcement.verdict is not Verdict.SUCCEEDED)
 
 
-def context(announcement: Announcement) -> Iterator[tuple[str, str]]:
+def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Give name and value of what the caller passed along, each as one short line, what is known first; not `url`."""
-    given = announcement.context
     for name in (*_KNOWN_FIRST, *(name for name in given if name not in (*_KNOWN_FIRST, "url"))):
         label, value = (first_line(plain(text), _VALUE_LIMIT) for text in (name, given.get(name, "")))
         if label and value:
             yield label, value
 
 
-def link(announcement: Announcement) -> str:
-    """Give the `url` of the context if it is an http(s) URL, of which nothing can be taken for markup; else nothing."""
-    url = announcement.context.get("url", "")
+def link(given: Mapping[str, str]) -> str:
+    """Give the `url` of a context if it is an http(s) URL, of which nothing can be taken for markup; else nothing."""
+    url = given.get("url", "")
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
@@ -121,7 +120,9 @@ def link(announcement: Announcement) -> str:
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:
     """Say everything below the headline as plain text, the cause cut in the middle where it would grow too long."""
-    below = "\n".join([*(f"{name}: {value}" for name, value in context(announcement)), link(announcement)]).strip()
+    below = "\n".join(
+        [*(f"{name}: {value}" for name, value in context(announcement.context)), link(announcement.context)]
+    ).strip()
     below = cut_middle(below, limit_bytes // 2, size_bytes)
     above = cut_middle(explanation(announcement), limit_bytes - size_bytes(below) - 2, size_bytes)
     return "\n\n".join(part for part in (above, below) if part)
