@@ -18,6 +18,7 @@ OUTBOX = "opwatch:outbox"
 RECENT = "opwatch:recent"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
+DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
@@ -81,11 +82,13 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
 def removals(tracking: Tracking) -> Iterator[Move]:
     """List the index entries to remove with a record that is purged.
 
-    `retrying` too, should an older version have ended a delivery without knowing that it is counted there.
+    `retrying` and `dead` too: an older version may have moved a delivery on without knowing that it is counted there.
     """
     yield Move("z", EXPIRING, tracking.id, None)
     yield Move("z", RECENT, tracking.id, None)
-    yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
+    yield from (
+        Move("z", key, _failing_member(tracking, d), None) for d in tracking.outgoing for key in (RETRYING, DEAD)
+    )
 
 
 def strays(tracking: Tracking, members: Iterable[str]) -> list[Move]:
@@ -148,15 +151,22 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
         if delivery.unfinished and delivery.next_attempt_at is not None:
             there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
         if delivery.state is DeliveryState.RETRYING:
-            there[RETRYING, _retrying_member(tracking, delivery)] = 0
+            there[RETRYING, _failing_member(tracking, delivery)] = 0
+        if delivery.state is DeliveryState.DEAD:
+            there[DEAD, _failing_member(tracking, delivery)] = milliseconds(delivery.ended_at or tracking.created_at)
     if tracking.ended_at is not None and not any(d.unfinished for d in tracking.outgoing):
         last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
         there[EXPIRING, tracking.id] = milliseconds(last + retention)
     return there
 
 
-def _retrying_member(tracking: Tracking, delivery: Delivery) -> str:
+def _failing_member(tracking: Tracking, delivery: Delivery) -> str:
     return f"{delivery.target} {tracking.delivery_id(delivery)}"
+
+
+def failing_id(member: str) -> str:
+    """Tell which tracking a member of `retrying` or `dead` belongs to."""
+    return tracking_id(member.partition(" ")[2])
 
 
 def retrying_range(target: str) -> tuple[str, str]:

@@ -126,6 +126,20 @@ class Records:
             last = min(last, *positions.values())
             start += len(rows)
 
+    def in_flight_trackings(self, limit: int) -> list[Stored]:
+        """List trackings being watched, those to be looked at next first."""
+        return list(self._read(_texts(self._redis.zrange(DUE, 0, limit - 1))))
+
+    def failing_trackings(self, limit: int) -> list[Stored]:
+        """List trackings with deliveries that are retrying, or dead (the latest), so many of either."""
+        members = [*self._redis.zrange(index.RETRYING, 0, limit - 1), *self._redis.zrevrange(index.DEAD, 0, limit - 1)]
+        return list(self._read(dict.fromkeys(map(index.failing_id, _texts(members)))))
+
+    def sizes(self) -> dict[str, int]:
+        """Count the trackings `in_flight`, and the deliveries that are `retrying` or `dead`."""
+        keys = {"in_flight": DUE, "retrying": index.RETRYING, "dead": index.DEAD}
+        return {name: int(self._redis.zcard(key)) for name, key in keys.items()}
+
     def counters(self) -> dict[str, int]:
         """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`."""
         return {name.decode(): int(count) for name, count in self._redis.hgetall(COUNTERS).items()}
@@ -174,6 +188,10 @@ class Records:
             tracking = None if record is None else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
+
+
+def _texts(members: Iterable[bytes]) -> list[str]:
+    return [member.decode(errors="replace") for member in members]
 
 
 def _seconds_until(first: list[tuple[bytes, float]], now_ms: float) -> float:
