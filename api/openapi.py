@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
+from api.schemas import GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
 from operations.model import DeliveryState, State
 from scalingo.address import APP_PATTERN
 
@@ -29,7 +29,7 @@ _ERRORS = {
 @cache
 def document() -> dict[str, Any]:
     """Give the whole document."""
-    models = (TrackRequest, TrackingOut, TrackingsOut, ProblemOut, HealthOut)
+    models = (TrackRequest, TrackingOut, TrackingsOut, GroupOut, ProblemOut, HealthOut)
     _, definitions = models_json_schema(
         [(model, "validation" if model is TrackRequest else "serialization") for model in models],
         ref_template=_REFERENCE,
@@ -52,6 +52,7 @@ def document() -> dict[str, Any]:
 
 def _paths() -> dict[str, Any]:
     identity = _parameter("identity", "path", {"type": "string"}, "`<region>-<operation_id>`")
+    group = _parameter("group", "path", {"type": "string", "minLength": 1}, "percent-encoded, `/` included")
     target = _parameter("target", "path", {"type": "string"}, "a target's name")
     prefer = _parameter(
         "Prefer", "header", {"type": "string"}, "`wait=N`: answer once it has ended, after N ≤ 25 s at most"
@@ -96,6 +97,13 @@ def _paths() -> dict[str, Any]:
                 "summary": "Attempt a delivery again, now",
                 "parameters": [identity, target],
                 "responses": {"202": _json("due now", "TrackingOut"), **_problems(401, 404, 409, 503)},
+            },
+        },
+        "/v1/groups/{group}": {
+            "get": {
+                "summary": "Show the operations of one deploy as one, at once or when it is final",
+                "parameters": [group, prefer],
+                "responses": {"200": _json("the group", "GroupOut"), **_problems(401, 404, 503)},
             },
         },
         "/healthz": {"get": _open("The web process is alive", {"200": _json("alive", "HealthOut")})},
@@ -163,6 +171,7 @@ def _list_parameters() -> list[dict[str, Any]]:
             {"enum": [state.value for state in DeliveryState]},
             "only with a delivery of the current run in this state",
         ),
+        _parameter("group", "query", properties["group"]["anyOf"][0], "only this group"),
         _parameter("limit", "query", properties["limit"], "how many at most"),
         _parameter("cursor", "query", properties["cursor"]["anyOf"][0], "`next_cursor` of the page before"),
     ]

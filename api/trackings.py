@@ -1,8 +1,6 @@
 """The routes under /v1/operations."""
 
-import json
 import secrets
-import time
 from http import HTTPStatus
 from typing import Any
 
@@ -10,24 +8,20 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import acts, bodies
+from api import acts, bodies, waiting
+from api.answers import answer
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
-from config.web import STOPPING
 from operations import intake, listing, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
 from operations.records import Stored
 from scalingo import address
 
-LONGEST_WAIT_S = 25
-WAIT_STEP_S = 0.25
 FULL_RETRY_AFTER_S = 10
-
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 routes = Blueprint("trackings", __name__, url_prefix="/v1")
 routes.before_request(require_token)
@@ -94,21 +88,8 @@ def list_trackings() -> Response:
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
-    stored = acts.find(service(), identity)
-    wait_s = _preferred_wait_s()
-    if wait_s is None or stored.tracking.state is not State.TRACKING:
-        return answer(view.as_json(stored.tracking))
-    room = service().waiting_room
-    if not room.take(g.caller):
-        return answer(view.as_json(stored.tracking), headers={"Retry-After": "2"})
-    try:
-        until_s = time.monotonic() + wait_s
-        while _goes_on(stored) and (left_s := until_s - time.monotonic()) > 0:
-            time.sleep(min(WAIT_STEP_S, left_s))
-            stored = acts.find(service(), identity)
-    finally:
-        room.give_back(g.caller)
-    return answer(view.as_json(stored.tracking), headers={"Preference-Applied": f"wait={wait_s}"})
+    stored, headers = waiting.awaited(lambda: acts.find(service(), identity), _goes_on)
+    return answer(view.as_json(stored.tracking), headers=headers)
 
 
 @routes.delete("/operations/<identity>")
@@ -121,14 +102,6 @@ def cancel(identity: str) -> Response:
 def retry(identity: str, target: str) -> Response:
     """Make a delivery due at once."""
     return answer(view.as_json(acts.retry(service(), identity, target).tracking), HTTPStatus.ACCEPTED)
-
-
-def answer(
-    document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
-) -> Response:
-    """Answer with JSON."""
-    body = _JSON.encode(document) + "\n"
-    return Response(body, status=status.value, headers=headers, content_type="application/json")
 
 
 def _body() -> TrackRequest:
@@ -173,7 +146,7 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
 
 
 def _goes_on(stored: Stored) -> bool:
-    return stored.tracking.state is State.TRACKING and not STOPPING.is_set()
+    return stored.tracking.state is State.TRACKING
 
 
 def _matches(tracking: Tracking, query: ListQuery) -> bool:
@@ -181,14 +154,6 @@ def _matches(tracking: Tracking, query: ListQuery) -> bool:
     return (
         query.app in (None, tracking.app)
         and query.state in (None, tracking.state)
+        and query.group in (None, tracking.group)
         and (query.delivery is None or query.delivery in deliveries)
     )
-
-
-def _preferred_wait_s() -> int | None:
-    """Read `Prefer: wait=N` (RFC 7240); what cannot be read is passed over, as the RFC says."""
-    for preference in request.headers.get("Prefer", "").split(","):
-        name, _, value = preference.partition(";")[0].strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isascii() and value.strip().isdigit():
-            return min(int(value.strip()[:6]), LONGEST_WAIT_S)
-    return None

@@ -22,6 +22,7 @@ DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
+GROUP = "opwatch:group"
 
 Entries = dict[tuple[str, str], int]
 """Keys of sorted sets and members of them, and when each is due, in milliseconds since 1970."""
@@ -86,6 +87,8 @@ def removals(tracking: Tracking) -> Iterator[Move]:
     """
     yield Move("z", EXPIRING, tracking.id, None)
     yield Move("z", RECENT, tracking.id, None)
+    if tracking.group is not None:
+        yield Move("z", group_key(tracking.group), tracking.id, None)
     yield from (
         Move("z", key, _failing_member(tracking, d), None) for d in tracking.outgoing for key in (RETRYING, DEAD)
     )
@@ -145,6 +148,8 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     amounts to add: what an older version did not count in must not be counted out.)
     """
     there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.group is not None:
+        there[group_key(tracking.group), tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
         there[DUE, tracking.id] = milliseconds(tracking.next_look_at)
     for delivery in tracking.outgoing:
@@ -158,6 +163,11 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
         last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
         there[EXPIRING, tracking.id] = milliseconds(last + retention)
     return there
+
+
+def group_key(name: str) -> str:
+    """Name the sorted set of a group's members by when they joined; names that differ in one byte are two groups'."""
+    return f"{GROUP}:{name}"
 
 
 def _failing_member(tracking: Tracking, delivery: Delivery) -> str:

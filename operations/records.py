@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from operations import index
+from operations import groups, index
 from operations.errors import NewerRecordError
 from operations.index import COUNTERS, DUE, IN_FLIGHT, OUTBOX, RECENT, milliseconds
 from operations.lifecycle import LEASE
@@ -139,6 +139,14 @@ class Records:
         """Count the trackings `in_flight`, and the deliveries that are `retrying` or `dead`."""
         keys = {"in_flight": DUE, "retrying": index.RETRYING, "dead": index.DEAD}
         return {name: int(self._redis.zcard(key)) for name, key in keys.items()}
+
+    def group(self, name: str) -> list[Tracking]:
+        """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
+        found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
+        members = [member.decode(errors="replace") for member in found]
+        batches = (members[start : start + _BATCH] for start in range(0, len(members), _BATCH))
+        # An older version, which knows no groups, may have started a member anew in another.
+        return [each.tracking for batch in batches for each in self._read(batch) if each.tracking.group == name]
 
     def counters(self) -> dict[str, int]:
         """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`."""

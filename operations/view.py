@@ -3,7 +3,10 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from operations.groups import Group
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual
+
+MEMBERS_SHOWN = 100
 
 
 def timestamp(at: datetime | None) -> str | None:
@@ -40,6 +43,23 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
         "run": tracking.run,
         "group": tracking.group,
         "created_by": tracking.created_by,
+    }
+
+
+def group_as_json(group: Group) -> dict[str, Any]:
+    """Give the group, with the members that say most about it where there are very many."""
+    return {
+        "group": group.name,
+        "state": group.state.value,
+        "final": group.final,
+        "settles_at": timestamp(group.settles_at),
+        "size": group.size,
+        "counts": {state.value: count for state, count in group.counts.items()},
+        "created_at": timestamp(group.created_at),
+        "ended_at": timestamp(group.ended_at),
+        "duration_s": group.duration_s,
+        "reopened_at": timestamp(group.reopened_at),
+        "members": [as_json(member) for member in group.most_telling(MEMBERS_SHOWN)],
     }
 
 

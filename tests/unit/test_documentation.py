@@ -142,12 +142,18 @@ def served_routes() -> frozenset[tuple[str, str]]:
         "print(json.dumps([(method, rule.rule) for rule in served for method in rule.methods - {'HEAD', 'OPTIONS'}]))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=LEAST, stdout=subprocess.PIPE, check=True)
-    return frozenset((method, rule.replace("<identity>", "<id>")) for method, rule in json.loads(ran.stdout))
+    return frozenset(
+        (method, rule.replace("<identity>", "<id>").replace("<any_text:name>", "<group>"))
+        for method, rule in json.loads(ran.stdout)
+    )
 
 
 def described_routes() -> set[tuple[str, str]]:
     return {
-        (method.upper(), path.replace("{identity}", "<id>").replace("{target}", "<target>"))
+        (
+            method.upper(),
+            path.replace("{identity}", "<id>").replace("{target}", "<target>").replace("{group}", "<group>"),
+        )
         for path, methods in openapi.document()["paths"].items()
         for method in methods
     }

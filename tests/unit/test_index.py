@@ -21,6 +21,8 @@ Entries = dict[tuple[str, str], float]
 def entries(tracking: Tracking) -> Entries:
     """List the entries of the sorted sets that a record stands for, as the rules say."""
     there: Entries = {(index.RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.group is not None:
+        there[f"opwatch:group:{tracking.group}", tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
         there[index.DUE, tracking.id] = milliseconds(tracking.next_look_at)
     everything = [*tracking.deliveries, *tracking.alerts, *(tracking.slow.deliveries if tracking.slow else ())]
