@@ -10,6 +10,9 @@ from operations.records import Position, Records
 LARGEST_SCAN = 5_000
 """How many trackings one page reads at most; a rare filter is gone through in several pages."""
 
+READ_AT_ONCE = 50
+"""How many trackings are read at once: most pages are full with these."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -30,7 +33,7 @@ def page(
     """Read the next page behind `cursor`; it may hold fewer than `limit` although there are more."""
     found: list[Tracking] = []
     last: Position | None = None
-    for scanned, (position, stored) in enumerate(records.recent(_position(cursor)), 1):
+    for scanned, (position, stored) in enumerate(records.recent(_position(cursor), READ_AT_ONCE), 1):
         if matches(stored.tracking):
             found.append(stored.tracking)
         if len(found) == limit or scanned == largest_scan:

@@ -114,11 +114,11 @@ class Records:
             if len(members) < WINDOW:
                 return
 
-    def recent(self, after: Position | None = None) -> Iterator[tuple[Position, Stored]]:
+    def recent(self, after: Position | None = None, batch: int = _BATCH) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
         last = after or (float("inf"), "")
         start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after[0]:.0f}", "+inf"))
-        while rows := self._redis.zrevrange(RECENT, start, start + _BATCH - 1, withscores=True):
+        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
             positions = {name: (score, name) for member, score in rows for name in [member.decode(errors="replace")]}
             fresh = {identity: position for identity, position in positions.items() if position < last}
             for stored in self._read(fresh):

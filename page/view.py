@@ -168,6 +168,8 @@ def _mood(tracking: Tracking, now: datetime) -> str:
         return "good"
     if tracking.state is State.FAILED:
         return "bad"
+    if tracking.state is State.CANCELLED:
+        return "quiet"
     if tracking.state is not State.TRACKING:
         return "odd"
     age_s = pace.age_s(tracking, now)

@@ -1,6 +1,6 @@
 // Keeps the page up to date: asks for it again, and changes only what differs, so that focus and open details stay.
 "use strict";
-const EVERY_MS = 2500, LONGEST_MS = 30000;
+const EVERY_MS = 2500, QUIET_MS = 5000, LONGEST_MS = 30000;
 const by = (id) => document.getElementById(id);
 let paused = false, timer = 0, wait = EVERY_MS, tag = "";
 
@@ -47,7 +47,7 @@ async function look() {
       const after = flying(), ended = [...before].filter((id) => !after.has(id) && by(id));
       if (ended.length) by("news").textContent = ended.map((id) => by(id).dataset.says).join("; ");
     }
-    say("live"); wait = EVERY_MS;
+    say("live"); wait = flying().size ? EVERY_MS : QUIET_MS;
   } catch { say("no connection"); wait = Math.min(2 * wait, LONGEST_MS); }
   next();
 }
