@@ -8,13 +8,13 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import acts, bodies, waiting
-from api.answers import answer
+from api import acts, answers, bodies, one_line, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
+from notifiers import wording
 from operations import intake, listing, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
@@ -67,9 +67,8 @@ def track() -> Response:
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
-    return answer(
-        view.as_json(accepted.tracking), status, headers={"Location": f"/v1/operations/{accepted.tracking.id}"}
-    )
+    headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
+    return answers.of_tracking(accepted.tracking, status, headers=headers)
 
 
 @routes.get("/operations")
@@ -80,28 +79,40 @@ def list_trackings() -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     page = listing.page(
-        service().store, lambda tracking: _matches(tracking, query), cursor=query.cursor, limit=query.limit
+        service().store,
+        lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
+        cursor=query.cursor,
+        limit=query.limit,
     )
-    return answer({"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor})
+    return answers.answer({"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor})
 
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
     stored, headers = waiting.awaited(lambda: acts.find(service(), identity), _goes_on)
-    return answer(view.as_json(stored.tracking), headers=headers)
+    return answers.of_tracking(stored.tracking, headers=headers)
+
+
+@routes.get("/operations/<identity>/error")
+def show_error(identity: str) -> Response:
+    """Give the whole error text, or why the watch ended without one; empty where there is neither."""
+    tracking = acts.find(service(), identity).tracking
+    ended = tracking.state not in (State.TRACKING, State.CANCELLED)
+    text = wording.cause(one_line.announced(tracking)) if ended else ""
+    return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
 
 
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
     """Stop tracking; nobody is told."""
-    return answer(view.as_json(acts.stop(service(), identity).tracking))
+    return answers.of_tracking(acts.stop(service(), identity).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Make a delivery due at once."""
-    return answer(view.as_json(acts.retry(service(), identity, target).tracking), HTTPStatus.ACCEPTED)
+    return answers.of_tracking(acts.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:
@@ -147,13 +158,3 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
 
 def _goes_on(stored: Stored) -> bool:
     return stored.tracking.state is State.TRACKING
-
-
-def _matches(tracking: Tracking, query: ListQuery) -> bool:
-    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
-    return (
-        query.app in (None, tracking.app)
-        and query.state in (None, tracking.state)
-        and query.group in (None, tracking.group)
-        and (query.delivery is None or query.delivery in deliveries)
-    )

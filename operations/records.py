@@ -7,7 +7,7 @@ method raises redis.RedisError when Redis is away.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import redis
 
 from operations import groups, index
 from operations.errors import NewerRecordError
-from operations.index import COUNTERS, DUE, IN_FLIGHT, OUTBOX, RECENT, milliseconds
+from operations.index import COUNTERS, DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, milliseconds
 from operations.lifecycle import LEASE
 from operations.model import Delivery, Tracking, decode, tracking_id
+from operations.posted import Live
 
 WINDOW = 1000
 """How many due entries a round looks at to choose from."""
@@ -114,6 +115,18 @@ class Records:
             if len(members) < WINDOW:
                 return
 
+    def due_live(self, limit: int) -> Iterator[tuple[Stored, Live]]:
+        """Walk through the messages that are due to be brought up to date, the most overdue first, so many at most."""
+        now, members = self._due_members(LIVE, 0, limit)
+        for stored in self._read(dict.fromkeys(tracking_id(member) for member in members)):
+            for message in stored.tracking.live:
+                if message.due_at is not None and message.due_at <= now:
+                    yield stored, message
+
+    def live_size(self) -> int:
+        """Count the messages that are kept up to date."""
+        return int(self._redis.zcard(LIVE))
+
     def recent(self, after: Position | None = None, batch: int = _BATCH) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
         last = after or (float("inf"), "")
@@ -126,19 +139,14 @@ class Records:
             last = min(last, *positions.values())
             start += len(rows)
 
-    def in_flight_trackings(self, limit: int) -> list[Stored]:
-        """List trackings being watched, those to be looked at next first."""
-        return list(self._read(_texts(self._redis.zrange(DUE, 0, limit - 1))))
+    def standing_in(self, key: str, limit: int, *, last: bool = False) -> list[Stored]:
+        """List the trackings that stand first, or last, in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1, desc=last)
+        return list(self._read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
 
-    def failing_trackings(self, limit: int) -> list[Stored]:
-        """List trackings with deliveries that are retrying, or dead (the latest), so many of either."""
-        members = [*self._redis.zrange(index.RETRYING, 0, limit - 1), *self._redis.zrevrange(index.DEAD, 0, limit - 1)]
-        return list(self._read(dict.fromkeys(map(index.failing_id, _texts(members)))))
-
-    def sizes(self) -> dict[str, int]:
-        """Count the trackings `in_flight`, and the deliveries that are `retrying` or `dead`."""
-        keys = {"in_flight": DUE, "retrying": index.RETRYING, "dead": index.DEAD}
-        return {name: int(self._redis.zcard(key)) for name, key in keys.items()}
+    def size(self, key: str) -> int:
+        """Count what is in a sorted set of the index."""
+        return int(self._redis.zcard(key))
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
@@ -149,7 +157,7 @@ class Records:
         return [each.tracking for batch in batches for each in self._read(batch) if each.tracking.group == name]
 
     def counters(self) -> dict[str, int]:
-        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`."""
+        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`; see counters.py."""
         return {name.decode(): int(count) for name, count in self._redis.hgetall(COUNTERS).items()}
 
     def outbox_size(self) -> int:
@@ -167,14 +175,20 @@ class Records:
     def due_in_s(self) -> tuple[float, float]:
         """Tell in how many seconds the first look is due, and the first delivery; infinity where there is none.
 
-        Zero or less where one is due by now. It takes one round trip.
+        Zero or less where one is due by now. A message to bring up to date counts as a delivery. One round trip.
         """
         now_ms = milliseconds(self.now())
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrange(DUE, 0, 0, withscores=True)
         pipe.zrange(OUTBOX, 0, 0, withscores=True)
-        look, delivery = (_seconds_until(found, now_ms) for found in pipe.execute())
-        return look, delivery
+        pipe.zrange(LIVE, 0, 0, withscores=True)
+        look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
+        return look, min(delivery, edit)
+
+    def overdue(self, by: timedelta) -> tuple[int, int]:
+        """Count the looks that have been due for longer than that, and the deliveries."""
+        before = f"({milliseconds(self.now() - by)}"
+        return int(self._redis.zcount(DUE, "-inf", before)), int(self._redis.zcount(OUTBOX, "-inf", before))
 
     def next_look_in_s(self) -> float:
         """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""
@@ -196,10 +210,6 @@ class Records:
             tracking = None if record is None else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
-
-
-def _texts(members: Iterable[bytes]) -> list[str]:
-    return [member.decode(errors="replace") for member in members]
 
 
 def _seconds_until(first: list[tuple[bytes, float]], now_ms: float) -> float:

@@ -9,7 +9,7 @@ from api import acts
 from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
-from operations import listing
+from operations import index, listing
 from operations.model import State, Tracking
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
@@ -45,12 +45,15 @@ def overview() -> Response:
     """Show what is failing, what is in flight, and what has ended; or a list, filtered."""
     if any(request.args.values()):
         return _list()
-    parts = service()
-    now, sizes = parts.store.now(), parts.store.sizes()
-    in_flight = [stored.tracking for stored in parts.store.in_flight_trackings(SHOWN_IN_FLIGHT)]
-    failing = [stored.tracking for stored in parts.store.failing_trackings(SHOWN_FAILING)]
+    store, parts = service().store, service()
+    now = store.now()
+    in_flight = [stored.tracking for stored in store.standing_in(index.DUE, SHOWN_IN_FLIGHT)]
+    retrying = store.standing_in(index.RETRYING, SHOWN_FAILING)
+    dead = store.standing_in(index.DEAD, SHOWN_FAILING, last=True)
+    failing = {stored.tracking.id: stored.tracking for stored in (*dead, *retrying)}
+    flying = store.size(index.DUE)
     recent = listing.page(
-        parts.store,
+        store,
         lambda tracking: tracking.state is not State.TRACKING,
         cursor=None,
         limit=SHOWN_RECENT,
@@ -61,11 +64,11 @@ def overview() -> Response:
         problems.append("No worker runs, so nothing is looked at and nobody is told: start one (scale worker to 1).")
     return html(
         "overview.html",
-        title=view.title(sizes["retrying"] + sizes["dead"], sizes["in_flight"]),
+        title=view.title(store.size(index.RETRYING) + store.size(index.DEAD), flying),
         problems=problems,
-        failing=view.failing(failing, now),
+        failing=view.failing(failing.values(), now),
         in_flight=[view.card(each, now) for each in sorted(in_flight, key=lambda t: t.created_at, reverse=True)],
-        in_flight_count=sizes["in_flight"],
+        in_flight_count=flying,
         recent=[view.card(each, now) for each in recent.trackings],
         more=recent.next_cursor,
     )

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "page": ("operations", "notifiers.wording", "config", "api", "page"),
     "server": ("config", "server"),
     "app": ("api", "page", "config"),
+    "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
     "local": ("local",),
 }
 """What each part may import of ours; a name stands for itself and everything below it."""
