@@ -10,7 +10,8 @@ from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
 from operations import index, listing
-from operations.model import State, Tracking
+from operations.model import State
+from operations.view import matches
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
 from page.signing_in import require_own_form, require_session
@@ -79,14 +80,17 @@ def _list() -> Response:
         query = ListQuery.model_validate({name: value for name, value in request.args.items() if value})
     except ValidationError as error:
         raise from_validation(error) from None
-    parts = service()
-
-    def matches(tracking: Tracking) -> bool:
-        return query.app in (None, tracking.app) and query.state in (None, tracking.state)
-
-    page = listing.page(parts.store, matches, cursor=query.cursor, limit=SHOWN_IN_LIST)
-    now = parts.store.now()
-    older = {**query.model_dump(include={"app", "state"}, exclude_none=True), "cursor": page.next_cursor}
+    wanted = query.model_dump(include={"app", "state", "delivery", "group"}, exclude_none=True)
+    store = service().store
+    page = listing.page(
+        store,
+        lambda tracking: matches(
+            tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group
+        ),
+        cursor=query.cursor,
+        limit=SHOWN_IN_LIST,
+    )
+    now, older = store.now(), {**wanted, "cursor": page.next_cursor}
     return html(
         "list.html", title="Operations · Opwatch", query=query, older=older if page.next_cursor else None,
         cards=[view.card(each, now) for each in page.trackings],

@@ -330,6 +330,13 @@ def test_the_list_is_filtered_and_has_pages(browser: Browser, store: Store) -> N
     assert overview.count('<li class="card') == 5 + 25
 
 
+def test_what_was_deployed_together_is_found_together(browser: Browser, store: Store) -> None:
+    first, _ = (tracked(store, operation_id(number), group="build 1 & 2") for number in (1, 2))
+    tracked(store, operation_id(3), group="build 1")
+    (link,) = re.findall(r'href="(/\?group=[^"]*)"', browser.get(f"/operations/{first}").text)
+    assert browser.get(markup.unescape(link)).text.count('<li class="card') == 2
+
+
 @pytest.mark.parametrize("path", ["/?state=odd", "/?cursor=odd", "/?surprise=1", "/?app=%00"])
 def test_a_query_that_makes_no_sense_gets_a_page_that_says_so(browser: Browser, path: str) -> None:
     is_page(browser.get(path), 422)
