@@ -88,7 +88,7 @@ def list_trackings() -> Response:
     matching: list[tuple[Position, Stored]] = []
     position, last = after, False
     for scanned, (position, stored) in enumerate(service().store.recent(after), 1):
-        if _matches(stored.tracking, query):
+        if view.matches(stored.tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group):
             matching.append((position, stored))
         if len(matching) == query.limit or scanned == LARGEST_SCAN:
             last = True
@@ -192,13 +192,3 @@ def _stored(identity: str) -> Stored:
             HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
         )
     return stored
-
-
-def _matches(tracking: Tracking, query: ListQuery) -> bool:
-    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
-    return (
-        query.app in (None, tracking.app)
-        and query.state in (None, tracking.state)
-        and query.group in (None, tracking.group)
-        and (query.delivery is None or query.delivery in deliveries)
-    )
