@@ -133,14 +133,14 @@ def _retry_dead(
     retried = trackings.retry_dead(store, targets)
     if retried:
         enqueue(connection, Round.DELIVER)
-    left = {} if given.target else trackings.count_dead(store, besides=settings.targets)
+    dead = {} if given.target else trackings.count_dead(store)
+    left = {target: count for target, count in dead.items() if target not in settings.targets}
     if given.json:
         print(json.dumps({"retried": retried, "left": left}))
         return 0
-    each = ", ".join(f"{count} to {target}" for target, count in sorted(retried.items()))
-    print(f"{retried.total()} due again: {each}" if retried else "no delivery is dead")
-    for target, count in sorted(left.items()):
-        print(f"{count} to {target} left alone: no target of that name is configured")
+    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery is dead")
+    if left:
+        print(f"left alone, since no such target is configured: {trackings.each_of(left)}")
     return 0
 
 

@@ -16,8 +16,9 @@ from admin import sample, trackings
 from admin.__main__ import main
 from config.settings import Settings
 from operations.budget import Budget
+from operations.errors import SignInRejectedError
 from operations.presence import Presence
-from operations.retries import Delivered, GiveUp
+from operations.retries import Again, Delivered, GiveUp
 from operations.store import Store
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked
 from tests.support import leaks
@@ -134,7 +135,7 @@ class TestCheck:
         monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "10")
         code, printed = admin("check")
         assert code == 0, printed
-        assert [each[:4] for each in printed.splitlines()] == ["ok  "] * 8
+        assert [each[:4] for each in printed.splitlines()] == ["ok  "] * 9
         assert line(printed, "workers") == "ok    workers: 1 alive"
         assert line(printed, "account default") == "ok    account default: signs in"
         assert {(each.method, each.path) for each in receiver.requests} == {("HEAD", "/")}
@@ -225,6 +226,15 @@ class TestCheck:
         with_targets(f'[targets.plain]\nkind = "slack"\nwebhook_url = "{url}"\n')
         _, printed = admin("check")
         assert "SSL" in line(printed, "target plain")
+
+    def test_says_what_was_not_told(self, admin: Admin, store: Store, settings: Settings) -> None:
+        identity = ended(store, settings, 1)
+        attempted(store, identity, "slack", GiveUp("Slack answered 404: no_service"))
+        attempted(store, identity, "webhook", Again(store.now(), "410 Gone"))
+        _, printed = admin("check")
+        dead, retrying = (each for each in printed.splitlines() if each.startswith("warn  deliveries: "))
+        assert "given up: 1 to slack;" in dead
+        assert "tried again: 1 to webhook;" in retrying
 
     @pytest.mark.usefixtures("other_kinds")
     def test_says_what_cannot_be_checked(self, admin: Admin, with_targets: Callable[[str], None], trap: Trap) -> None:
@@ -403,6 +413,11 @@ class TestList:
         _, printed = admin("list", "--json", *narrowed)
         assert [each["id"] for each in json.loads(printed)] == [getattr(self, name) for name in names]
 
+    def test_what_a_look_met_is_said(self, admin: Admin, store: Store, settings: Settings) -> None:
+        seen(store, self.three, SignInRejectedError("the API token is rejected"), settings.rules)
+        _, printed = admin("list", "--state", "tracking")
+        assert printed.endswith("no answer yet: the API token is rejected\n")
+
     def test_no_longer_than_asked(self, admin: Admin) -> None:
         _, printed = admin("list", "--limit", "2")
         assert len(printed.splitlines()) == 4  # headings, two rows, and that there may be more
@@ -439,7 +454,7 @@ class TestRetryDead:
         _, printed = admin("retry-dead")
         assert printed.splitlines() == [
             "1 due again: 1 to slack",
-            "2 to webhook left alone: no target of that name is configured",
+            "left alone, since no such target is configured: 2 to webhook",
         ]
         assert states(store, self.two)["webhook"] == "dead"
 
