@@ -74,7 +74,7 @@ def _listed(names: Iterable[str]) -> str:
 def _redis(connection: redis.Redis) -> Iterator[Finding]:
     try:
         server: Any = connection.info("server")
-        storage, workers = storage_faults(connection), Presence(connection).workers()
+        storage, (workers, _) = storage_faults(connection), Presence(connection).workers()
     except redis.RedisError as error:
         what = (
             f"does not answer ({type(error).__name__}): see whether it runs, and whether REDIS_URL is right from here"

@@ -43,6 +43,7 @@ def _tables_from_environment(fixed: Environment) -> dict[str, dict[str, Any]]:
         "bot_token": fixed.SLACK_BOT_TOKEN,
         "channel": fixed.SLACK_CHANNEL,
         "api_url": fixed.SLACK_API_URL,
+        "live": fixed.SLACK_LIVE or None,
     }
     webhook = {"url": fixed.WEBHOOK_URL, "secret": fixed.WEBHOOK_SECRET}
     tables = {}

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from operations import alerts, verdicts
+from operations import alerts, delays, verdicts
+from operations.counters import DETECTION, DWELL, Histogram
 from operations.durations import KEPT, LONGEST_S
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
 
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
 RECENT = "opwatch:recent"
+LIVE = "opwatch:live"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
 IN_FLIGHT = "opwatch:in-flight"
@@ -69,10 +71,12 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
+        yield from _observed(DETECTION, new.account, delays.detection_s(new))
     finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
     for delivery in new.outgoing:
         if not delivery.unfinished and new.delivery_id(delivery) not in finished:
             yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
+            yield from _observed(DWELL, delivery.target, delays.dwell_s(new, delivery))
     for delivery in alerts.news(old, new):
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
@@ -91,14 +95,14 @@ def removals(tracking: Tracking) -> Iterator[Move]:
     yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
 
 
-def strays(tracking: Tracking, members: Iterable[str]) -> list[Move]:
-    """List those of the outbox' `members` that are this tracking's and of no unfinished delivery, to remove them.
+def strays(tracking: Tracking, key: str, members: Iterable[str]) -> list[Move]:
+    """List those `members` of the sorted set `key` that are this tracking's and of nothing in it, to remove them.
 
-    An older version that writes the record drops its alerts, which it does not know, and leaves their entries.
+    An older version that writes the record drops what it does not know of, and leaves the entries.
     """
     there = _entries(tracking, timedelta())
     mine = (member for member in members if tracking_id(member) == tracking.id)
-    return [Move("z", OUTBOX, member, None) for member in mine if (OUTBOX, member) not in there]
+    return [Move("z", key, member, None) for member in mine if (key, member) not in there]
 
 
 def ceilings(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[Move]:
@@ -131,6 +135,11 @@ def _lessons(ended: Tracking) -> Iterator[Move]:
             yield Move("l", key, f"{took_s:g}", KEPT)
 
 
+def _observed(histogram: Histogram, label: str, took_s: float | None) -> Iterator[Move]:
+    if took_s is not None:
+        yield from (Move("h", COUNTERS, field, amount) for field, amount in histogram.additions(label, took_s))
+
+
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:
     if tracking is None or tracking.next_look_at is None:
         return ()
@@ -154,7 +163,11 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
             there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
         if delivery.state is DeliveryState.RETRYING:
             there[RETRYING, _retrying_member(tracking, delivery)] = 0
-    if tracking.ended_at is not None and not any(d.unfinished for d in tracking.outgoing):
+    for message in tracking.live:
+        if message.due_at is not None:
+            there[LIVE, tracking.live_id(message)] = milliseconds(message.due_at)
+    unfinished = any(d.unfinished for d in tracking.outgoing) or any(m.due_at for m in tracking.live)
+    if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
         there[EXPIRING, tracking.id] = milliseconds(last + retention)
     return there

@@ -13,12 +13,14 @@ import aiohttp
 import redis
 import structlog
 
+from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, lifecycle, view
-from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
+from operations import alerts, announcement, counters, lifecycle, live, view
+from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, Tracking
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
+from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
@@ -43,18 +45,21 @@ def delivery_round() -> None:
     """Attempt what is due. An RQ job; safe to lose, to repeat and to run twice at once.
 
     The attempts go on after it returns, on the process' event loop, each under its lease. Warnings come last, so that
-    they keep no outcome waiting for its turn.
+    they keep no outcome waiting for its turn, and after them the edits of messages that show how operations go.
     """
     runtime = current()
     warnings: list[tuple[Stored, list[Delivery]]] = []
+    busy: set[str] = set()
     for stored, due in runtime.store.due_deliveries():
         tracking = stored.tracking
         mine = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d)]
+        busy.update(d.target for d in mine)
         _attempt_all(runtime, stored, [d for d in mine if not d.warns])
         if warning := [d for d in mine if d.warns]:
             warnings.append((stored, warning))
     for stored, warning in warnings:
         _attempt_all(runtime, stored, warning)
+    edit_round(runtime, busy)
 
 
 def _attempt_all(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
@@ -135,13 +140,17 @@ async def _sent(
 ) -> OpwatchError | None:
     """Send once, within the deadline; returns what went wrong."""
     if target is None:
-        return PermanentError(f"the target {delivery.target} is no longer configured")
+        return PermanentError(f"the target {delivery.target} is no longer configured", reason=Reason.GONE)
     try:
-        told = _to_tell(tracking, delivery, body)
+        told, posted = _to_tell(tracking, delivery, body), live.posted_for(tracking, delivery)
     except OpwatchError as error:
         return error
-    within_s = WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S
-    return await failure_of(target.notifier.send(told, runtime.loop.targets), within_s)
+    notifier, http = editing(target.notifier), runtime.loop.targets
+    if notifier is not None and posted is not None:
+        telling = notifier.follow_up(told, posted, http)
+    else:
+        telling = target.notifier.send(told, http)
+    return await failure_of(telling, WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S)
 
 
 async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchError | None:
@@ -152,8 +161,8 @@ async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchErro
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:
-        message = "refused by Opwatch: the URL in this target's settings is not one that can be dialled; mend it there"
-        return PermanentError(message)
+        message = f"{REFUSED_BY_US}: the URL in this target's settings is not one that can be dialled; mend it there"
+        return PermanentError(message, reason=Reason.GUARD)
     except Exception as error:  # noqa: BLE001 - a kind may be somebody else's; whatever it raises is one failed attempt
         return no_answer(error)
     return None
@@ -182,7 +191,8 @@ def _record(
         after = lifecycle.attempted(latest, delivery_id, claim, decision, now)
         return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
 
-    after = runtime.store.update(claimed, take_in)
+    reason = Reason.OK if error is None else error.reason
+    after = runtime.store.update(claimed, take_in, counters=(counters.attempt(delivery.target, reason),))
     if after is not None and alerts.news(tracking, after.tracking):
         runtime.deliveries_due.ring()
     events = _EVENTS if delivery.alert is None else _ALERT_EVENTS
@@ -195,6 +205,7 @@ def _record(
         target=delivery.target,
         attempt=delivery.attempts,
         error=None if error is None else str(error),
+        reason=reason.value,
         next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,
     )
     return after

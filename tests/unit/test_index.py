@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 
 from operations import alerts, index, lifecycle
+from operations.delays import detection_s, dwell_s
 from operations.index import Move, milliseconds, moves
 from operations.model import DeliveryState, State, Tracking
 from operations.retries import GiveUp
@@ -81,10 +82,23 @@ def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
 
 @settings(max_examples=40)
 @given(of_one_operation, of_one_operation)
+def test_a_wait_is_counted_once_with_what_ended_it(old: Tracking, new: Tracking) -> None:
+    counted = Counter(move.member.partition(":")[0] for move in moves(old, new, RETENTION) if move.kind == "h")
+    saw_end = old.ended_at is None and new.ended_at is not None
+    assert counted["detection"] == 2 * (saw_end and detection_s(new) is not None)
+    known = {old.delivery_id(each) for each in old.outgoing if not each.unfinished}
+    told = [each for each in new.outgoing if new.delivery_id(each) not in known and dwell_s(new, each) is not None]
+    assert counted["dwell"] == 2 * len(told)
+    again = [move for move in moves(new, new, RETENTION) if move.key == index.COUNTERS]
+    assert again == []
+
+
+@settings(max_examples=40)
+@given(of_one_operation, of_one_operation)
 def test_strays_are_entries_of_the_outbox_that_the_record_does_not_know(known: Tracking, former: Tracking) -> None:
     members = {member for each in (known, former) for key, member in entries(each) if key == index.OUTBOX}
     other = f"osc-fr1-{'0' * 24}_1_failed_slack"
-    found = index.strays(known, [*members, other])
+    found = index.strays(known, index.OUTBOX, [*members, other])
     assert {move.member for move in found} == members - {m for key, m in entries(known) if key == index.OUTBOX}
     assert {(move.kind, move.key, move.value) for move in found} <= {("z", index.OUTBOX, None)}
 
