@@ -354,6 +354,31 @@ class TestMessages:
         with_targets('[targets.me]\nkind = "letters"\nport = 1\npassword = "sEkrEt"\n')
         assert admin("preview", "me") == (0, "Subject: opwatch-test, signed [secret]\n")
 
+    def test_a_live_message_is_posted_edited_and_replied_to(
+        self, admin: Admin, capsys: pytest.CaptureFixture[str], with_targets: Callable[[str], None], receiver: Receiver
+    ) -> None:
+        posted = '{"ok": true, "channel": "C0000000000", "ts": "1.000000"}'
+        for method in ("chat.postMessage", "chat.update"):
+            receiver.script(f"/api/{method}", Reply(200, posted, {"Content-Type": "application/json"}))
+        bot = 'kind = "slack"\nbot_token = "xoxb-sEkrEt"\nchannel = "C0123456789"\nlive = true\n'
+        with_targets(f'[targets.bot]\n{bot}api_url = "{receiver.url("/api/")}"\n')
+        assert main(["preview", "bot"]) == 0
+        shown = capsys.readouterr().out
+        assert len(receiver.requests) == 0
+        assert admin("send-test", "bot", "--verdict", "failed")[0] == 0
+        sent = [json.dumps(json.loads(each.body), ensure_ascii=False, indent=2) for each in receiver.requests]
+        assert [each.path.rpartition("/")[2] for each in receiver.requests] == [
+            "chat.postMessage", "chat.update", "chat.postMessage"
+        ]  # fmt: skip
+        assert shown == "".join(f"{body}\n" for body in sent)
+
+    @pytest.mark.usefixtures("settings")
+    def test_of_the_settings_only_the_target_is_needed(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("REDIS_URL", "OPWATCH_TOKENS", "SCALINGO_API_TOKEN", "SCALINGO_API_TOKEN_OTHER"):
+            monkeypatch.delenv(name)
+        assert admin("preview", "slack")[0] == 0
+        assert admin("send-test", "slack")[0] == 0
+
     @pytest.mark.parametrize("command", ["send-test", "preview", "retry-dead"])
     def test_an_unknown_target_is_a_usage_error(self, admin: Admin, command: str) -> None:
         code, printed = admin(command, "nobody")
@@ -459,8 +484,8 @@ class TestRetryDead:
         assert states(store, self.two)["webhook"] == "dead"
 
 
-@pytest.mark.parametrize("command", ["list", "retry-dead", "send-test slack", "preview slack"])
-def test_faulty_settings_stop_every_other_command(admin: Admin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+@pytest.mark.parametrize("command", ["list", "retry-dead", "send-test nobody", "preview nobody"])
+def test_faulty_settings_stop_what_needs_them(admin: Admin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("OPWATCH_TOKENS", "sEkrEt")
     monkeypatch.setenv("SCALINGO_AUTH_URL", "sEkrEt")
     code, printed = admin(*command.split())
