@@ -43,8 +43,24 @@ class Notifier(Protocol):
 
         Raises TransientError where another attempt may succeed (with `retry_after_s` where the receiver asks for
         a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a
-        secret.
+        secret. `reason` of an error is the word that metrics have for it; notifiers/reasons.py finds it for a status.
         """
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A kind whose settings can be tried without telling anybody; to be so is optional."""
+
+    async def check(self, http: "ClientSession") -> str:
+        """Try what can be tried without posting, within 20 s, and say what was found; raises as `send` does."""
+
+
+@runtime_checkable
+class Previewable(Protocol):
+    """A kind that can show its message; only one that sends by other means than `http` has to be."""
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message as it would be sent, without any secret."""
 
 
 @runtime_checkable

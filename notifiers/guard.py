@@ -9,6 +9,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from aiohttp.connector import AddrInfoType
 
+from operations.errors import REFUSED_BY_US
+
 _REFUSED = tuple(
     ip_network(network)
     for network in (
@@ -35,7 +37,7 @@ def refusal(address: str) -> str | None:
     embedded = _embedded(parsed)
     if any(candidate in network for candidate in (parsed, embedded) if candidate for network in _REFUSED):
         return (
-            f"refused by Opwatch: {address} is a private or reserved address "
+            f"{REFUSED_BY_US}: {address} is a private or reserved address "
             "(OPWATCH_ALLOW_PRIVATE_TARGETS=true allows such targets)"
         )
     return None

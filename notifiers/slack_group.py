@@ -4,15 +4,14 @@ It is made of the same kinds of blocks as `slack_live` makes, since a message ma
 group's when another joins.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from notifiers import slack_live, slack_message, wording
+from notifiers import group_wording, slack_live, slack_message, wording
 from notifiers.slack_message import context_block, escape, section, slack_length
-from operations import announcement, groups
+from operations import announcement
 from operations.groups import Group
-from operations.model import State, Tracking, Verdict
+from operations.model import State, Tracking
 from operations.text import first_line, plain
 from operations.together import Together
 
@@ -23,14 +22,6 @@ MOST_CAUSES, CAUSE_LIMIT = 10, 120
 """With a context of usual size it all stays below 6,000 characters, and 50 blocks."""
 
 NAME_LIMIT = 80
-WORDS = {
-    State.TRACKING: "under way",
-    State.SUCCEEDED: "succeeded",
-    State.FAILED: "failed",
-    State.TIMED_OUT: "not finished",
-    State.LOST: "lost from sight",
-    State.CANCELLED: "no longer watched",
-}
 
 
 def message(shown: Together) -> dict[str, Any]:
@@ -38,48 +29,16 @@ def message(shown: Together) -> dict[str, Any]:
     group = shown.group
     if shown.alone is not None:
         return _alone(shown, shown.alone)
-    name, said = escape(first_line(plain(group.name), NAME_LIMIT)), _headline(shown)
-    mark = _mark(group.state)
-    blocks = [section(f"{mark} *{name}*: {said}"), *_members(shown), *context_block(shown.context)]
-    text = f"{mark} {name}: {said.replace('*', '')}"
-    return {"text": text, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+    mark, name = group_wording.mark(group), escape(first_line(plain(group.name), NAME_LIMIT))
+    short, detail = map(escape, group_wording.headline(group, shown.now))
+    blocks = [section(f"{mark} *{name}*: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
+    return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def _alone(shown: Together, member: Tracking) -> dict[str, Any]:
     if member.state in (State.TRACKING, State.CANCELLED):
         return slack_live.progress_message(shown.progress(member))
     return slack_live.outcome_message(announcement.of(member))
-
-
-def _headline(shown: Together) -> str:
-    """Say how all of it stands: the verdict once it is final, else how many have ended."""
-    group, counts = shown.group, shown.group.counts
-    ended = len(group.members) - counts[State.TRACKING]
-    tally = _tally(group.members)
-    if group.final:
-        return f"*{WORDS[group.state]} after {wording.duration(group.duration_s)}* ({tally})"
-    age = wording.duration((shown.now - group.created_at).total_seconds())
-    said = f"*{ended} of {max(len(group.members), group.size or 0)} ended* after {age}"
-    said += f" ({tally})" if ended else ""
-    if missing := max(0, (group.size or 0) - len(group.members)):
-        said += f", {missing} not begun"
-    if group.reopened_at is not None:
-        late = next(member for member in group.members if member.created_at == group.reopened_at)
-        said += f", reopened by {escape(late.app)}"
-    return said
-
-
-def _tally(members: Iterable[Tracking]) -> str:
-    counts = Counter(member.state for member in members)
-    return ", ".join(
-        f"{counts[state]} {WORDS[state]}" for state in (*groups.WORST_FIRST, State.TRACKING) if counts[state]
-    )
-
-
-def _mark(state: State) -> str:
-    if state is State.TRACKING:
-        return wording.RUNNING_MARK
-    return wording.STOPPED_MARK if state is State.CANCELLED else wording.MARKS[Verdict(state)]
 
 
 def _members(shown: Together) -> Iterator[dict[str, Any]]:
@@ -106,7 +65,7 @@ def _members(shown: Together) -> Iterator[dict[str, Any]]:
 def _left(group: Group, told: int) -> str:
     chosen = {member.id for member in group.most_telling(MOST_LINES)[:told]}
     rest = [member for member in group.members if member.id not in chosen]
-    return f"and {len(rest)} more: {_tally(rest)}" if rest else ""
+    return f"and {len(rest)} more: {group_wording.tally(rest)}" if rest else ""
 
 
 def _line(shown: Together, member: Tracking) -> tuple[str, str]:

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from standardwebhooks import Webhook as Signer
 
 from notifiers import KIND_SETTINGS, SecretUrl
+from notifiers.reach import reached
+from notifiers.reasons import reason_of
 from operations.announcement import Announcement
 from operations.errors import PermanentError, RateLimitedError, TransientError
 from operations.retries import parse_retry_after
@@ -74,13 +76,18 @@ class Webhook(BaseModel):
         ) as response:
             if response.status // 100 == 2:  # noqa: PLR2004
                 return
-            answered = _answered(response.status)
+            answered, reason = _answered(response.status), reason_of(response.status)
             if response.status == HTTPStatus.GONE:
-                raise PermanentError(answered)
+                raise PermanentError(answered, reason=reason)
             pause_s = parse_retry_after(response.headers.get("Retry-After"), now)
             if response.status in _OVERLOADED:
-                raise RateLimitedError(answered, retry_after_s=pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S)
-            raise TransientError(answered, retry_after_s=pause_s)
+                pause_s = pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S
+                raise RateLimitedError(answered, retry_after_s=pause_s, reason=reason)
+            raise TransientError(answered, retry_after_s=pause_s, reason=reason)
+
+    async def check(self, http: "ClientSession") -> str:
+        """Connect, without posting anything."""
+        return await reached(self.url, http)
 
     def headers(self, announcement: Announcement, now: datetime) -> dict[str, str]:
         """Sign one attempt made at `now`."""

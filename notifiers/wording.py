@@ -16,7 +16,12 @@ _UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 def what(announcement: Announcement | Progress) -> str:
     """Name what is or was done in the API's word, such as `restart` or `scale`."""
-    return first_line(plain(announcement.type or ""), 40) or "operation"
+    return named(announcement.type)
+
+
+def named(kind: str | None) -> str:
+    """Name a type of operation, which the API may leave out: `restart`, or `operation`."""
+    return first_line(plain(kind or ""), 40) or "operation"
 
 
 def progress(seen: Progress) -> str:
@@ -84,8 +89,12 @@ def explanation(announcement: Announcement) -> str:
 
 def outcome(announcement: Announcement) -> str:
     """Say how the operation ended, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
-    line = f"{mark(announcement)} {announcement.app}: {what(announcement)} {verdict(announcement)}"
-    return line + compared(announcement)
+    return f"{mark(announcement)} {in_words(announcement)}"
+
+
+def in_words(announcement: Announcement) -> str:
+    """Say the outcome without a sign in front: `shop: restart failed after 42 s (usually 15–20 s)`."""
+    return f"{announcement.app}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
 
 
 def cause(announcement: Announcement) -> str:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from operations import alerts, verdicts
+from operations import alerts, delays, verdicts
+from operations.counters import DETECTION, DWELL, Histogram
 from operations.durations import KEPT, LONGEST_S
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
 
@@ -70,10 +71,12 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
+        yield from _observed(DETECTION, new.account, delays.detection_s(new))
     finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
     for delivery in new.outgoing:
         if not delivery.unfinished and new.delivery_id(delivery) not in finished:
             yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
+            yield from _observed(DWELL, delivery.target, delays.dwell_s(new, delivery))
     for delivery in alerts.news(old, new):
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
@@ -130,6 +133,11 @@ def _lessons(ended: Tracking) -> Iterator[Move]:
     if ended.polls > 1 or verdicts.api_duration_s(ended, Verdict(ended.state), at) is not None:
         for key in durations_keys(ended):
             yield Move("l", key, f"{took_s:g}", KEPT)
+
+
+def _observed(histogram: Histogram, label: str, took_s: float | None) -> Iterator[Move]:
+    if took_s is not None:
+        yield from (Move("h", COUNTERS, field, amount) for field, amount in histogram.additions(label, took_s))
 
 
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:

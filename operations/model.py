@@ -98,7 +98,8 @@ class Delivery:
     `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes, since an attempt
     that died with its worker says nothing about the target. While `claim` is set, a round is at it and
     `next_attempt_at` is the end of its lease.
-    `ended_at` is when it was delivered or given up. `history` tells of the latest attempts.
+    `ended_at` is when it was delivered or given up; `planned_at` when it was asked for, if after the outcome.
+    `history` tells of the latest attempts.
     """
 
     target: str
@@ -112,6 +113,7 @@ class Delivery:
     ended_at: Moment | None = None
     claim: str | None = None
     alert: Alert | None = None
+    planned_at: Moment | None = None
     history: tuple[Attempt, ...] = ()
 
     @property

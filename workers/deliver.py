@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -15,8 +15,8 @@ import structlog
 
 from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, lifecycle, live, together, view
-from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
+from operations import alerts, announcement, counters, lifecycle, live, together, view
+from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, Tracking
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
@@ -155,23 +155,31 @@ async def _sent(
 ) -> OpwatchError | None:
     """Send once, within the deadline; returns what went wrong."""
     if target is None:
-        return PermanentError(f"the target {delivery.target} is no longer configured")
+        return PermanentError(f"the target {delivery.target} is no longer configured", reason=Reason.GONE)
     try:
-        deadline_s = TURN_DEADLINE_S if turn is not None else ATTEMPT_DEADLINE_S
-        async with asyncio.timeout(WARNING_DEADLINE_S if delivery.warns else deadline_s):
-            told, posted = _to_tell(tracking, delivery, body), live.posted_for(tracking, delivery)
-            notifier = editing(target.notifier)
-            if turn is not None:
-                await turn.tell(told)
-            elif notifier is not None and posted is not None:
-                await notifier.follow_up(told, posted, runtime.loop.targets)
-            else:
-                await target.notifier.send(told, runtime.loop.targets)
+        told, posted = _to_tell(tracking, delivery, body), live.posted_for(tracking, delivery)
+    except OpwatchError as error:
+        return error
+    notifier, http = editing(target.notifier), runtime.loop.targets
+    if turn is not None:
+        return await failure_of(turn.tell(told), TURN_DEADLINE_S)
+    if notifier is not None and posted is not None:
+        telling = notifier.follow_up(told, posted, http)
+    else:
+        telling = target.notifier.send(told, http)
+    return await failure_of(telling, WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S)
+
+
+async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchError | None:
+    """Await what a notifier does, within a deadline; returns what went wrong, as an error that holds no secret."""
+    try:
+        async with asyncio.timeout(within_s):
+            await attempt
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:
-        message = "refused by Opwatch: the URL in this target's settings is not one that can be dialled; mend it there"
-        return PermanentError(message)
+        message = f"{REFUSED_BY_US}: the URL in this target's settings is not one that can be dialled; mend it there"
+        return PermanentError(message, reason=Reason.GUARD)
     except Exception as error:  # noqa: BLE001 - a kind may be somebody else's; whatever it raises is one failed attempt
         return no_answer(error)
     return None
@@ -207,7 +215,8 @@ def _record(
             after = together.told(after, delivery, turn.written, turn.group, now)
         return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
 
-    after = runtime.store.update(claimed, take_in)
+    reason = Reason.OK if error is None else error.reason
+    after = runtime.store.update(claimed, take_in, counters=(counters.attempt(delivery.target, reason),))
     if after is not None and alerts.news(tracking, after.tracking):
         runtime.deliveries_due.ring()
     events = _EVENTS if delivery.alert is None else _ALERT_EVENTS
@@ -220,6 +229,7 @@ def _record(
         target=delivery.target,
         attempt=delivery.attempts,
         error=None if error is None else str(error),
+        reason=reason.value,
         next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,
     )
     return after

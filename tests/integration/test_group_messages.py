@@ -19,7 +19,7 @@ from tests.support.receiver import Receiver
 from tests.support.running import wait_until
 from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
-from workers.runtime import Runtime
+from workers.runtime import Runtime, current
 from workers.together import Turn, turn_of
 
 __all__ = ["channel"]
@@ -58,6 +58,7 @@ def shown(store: Store, identity: str) -> Live:
     store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
 
     def written() -> Live | None:
+        current().connection.delete("opwatch:lock:live:deploys")  # as if the target's next turn had come
         delivery_round()
         after = live(store, identity)
         due = after.due_at is not None and after.due_at <= now

@@ -86,6 +86,7 @@ deliveries = st.builds(
     next_attempt_at=st.none() | times,
     ended_at=st.none() | times,
     claim=st.none() | a_text(),
+    planned_at=st.none() | times,
     history=st.lists(attempts, max_size=3).map(tuple),
 )
 alerts = st.builds(

@@ -21,6 +21,7 @@ from config.settings import load
 from notifiers import Notifier, kinds
 from notifiers.webhook import Webhook
 from operations.announcement import SLOW, body_of, read
+from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
 from tests.unit.strategies import NOW, a_tracking
 
@@ -189,12 +190,22 @@ def test_what_a_target_may_hear_before_the_verdict_is_in_the_readme() -> None:
     assert f"`{SLOW}`" in section("Messages and webhooks")
 
 
-def test_the_readme_lists_exactly_the_metrics_there_are() -> None:
+# docs/monitoring.md
+
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+
+
+def test_the_monitoring_page_lists_exactly_the_metrics_there_are() -> None:
     source = (ROOT / "api" / "metrics.py").read_text(encoding="utf-8")
     families = re.findall(r"(\w+)MetricFamily\(\s*\"(\w+)\"", source)
     names = [f"{name}_total" if kind == "Counter" else name for kind, name in families]
     assert names
-    assert sorted(name for name in first_cells("Operations") if name.startswith("opwatch_")) == sorted(names)
+    assert sorted(re.findall(r"^\| `(opwatch_\w+)` \|", MONITORING, re.MULTILINE)) == sorted(names)
+
+
+def test_the_monitoring_page_explains_each_reason() -> None:
+    table = MONITORING.partition("| `reason` |")[2]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
 # Code in the README

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 
 from operations import alerts, index, lifecycle
+from operations.delays import detection_s, dwell_s
 from operations.index import Move, milliseconds, moves
 from operations.model import DeliveryState, State, Tracking
 from operations.retries import GiveUp
@@ -77,6 +78,19 @@ def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
     (alert,) = after.alerts
     (mark,) = (move for move in moves(before, after, RETENTION) if move.kind == "m")
     assert mark == Move("m", "opwatch:failing:slack", after.delivery_id(alert), 3600)
+
+
+@settings(max_examples=40)
+@given(of_one_operation, of_one_operation)
+def test_a_wait_is_counted_once_with_what_ended_it(old: Tracking, new: Tracking) -> None:
+    counted = Counter(move.member.partition(":")[0] for move in moves(old, new, RETENTION) if move.kind == "h")
+    saw_end = old.ended_at is None and new.ended_at is not None
+    assert counted["detection"] == 2 * (saw_end and detection_s(new) is not None)
+    known = {old.delivery_id(each) for each in old.outgoing if not each.unfinished}
+    told = [each for each in new.outgoing if new.delivery_id(each) not in known and dwell_s(new, each) is not None]
+    assert counted["dwell"] == 2 * len(told)
+    again = [move for move in moves(new, new, RETENTION) if move.key == index.COUNTERS]
+    assert again == []
 
 
 @settings(max_examples=40)
