@@ -23,12 +23,7 @@ _UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 def what(announcement: Announcement | Progress) -> str:
     """Name what is or was done in the API's word, such as `restart` or `scale`."""
-    return named(announcement.type)
-
-
-def named(kind: str | None) -> str:
-    """Name a type of operation, which the API may leave out: `restart`, or `operation`."""
-    return first_line(plain(kind or ""), 40) or "operation"
+    return first_line(plain(announcement.type or ""), 40) or "operation"
 
 
 def progress(seen: Progress) -> str:
