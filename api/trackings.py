@@ -59,6 +59,7 @@ def track() -> Response:
         claim=secrets.token_hex(8),
         caller_counted=True,
     )
+    g.tracking = fresh.id
     try:
         accepted = intake.track(
             parts.store, fresh, account=wanted.account, rules=settings.rules, now=now, limit=parts.limit
@@ -183,6 +184,7 @@ def _stored(identity: str) -> Stored:
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
         )
+    g.tracking = identity
     return stored
 
 

@@ -14,9 +14,9 @@ import redis
 import structlog
 
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, lifecycle, view
+from operations import alerts, announcement, counters, delays, lifecycle, view
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
-from operations.model import Delivery, Tracking
+from operations.model import Delivery, DeliveryState, Tracking
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
@@ -121,13 +121,15 @@ async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, c
             return
         if delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
             return
+        began_at_s = time.monotonic()
         error = await _sent(runtime, target, tracking, delivery, body)
+        took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
     except asyncio.CancelledError:  # the process stops
         await _hand_back_later(runtime, claimed, delivery)
         return
     if target is not None and isinstance(error, RateLimitedError):
         runtime.room.hold(target.name, error.retry_after_s or 1.0)
-    await kept_trying(partial(_record, runtime, claimed, delivery, target, error))
+    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, took_ms))
 
 
 async def _sent(
@@ -159,7 +161,12 @@ def _to_tell(tracking: Tracking, delivery: Delivery, body: bytes | None) -> anno
 
 
 def _record(
-    runtime: Runtime, claimed: Stored, delivery: Delivery, target: Target | None, error: OpwatchError | None
+    runtime: Runtime,
+    claimed: Stored,
+    delivery: Delivery,
+    target: Target | None,
+    error: OpwatchError | None,
+    took_ms: float,
 ) -> Stored | None:
     now = runtime.store.now()
     delays_s = target.notifier.retry_delays_s if target else ()
@@ -178,6 +185,7 @@ def _record(
         runtime.deliveries_due.ring()
     events = _EVENTS if delivery.alert is None else _ALERT_EVENTS
     level, event = events[type(decision)] if after else (logging.WARNING, "attempt overtaken")
+    told = replace(delivery, state=DeliveryState.DELIVERED, ended_at=now) if after and error is None else delivery
     log.log(
         level,
         event,
@@ -185,6 +193,8 @@ def _record(
         delivery=delivery_id,
         target=delivery.target,
         attempt=delivery.attempts,
+        took_ms=took_ms,
+        dwell_s=delays.dwell_s(tracking, told),
         error=None if error is None else str(error),
         reason=reason.value,
         next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,
