@@ -74,14 +74,11 @@ class Collector:
 
     def _due(self) -> Iterator[Metric]:
         looks, deliveries = self._parts.store.overdue(OVERDUE)
-        first_look_in_s, first_delivery_in_s = self._parts.store.due_in_s()
-        yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks)
+        yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks.count)
+        yield GaugeMetricFamily("opwatch_oldest_due_look_seconds", "How long the oldest has been due", looks.oldest_s)
+        yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries.count)
         yield GaugeMetricFamily(
-            "opwatch_oldest_due_look_seconds", "How long the oldest has been due", max(0.0, -first_look_in_s)
-        )
-        yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries)
-        yield GaugeMetricFamily(
-            "opwatch_oldest_due_delivery_seconds", "How long the oldest has been due", max(0.0, -first_delivery_in_s)
+            "opwatch_oldest_due_delivery_seconds", "How long the oldest has been due", deliveries.oldest_s
         )
 
     def _workers(self) -> Iterator[Metric]:

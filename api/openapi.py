@@ -11,6 +11,7 @@ from scalingo.address import APP_PATTERN
 
 VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {
     400: "the body is not JSON, or broke off",
     401: "no valid token",
@@ -70,8 +71,8 @@ def _paths() -> dict[str, Any]:
                     },
                 },
                 "responses": {
-                    "202": _json("tracked from now on", "TrackingOut", location=True),
-                    "200": _json("tracked already", "TrackingOut", location=True),
+                    "202": _tracking("tracked from now on", location=True),
+                    "200": _tracking("tracked already", location=True),
                     **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
@@ -85,19 +86,26 @@ def _paths() -> dict[str, Any]:
             "get": {
                 "summary": "Show a tracking, at once or when it has ended",
                 "parameters": [identity, prefer],
-                "responses": {"200": _json("the tracking", "TrackingOut"), **_problems(401, 404, 503)},
+                "responses": {"200": _tracking("the tracking"), **_problems(401, 404, 503)},
             },
             "delete": {
                 "summary": "Stop tracking",
                 "parameters": [identity],
-                "responses": {"200": _json("cancelled", "TrackingOut"), **_problems(401, 404, 409, 503)},
+                "responses": {"200": _tracking("cancelled"), **_problems(401, 404, 409, 503)},
             },
+        },
+        "/v1/operations/{identity}/error": {
+            "get": {
+                "summary": "Give the whole error text, or why the watch ended without; empty where there is neither",
+                "parameters": [identity],
+                "responses": {"200": {"description": "the text", "content": _TEXT}, **_problems(401, 404, 503)},
+            }
         },
         "/v1/operations/{identity}/deliveries/{target}/retry": {
             "post": {
                 "summary": "Attempt a delivery again, now",
                 "parameters": [identity, target],
-                "responses": {"202": _json("due now", "TrackingOut"), **_problems(401, 404, 409, 503)},
+                "responses": {"202": _tracking("due now"), **_problems(401, 404, 409, 503)},
             },
         },
         "/v1/groups/{group}": {
@@ -118,7 +126,7 @@ def _paths() -> dict[str, Any]:
             "get": {
                 "summary": "Metrics for Prometheus",
                 "responses": {
-                    "200": {"description": "metrics", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                    "200": {"description": "metrics", "content": _TEXT},
                     **_problems(401, 503),
                 },
             }
@@ -136,18 +144,28 @@ def _ref(model: str) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(model=model)}
 
 
-def _json(description: str, model: str, *, location: bool = False) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": _ref(model)}}}
+def _json(description: str, model: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _ref(model)}}}
+
+
+def _tracking(description: str, *, location: bool = False) -> dict[str, Any]:
+    answer = _json(description, "TrackingOut")
+    answer["content"] |= _line("`<state> <id> <words>`, for `Accept: text/plain`")
     if location:
         answer["headers"] = {"Location": {"schema": {"type": "string"}, "description": "the tracking's path"}}
     return answer
+
+
+def _line(description: str) -> dict[str, Any]:
+    return {"text/plain": {"schema": {"type": "string", "description": description}}}
 
 
 def _problems(*statuses: int) -> dict[str, Any]:
     return {
         str(status): {
             "description": _ERRORS[status],
-            "content": {"application/problem+json": {"schema": _ref("ProblemOut")}},
+            "content": {"application/problem+json": {"schema": _ref("ProblemOut")}}
+            | _line("`error <status> <detail>`, for `Accept: text/plain`"),
         }
         for status in statuses
     }

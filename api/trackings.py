@@ -9,13 +9,13 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import bodies, waiting
-from api.answers import answer
+from api import answers, bodies, one_line, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
+from notifiers import wording
 from operations import intake, lifecycle, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
@@ -71,9 +71,8 @@ def track() -> Response:
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
-    return answer(
-        view.as_json(accepted.tracking), status, headers={"Location": f"/v1/operations/{accepted.tracking.id}"}
-    )
+    headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
+    return answers.of_tracking(accepted.tracking, status, headers=headers)
 
 
 @routes.get("/operations")
@@ -90,21 +89,30 @@ def list_trackings() -> Response:
     matching: list[tuple[Position, Stored]] = []
     position, last = after, False
     for scanned, (position, stored) in enumerate(service().store.recent(after), 1):
-        if _matches(stored.tracking, query):
+        if view.matches(stored.tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group):
             matching.append((position, stored))
         if len(matching) == query.limit or scanned == LARGEST_SCAN:
             last = True
             break
     more = last and any(True for _ in islice(service().store.recent(position), 1))
     cursor = f"{position[0]:.0f}_{position[1]}" if more and position is not None else None
-    return answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
+    return answers.answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
 
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
     stored, headers = waiting.awaited(lambda: _stored(identity), _goes_on)
-    return answer(view.as_json(stored.tracking), headers=headers)
+    return answers.of_tracking(stored.tracking, headers=headers)
+
+
+@routes.get("/operations/<identity>/error")
+def show_error(identity: str) -> Response:
+    """Give the whole error text, or why the watch ended without one; empty where there is neither."""
+    tracking = _stored(identity).tracking
+    ended = tracking.state not in (State.TRACKING, State.CANCELLED)
+    text = wording.cause(one_line.announced(tracking)) if ended else ""
+    return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
 
 
 @routes.delete("/operations/<identity>")
@@ -115,7 +123,7 @@ def cancel(identity: str) -> Response:
     after = parts.store.update(_stored(identity), lambda tracking: lifecycle.cancelled(tracking, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
-    return answer(view.as_json(after.tracking))
+    return answers.of_tracking(after.tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
@@ -130,7 +138,7 @@ def retry(identity: str, target: str) -> Response:
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
     parts.deliveries_due.ring()
-    return answer(view.as_json(after.tracking), HTTPStatus.ACCEPTED)
+    return answers.of_tracking(after.tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:
@@ -186,13 +194,3 @@ def _stored(identity: str) -> Stored:
         )
     g.tracking = identity
     return stored
-
-
-def _matches(tracking: Tracking, query: ListQuery) -> bool:
-    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
-    return (
-        query.app in (None, tracking.app)
-        and query.state in (None, tracking.state)
-        and query.group in (None, tracking.group)
-        and (query.delivery is None or query.delivery in deliveries)
-    )

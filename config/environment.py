@@ -22,6 +22,7 @@ class Environment(BaseModel):
     SLACK_BOT_TOKEN: str | None = None
     SLACK_CHANNEL: str | None = None
     SLACK_API_URL: str | None = None
+    SLACK_LIVE: bool = False
     WEBHOOK_URL: str | None = None
     WEBHOOK_SECRET: str | None = None
     OPWATCH_TARGETS_FILE: str | None = None

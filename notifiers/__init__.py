@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkab
 from pydantic import AfterValidator, ConfigDict, SecretStr, ValidationInfo
 
 from operations.announcement import Announcement
+from operations.live import Progress
+from operations.posted import Posted
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -42,6 +44,46 @@ class Notifier(Protocol):
         a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a
         secret. `reason` of an error is the word that metrics have for it; notifiers/reasons.py finds it for a status.
         """
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A kind whose settings can be tried without telling anybody; to be so is optional."""
+
+    async def check(self, http: "ClientSession") -> str:
+        """Try what can be tried without posting, within 20 s, and say what was found; raises as `send` does."""
+
+
+@runtime_checkable
+class Previewable(Protocol):
+    """A kind that can show its message; only one that sends by other means than `http` has to be."""
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message as it would be sent, without any secret."""
+
+
+@runtime_checkable
+class LiveNotifier(Protocol):
+    """What a kind offers besides whose messages can be edited. `live` says whether the operator wants it."""
+
+    live: bool
+
+    async def show(self, progress: Progress, posted: Posted | None, http: "ClientSession") -> Posted:
+        """Show how an operation goes, within 5 s: post it, or edit what was posted; returns where it stands.
+
+        Where that message is gone, posts another, but not to say that nobody watches any more. Raises as `send` does.
+        """
+
+    async def follow_up(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+        """Tell the outcome, or that the operation is slow, by editing what was posted and replying to it.
+
+        Where that cannot be, posts it as `send` does. Raises as `send` does.
+        """
+
+
+def editing(notifier: Notifier) -> LiveNotifier | None:
+    """Give the notifier as one that keeps messages up to date, where the operator wants that."""
+    return notifier if isinstance(notifier, LiveNotifier) and notifier.live else None
 
 
 def kinds() -> dict[str, EntryPoint]:

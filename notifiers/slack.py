@@ -1,94 +1,47 @@
-"""Kind `slack`: one message per outcome, by incoming webhook or by bot token.
+"""Kind `slack`: one message per outcome, by incoming webhook or by bot token; by bot, it may be kept up to date.
 
-https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks and
-https://docs.slack.dev/reference/methods/chat.postMessage
+https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks,
+https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack.dev/reference/methods/chat.update
 """
 
 import logging
 import re
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, SecretStr, model_validator
 
-from notifiers import KIND_SETTINGS, SecretUrl, slack_message
-from notifiers.reasons import reason_of
+from notifiers import KIND_SETTINGS, SecretUrl, slack_check, slack_live, slack_message
+from notifiers.reach import reached
+from notifiers.slack_errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
 from operations.announcement import Announcement
-from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
+from operations.errors import PermanentError, TransientError
+from operations.live import Progress
+from operations.posted import Posted
 from operations.retries import parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from aiohttp import ClientSession
+    from slack_sdk.web.async_client import AsyncWebClient
 
-RATE = frozenset({"ratelimited", "rate_limited"})
-OUR_PAYLOAD = frozenset(
-    [
-        "invalid_payload",
-        "no_text",
-        "invalid_blocks",
-        "invalid_blocks_format",
-        "too_many_attachments",
-        "msg_blocks_too_long",
-        "msg_too_long",
-        "invalid_attachments",
-    ]
-)
-TARGET = frozenset(
-    [
-        "invalid_token",
-        "action_prohibited",
-        "channel_not_found",
-        "no_service",
-        "no_service_id",
-        "no_active_hooks",
-        "no_team",
-        "channel_is_archived",
-        "user_not_found",
-        "team_disabled",
-        "posting_to_general_channel_denied",
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "missing_scope",
-        "not_in_channel",
-        "is_archived",
-        "restricted_action",
-        "no_permission",
-        "ekm_access_denied",
-        "message_limit_exceeded",
-    ]
-)
+    from operations.errors import OpwatchError
+
+    Classify = Callable[[str, int, float | None], OpwatchError]
+
 _QUIET = logging.getLogger("opwatch.slack_sdk")
 _QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL, which is a secret
-_DEFAULT_PAUSE_S = 30.0
 _CODE = re.compile(r"[a-z0-9_]{1,60}")
-
-
-class PayloadRefusedError(PermanentError):
-    """Slack does not accept what we built; a plain text may still pass."""
-
-
-def classify(code: str, status: int, retry_after_s: float | None) -> OpwatchError:
-    """Turn a refusal into the error that says what to do: Slack's error string counts first, the status second."""
-    said = f"Slack answered {status}" + (f": {code}" if code else "")
-    if code in OUR_PAYLOAD or code.startswith("metadata_"):
-        return PayloadRefusedError(said)
-    if code in TARGET or code.startswith("restricted_action"):
-        return PermanentError(said)
-    if code in RATE or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
-    return TransientError(said, retry_after_s=retry_after_s, reason=reason_of(status))
 
 
 class Slack(BaseModel):
     """Posts to the channel of an incoming webhook, or as a bot to `channel`.
 
-    `mention` (`<!here>`, `<@U…>`, `<!subteam^S…>`) is put in front when something went wrong.
+    `mention` (`<!here>`, `<@U…>`, `<!subteam^S…>`) is put in front when something went wrong. With `live` the bot posts
+    one message for each operation when it is first seen, and keeps it up to date.
     """
 
     model_config = KIND_SETTINGS
@@ -100,6 +53,7 @@ class Slack(BaseModel):
     channel: str | None = None
     api_url: SecretUrl | None = None
     mention: str | None = None
+    live: bool = False
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -107,7 +61,14 @@ class Slack(BaseModel):
         if (self.webhook_url is not None) == by_bot or (by_bot and not (self.bot_token and self.channel)):
             message = "needs either a webhook URL, or a bot token and a channel"
             raise ValueError(message)
+        if self.live and not by_bot:
+            message = "live = true needs a bot token and a channel: what comes by webhook cannot be edited"
+            raise ValueError(message)
         return self
+
+    @property
+    def _api_url(self) -> str | None:
+        return None if self.api_url is None else self.api_url.get_secret_value()
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
         """Post once; where Slack refuses the blocks, once more as plain text."""
@@ -116,12 +77,70 @@ class Slack(BaseModel):
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention), http)
 
+    async def show(self, progress: Progress, posted: Posted | None, http: "ClientSession") -> Posted:
+        """Post how an operation goes, or edit the message that shows it; where it cannot be edited, post another."""
+        message = slack_live.progress_message(progress)
+        if posted is not None:
+            try:
+                await self._edit(message, posted, http)
+            except MessageGoneError:
+                if progress.stopped:
+                    raise
+            else:
+                return posted
+        return _where(await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http))
+
+    async def follow_up(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+        """Edit the message to show the outcome, and reply to it with what somebody has to hear of: edits notify nobody.
+
+        Where either is refused, the outcome is posted as if there had been no message.
+        """
+        try:
+            if not announcement.slow:
+                await self._edit(slack_live.outcome_message(announcement), posted, http)
+            if not slack_message.went_well(announcement):
+                reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts}
+                await self._as_bot("chat.postMessage", {**reply, "channel": posted.channel}, http, classify_edit)
+        except (MessageGoneError, PayloadRefusedError):
+            await self.send(announcement, http)
+
+    async def _edit(self, message: dict[str, Any], posted: Posted, http: "ClientSession") -> None:
+        where = {"channel": posted.channel, "ts": posted.ts, "attachments": []}
+        await self._as_bot("chat.update", {**message, **where}, http, classify_edit)
+
+    async def check(self, http: "ClientSession") -> str:
+        """Try the bot's token and channel; of a webhook, whether its host can be reached."""
+        if self.webhook_url is not None:
+            return await reached(self.webhook_url, http)
+        return await slack_check.checked(partial(self._ask, http), self.channel or "")
+
+    async def _ask(
+        self, http: "ClientSession", method: str, form: dict[str, str]
+    ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
+        return await _call(self._client(http), method, classify, data=form)
+
     async def _post(self, message: dict[str, Any], http: "ClientSession") -> None:
         if self.webhook_url is not None:
             await _post_to_webhook(self.webhook_url.get_secret_value(), message, http)
-        elif self.bot_token is not None:
-            api_url = None if self.api_url is None else self.api_url.get_secret_value()
-            await _post_as_bot(self.bot_token.get_secret_value(), api_url, {**message, "channel": self.channel}, http)
+        else:
+            await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http)
+
+    async def _as_bot(
+        self, method: str, message: dict[str, Any], http: "ClientSession", refused: "Classify" = classify
+    ) -> "Mapping[str, Any]":
+        answer, _ = await _call(self._client(http), method, refused, json=message)
+        return answer
+
+    def _client(self, http: "ClientSession") -> "AsyncWebClient":
+        from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
+
+        base_url = AsyncWebClient.BASE_URL
+        if self.api_url is not None:
+            base_url = self.api_url.get_secret_value().rstrip("/") + "/"
+        token = "" if self.bot_token is None else self.bot_token.get_secret_value()
+        client = AsyncWebClient(token, session=http, retry_handlers=[], logger=_QUIET, base_url=base_url)
+        client.proxy = None
+        return client
 
 
 async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSession") -> None:
@@ -134,21 +153,29 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
         raise classify(_code(response.body), response.status_code, _pause_s(response.headers))
 
 
-async def _post_as_bot(token: str, api_url: str | None, message: dict[str, Any], http: "ClientSession") -> None:
+async def _call(
+    client: "AsyncWebClient", method: str, refused: "Classify", **body: Any
+) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
+    """Call a method of the Web API; gives the answer and its headers. `body`: `json`, or a form as `data`."""
     from slack_sdk.errors import SlackApiError  # noqa: PLC0415
-    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
 
-    base_url = AsyncWebClient.BASE_URL if api_url is None else api_url.rstrip("/") + "/"
-    client = AsyncWebClient(token, session=http, retry_handlers=[], logger=_QUIET, base_url=base_url)
-    client.proxy = None
     try:
-        await client.api_call("chat.postMessage", json=message)
+        answer = await client.api_call(method, **body)
     except SlackApiError as error:
-        answer = error.response
-        said = answer.data.get("error", "") if isinstance(answer.data, dict) else None
-        raise classify(_code(said), answer.status_code, _pause_s(answer.headers)) from None
+        refusal = error.response
+        said = refusal.data.get("error", "") if isinstance(refusal.data, dict) else None
+        raise refused(_code(said), refusal.status_code, _pause_s(refusal.headers)) from None
     except AttributeError:  # slack_sdk looks for "ok" in whatever a 200 brought
         raise TransientError("the answer is not Slack's: no JSON object") from None
+    return (answer.data if isinstance(answer.data, dict) else {}), answer.headers
+
+
+def _where(answer: "Mapping[str, Any]") -> Posted:
+    """Read where a message was posted; an edit needs the channel's id, whatever name it was posted under."""
+    channel, ts = answer.get("channel"), answer.get("ts")
+    if not (isinstance(channel, str) and isinstance(ts, str) and channel and ts):
+        raise PermanentError("Slack's answer does not say where the message was posted")
+    return Posted(channel=channel, ts=ts)
 
 
 def _code(said: object) -> str:

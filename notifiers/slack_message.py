@@ -3,7 +3,7 @@
 https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/messaging/formatting-message-text
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,14 +23,18 @@ _RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
     text = fallback_text(announcement)
-    well = announcement.slow or (announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED)
-    pinged = f"{mention} " if mention and not well else ""
+    pinged = f"{mention} " if mention and not announcement.slow and not went_well(announcement) else ""
     return {
         "text": pinged + text,
         "blocks": list(_blocks(announcement, pinged)),
         "unfurl_links": False,
         "unfurl_media": False,
     }
+
+
+def went_well(announcement: Announcement) -> bool:
+    """Whether nobody needs to be told more than once."""
+    return announcement.ended and announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED
 
 
 def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
@@ -58,36 +62,46 @@ def slack_length(text: str) -> int:
     return len(text.encode("utf-16-le", "replace")) // 2
 
 
+def section(text: str) -> dict[str, Any]:
+    """Build a block of text with markup."""
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+
+
+def outcome_line(announcement: Announcement) -> str:
+    """Say how it ended, or that it is slow, with markup."""
+    mark, said = wording.mark(announcement), escape(wording.verdict(announcement))
+    line = f"{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
+    return line + wording.compared(announcement)
+
+
+def context_block(context: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Build the block that shows a context, if there is anything to show."""
+    elements = [{"type": "mrkdwn", "text": text} for text in _context(context)]
+    return [{"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}] if elements else []
+
+
 def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
     if announcement.alert is not None:
-        yield {"type": "section", "text": {"type": "mrkdwn", "text": pinged + escape(wording.headline(announcement))}}
+        yield section(pinged + escape(wording.headline(announcement)))
         pinged = ""
     if announcement.ended or announcement.slow:
-        yield from _outcome(announcement, pinged)
-    if elements := [{"type": "mrkdwn", "text": text} for text in _context(announcement)]:
-        yield {"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}
+        yield section(pinged + outcome_line(announcement))
+        cause = cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length)
+        if cause:
+            text = {"type": "text", "text": cause}
+            yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
+    yield from context_block(announcement.context)
 
 
-def _outcome(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
-    mark, said = wording.mark(announcement), escape(wording.verdict(announcement))
-    line = f"{pinged}{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
-    line += wording.compared(announcement)
-    yield {"type": "section", "text": {"type": "mrkdwn", "text": line}}
-    cause = cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length)
-    if cause:
-        text = {"type": "text", "text": cause}
-        yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
-
-
-def _context(announcement: Announcement) -> Iterator[str]:
-    context = {name: _shown(value, CONTEXT_LIMIT) for name, value in announcement.context.items()}
+def _context(given: Mapping[str, str]) -> Iterator[str]:
+    context = {name: _shown(value, CONTEXT_LIMIT) for name, value in given.items()}
     if environment := context.get("environment"):
         yield f"*{environment}*"
     if actor := context.get("actor"):
         yield f"by {actor}"
     if commit := context.get("commit", "").replace("`", ""):
         yield f"commit `{commit}`"
-    if link := _link(announcement.context.get("url", "")):
+    if link := _link(given.get("url", "")):
         yield link
     for name, value in context.items():
         if name not in _RENDERED_SPECIALLY and value:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from notifiers import Notifier, kinds
+from notifiers import Notifier, editing, kinds
 from operations.audience import Rule
 from operations.errors import ConfigError
 from operations.model import Verdict
@@ -63,7 +63,10 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
     if faults or rules is None or notifier is None:
         raise ConfigError(faults)
     verdicts = frozenset(Verdict(each) for each in rules.on if each != "slow")
-    return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on), notifier)
+    live = editing(notifier) is not None
+    if live and verdicts != frozenset(Verdict):
+        raise ConfigError([f"{where}: on: must hold every verdict where live = true shows each operation to its end"])
+    return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live), notifier)
 
 
 def described(error: ValidationError, where: str) -> list[str]:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from standardwebhooks import Webhook as Signer
 
 from notifiers import KIND_SETTINGS, SecretUrl
+from notifiers.reach import reached
 from notifiers.reasons import reason_of
 from operations.announcement import Announcement
 from operations.errors import PermanentError, RateLimitedError, TransientError
@@ -83,6 +84,10 @@ class Webhook(BaseModel):
                 pause_s = pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S
                 raise RateLimitedError(answered, retry_after_s=pause_s, reason=reason)
             raise TransientError(answered, retry_after_s=pause_s, reason=reason)
+
+    async def check(self, http: "ClientSession") -> str:
+        """Connect, without posting anything."""
+        return await reached(self.url, http)
 
     def headers(self, announcement: Announcement, now: datetime) -> dict[str, str]:
         """Sign one attempt made at `now`."""

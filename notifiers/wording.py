@@ -1,20 +1,50 @@
 """The words of a message, the same in every kind. Pure."""
 
 from operations.announcement import Announcement
+from operations.live import Progress
 from operations.model import Usual, Verdict
 from operations.text import first_line, plain
 
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
+PENDING_MARK, RUNNING_MARK, STOPPED_MARK = "🕐", "🔄", "⏹️"
 MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
 _MINUTE_S, _HOUR_S = 60, 3600
 _WHOLE_FROM_S = 0.95
 _UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 
-def what(announcement: Announcement) -> str:
-    """Name what was done in the API's word, such as `restart` or `scale`."""
-    return first_line(plain(announcement.type or ""), 40) or "operation"
+def what(announcement: Announcement | Progress) -> str:
+    """Name what is or was done in the API's word, such as `restart` or `scale`."""
+    return named(announcement.type)
+
+
+def named(kind: str | None) -> str:
+    """Name a type of operation, which the API may leave out: `restart`, or `operation`."""
+    return first_line(plain(kind or ""), 40) or "operation"
+
+
+def progress(seen: Progress) -> str:
+    """Say how it goes: `pending for 3 s`, `running for 42 s`, `no longer watched after 42 s`."""
+    age = duration(seen.age_s)
+    if seen.stopped:
+        return f"no longer watched after {age}"
+    status = first_line(plain(seen.status), 40) or "under way"
+    return f"still {status} after {age}" if seen.slow else f"{status} for {age}"
+
+
+def progress_mark(seen: Progress) -> str:
+    """Give the sign in front of what has not ended."""
+    if seen.stopped:
+        return STOPPED_MARK
+    if seen.slow:
+        return SLOW_MARK
+    return PENDING_MARK if seen.status == "pending" else RUNNING_MARK
+
+
+def usually(seen: Progress) -> str:
+    """Say how long such operations usually take, where that is known: ` (usually 15–20 s)`."""
+    return "" if seen.usual is None or seen.stopped else f" (usually {span(seen.usual)})"
 
 
 def verdict(announcement: Announcement) -> str:
@@ -59,8 +89,12 @@ def explanation(announcement: Announcement) -> str:
 
 def outcome(announcement: Announcement) -> str:
     """Say how the operation ended, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
-    line = f"{mark(announcement)} {announcement.app}: {what(announcement)} {verdict(announcement)}"
-    return line + compared(announcement)
+    return f"{mark(announcement)} {in_words(announcement)}"
+
+
+def in_words(announcement: Announcement) -> str:
+    """Say the outcome without a sign in front: `shop: restart failed after 42 s (usually 15–20 s)`."""
+    return f"{announcement.app}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
 
 
 def cause(announcement: Announcement) -> str:

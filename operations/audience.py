@@ -1,6 +1,6 @@
 """Who is told of an outcome: targets' rules against what the caller asked for. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -12,12 +12,13 @@ from operations.model import Delivery, DeliveryState, Tracking, Verdict
 class Rule:
     """What a target wants to hear: these verdicts, of apps whose name matches one of these patterns.
 
-    And whether it wants to be warned of their operations that are `slow`.
+    And whether it wants to be warned of their operations that are `slow`, and to see them `live`, in one message each.
     """
 
     on: frozenset[Verdict] = frozenset(Verdict)
     apps: tuple[str, ...] = ("*",)
     slow: bool = False
+    live: bool = False
 
 
 Rules = Mapping[str, Rule]
@@ -31,11 +32,12 @@ def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime
 
 def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     """Name the targets that want to be warned when this operation is slow."""
-    return tuple(
-        name
-        for name in _asked_for(tracking, rules)
-        if (rule := rules.get(name)) is not None and rule.slow and _is_for(tracking, name, rule)
-    )
+    return tuple(name for name, rule in _interested(tracking, rules) if rule.slow)
+
+
+def live(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    """Name the targets that want to see this operation in a message that is kept up to date."""
+    return tuple(name for name, rule in _interested(tracking, rules) if rule.live)
 
 
 def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
@@ -59,6 +61,12 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
 def _asked_for(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     names = rules if tracking.everyone else ()
     return tuple(dict.fromkeys([*names, *tracking.named]))
+
+
+def _interested(tracking: Tracking, rules: Rules) -> Iterator[tuple[str, Rule]]:
+    for name in _asked_for(tracking, rules):
+        if (rule := rules.get(name)) is not None and _is_for(tracking, name, rule):
+            yield name, rule
 
 
 def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:

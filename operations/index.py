@@ -17,6 +17,7 @@ from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, 
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
 RECENT = "opwatch:recent"
+LIVE = "opwatch:live"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
 IN_FLIGHT = "opwatch:in-flight"
@@ -94,14 +95,14 @@ def removals(tracking: Tracking) -> Iterator[Move]:
     yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
 
 
-def strays(tracking: Tracking, members: Iterable[str]) -> list[Move]:
-    """List those of the outbox' `members` that are this tracking's and of no unfinished delivery, to remove them.
+def strays(tracking: Tracking, key: str, members: Iterable[str]) -> list[Move]:
+    """List those `members` of the sorted set `key` that are this tracking's and of nothing in it, to remove them.
 
-    An older version that writes the record drops its alerts, which it does not know, and leaves their entries.
+    An older version that writes the record drops what it does not know of, and leaves the entries.
     """
     there = _entries(tracking, timedelta())
     mine = (member for member in members if tracking_id(member) == tracking.id)
-    return [Move("z", OUTBOX, member, None) for member in mine if (OUTBOX, member) not in there]
+    return [Move("z", key, member, None) for member in mine if (key, member) not in there]
 
 
 def ceilings(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[Move]:
@@ -162,7 +163,11 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
             there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
         if delivery.state is DeliveryState.RETRYING:
             there[RETRYING, _retrying_member(tracking, delivery)] = 0
-    if tracking.ended_at is not None and not any(d.unfinished for d in tracking.outgoing):
+    for message in tracking.live:
+        if message.due_at is not None:
+            there[LIVE, tracking.live_id(message)] = milliseconds(message.due_at)
+    unfinished = any(d.unfinished for d in tracking.outgoing) or any(m.due_at for m in tracking.live)
+    if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
         there[EXPIRING, tracking.id] = milliseconds(last + retention)
     return there

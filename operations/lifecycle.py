@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from operations import audience, history, pace, slow, verdicts
+from operations import audience, history, live, pace, slow, verdicts
 from operations.audience import Rules
 from operations.durations import Durations
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError
@@ -52,14 +52,14 @@ def looked(
 
 
 def announced(tracking: Tracking, rules: Rules) -> Tracking:
-    """Plan what a look gives to tell: the deliveries of a tracking that has ended, or the warning that it is slow.
+    """Plan what a look gives to tell: the deliveries of a tracking that has ended, or how it goes and that it is slow.
 
     Deliveries of earlier runs go on.
     """
     if tracking.ended_at is None or tracking.state is State.CANCELLED:
-        return slow.watched(tracking, rules)
+        return live.followed(slow.watched(tracking, rules), rules)
     planned = audience.deliveries(tracking, Verdict(tracking.state), rules, tracking.ended_at)
-    return replace(tracking, deliveries=tracking.deliveries + planned)
+    return live.handed_over(replace(tracking, deliveries=tracking.deliveries + planned))
 
 
 def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
@@ -67,15 +67,16 @@ def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
     if tracking.state is not State.TRACKING:
         return None
     ours = (now - tracking.created_at).total_seconds()
-    return slow.overtaken(
-        replace(tracking, state=State.CANCELLED, claim=None, next_look_at=None, ended_at=now, duration_s=round(ours, 3))
+    ended = replace(
+        tracking, state=State.CANCELLED, claim=None, next_look_at=None, ended_at=now, duration_s=round(ours, 3)
     )
+    return live.stopped(slow.overtaken(ended), now)
 
 
 def started_anew(old: Tracking, fresh: Tracking) -> Tracking:
     """Watch again an operation of which nothing final is known; what is still to be told of earlier runs goes on."""
     deliveries, alerts = (tuple(d for d in all_ if d.unfinished) for all_ in (old.deliveries, old.alerts))
-    return replace(fresh, run=old.run + 1, deliveries=deliveries, alerts=alerts)
+    return replace(fresh, run=old.run + 1, deliveries=deliveries, alerts=alerts, live=live.still_needed(old))
 
 
 def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: datetime) -> Tracking:

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from operations.errors import NewerRecordError
 from operations.history import Attempt, Looks
 from operations.moment import Moment
+from operations.posted import Live
 
 RECORD_VERSION = 1
 """What this code can read and write. A record of a newer version is left alone."""
@@ -144,7 +145,7 @@ class Tracking:
     `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
     `everyone` says that every target whose rules match is told; `named` are targets asked for by name.
     `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way; `slow` is
-    there once this run has been found slow.
+    there once this run has been found slow. `live` are messages that are kept up to date meanwhile.
     `usual` is how long such operations take, as known when it was last looked at.
     `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer;
     `looks` tell what they met in all.
@@ -184,6 +185,7 @@ class Tracking:
     alerts: tuple[Delivery, ...] = ()
     slow: Slow | None = None
     looks: tuple[Looks, ...] = ()
+    live: tuple[Live, ...] = ()
     caller_counted: bool = False
     """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""
     v: int = 1  # a record that does not say is of version 1: never change this default
@@ -196,6 +198,10 @@ class Tracking:
         if (alert := delivery.alert) is not None:
             return f"{self.id}_{delivery.run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
         return f"{self.id}_{delivery.run}_{delivery.verdict or 'slow'}_{delivery.target}"
+
+    def live_id(self, message: Live) -> str:
+        """Name a message that is kept up to date, likewise."""
+        return f"{self.id}_{message.run}_live_{message.target}"
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:

@@ -15,9 +15,10 @@ import redis
 
 from operations import groups, index
 from operations.errors import NewerRecordError
-from operations.index import COUNTERS, DUE, IN_FLIGHT, OUTBOX, RECENT, milliseconds
+from operations.index import COUNTERS, DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, milliseconds
 from operations.lifecycle import LEASE
 from operations.model import Delivery, Tracking, decode, tracking_id
+from operations.posted import Live
 
 WINDOW = 1000
 """How many due entries a round looks at to choose from."""
@@ -38,6 +39,14 @@ class Stored:
 
     tracking: Tracking
     record: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """How many entries have been due for long, and for how many seconds the first of all has been due."""
+
+    count: int
+    oldest_s: float
 
 
 class Records:
@@ -114,6 +123,18 @@ class Records:
             if len(members) < WINDOW:
                 return
 
+    def due_live(self, limit: int) -> Iterator[tuple[Stored, Live]]:
+        """Walk through the messages that are due to be brought up to date, the most overdue first, so many at most."""
+        now, members = self._due_members(LIVE, 0, limit)
+        for stored in self._read(dict.fromkeys(tracking_id(member) for member in members)):
+            for message in stored.tracking.live:
+                if message.due_at is not None and message.due_at <= now:
+                    yield stored, message
+
+    def live_size(self) -> int:
+        """Count the messages that are kept up to date."""
+        return int(self._redis.zcard(LIVE))
+
     def recent(self, after: Position | None = None) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
         last = after or (float("inf"), "")
@@ -153,19 +174,27 @@ class Records:
     def due_in_s(self) -> tuple[float, float]:
         """Tell in how many seconds the first look is due, and the first delivery; infinity where there is none.
 
-        Zero or less where one is due by now. It takes one round trip.
+        Zero or less where one is due by now. A message to bring up to date counts as a delivery. One round trip.
         """
         now_ms = milliseconds(self.now())
         pipe = self._redis.pipeline(transaction=False)
         pipe.zrange(DUE, 0, 0, withscores=True)
         pipe.zrange(OUTBOX, 0, 0, withscores=True)
-        look, delivery = (_seconds_until(found, now_ms) for found in pipe.execute())
-        return look, delivery
+        pipe.zrange(LIVE, 0, 0, withscores=True)
+        look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
+        return look, min(delivery, edit)
 
-    def overdue(self, by: timedelta) -> tuple[int, int]:
-        """Count the looks that have been due for longer than that, and the deliveries."""
-        before = f"({milliseconds(self.now() - by)}"
-        return int(self._redis.zcount(DUE, "-inf", before)), int(self._redis.zcount(OUTBOX, "-inf", before))
+    def overdue(self, by: timedelta) -> tuple["Overdue", "Overdue"]:
+        """Tell which looks have been due for longer than that, and which deliveries."""
+        now_ms, pipe = milliseconds(self.now()), self._redis.pipeline(transaction=False)
+        for key in (DUE, OUTBOX):
+            pipe.zcount(key, "-inf", f"({now_ms - by.total_seconds() * 1000:.0f}")
+            pipe.zrange(key, 0, 0, withscores=True)
+        looks, first_look, deliveries, first_delivery = pipe.execute()
+        return (
+            Overdue(looks, max(0.0, -_seconds_until(first_look, now_ms))),
+            Overdue(deliveries, max(0.0, -_seconds_until(first_delivery, now_ms))),
+        )
 
     def next_look_in_s(self) -> float:
         """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""

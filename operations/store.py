@@ -16,7 +16,7 @@ import redis
 
 from operations import alerts, announcement, index
 from operations.errors import TooManyInFlightError
-from operations.index import COUNTERS, EXPIRING, OUTBOX, Limit, Move, ceilings
+from operations.index import COUNTERS, EXPIRING, LIVE, OUTBOX, Limit, Move, ceilings
 from operations.model import Tracking, decode, encode, tracking_id
 from operations.records import Records, Stored, body_key, record_key
 
@@ -113,7 +113,7 @@ class Store(Records):
         return stored if after == stored.tracking else self._swap_of(stored, after, change.counters, change.limit)
 
     def purge(self) -> int:
-        """Delete trackings kept past their time; returns how many. Entries of the outbox without a delivery go, too."""
+        """Delete trackings kept past their time; returns how many. Entries that stand for nothing go, too."""
         gone = 0
         _, members = self._due_members(EXPIRING, 0, _PURGED_AT_ONCE)
         for stored in self._read(members):
@@ -121,10 +121,11 @@ class Store(Records):
             if self._write([_Swap(tracking, stored.record, b"", b"", list(index.removals(tracking)))]) == [None]:
                 self._redis.delete(*(body_key(tracking.id, run + 1) for run in range(tracking.run)))
                 gone += 1
-        _, members = self._due_members(OUTBOX, 0, _PURGED_AT_ONCE)
-        for stored in self._read(dict.fromkeys(tracking_id(member) for member in members)):
-            if strays := index.strays(stored.tracking, members):
-                self._write([_Swap(stored.tracking, stored.record, stored.record, b"", strays)])
+        for key in (OUTBOX, LIVE):
+            _, members = self._due_members(key, 0, _PURGED_AT_ONCE)
+            for stored in self._read(dict.fromkeys(tracking_id(member) for member in members)):
+                if strays := index.strays(stored.tracking, key, members):
+                    self._write([_Swap(stored.tracking, stored.record, stored.record, b"", strays)])
         return gone
 
     def _swap_of(

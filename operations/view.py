@@ -14,6 +14,17 @@ def timestamp(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery: str | None, group: str | None) -> bool:
+    """Tell whether a list that is narrowed to these shows it; `delivery` is the state of one of its current run."""
+    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
+    return (
+        app in (None, tracking.app)
+        and state in (None, tracking.state)
+        and group in (None, tracking.group)
+        and (delivery is None or delivery in deliveries)
+    )
+
+
 def as_json(tracking: Tracking) -> dict[str, Any]:
     """Give the tracking with the deliveries of its current run."""
     own = [_delivery(d) for d in tracking.deliveries if d.run == tracking.run]

@@ -5,7 +5,7 @@ import logging
 import random
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -13,12 +13,14 @@ import aiohttp
 import redis
 import structlog
 
+from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, delays, lifecycle, view
+from operations import alerts, announcement, counters, delays, lifecycle, live, view
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, DeliveryState, Tracking
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
+from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 
 log = structlog.get_logger()
@@ -43,18 +45,21 @@ def delivery_round() -> None:
     """Attempt what is due. An RQ job; safe to lose, to repeat and to run twice at once.
 
     The attempts go on after it returns, on the process' event loop, each under its lease. Warnings come last, so that
-    they keep no outcome waiting for its turn.
+    they keep no outcome waiting for its turn, and after them the edits of messages that show how operations go.
     """
     runtime = current()
     warnings: list[tuple[Stored, list[Delivery]]] = []
+    busy: set[str] = set()
     for stored, due in runtime.store.due_deliveries():
         tracking = stored.tracking
         mine = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d)]
+        busy.update(d.target for d in mine)
         _attempt_all(runtime, stored, [d for d in mine if not d.warns])
         if warning := [d for d in mine if d.warns]:
             warnings.append((stored, warning))
     for stored, warning in warnings:
         _attempt_all(runtime, stored, warning)
+    edit_round(runtime, busy)
 
 
 def _attempt_all(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
@@ -139,8 +144,22 @@ async def _sent(
     if target is None:
         return PermanentError(f"the target {delivery.target} is no longer configured", reason=Reason.GONE)
     try:
-        async with asyncio.timeout(WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S):
-            await target.notifier.send(_to_tell(tracking, delivery, body), runtime.loop.targets)
+        told, posted = _to_tell(tracking, delivery, body), live.posted_for(tracking, delivery)
+    except OpwatchError as error:
+        return error
+    notifier, http = editing(target.notifier), runtime.loop.targets
+    if notifier is not None and posted is not None:
+        telling = notifier.follow_up(told, posted, http)
+    else:
+        telling = target.notifier.send(told, http)
+    return await failure_of(telling, WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S)
+
+
+async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchError | None:
+    """Await what a notifier does, within a deadline; returns what went wrong, as an error that holds no secret."""
+    try:
+        async with asyncio.timeout(within_s):
+            await attempt
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:

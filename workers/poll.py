@@ -13,7 +13,7 @@ import redis
 import structlog
 
 from config.settings import Settings
-from operations import alerts, delays, lifecycle, pace, slow
+from operations import alerts, delays, lifecycle, live, pace, slow
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
 from operations.records import WINDOW, Stored
@@ -158,7 +158,7 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: flo
     if not (isinstance(seen, Operation) and runtime.presence.is_known_clear(account)):
         await kept_trying(partial(_heed, runtime, account, seen))
     if after is not None:
-        if alerts.news(claimed.tracking, after.tracking) or slow.news(claimed.tracking, after.tracking):
+        if any(news(claimed.tracking, after.tracking) for news in (alerts.news, slow.news, live.news)):
             runtime.deliveries_due.ring()
         _tell(runtime, after.tracking, seen, took_ms)
 

@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
     "server": ("config", "server"),
     "app": ("api", "config"),
+    "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
     "local": ("local",),
 }
 """What each part may import of ours; a name stands for itself and everything below it."""

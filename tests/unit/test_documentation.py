@@ -209,7 +209,7 @@ def test_the_monitoring_page_explains_each_reason() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
-@pytest.mark.parametrize("path", ["app.py", "workers/poll.py", "workers/deliver.py"])
+@pytest.mark.parametrize("path", ["app.py", "workers/poll.py", "workers/deliver.py", "workers/live.py"])
 def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(path: str) -> None:
     rows = MONITORING.partition("## Logs")[2]
     lines = [

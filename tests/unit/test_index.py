@@ -98,7 +98,7 @@ def test_a_wait_is_counted_once_with_what_ended_it(old: Tracking, new: Tracking)
 def test_strays_are_entries_of_the_outbox_that_the_record_does_not_know(known: Tracking, former: Tracking) -> None:
     members = {member for each in (known, former) for key, member in entries(each) if key == index.OUTBOX}
     other = f"osc-fr1-{'0' * 24}_1_failed_slack"
-    found = index.strays(known, [*members, other])
+    found = index.strays(known, index.OUTBOX, [*members, other])
     assert {move.member for move in found} == members - {m for key, m in entries(known) if key == index.OUTBOX}
     assert {(move.kind, move.key, move.value) for move in found} <= {("z", index.OUTBOX, None)}
 

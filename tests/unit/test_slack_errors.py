@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifiers.slack import PayloadRefusedError, classify
+from notifiers.slack_errors import PayloadRefusedError, classify
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 
 RATE = "ratelimited rate_limited"

@@ -1,0 +1,133 @@
+"""A round of edits: messages that show how operations go are brought up to date, after all else there is to send."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+
+from notifiers import LiveNotifier, editing
+from operations import live
+from operations.errors import OpwatchError, RateLimitedError, no_answer
+from operations.live import Progress, Written
+from operations.posted import Live
+from operations.records import Stored
+from workers.runtime import STALE_AFTER_S, Runtime, kept_trying
+
+log = structlog.get_logger()
+
+WRITE_DEADLINE_S = 4.5
+"""After the longest wait for its turn on the event loop, it still ends within the lease."""
+
+_READ_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One message claimed, and what is to be written."""
+
+    claimed: Stored
+    live_id: str
+    message: Live
+    claim: str
+    wanted: Progress
+    notifier: LiveNotifier
+    claimed_at_s: float
+
+
+def edit_round(runtime: Runtime, busy: Collection[str]) -> None:
+    """Begin to write the messages that are due, but for targets that are `busy` with what matters more.
+
+    Each is written as its record stands then, so that nobody is shown what is over already.
+    """
+    for stored, message in runtime.store.due_live(_READ_AT_ONCE):
+        target = runtime.targets.get(message.target)
+        notifier = None if target is None else editing(target.notifier)
+        if target is None or notifier is None:  # the settings have changed since it was begun
+            runtime.store.update(stored, partial(live.given_up, message=message))
+        elif message.target not in busy and (message.claim is None or runtime.presence.steady):
+            _claim_and_write(runtime, stored, message, notifier)
+
+
+def _claim_and_write(runtime: Runtime, stored: Stored, message: Live, notifier: LiveNotifier) -> None:
+    if not runtime.room.enter(message.target, runtime.targets[message.target].notifier.at_once):
+        return
+    claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
+    claim, claimed = secrets.token_hex(8), None
+    try:
+        now = runtime.store.now()
+        if _has_turn(runtime, message):
+            claimed = runtime.store.update(stored, partial(live.claimed, message=message, claim=claim, now=now))
+    finally:
+        if claimed is None:
+            runtime.room.leave(message.target)
+    if claimed is not None:
+        task = _Task(
+            claimed=claimed,
+            live_id=claimed.tracking.live_id(message),
+            message=message,
+            claim=claim,
+            wanted=live.progress(claimed.tracking, message, now),
+            notifier=notifier,
+            claimed_at_s=claimed_at_s,
+        )
+        runtime.loop.submit(partial(_write, runtime, task))
+
+
+def _has_turn(runtime: Runtime, message: Live) -> bool:
+    """Take the next turn of all workers at this target's messages, if it has come."""
+    targets = sum(editing(target.notifier) is not None for target in runtime.targets.values())
+    turn_s = live.POST_EVERY_S if message.posted is None else live.EDIT_EVERY_S * targets
+    return runtime.presence.lock(f"live:{message.target}", runtime.name, turn_s) is not None
+
+
+async def _write(runtime: Runtime, task: _Task) -> None:
+    try:
+        await _write_once(runtime, task)
+    finally:
+        if runtime.room.leave(task.message.target):
+            runtime.deliveries_due.ring()
+
+
+async def _write_once(runtime: Runtime, task: _Task) -> None:
+    if time.monotonic() - task.claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
+        await kept_trying(partial(_record, runtime, task, None))
+        return
+    result: Written | OpwatchError | None
+    try:
+        async with asyncio.timeout(WRITE_DEADLINE_S):
+            posted = await task.notifier.show(task.wanted, task.message.posted, runtime.loop.targets)
+        result = Written(posted, task.wanted.digest)
+    except asyncio.CancelledError:  # the process stops
+        result = None
+    except OpwatchError as error:
+        result = error
+    except Exception as error:  # noqa: BLE001 - a kind may be somebody else's; whatever it raises is one failed attempt
+        result = no_answer(error)
+    if isinstance(result, RateLimitedError):
+        runtime.room.hold(task.message.target, result.retry_after_s or 1.0)
+    await kept_trying(partial(_record, runtime, task, result))
+
+
+def _record(runtime: Runtime, task: _Task, result: Written | OpwatchError | None) -> None:
+    now, messages = runtime.store.now(), runtime.store.live_size()
+    take_in = partial(live.attempted, live_id=task.live_id, claim=task.claim, result=result, now=now, messages=messages)
+    after = runtime.store.update(task.claimed, take_in)
+    if after is not None and after.tracking.ended_at is not None:
+        runtime.deliveries_due.ring()  # the outcome may have waited for this
+    if result is None:
+        return
+    failed = isinstance(result, OpwatchError)
+    log.log(
+        logging.WARNING if failed else logging.INFO,
+        "live message not written" if failed else "live message written",
+        tracking=task.claimed.tracking.id,
+        target=task.message.target,
+        status=task.wanted.status,
+        error=str(result) if failed else None,
+        overtaken=after is None,
+    )
