@@ -44,8 +44,9 @@ def describe() -> Response:
 
 
 def is_routine(response: Response) -> bool:
-    """Tell whether this was a monitor that found everything in order: it will ask again in a few seconds."""
-    return request.blueprint == routes.name and response.status_code == HTTPStatus.OK
+    """Tell whether a monitor found everything in order, or an open page nothing new: it will soon ask again."""
+    in_order = request.blueprint == routes.name and response.status_code == HTTPStatus.OK
+    return in_order or response.status_code == HTTPStatus.NOT_MODIFIED
 
 
 def _problems(parts: Service) -> list[str]:

@@ -7,7 +7,7 @@ method raises redis.RedisError when Redis is away.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,6 @@ class Stored:
 
     tracking: Tracking
     record: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """How many entries have been due for long, and for how many seconds the first of all has been due."""
-
-    count: int
-    oldest_s: float
 
 
 class Records:
@@ -135,17 +127,26 @@ class Records:
         """Count the messages that are kept up to date."""
         return int(self._redis.zcard(LIVE))
 
-    def recent(self, after: Position | None = None) -> Iterator[tuple[Position, Stored]]:
+    def recent(self, after: Position | None = None, batch: int = _BATCH) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
         last = after or (float("inf"), "")
         start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after[0]:.0f}", "+inf"))
-        while rows := self._redis.zrevrange(RECENT, start, start + _BATCH - 1, withscores=True):
+        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
             positions = {name: (score, name) for member, score in rows for name in [member.decode(errors="replace")]}
             fresh = {identity: position for identity, position in positions.items() if position < last}
             for stored in self._read(fresh):
                 yield fresh[stored.tracking.id], stored
             last = min(last, *positions.values())
             start += len(rows)
+
+    def standing_in(self, key: str, limit: int, *, last: bool = False) -> list[Stored]:
+        """List the trackings that stand first, or last, in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1, desc=last)
+        return list(self._read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
+
+    def size(self, key: str) -> int:
+        """Count what is in a sorted set of the index."""
+        return int(self._redis.zcard(key))
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
@@ -183,18 +184,6 @@ class Records:
         pipe.zrange(LIVE, 0, 0, withscores=True)
         look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
         return look, min(delivery, edit)
-
-    def overdue(self, by: timedelta) -> tuple["Overdue", "Overdue"]:
-        """Tell which looks have been due for longer than that, and which deliveries."""
-        now_ms, pipe = milliseconds(self.now()), self._redis.pipeline(transaction=False)
-        for key in (DUE, OUTBOX):
-            pipe.zcount(key, "-inf", f"({now_ms - by.total_seconds() * 1000:.0f}")
-            pipe.zrange(key, 0, 0, withscores=True)
-        looks, first_look, deliveries, first_delivery = pipe.execute()
-        return (
-            Overdue(looks, max(0.0, -_seconds_until(first_look, now_ms))),
-            Overdue(deliveries, max(0.0, -_seconds_until(first_delivery, now_ms))),
-        )
 
     def next_look_in_s(self) -> float:
         """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""

@@ -1,44 +1,32 @@
 """A round of deliveries: claim what is due, attempt each once, record how it went."""
 
 import asyncio
-import logging
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 
 import aiohttp
 import redis
-import structlog
 
 from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, delays, lifecycle, live, view
+from operations import alerts, announcement, counters, lifecycle, live, together
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
-from operations.model import Delivery, DeliveryState, Tracking
+from operations.model import Delivery, Tracking
 from operations.records import Stored
-from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
+from operations.retries import after_attempt
+from workers import attempt_log
 from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
-
-log = structlog.get_logger()
+from workers.together import DEADLINE_S as TURN_DEADLINE_S
+from workers.together import Turn, turn_of
 
 ATTEMPT_DEADLINE_S = 20.0
 WARNING_DEADLINE_S = 5.0
 """A warning that hangs has a place that an outcome may be waiting for."""
-
-_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
-    Delivered: (logging.INFO, "delivered"),
-    Again: (logging.WARNING, "delivery retrying"),
-    GiveUp: (logging.WARNING, "delivery dead"),
-}
-_ALERT_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
-    Delivered: (logging.INFO, "alert delivered"),
-    Again: (logging.WARNING, "alert retrying"),
-    GiveUp: (logging.ERROR, "alert dead: the operator was not told"),
-}
 
 
 def delivery_round() -> None:
@@ -110,35 +98,48 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery
 
 
 async def _attempt(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
+    tells = delivery.verdict is not None
+    turn = turn_of(runtime, claimed.tracking, delivery.target, delivery.run) if tells else None
     try:
-        await _attempt_once(runtime, claimed, delivery, claimed_at_s)
+        await _attempt_once(runtime, claimed, delivery, claimed_at_s, turn)
     finally:
         if runtime.room.leave(delivery.target):
             runtime.deliveries_due.ring()
+        if turn is not None:
+            await turn.end()
 
 
-async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
+async def _attempt_once(
+    runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float, turn: Turn | None = None
+) -> None:
     target, tracking = runtime.targets.get(delivery.target), claimed.tracking
     try:
         body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
-        if time.monotonic() - claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
+        its_turn = turn is None or await turn.begin()
+        # The clock is asked at the very last moment before something is sent.
+        if not its_turn or time.monotonic() - claimed_at_s > STALE_AFTER_S:
             await _hand_back_later(runtime, claimed, delivery)
             return
         if delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
             return
         began_at_s = time.monotonic()
-        error = await _sent(runtime, target, tracking, delivery, body)
+        error = await _sent(runtime, target, tracking, delivery, body, turn)
         took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
     except asyncio.CancelledError:  # the process stops
         await _hand_back_later(runtime, claimed, delivery)
         return
     if target is not None and isinstance(error, RateLimitedError):
         runtime.room.hold(target.name, error.retry_after_s or 1.0)
-    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, took_ms))
+    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, turn, took_ms))
 
 
 async def _sent(
-    runtime: Runtime, target: Target | None, tracking: Tracking, delivery: Delivery, body: bytes | None
+    runtime: Runtime,
+    target: Target | None,
+    tracking: Tracking,
+    delivery: Delivery,
+    body: bytes | None,
+    turn: Turn | None = None,
 ) -> OpwatchError | None:
     """Send once, within the deadline; returns what went wrong."""
     if target is None:
@@ -148,6 +149,8 @@ async def _sent(
     except OpwatchError as error:
         return error
     notifier, http = editing(target.notifier), runtime.loop.targets
+    if turn is not None:
+        return await failure_of(turn.tell(told), TURN_DEADLINE_S)
     if notifier is not None and posted is not None:
         telling = notifier.follow_up(told, posted, http)
     else:
@@ -185,6 +188,7 @@ def _record(
     delivery: Delivery,
     target: Target | None,
     error: OpwatchError | None,
+    turn: Turn | None,
     took_ms: float,
 ) -> Stored | None:
     now = runtime.store.now()
@@ -196,28 +200,16 @@ def _record(
 
     def take_in(latest: Tracking) -> Tracking | None:
         after = lifecycle.attempted(latest, delivery_id, claim, decision, now)
+        if after is not None and turn is not None and turn.written is not None and turn.group is not None:
+            after = together.told(after, delivery, turn.written, turn.group, now)
         return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
 
     reason = Reason.OK if error is None else error.reason
     after = runtime.store.update(claimed, take_in, counters=(counters.attempt(delivery.target, reason),))
     if after is not None and alerts.news(tracking, after.tracking):
         runtime.deliveries_due.ring()
-    events = _EVENTS if delivery.alert is None else _ALERT_EVENTS
-    level, event = events[type(decision)] if after else (logging.WARNING, "attempt overtaken")
-    told = replace(delivery, state=DeliveryState.DELIVERED, ended_at=now) if after and error is None else delivery
-    log.log(
-        level,
-        event,
-        tracking=tracking.id,
-        delivery=delivery_id,
-        target=delivery.target,
-        attempt=delivery.attempts,
-        took_ms=took_ms,
-        dwell_s=delays.dwell_s(tracking, told),
-        error=None if error is None else str(error),
-        reason=reason.value,
-        next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,
-    )
+    outcome = None if after is None else decision
+    attempt_log.write(tracking, delivery, error, outcome, now=now, took_ms=took_ms)
     return after
 
 
