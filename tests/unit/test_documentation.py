@@ -1,5 +1,6 @@
 """Whatever a user can set, call, see or build on stands in the README or in docs/, and what stands there is so."""
 
+import ast
 import json
 import re
 import subprocess
@@ -231,6 +232,26 @@ def test_the_monitoring_page_lists_exactly_the_metrics_there_are() -> None:
 def test_the_monitoring_page_explains_each_reason() -> None:
     table = MONITORING.partition("| `reason` |")[2]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
+
+
+@pytest.mark.parametrize("path", ["app.py", "workers/poll.py", "workers/attempt_log.py", "workers/live.py"])
+def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(path: str) -> None:
+    rows = MONITORING.partition("## Logs")[2]
+    lines = [
+        call
+        for call in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("log.log", "log.info")
+    ]
+    assert lines
+    fields = {keyword.arg for call in lines for keyword in call.keywords}
+    assert {field for field in fields if f"`{field}`" not in rows} == set()
+
+
+def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
+    source = (ROOT / "workers" / "attempt_log.py").read_text(encoding="utf-8")
+    events = re.findall(r"\(logging\.[A-Z]+, \"([^\"]+)\"\)", source)
+    assert len(events) > 6
+    assert [event for event in events if f"`{event}`" not in MONITORING] == []
 
 
 # Code in the README
