@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 import redis
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from api import metrics, openapi
 from api.answers import answer
@@ -41,6 +41,12 @@ def show_metrics() -> Response:
 def describe() -> Response:
     """Describe the API."""
     return answer(openapi.document())
+
+
+def is_routine(response: Response) -> bool:
+    """Tell whether a monitor found everything in order, or an open page nothing new: it will soon ask again."""
+    in_order = request.blueprint == routes.name and response.status_code == HTTPStatus.OK
+    return in_order or response.status_code == HTTPStatus.NOT_MODIFIED
 
 
 def _problems(parts: Service) -> list[str]:
