@@ -17,8 +17,9 @@ MAY_IMPORT = {
     "config": ("operations", "notifiers", "scalingo.address", "config"),
     "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
     "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
+    "page": ("operations", "notifiers.wording", "config", "api", "page"),
     "server": ("config", "server"),
-    "app": ("api", "config"),
+    "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
     "local": ("local",),
 }
