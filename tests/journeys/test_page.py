@@ -152,6 +152,8 @@ def test_a_link_from_elsewhere_finds_whoever_is_signed_in(browser: Browser, stag
         page.goto(stage.receiver.url("/elsewhere"))  # on 127.0.0.1: another site than localhost
         page.get_by_role("link", name="there").click()
         expect(page.get_by_role("heading", name="linked")).to_be_visible()
+        page.context.clear_cookies()
+        expect(page.get_by_label("Token")).to_be_visible()  # by itself: what is shown must not grow old
 
 
 def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser, stage: Stage, tmp_path: Path) -> None:
