@@ -3,6 +3,7 @@
 One operation's way: here → api/trackings.py → operations/store.py → workers/poll.py → workers/deliver.py → notifiers/.
 """
 
+import logging
 import os
 import time
 
@@ -26,7 +27,8 @@ class App(Flask):
         """Answer a request, errors included, and log it."""
         began_at_s = time.perf_counter()
         response = super().full_dispatch_request()
-        log.info(
+        log.log(
+            logging.DEBUG if pages.is_refresh(response) else logging.INFO,
             "request",
             method=request.method,
             path=request.path,

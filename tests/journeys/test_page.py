@@ -163,6 +163,7 @@ def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser
     identity = stage.opwatch.track(failed.url, context=context)
     stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
     flying = stage.opwatch.track(stage.scalingo.operation("flying", duration_s=1000).url, context=context)
+    axe = Axe()
     pages = {
         "overview": "/",
         "failed": f"/operations/{identity}",
@@ -173,8 +174,11 @@ def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser
         for name, path in {**pages, "sign-in": "/sign-in"}.items():
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], path
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                page.screenshot(path=tmp_path / f"{name}-{scheme}.png", full_page=True)
-                found = Axe().run(page)
-                assert found.violations_count == 0, found.generate_report()
+            in_the_light = axe.run(page)
+            assert in_the_light.violations_count == 0, in_the_light.generate_report()
+            page.screenshot(path=tmp_path / f"{name}-light.png", full_page=True)
+            page.emulate_media(color_scheme="dark")
+            in_the_dark = axe.run(page, options={"runOnly": ["color-contrast"]})
+            assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
+            page.screenshot(path=tmp_path / f"{name}-dark.png", full_page=True)
+            page.emulate_media(color_scheme="light")
