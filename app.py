@@ -12,6 +12,7 @@ from flask import Flask, Response, g, request
 from api import groups, headers, health, problems, service, trackings
 from config import logs, settings
 from config.web import LARGEST_BODY_BYTES
+from page import pages, signing_in
 
 log = structlog.get_logger()
 
@@ -48,5 +49,7 @@ def create_app() -> Flask:
     app.register_blueprint(trackings.routes)
     app.register_blueprint(groups.routes)
     app.register_blueprint(health.routes)
+    for routes in (signing_in.routes, pages.routes, pages.files):
+        app.register_blueprint(routes)
     problems.register(app)
     return app

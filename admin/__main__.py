@@ -39,17 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.command == "check":
         return asyncio.run(_check(as_json=given.json))
+    if given.command in ("send-test", "preview"):
+        return _message(parser, given)
     try:
         settings = load(os.environ)
-        if given.command in ("send-test", "preview"):
-            return _message(parser, given, settings)
         with closing(connect(settings, timeout_s=REDIS_TIMEOUT_S)) as connection:
             store = Store(connection, retention=timedelta(days=settings.retention_days))
             if given.command == "list":
                 return _list(given, store)
             return _retry_dead(parser, given, settings, store, connection)
     except ConfigError as error:
-        print("mend these settings:", *(f"  - {fault}" for fault in error.faults), sep="\n", file=sys.stderr)
+        _say_faults(error.faults)
     except redis.RedisError as error:
         print(f"Redis fails ({type(error).__name__}); python -m admin check says more", file=sys.stderr)
     return 1
@@ -100,12 +100,21 @@ async def _check(*, as_json: bool) -> int:
     return int(any(finding.level == "FAIL" for finding in findings))
 
 
-def _message(parser: argparse.ArgumentParser, given: argparse.Namespace, settings: Settings) -> int:
+def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    """Need no more of the settings than the target."""
+    settings, faults = examine(os.environ)
+    if faults and given.target not in settings.targets:
+        _say_faults(faults)
+        return 1
     target = _known(parser, given.target, settings)
     announcement = sample.outcome(given.verdict, target.name, settings.region, datetime.now(UTC))
     if given.command == "preview":
         return messages.preview(target, announcement)
     return messages.send_test(target, announcement, settings)
+
+
+def _say_faults(faults: Sequence[str]) -> None:
+    print("mend these settings:", *(f"  - {fault}" for fault in faults), sep="\n", file=sys.stderr)
 
 
 def _list(given: argparse.Namespace, store: Store) -> int:
@@ -133,14 +142,14 @@ def _retry_dead(
     retried = trackings.retry_dead(store, targets)
     if retried:
         enqueue(connection, Round.DELIVER)
-    left = {} if given.target else trackings.count_dead(store, besides=settings.targets)
+    dead = {} if given.target else trackings.count_dead(store)
+    left = {target: count for target, count in dead.items() if target not in settings.targets}
     if given.json:
         print(json.dumps({"retried": retried, "left": left}))
         return 0
-    each = ", ".join(f"{count} to {target}" for target, count in sorted(retried.items()))
-    print(f"{retried.total()} due again: {each}" if retried else "no delivery is dead")
-    for target, count in sorted(left.items()):
-        print(f"{count} to {target} left alone: no target of that name is configured")
+    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery is dead")
+    if left:
+        print(f"left alone, since no such target is configured: {trackings.each_of(left)}")
     return 0
 
 

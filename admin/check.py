@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Literal
 
 import redis
 from aiohttp import ClientSession
 
+from admin import trackings
 from config.redis import connect
 from config.settings import Settings
 from notifiers import Checkable
@@ -15,6 +18,7 @@ from notifiers.targets import Target
 from operations.budget import Budget
 from operations.errors import OpwatchError, RateLimitedError
 from operations.presence import Presence, storage_faults
+from operations.store import Store
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
 from workers.loop import api_session, targets_session
@@ -44,7 +48,7 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
         yield finding
     if settings.redis_url.get_secret_value():
         with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
-            for finding in _redis(connection):
+            for finding in [*_redis(connection), *_deliveries(settings, connection)]:
                 yield finding
             async for finding in _accounts(settings, connection):
                 yield finding
@@ -93,6 +97,20 @@ def _redis(connection: redis.Redis) -> Iterator[Finding]:
         yield Finding("ok", "workers", f"{workers} alive")
     else:
         yield Finding("FAIL", "workers", "no worker's clock beats: start one (on a PaaS, scale `worker` to 1)")
+
+
+def _deliveries(settings: Settings, connection: redis.Redis) -> Iterator[Finding]:
+    """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
+    store = Store(connection, retention=timedelta(days=settings.retention_days))
+    with suppress(redis.RedisError):  # that has been said
+        if dead := trackings.count_dead(store):
+            what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
+            yield Finding("warn", "deliveries", what)
+        if retrying := {target: count for target, count in store.retrying(settings.targets).items() if count}:
+            what = f"failed, to be tried again: {trackings.each_of(retrying)}; see `list --delivery retrying`"
+            yield Finding("warn", "deliveries", what)
+        if not dead and not retrying:
+            yield Finding("ok", "deliveries", "none has failed of late")
 
 
 async def _accounts(settings: Settings, connection: redis.Redis) -> AsyncIterator[Finding]:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,8 +12,9 @@ import aiohttp
 from aiohttp.client_middlewares import ClientHandlerType
 from pydantic import BaseModel, SecretStr
 
+from admin import sample
 from config.settings import Settings
-from notifiers import Previewable
+from notifiers import Notifier, Previewable, editing
 from notifiers.targets import Target
 from operations.announcement import Announcement
 from operations.errors import OpwatchError
@@ -38,8 +38,9 @@ _WAYS_OUT = frozenset(
 """Python's own names for them: https://docs.python.org/3/library/audit_events.html"""
 
 _SHORTEST_SECRET = 6
-_shut = threading.Event()
-_guarding: list[bool] = []
+_TAKEN = b'{"ok": true, "channel": "C0000000000", "ts": "1.000000"}'
+_EVERYTHING = object()
+_allowed: list[object] = []
 
 
 def send_test(target: Target, announcement: Announcement, settings: Settings) -> int:
@@ -56,7 +57,17 @@ def send_test(target: Target, announcement: Announcement, settings: Settings) ->
 
 async def _sent(target: Target, announcement: Announcement, settings: Settings) -> OpwatchError | None:
     async with targets_session(allow_private=settings.allow_private_targets) as http:
-        return await failure_of(target.notifier.send(announcement, http), ATTEMPT_DEADLINE_S)
+        return await failure_of(_told(target.notifier, announcement, http), ATTEMPT_DEADLINE_S)
+
+
+async def _told(notifier: Notifier, announcement: Announcement, http: aiohttp.ClientSession) -> None:
+    """Tell a target as it is told of an operation: where messages are live, of its run first."""
+    live = editing(notifier)
+    if live is None:
+        await notifier.send(announcement, http)
+    else:
+        posted = await live.show(sample.running(announcement), None, http)
+        await live.follow_up(announcement, posted, http)
 
 
 def preview(target: Target, announcement: Announcement) -> int:
@@ -76,37 +87,48 @@ def preview(target: Target, announcement: Announcement) -> int:
 
 
 async def _captured(target: Target, announcement: Announcement) -> list[str]:
-    """Let the notifier send over a session that keeps the request and dials nobody; returns what it would have sent."""
+    """Let the notifier send, each request being answered here; returns the bodies that would have been sent."""
     bodies: list[str] = []
+    stand_in = await asyncio.start_server(_take, "127.0.0.1", 0)
+    address = stand_in.sockets[0].getsockname()
+    async with stand_in, aiohttp.ClientSession() as local:
 
-    async def keep(request: aiohttp.ClientRequest, _handler: ClientHandlerType) -> aiohttp.ClientResponse:
-        print(f"{request.method} {request.url.origin()}/… (not sent)", file=sys.stderr)  # its path may be a secret
-        bodies.append(_readable(await request.body.as_bytes() if request.body else b""))
-        raise OSError("a preview sends nothing")
+        async def keep(request: aiohttp.ClientRequest, _handler: ClientHandlerType) -> aiohttp.ClientResponse:
+            print(f"{request.method} {request.url.origin()}/… (not sent)", file=sys.stderr)  # its path may be a secret
+            bodies.append(_readable(await request.body.as_bytes() if request.body else b""))
+            return await local.get(f"http://127.0.0.1:{address[1]}/")
 
-    async with aiohttp.ClientSession(middlewares=(keep,)) as http:
-        with _nothing_leaves():
-            failure = await failure_of(target.notifier.send(announcement, http), ATTEMPT_DEADLINE_S)
+        async with aiohttp.ClientSession(middlewares=(keep,)) as http:
+            with _nothing_leaves(besides=address):
+                failure = await failure_of(_told(target.notifier, announcement, http), ATTEMPT_DEADLINE_S)
     if failure is not None and not bodies:
         print(f"before it sent anything: {failure}", file=sys.stderr)
     return bodies
 
 
+async def _take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer as Slack does when it has posted a message; to most others any 200 will do."""
+    await reader.readuntil(b"\r\n\r\n")
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(_TAKEN)}\r\nConnection: close"
+    writer.write(head.encode() + b"\r\n\r\n" + _TAKEN)
+    await writer.drain()
+    writer.close()
+
+
 @contextmanager
-def _nothing_leaves() -> Iterator[None]:
+def _nothing_leaves(*, besides: object) -> Iterator[None]:
     """Have Python refuse connections and programs: a kind may be somebody else's, and send in a way of its own."""
-    if not _guarding:  # a hook stays for as long as the process
-        _guarding.append(True)
+    if not _allowed:  # a hook stays for as long as the process
         sys.addaudithook(_refuse_ways_out)
-    _shut.set()
+    _allowed[:] = [besides]
     try:
         yield
     finally:
-        _shut.clear()
+        _allowed[:] = [_EVERYTHING]
 
 
-def _refuse_ways_out(event: str, _arguments: tuple[Any, ...]) -> None:
-    if event in _WAYS_OUT and _shut.is_set():
+def _refuse_ways_out(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in _WAYS_OUT and _allowed not in ([_EVERYTHING], [arguments[-1]]):
         raise PermissionError("a preview sends nothing")
 
 

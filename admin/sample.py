@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from operations import announcement
 from operations.announcement import Announcement
+from operations.live import Progress
 from operations.model import Operation, State, Tracking, Usual, Verdict
 
 SLOW = "slow"
@@ -45,3 +46,10 @@ def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
     )
     body = announcement.slow_body_of(tracking, _TOOK.total_seconds(), now) if slow else announcement.body_of(tracking)
     return announcement.read(f"{tracking.id}_1_{kind}_{target}", body)
+
+
+def running(ending: Announcement) -> Progress:
+    """Say how the same goes before it has ended, for targets whose messages are live."""
+    return Progress(
+        app=ending.app, type=ending.type, status="running", age_s=12.0, usual=ending.usual, context=ending.context
+    )

@@ -1,7 +1,7 @@
 """`list` and `retry-dead`: what is stored, looked at and put right by hand."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -49,9 +49,11 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
     age_s = (now - tracking.created_at).total_seconds()
     kind = tracking.operation.type if tracking.operation is not None else None
     took_s = tracking.duration_s if tracking.ended_at is not None else age_s
-    told = ", ".join(_told(d) for d in tracking.deliveries if d.run == tracking.run)
+    told = [_told(d) for d in tracking.deliveries if d.run == tracking.run]
+    if tracking.ended_at is None and tracking.last_error:
+        told.append(f"no answer yet: {first_line(plain(tracking.last_error), _ERROR_LIMIT)}")
     cells = (tracking.id, tracking.app, plain(kind or "-"), str(tracking.state), wording.duration(took_s) or "-")
-    return (*cells, f"{wording.duration(age_s)} ago", told or "-")
+    return (*cells, f"{wording.duration(age_s)} ago", ", ".join(told) or "-")
 
 
 def _told(delivery: Delivery) -> str:
@@ -74,14 +76,19 @@ def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
     return retried
 
 
-def count_dead(store: Store, *, besides: Collection[str]) -> Counter[str]:
-    """Count the dead deliveries of current runs to any other targets than these."""
+def count_dead(store: Store) -> Counter[str]:
+    """Count the dead deliveries of current runs, by target."""
     return Counter(
         delivery.target
         for _, stored in store.recent()
         for delivery in stored.tracking.deliveries
-        if _is_dead(stored.tracking, delivery) and delivery.target not in besides
+        if _is_dead(stored.tracking, delivery)
     )
+
+
+def each_of(counted: Mapping[str, int]) -> str:
+    """Say how many to whom: `1 to slack, 2 to webhook`."""
+    return ", ".join(f"{count} to {target}" for target, count in sorted(counted.items()))
 
 
 def _retried(tracking: Tracking, targets: Collection[str], now: datetime) -> Tracking | None:

@@ -9,23 +9,21 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from notifiers import group_wording, wording
-from operations import announcement, pace
+from operations import announcement, live
 from operations.groups import Group
 from operations.model import State, Tracking
 from operations.text import first_line, plain
 
-LONGEST_STATUS = 40
 LONGEST_CAUSE = 300
 
 
 def of(tracking: Tracking, now: datetime) -> str:
     """Say where a tracking stands: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
-    kind = wording.named(tracking.operation.type if tracking.operation is not None else None)
-    if tracking.state is State.TRACKING:
-        words = f"{tracking.app}: {kind} {_so_far(tracking, now)}"
-        trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error else ""
-    elif tracking.state is State.CANCELLED:
-        words, trouble = f"{tracking.app}: {kind} not tracked any more", ""
+    if tracking.state in (State.TRACKING, State.CANCELLED):
+        seen = live.progress(tracking, None, now)
+        so_far = "not seen yet" if tracking.operation is None and not seen.stopped else wording.progress(seen)
+        words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
+        trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.stopped else ""
     else:
         told = announcement.of(tracking)
         words, trouble = wording.in_words(told), wording.cause(told)
@@ -43,11 +41,3 @@ def of_group(group: Group, now: datetime) -> str:
 def of_problem(status: HTTPStatus, detail: str) -> str:
     """Say what went wrong: `error 404 no operation of this id is tracked`."""
     return f"error {status.value} {' '.join(plain(detail).split())}\n"
-
-
-def _so_far(tracking: Tracking, now: datetime) -> str:
-    if tracking.operation is None:
-        return "not seen yet"
-    status = first_line(plain(tracking.operation.status), LONGEST_STATUS)
-    usual = f" (usually {wording.span(tracking.usual)})" if tracking.usual is not None else ""
-    return f"{status} for {wording.duration(pace.age_s(tracking, now))}{usual}"

@@ -2,29 +2,26 @@
 
 import secrets
 from http import HTTPStatus
-from itertools import islice
 from typing import Any
 
 from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import answers, bodies, waiting
+from api import acts, answers, bodies, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
 from notifiers import wording
-from operations import announcement, intake, lifecycle, view
+from operations import announcement, intake, listing, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.records import Position, Stored
+from operations.records import Stored
 from scalingo import address
 
 FULL_RETRY_AFTER_S = 10
-LARGEST_SCAN = 5_000
-"""How many trackings one page of the list reads at most; a rare filter is gone through in several pages."""
 
 routes = Blueprint("trackings", __name__, url_prefix="/v1")
 routes.before_request(require_token)
@@ -81,34 +78,26 @@ def list_trackings() -> Response:
         query = ListQuery.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise from_validation(error) from None
-    after = None
-    if query.cursor is not None:
-        score, _, identity = query.cursor.partition("_")
-        after = (float(score), identity)
-    matching: list[tuple[Position, Stored]] = []
-    position, last = after, False
-    for scanned, (position, stored) in enumerate(service().store.recent(after), 1):
-        if view.matches(stored.tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group):
-            matching.append((position, stored))
-        if len(matching) == query.limit or scanned == LARGEST_SCAN:
-            last = True
-            break
-    more = last and any(True for _ in islice(service().store.recent(position), 1))
-    cursor = f"{position[0]:.0f}_{position[1]}" if more and position is not None else None
-    return answers.answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
+    page = listing.page(
+        service().store,
+        lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+    return answers.answer({"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor})
 
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
-    stored, headers = waiting.awaited(lambda: _stored(identity), _goes_on)
+    stored, headers = waiting.awaited(lambda: acts.find(service(), identity), _goes_on)
     return answers.of_tracking(stored.tracking, headers=headers)
 
 
 @routes.get("/operations/<identity>/error")
 def show_error(identity: str) -> Response:
     """Give the whole error text, or why the watch ended without one; empty where there is neither."""
-    tracking = _stored(identity).tracking
+    tracking = acts.find(service(), identity).tracking
     ended = tracking.state not in (State.TRACKING, State.CANCELLED)
     text = wording.cause(announcement.of(tracking)) if ended else ""
     return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
@@ -117,27 +106,13 @@ def show_error(identity: str) -> Response:
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
     """Stop tracking; nobody is told."""
-    parts = service()
-    now = parts.store.now()
-    after = parts.store.update(_stored(identity), lambda tracking: lifecycle.cancelled(tracking, now))
-    if after is None:
-        raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
-    return answers.of_tracking(after.tracking)
+    return answers.of_tracking(acts.stop(service(), identity).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Make a delivery due at once."""
-    parts = service()
-    stored = _stored(identity)
-    if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to a target of that name")
-    now = parts.store.now()
-    after = parts.store.update(stored, lambda tracking: lifecycle.retried(tracking, target, now))
-    if after is None:
-        raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
-    parts.deliveries_due.ring()
-    return answers.of_tracking(after.tracking, HTTPStatus.ACCEPTED)
+    return answers.of_tracking(acts.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:
@@ -183,12 +158,3 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
 
 def _goes_on(stored: Stored) -> bool:
     return stored.tracking.state is State.TRACKING
-
-
-def _stored(identity: str) -> Stored:
-    stored = service().store.get(identity) if len(identity) <= 100 else None  # noqa: PLR2004
-    if stored is None:
-        raise ProblemError(
-            HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
-        )
-    return stored

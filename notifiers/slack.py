@@ -67,10 +67,6 @@ class Slack(BaseModel):
             raise ValueError(message)
         return self
 
-    @property
-    def _api_url(self) -> str | None:
-        return None if self.api_url is None else self.api_url.get_secret_value()
-
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
         """Post once; where Slack refuses the blocks, once more as plain text."""
         try:

@@ -20,6 +20,7 @@ RECENT = "opwatch:recent"
 LIVE = "opwatch:live"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
+DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
@@ -86,13 +87,15 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
 def removals(tracking: Tracking) -> Iterator[Move]:
     """List the index entries to remove with a record that is purged.
 
-    `retrying` too, should an older version have ended a delivery without knowing that it is counted there.
+    `retrying` and `dead` too: an older version may have moved a delivery on without knowing that it is counted there.
     """
     yield Move("z", EXPIRING, tracking.id, None)
     yield Move("z", RECENT, tracking.id, None)
     if tracking.group is not None:
         yield Move("z", group_key(tracking.group), tracking.id, None)
-    yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
+    yield from (
+        Move("z", key, _failing_member(tracking, d), None) for d in tracking.outgoing for key in (RETRYING, DEAD)
+    )
 
 
 def strays(tracking: Tracking, key: str, members: Iterable[str]) -> list[Move]:
@@ -162,7 +165,9 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
         if delivery.unfinished and delivery.next_attempt_at is not None:
             there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
         if delivery.state is DeliveryState.RETRYING:
-            there[RETRYING, _retrying_member(tracking, delivery)] = 0
+            there[RETRYING, _failing_member(tracking, delivery)] = 0
+        if delivery.state is DeliveryState.DEAD:
+            there[DEAD, _failing_member(tracking, delivery)] = milliseconds(delivery.ended_at or tracking.created_at)
     for message in tracking.live:
         if message.due_at is not None:
             there[LIVE, tracking.live_id(message)] = milliseconds(message.due_at)
@@ -178,8 +183,13 @@ def group_key(name: str) -> str:
     return f"{GROUP}:{name}"
 
 
-def _retrying_member(tracking: Tracking, delivery: Delivery) -> str:
+def _failing_member(tracking: Tracking, delivery: Delivery) -> str:
     return f"{delivery.target} {tracking.delivery_id(delivery)}"
+
+
+def tracking_of(member: str) -> str:
+    """Tell which tracking a member of any sorted set belongs to."""
+    return tracking_id(member.rpartition(" ")[2])
 
 
 def retrying_range(target: str) -> tuple[str, str]:

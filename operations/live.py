@@ -75,8 +75,8 @@ class Written:
     together: str | None = None
 
 
-def progress(tracking: Tracking, message: Live, now: datetime) -> Progress:
-    """Say what a message is to show now."""
+def progress(tracking: Tracking, message: Live | None, now: datetime) -> Progress:
+    """Say what a message is to show now; without one, what there is to show of the current run."""
     operation, unanswered = tracking.operation, tracking.unanswered_since
     silent = unanswered is not None and (tracking.last_polled_at or now) - unanswered >= TROUBLE_AFTER
     return Progress(
@@ -87,7 +87,7 @@ def progress(tracking: Tracking, message: Live, now: datetime) -> Progress:
         usual=tracking.usual,
         trouble=tracking.last_error if silent else None,
         slow=tracking.slow is not None,
-        stopped=tracking.state is State.CANCELLED or tracking.run != message.run,
+        stopped=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
         context=tracking.context,
     )
 

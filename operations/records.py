@@ -127,17 +127,26 @@ class Records:
         """Count the messages that are kept up to date."""
         return int(self._redis.zcard(LIVE))
 
-    def recent(self, after: Position | None = None) -> Iterator[tuple[Position, Stored]]:
+    def recent(self, after: Position | None = None, batch: int = _BATCH) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
         last = after or (float("inf"), "")
         start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after[0]:.0f}", "+inf"))
-        while rows := self._redis.zrevrange(RECENT, start, start + _BATCH - 1, withscores=True):
+        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
             positions = {name: (score, name) for member, score in rows for name in [member.decode(errors="replace")]}
             fresh = {identity: position for identity, position in positions.items() if position < last}
             for stored in self._read(fresh):
                 yield fresh[stored.tracking.id], stored
             last = min(last, *positions.values())
             start += len(rows)
+
+    def standing_in(self, key: str, limit: int, *, last: bool = False) -> list[Stored]:
+        """List the trackings that stand first, or last, in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1, desc=last)
+        return list(self._read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
+
+    def size(self, key: str) -> int:
+        """Count what is in a sorted set of the index."""
+        return int(self._redis.zcard(key))
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""

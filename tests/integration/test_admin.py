@@ -16,8 +16,9 @@ from admin import sample, trackings
 from admin.__main__ import main
 from config.settings import Settings
 from operations.budget import Budget
+from operations.errors import SignInRejectedError
 from operations.presence import Presence
-from operations.retries import Delivered, GiveUp
+from operations.retries import Again, Delivered, GiveUp
 from operations.store import Store
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked
 from tests.support import leaks
@@ -134,7 +135,7 @@ class TestCheck:
         monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "10")
         code, printed = admin("check")
         assert code == 0, printed
-        assert [each[:4] for each in printed.splitlines()] == ["ok  "] * 8
+        assert [each[:4] for each in printed.splitlines()] == ["ok  "] * 9
         assert line(printed, "workers") == "ok    workers: 1 alive"
         assert line(printed, "account default") == "ok    account default: signs in"
         assert {(each.method, each.path) for each in receiver.requests} == {("HEAD", "/")}
@@ -225,6 +226,15 @@ class TestCheck:
         with_targets(f'[targets.plain]\nkind = "slack"\nwebhook_url = "{url}"\n')
         _, printed = admin("check")
         assert "SSL" in line(printed, "target plain")
+
+    def test_says_what_was_not_told(self, admin: Admin, store: Store, settings: Settings) -> None:
+        identity = ended(store, settings, 1)
+        attempted(store, identity, "slack", GiveUp("Slack answered 404: no_service"))
+        attempted(store, identity, "webhook", Again(store.now(), "410 Gone"))
+        _, printed = admin("check")
+        dead, retrying = (each for each in printed.splitlines() if each.startswith("warn  deliveries: "))
+        assert "given up: 1 to slack;" in dead
+        assert "tried again: 1 to webhook;" in retrying
 
     @pytest.mark.usefixtures("other_kinds")
     def test_says_what_cannot_be_checked(self, admin: Admin, with_targets: Callable[[str], None], trap: Trap) -> None:
@@ -344,6 +354,31 @@ class TestMessages:
         with_targets('[targets.me]\nkind = "letters"\nport = 1\npassword = "sEkrEt"\n')
         assert admin("preview", "me") == (0, "Subject: opwatch-test, signed [secret]\n")
 
+    def test_a_live_message_is_posted_edited_and_replied_to(
+        self, admin: Admin, capsys: pytest.CaptureFixture[str], with_targets: Callable[[str], None], receiver: Receiver
+    ) -> None:
+        posted = '{"ok": true, "channel": "C0000000000", "ts": "1.000000"}'
+        for method in ("chat.postMessage", "chat.update"):
+            receiver.script(f"/api/{method}", Reply(200, posted, {"Content-Type": "application/json"}))
+        bot = 'kind = "slack"\nbot_token = "xoxb-sEkrEt"\nchannel = "C0123456789"\nlive = true\n'
+        with_targets(f'[targets.bot]\n{bot}api_url = "{receiver.url("/api/")}"\n')
+        assert main(["preview", "bot"]) == 0
+        shown = capsys.readouterr().out
+        assert list(receiver.requests) == []
+        assert admin("send-test", "bot", "--verdict", "failed")[0] == 0
+        sent = [json.dumps(json.loads(each.body), ensure_ascii=False, indent=2) for each in receiver.requests]
+        assert [each.path.rpartition("/")[2] for each in receiver.requests] == [
+            "chat.postMessage", "chat.update", "chat.postMessage"
+        ]  # fmt: skip
+        assert shown == "".join(f"{body}\n" for body in sent)
+
+    @pytest.mark.usefixtures("settings")
+    def test_of_the_settings_only_the_target_is_needed(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("REDIS_URL", "OPWATCH_TOKENS", "SCALINGO_API_TOKEN", "SCALINGO_API_TOKEN_OTHER"):
+            monkeypatch.delenv(name)
+        assert admin("preview", "slack")[0] == 0
+        assert admin("send-test", "slack")[0] == 0
+
     @pytest.mark.parametrize("command", ["send-test", "preview", "retry-dead"])
     def test_an_unknown_target_is_a_usage_error(self, admin: Admin, command: str) -> None:
         code, printed = admin(command, "nobody")
@@ -403,6 +438,11 @@ class TestList:
         _, printed = admin("list", "--json", *narrowed)
         assert [each["id"] for each in json.loads(printed)] == [getattr(self, name) for name in names]
 
+    def test_what_a_look_met_is_said(self, admin: Admin, store: Store, settings: Settings) -> None:
+        seen(store, self.three, SignInRejectedError("the API token is rejected"), settings.rules)
+        _, printed = admin("list", "--state", "tracking")
+        assert printed.endswith("no answer yet: the API token is rejected\n")
+
     def test_no_longer_than_asked(self, admin: Admin) -> None:
         _, printed = admin("list", "--limit", "2")
         assert len(printed.splitlines()) == 4  # headings, two rows, and that there may be more
@@ -439,13 +479,13 @@ class TestRetryDead:
         _, printed = admin("retry-dead")
         assert printed.splitlines() == [
             "1 due again: 1 to slack",
-            "2 to webhook left alone: no target of that name is configured",
+            "left alone, since no such target is configured: 2 to webhook",
         ]
         assert states(store, self.two)["webhook"] == "dead"
 
 
-@pytest.mark.parametrize("command", ["list", "retry-dead", "send-test slack", "preview slack"])
-def test_faulty_settings_stop_every_other_command(admin: Admin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+@pytest.mark.parametrize("command", ["list", "retry-dead", "send-test nobody", "preview nobody"])
+def test_faulty_settings_stop_what_needs_them(admin: Admin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("OPWATCH_TOKENS", "sEkrEt")
     monkeypatch.setenv("SCALINGO_AUTH_URL", "sEkrEt")
     code, printed = admin(*command.split())

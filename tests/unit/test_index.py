@@ -32,6 +32,9 @@ def entries(tracking: Tracking) -> Entries:
             there[index.OUTBOX, tracking.delivery_id(each)] = milliseconds(each.next_attempt_at)
         if each.state is DeliveryState.RETRYING:
             there[index.RETRYING, f"{each.target} {tracking.delivery_id(each)}"] = 0
+        if each.state is DeliveryState.DEAD:
+            at = milliseconds(each.ended_at or tracking.created_at)
+            there[index.DEAD, f"{each.target} {tracking.delivery_id(each)}"] = at
     if tracking.ended_at is not None and not any(each.state in UNFINISHED for each in everything):
         last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])
         there[index.EXPIRING, tracking.id] = milliseconds(last + RETENTION)
