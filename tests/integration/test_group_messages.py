@@ -256,7 +256,7 @@ def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, o
     assert turn_of(channel, tracking, "deploys", 2) is None
 
     async def both() -> list[bool]:
-        taken = [await first.begin(), await second.begin()]
+        taken = [await first.begin(), await second.begin(within_s=0.2)]
         await first.end()
         return [*taken, await second.begin()]
 
@@ -287,3 +287,4 @@ def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
     tell_all(store)
     method, last = calls(receiver)[-1]
     assert (method, last["text"][:8], len(calls(receiver))) == ("postMessage", "✅ shop: ", before + 1)
+    asyncio.run(turn.end())

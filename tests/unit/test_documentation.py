@@ -136,7 +136,10 @@ def in_words(delay_s: float) -> str:
 
 
 def targets_files() -> list[str]:
-    return [(ROOT / "config" / "targets.example.toml").read_text(encoding="utf-8"), block_with("toml", "[targets.")]
+    return [
+        (ROOT / "config" / "targets.example.toml").read_text(encoding="utf-8"),
+        block_with("toml", "[targets.deploys]"),
+    ]
 
 
 @pytest.mark.parametrize("text", targets_files())
