@@ -31,7 +31,8 @@ ALONE_AFTER = timedelta(minutes=1)
 class Together:
     """What there is to show of a group at `now`; `group` is made of the members that the target is told of.
 
-    `digest` stands for all of it but the time that passes. `stopped` says that there is nothing new in it that anybody must be told, should the message be gone.
+    `digest` stands for all of it but the time that passes. `stopped` says that there is nothing new in it that anybody
+    must be told, should the message be gone.
     """
 
     group: Group
