@@ -9,9 +9,10 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
-from api import headers, health, problems, service, trackings
+from api import groups, headers, health, problems, service, trackings
 from config import logs, settings
 from config.web import LARGEST_BODY_BYTES
+from page import pages, signing_in
 
 log = structlog.get_logger()
 
@@ -44,7 +45,11 @@ def create_app() -> Flask:
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # a redirect to the "right" path would be an answer in HTML
     app.extensions[service.KEY] = service.build(loaded)
+    app.url_map.converters["any_text"] = groups.AnyText
     app.register_blueprint(trackings.routes)
+    app.register_blueprint(groups.routes)
     app.register_blueprint(health.routes)
+    for routes in (signing_in.routes, pages.routes, pages.files):
+        app.register_blueprint(routes)
     problems.register(app)
     return app

@@ -6,9 +6,9 @@ import redis
 from flask import Blueprint, Response
 
 from api import metrics, openapi
+from api.answers import answer
 from api.auth import require_token
 from api.service import Service, service
-from api.trackings import answer
 from operations.presence import storage_faults
 
 routes = Blueprint("health", __name__)

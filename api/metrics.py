@@ -3,48 +3,96 @@
 https://prometheus.io/docs/practices/naming/
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from api.service import Service
+from operations.counters import DETECTION, DWELL, attempt
+from operations.errors import Reason
 from operations.model import DeliveryState, State
 
 LOOK_RESULTS = ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing")
+OVERDUE = timedelta(seconds=60)
 
 
 class Collector:
-    """Reads the shared counters when Prometheus asks; every series is there from the start, at zero."""
+    """Reads what is shared when Prometheus asks; every series is there from the start, at zero.
+
+    Labels are what the settings name and what this code knows, so their number is bounded.
+    """
 
     def __init__(self, parts: Service) -> None:
         self._parts = parts
 
     def collect(self) -> Iterator[Metric]:
         """Give every family."""
-        counters, accounts = self._parts.store.counters(), self._parts.settings.accounts
-        in_flight = self._parts.store.in_flight()
-        tracking = GaugeMetricFamily("opwatch_operations_in_flight", "Operations being watched", labels=["account"])
-        budget = GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be made at once", labels=["account"])
-        share = GaugeMetricFamily("opwatch_budget_share", "Share of the full rate of requests", labels=["account"])
-        for account in accounts:
-            tracking.add_metric([account], in_flight.get(account, 0))
-            budget.add_metric([account], self._parts.budget.left(account))
-            share.add_metric([account], self._parts.budget.share(account))
-        yield tracking
-        yield budget
-        yield share
-        yield GaugeMetricFamily(
-            "opwatch_deliveries_unfinished", "Deliveries not finished", self._parts.store.outbox_size()
+        counters = self._parts.store.counters()
+        yield from self._accounts()
+        yield from self._outbox()
+        yield from self._due()
+        yield from self._workers()
+        yield from self._looks(counters)
+        yield from self._deliveries(counters)
+
+    def _accounts(self) -> Iterator[Metric]:
+        accounts, budget = self._parts.settings.accounts, self._parts.budget
+        in_flight, rejected = self._parts.store.in_flight(), self._parts.presence.rejected(accounts)
+
+        def each(family: GaugeMetricFamily, value: Callable[[str], float]) -> Metric:
+            for account in accounts:
+                family.add_metric([account], value(account))
+            return family
+
+        yield each(
+            GaugeMetricFamily("opwatch_operations_in_flight", "Operations being watched", labels=["account"]),
+            lambda account: in_flight.get(account, 0),
         )
+        yield each(
+            GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be made at once", labels=["account"]),
+            budget.left,
+        )
+        yield each(
+            GaugeMetricFamily("opwatch_budget_share", "Share of the full rate of requests", labels=["account"]),
+            budget.share,
+        )
+        yield each(
+            GaugeMetricFamily("opwatch_account_rejected", "Whether the API token is rejected", labels=["account"]),
+            lambda account: account in rejected,
+        )
+
+    def _outbox(self) -> Iterator[Metric]:
+        store = self._parts.store
+        yield GaugeMetricFamily("opwatch_deliveries_unfinished", "Deliveries not finished", store.outbox_size())
         retrying = GaugeMetricFamily("opwatch_deliveries_retrying", "Deliveries failed so far", labels=["target"])
-        for target, count in self._parts.store.retrying(self._parts.settings.targets).items():
+        for target, count in store.retrying(self._parts.settings.targets).items():
             retrying.add_metric([target], count)
         yield retrying
+
+    def _due(self) -> Iterator[Metric]:
+        looks, deliveries = self._parts.store.overdue(OVERDUE)
+        first_look_in_s, first_delivery_in_s = self._parts.store.due_in_s()
+        yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks)
         yield GaugeMetricFamily(
-            "opwatch_worker_up", "Whether a worker's clock beats", int(self._parts.presence.has_worker())
+            "opwatch_oldest_due_look_seconds", "How long the oldest has been due", max(0.0, -first_look_in_s)
         )
+        yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries)
+        yield GaugeMetricFamily(
+            "opwatch_oldest_due_delivery_seconds", "How long the oldest has been due", max(0.0, -first_delivery_in_s)
+        )
+
+    def _workers(self) -> Iterator[Metric]:
+        beating, last_beat = self._parts.presence.workers()
+        yield GaugeMetricFamily("opwatch_worker_up", "Whether a worker's clock beats", int(beating > 0))
+        yield GaugeMetricFamily("opwatch_workers", "Workers whose clock beats", beating)
+        yield GaugeMetricFamily(
+            "opwatch_worker_last_beat_timestamp_seconds", "When a worker's clock last beat", last_beat
+        )
+
+    def _looks(self, counters: dict[str, int]) -> Iterator[Metric]:
         outcomes = CounterMetricFamily("opwatch_outcomes", "Trackings ended", labels=["state"])
         for state in (each for each in State if each is not State.TRACKING):
             outcomes.add_metric([state.value], counters.get(f"outcomes:{state}", 0))
@@ -53,11 +101,28 @@ class Collector:
         for result in LOOK_RESULTS:
             looks.add_metric([result], counters.get(f"looks:{result}", 0))
         yield looks
-        deliveries = CounterMetricFamily("opwatch_deliveries", "Deliveries finished", labels=["target", "state"])
+        detection = HistogramMetricFamily(
+            "opwatch_detection_delay_seconds", "From an operation's end until it was seen", labels=["account"]
+        )
+        for account in self._parts.settings.accounts:
+            detection.add_metric([account], *DETECTION.read(counters, account))
+        yield detection
+
+    def _deliveries(self, counters: dict[str, int]) -> Iterator[Metric]:
+        ended = CounterMetricFamily("opwatch_deliveries", "Deliveries finished", labels=["target", "state"])
+        attempts = CounterMetricFamily(
+            "opwatch_delivery_attempts", "Attempts to deliver, by how they ended", labels=["target", "reason"]
+        )
+        dwell = HistogramMetricFamily(
+            "opwatch_dwell_seconds", "From an outcome's being observed until it was delivered", labels=["target"]
+        )
         for target in self._parts.settings.targets:
-            for ended in (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.SKIPPED):
-                deliveries.add_metric([target, ended.value], counters.get(f"deliveries:{target}:{ended}", 0))
-        yield deliveries
+            for state in (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.SKIPPED):
+                ended.add_metric([target, state.value], counters.get(f"deliveries:{target}:{state}", 0))
+            for reason in Reason:
+                attempts.add_metric([target, reason.value], counters.get(attempt(target, reason), 0))
+            dwell.add_metric([target], *DWELL.read(counters, target))
+        yield from (ended, attempts, dwell)
 
 
 def render(parts: Service) -> tuple[bytes, str]:

@@ -5,12 +5,13 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
+from api.schemas import GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
 from operations.model import DeliveryState, State
 from scalingo.address import APP_PATTERN
 
 VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
+_TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {
     400: "the body is not JSON, or broke off",
     401: "no valid token",
@@ -29,7 +30,7 @@ _ERRORS = {
 @cache
 def document() -> dict[str, Any]:
     """Give the whole document."""
-    models = (TrackRequest, TrackingOut, TrackingsOut, ProblemOut, HealthOut)
+    models = (TrackRequest, TrackingOut, TrackingsOut, GroupOut, ProblemOut, HealthOut)
     _, definitions = models_json_schema(
         [(model, "validation" if model is TrackRequest else "serialization") for model in models],
         ref_template=_REFERENCE,
@@ -52,6 +53,7 @@ def document() -> dict[str, Any]:
 
 def _paths() -> dict[str, Any]:
     identity = _parameter("identity", "path", {"type": "string"}, "`<region>-<operation_id>`")
+    group = _parameter("group", "path", {"type": "string", "minLength": 1}, "percent-encoded, `/` included")
     target = _parameter("target", "path", {"type": "string"}, "a target's name")
     prefer = _parameter(
         "Prefer", "header", {"type": "string"}, "`wait=N`: answer once it has ended, after N ≤ 25 s at most"
@@ -68,8 +70,8 @@ def _paths() -> dict[str, Any]:
                     },
                 },
                 "responses": {
-                    "202": _json("tracked from now on", "TrackingOut", location=True),
-                    "200": _json("tracked already", "TrackingOut", location=True),
+                    "202": _tracking("tracked from now on", location=True),
+                    "200": _tracking("tracked already", location=True),
                     **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
@@ -83,19 +85,33 @@ def _paths() -> dict[str, Any]:
             "get": {
                 "summary": "Show a tracking, at once or when it has ended",
                 "parameters": [identity, prefer],
-                "responses": {"200": _json("the tracking", "TrackingOut"), **_problems(401, 404, 503)},
+                "responses": {"200": _tracking("the tracking"), **_problems(401, 404, 503)},
             },
             "delete": {
                 "summary": "Stop tracking",
                 "parameters": [identity],
-                "responses": {"200": _json("cancelled", "TrackingOut"), **_problems(401, 404, 409, 503)},
+                "responses": {"200": _tracking("cancelled"), **_problems(401, 404, 409, 503)},
             },
+        },
+        "/v1/operations/{identity}/error": {
+            "get": {
+                "summary": "Give the whole error text, or why the watch ended without; empty where there is neither",
+                "parameters": [identity],
+                "responses": {"200": {"description": "the text", "content": _TEXT}, **_problems(401, 404, 503)},
+            }
         },
         "/v1/operations/{identity}/deliveries/{target}/retry": {
             "post": {
                 "summary": "Attempt a delivery again, now",
                 "parameters": [identity, target],
-                "responses": {"202": _json("due now", "TrackingOut"), **_problems(401, 404, 409, 503)},
+                "responses": {"202": _tracking("due now"), **_problems(401, 404, 409, 503)},
+            },
+        },
+        "/v1/groups/{group}": {
+            "get": {
+                "summary": "Show the operations of one deploy as one, at once or when it is final",
+                "parameters": [group, prefer],
+                "responses": {"200": _lined("the group", "GroupOut"), **_problems(401, 404, 503)},
             },
         },
         "/healthz": {"get": _open("The web process is alive", {"200": _json("alive", "HealthOut")})},
@@ -109,7 +125,7 @@ def _paths() -> dict[str, Any]:
             "get": {
                 "summary": "Metrics for Prometheus",
                 "responses": {
-                    "200": {"description": "metrics", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                    "200": {"description": "metrics", "content": _TEXT},
                     **_problems(401, 503),
                 },
             }
@@ -127,18 +143,33 @@ def _ref(model: str) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(model=model)}
 
 
-def _json(description: str, model: str, *, location: bool = False) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": description, "content": {"application/json": {"schema": _ref(model)}}}
+def _json(description: str, model: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": _ref(model)}}}
+
+
+def _lined(description: str, model: str) -> dict[str, Any]:
+    answer = _json(description, model)
+    answer["content"] |= _line("`<state> <id> <words>`, for `Accept: text/plain`")
+    return answer
+
+
+def _tracking(description: str, *, location: bool = False) -> dict[str, Any]:
+    answer = _lined(description, "TrackingOut")
     if location:
         answer["headers"] = {"Location": {"schema": {"type": "string"}, "description": "the tracking's path"}}
     return answer
+
+
+def _line(description: str) -> dict[str, Any]:
+    return {"text/plain": {"schema": {"type": "string", "description": description}}}
 
 
 def _problems(*statuses: int) -> dict[str, Any]:
     return {
         str(status): {
             "description": _ERRORS[status],
-            "content": {"application/problem+json": {"schema": _ref("ProblemOut")}},
+            "content": {"application/problem+json": {"schema": _ref("ProblemOut")}}
+            | _line("`error <status> <detail>`, for `Accept: text/plain`"),
         }
         for status in statuses
     }
@@ -163,6 +194,7 @@ def _list_parameters() -> list[dict[str, Any]]:
             {"enum": [state.value for state in DeliveryState]},
             "only with a delivery of the current run in this state",
         ),
+        _parameter("group", "query", properties["group"]["anyOf"][0], "only this group"),
         _parameter("limit", "query", properties["limit"], "how many at most"),
         _parameter("cursor", "query", properties["cursor"]["anyOf"][0], "`next_cursor` of the page before"),
     ]

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
+from api import answers, one_line
 from operations.errors import NewerRecordError
 
 log = structlog.get_logger()
@@ -63,6 +64,9 @@ def register(app: Flask) -> None:
 
 
 def _problem(problem: ProblemError) -> Response:
+    if answers.prefers_text():
+        line = one_line.of_problem(problem.status, problem.detail)
+        return Response(line, status=problem.status.value, headers=problem.headers, content_type=answers.TEXT_TYPE)
     body = {
         "type": "about:blank",
         "title": HTTP_STATUS_CODES[problem.status.value],  # HTTPStatus words some differently on each Python

@@ -5,11 +5,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from operations.groups import LARGEST as LARGEST_GROUP
 from operations.model import DeliveryState, State
 from scalingo.address import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
 
 DEFAULT_TIMEOUT_S = 3600
 CONTEXT_LIMIT_BYTES = 4_000
+LONGEST_GROUP = 200
 
 TargetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,40}$")]
 ContextName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
@@ -43,8 +45,10 @@ class TrackRequest(BaseModel):
         default=None, max_length=50, description="target names; default: every target whose rules match; []: nobody"
     )
     timeout: int = Field(default=DEFAULT_TIMEOUT_S, ge=60, le=86_400, description="seconds to watch")
-    group: str | None = Field(default=None, min_length=1, max_length=200)
-    group_size: int | None = Field(default=None, ge=1, le=1_000)
+    group: str | None = Field(
+        default=None, min_length=1, max_length=LONGEST_GROUP, description="ties the operations of one deploy together"
+    )
+    group_size: int | None = Field(default=None, ge=1, le=LARGEST_GROUP, description="how many there will be")
     context: Annotated[dict[ContextName, ContextValue], AfterValidator(_fits)] = Field(
         default_factory=dict, max_length=20, description="shown in messages; environment, actor, commit, url specially"
     )
@@ -119,6 +123,26 @@ class TrackingsOut(BaseModel):
     next_cursor: str | None
 
 
+class GroupOut(BaseModel):
+    """The operations that bear one `group`, and where they stand together: `tracking` until it is final.
+
+    `members` are in order of joining; of more than 100, those that failed and those unfinished come before the rest.
+    `settles_at` is when it becomes final if no other joins; `reopened_at`, when one last joined what had been final.
+    """
+
+    group: str
+    state: State
+    final: bool
+    settles_at: str | None
+    size: int | None
+    counts: dict[State, int]
+    created_at: str
+    ended_at: str | None
+    duration_s: float | None
+    reopened_at: str | None
+    members: list[TrackingOut]
+
+
 class FieldError(BaseModel):
     """What is wrong with one field."""
 
@@ -151,6 +175,7 @@ class ListQuery(BaseModel):
     app: str | None = Field(default=None, pattern=APP_PATTERN)
     state: State | None = None
     delivery: DeliveryState | None = None
+    group: str | None = Field(default=None, min_length=1, max_length=LONGEST_GROUP)
     limit: int = Field(default=50, ge=1, le=100)
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{1,15}_[a-z0-9-]{1,80}$")
 

@@ -1,36 +1,27 @@
 """The routes under /v1/operations."""
 
-import json
 import secrets
-import time
 from http import HTTPStatus
-from itertools import islice
 from typing import Any
 
 from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import bodies
+from api import acts, answers, bodies, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
-from config.web import STOPPING
-from operations import intake, lifecycle, view
+from notifiers import wording
+from operations import announcement, intake, listing, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.records import Position, Stored
+from operations.records import Stored
 from scalingo import address
 
-LONGEST_WAIT_S = 25
-WAIT_STEP_S = 0.25
 FULL_RETRY_AFTER_S = 10
-LARGEST_SCAN = 5_000
-"""How many trackings one page of the list reads at most; a rare filter is gone through in several pages."""
-
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 routes = Blueprint("trackings", __name__, url_prefix="/v1")
 routes.before_request(require_token)
@@ -76,9 +67,8 @@ def track() -> Response:
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
-    return answer(
-        view.as_json(accepted.tracking), status, headers={"Location": f"/v1/operations/{accepted.tracking.id}"}
-    )
+    headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
+    return answers.of_tracking(accepted.tracking, status, headers=headers)
 
 
 @routes.get("/operations")
@@ -88,75 +78,41 @@ def list_trackings() -> Response:
         query = ListQuery.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise from_validation(error) from None
-    after = None
-    if query.cursor is not None:
-        score, _, identity = query.cursor.partition("_")
-        after = (float(score), identity)
-    matching: list[tuple[Position, Stored]] = []
-    position, last = after, False
-    for scanned, (position, stored) in enumerate(service().store.recent(after), 1):
-        if _matches(stored.tracking, query):
-            matching.append((position, stored))
-        if len(matching) == query.limit or scanned == LARGEST_SCAN:
-            last = True
-            break
-    more = last and any(True for _ in islice(service().store.recent(position), 1))
-    cursor = f"{position[0]:.0f}_{position[1]}" if more and position is not None else None
-    return answer({"operations": [view.as_json(s.tracking) for _, s in matching], "next_cursor": cursor})
+    page = listing.page(
+        service().store,
+        lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+    return answers.answer({"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor})
 
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
-    stored = _stored(identity)
-    wait_s = _preferred_wait_s()
-    if wait_s is None or stored.tracking.state is not State.TRACKING:
-        return answer(view.as_json(stored.tracking))
-    room = service().waiting_room
-    if not room.take(g.caller):
-        return answer(view.as_json(stored.tracking), headers={"Retry-After": "2"})
-    try:
-        until_s = time.monotonic() + wait_s
-        while _goes_on(stored) and (left_s := until_s - time.monotonic()) > 0:
-            time.sleep(min(WAIT_STEP_S, left_s))
-            stored = _stored(identity)
-    finally:
-        room.give_back(g.caller)
-    return answer(view.as_json(stored.tracking), headers={"Preference-Applied": f"wait={wait_s}"})
+    stored, headers = waiting.awaited(lambda: acts.find(service(), identity), _goes_on)
+    return answers.of_tracking(stored.tracking, headers=headers)
+
+
+@routes.get("/operations/<identity>/error")
+def show_error(identity: str) -> Response:
+    """Give the whole error text, or why the watch ended without one; empty where there is neither."""
+    tracking = acts.find(service(), identity).tracking
+    ended = tracking.state not in (State.TRACKING, State.CANCELLED)
+    text = wording.cause(announcement.of(tracking)) if ended else ""
+    return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
 
 
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
     """Stop tracking; nobody is told."""
-    parts = service()
-    now = parts.store.now()
-    after = parts.store.update(_stored(identity), lambda tracking: lifecycle.cancelled(tracking, now))
-    if after is None:
-        raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
-    return answer(view.as_json(after.tracking))
+    return answers.of_tracking(acts.stop(service(), identity).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Make a delivery due at once."""
-    parts = service()
-    stored = _stored(identity)
-    if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to a target of that name")
-    now = parts.store.now()
-    after = parts.store.update(stored, lambda tracking: lifecycle.retried(tracking, target, now))
-    if after is None:
-        raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
-    parts.deliveries_due.ring()
-    return answer(view.as_json(after.tracking), HTTPStatus.ACCEPTED)
-
-
-def answer(
-    document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
-) -> Response:
-    """Answer with JSON."""
-    body = _JSON.encode(document) + "\n"
-    return Response(body, status=status.value, headers=headers, content_type="application/json")
+    return answers.of_tracking(acts.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:
@@ -201,31 +157,4 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
 
 
 def _goes_on(stored: Stored) -> bool:
-    return stored.tracking.state is State.TRACKING and not STOPPING.is_set()
-
-
-def _stored(identity: str) -> Stored:
-    stored = service().store.get(identity) if len(identity) <= 100 else None  # noqa: PLR2004
-    if stored is None:
-        raise ProblemError(
-            HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
-        )
-    return stored
-
-
-def _matches(tracking: Tracking, query: ListQuery) -> bool:
-    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
-    return (
-        query.app in (None, tracking.app)
-        and query.state in (None, tracking.state)
-        and (query.delivery is None or query.delivery in deliveries)
-    )
-
-
-def _preferred_wait_s() -> int | None:
-    """Read `Prefer: wait=N` (RFC 7240); what cannot be read is passed over, as the RFC says."""
-    for preference in request.headers.get("Prefer", "").split(","):
-        name, _, value = preference.partition(";")[0].strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isascii() and value.strip().isdigit():
-            return min(int(value.strip()[:6]), LONGEST_WAIT_S)
-    return None
+    return stored.tracking.state is State.TRACKING

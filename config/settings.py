@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,6 +63,14 @@ class Settings:
 
 def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
     """Read the settings from `environ` and the targets file below `root`; raises ConfigError with every fault."""
+    settings, faults = examine(environ, root=root)
+    if faults:
+        raise ConfigError(faults)
+    return settings
+
+
+def examine(environ: Mapping[str, str], *, root: Path = Path()) -> tuple[Settings, Sequence[str]]:
+    """Read what can be read, and list every fault; what is faulty is left out, or has its default."""
     given = {name: value.strip() for name, value in environ.items() if value.strip()}
     if level := given.get("LOG_LEVEL"):
         given["LOG_LEVEL"] = level.upper()
@@ -73,17 +81,15 @@ def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
         faults += [fault.removeprefix("environment: ") for fault in described(error, "environment")]
         bad = {str(fault["loc"][0]) for fault in error.errors(include_input=False)}
         fixed = Environment.model_validate({name: value for name, value in given.items() if name not in bad})
-    redis_url = _checked(faults, _redis_url, fixed)
-    tokens = _checked(faults, _tokens, fixed)
-    accounts = _checked(faults, _accounts, fixed, given)
-    regions = _checked(faults, _regions, fixed)
-    read_targets = _checked(faults, targets.read, fixed, given, root)
-    if read_targets is not None:
+    redis_url = _checked(faults, _redis_url, fixed) or SecretStr("")
+    tokens = _checked(faults, _tokens, fixed) or {}
+    accounts = _checked(faults, _accounts, fixed, given) or {}
+    regions = _checked(faults, _regions, fixed) or {}
+    read_targets, target_faults = targets.read(fixed, given, root)
+    faults += target_faults
+    if not target_faults:
         _checked(faults, _alert_target, fixed, read_targets)
-    heartbeat_url = _checked(faults, _heartbeat_url, fixed)
-    if faults or redis_url is None or tokens is None or accounts is None or regions is None or read_targets is None:
-        raise ConfigError(faults)
-    return Settings(
+    settings = Settings(
         redis_url=redis_url,
         tokens=tokens,
         accounts=accounts,
@@ -96,10 +102,11 @@ def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
         allow_private_targets=fixed.OPWATCH_ALLOW_PRIVATE_TARGETS,
         max_in_flight=fixed.OPWATCH_MAX_IN_FLIGHT,
         retention_days=fixed.OPWATCH_RETENTION_DAYS,
-        heartbeat_url=heartbeat_url,
+        heartbeat_url=_checked(faults, _heartbeat_url, fixed),
         log_level=fixed.LOG_LEVEL,
         log_format=fixed.LOG_FORMAT,
     )
+    return settings, faults
 
 
 def _checked(faults: list[str], read: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:

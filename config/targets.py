@@ -12,10 +12,10 @@ from operations.errors import ConfigError
 DEFAULT_FILE = "config/targets.toml"
 
 
-def read(fixed: Environment, given: Mapping[str, str], root: Path) -> dict[str, Target]:
-    """Build every target of the environment and of the file below `root`; `console` where there is none.
+def read(fixed: Environment, given: Mapping[str, str], root: Path) -> tuple[dict[str, Target], list[str]]:
+    """Build every target of the environment and of the file below `root`, and list every fault.
 
-    Raises ConfigError with every fault.
+    `console` where there is no target; one that is faulty is left out.
     """
     tables = _tables_from_environment(fixed)
     faults: list[str] = []
@@ -32,9 +32,9 @@ def read(fixed: Environment, given: Mapping[str, str], root: Path) -> dict[str, 
             targets[name] = build(name, table, environ, plain_http=fixed.OPWATCH_ALLOW_PRIVATE_TARGETS)
         except ConfigError as error:
             faults += error.faults
-    if faults:
-        raise ConfigError(faults)
-    return targets or {"console": build("console", {"kind": "console"}, {}, plain_http=False)}
+    if targets or faults:
+        return targets, faults
+    return {"console": build("console", {"kind": "console"}, {}, plain_http=False)}, []
 
 
 def _tables_from_environment(fixed: Environment) -> dict[str, dict[str, Any]]:

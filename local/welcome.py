@@ -129,7 +129,8 @@ class Welcome:
     def _how_to_look(self, samples: list[str]) -> list[str]:
         look = f"curl -H {shlex.quote(self._authorization)} {self._settings.url}/v1/operations"
         one = [f"{look}/{sample}" for sample in samples] or [f"{look}/'<id>'"]
-        return ["  Look at all of them, or at one:", "", look, *one, ""]
+        page = f"  Or see them in a browser: {self._settings.url}/ (sign in with the token {self._settings.token})"
+        return ["  Look at all of them, or at one:", "", look, *one, "", page, ""]
 
     def _say(self, text: str) -> None:
         self._console.say("local", text)

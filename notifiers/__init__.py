@@ -12,14 +12,21 @@ from pydantic import AfterValidator, ConfigDict, SecretStr, ValidationInfo
 from operations.announcement import Announcement
 from operations.live import Progress
 from operations.posted import Posted
+from operations.together import Together
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 GROUP = "opwatch.notifiers"
 BUILT_IN = (
+    EntryPoint("apprise", "notifiers.apprise:Apprise", GROUP),
     EntryPoint("console", "notifiers.console:Console", GROUP),
+    EntryPoint("discord", "notifiers.discord:Discord", GROUP),
+    EntryPoint("email", "notifiers.email:Email", GROUP),
+    EntryPoint("mattermost", "notifiers.mattermost:Mattermost", GROUP),
+    EntryPoint("rocketchat", "notifiers.rocketchat:RocketChat", GROUP),
     EntryPoint("slack", "notifiers.slack:Slack", GROUP),
+    EntryPoint("teams", "notifiers.teams:Teams", GROUP),
     EntryPoint("webhook", "notifiers.webhook:Webhook", GROUP),
 )
 KIND_SETTINGS = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -42,8 +49,24 @@ class Notifier(Protocol):
 
         Raises TransientError where another attempt may succeed (with `retry_after_s` where the receiver asks for
         a pause), PermanentError where none can. Anything else raised counts as transient. No error text may hold a
-        secret.
+        secret. `reason` of an error is the word that metrics have for it; notifiers/reasons.py finds it for a status.
         """
+
+
+@runtime_checkable
+class Checkable(Protocol):
+    """A kind whose settings can be tried without telling anybody; to be so is optional."""
+
+    async def check(self, http: "ClientSession") -> str:
+        """Try what can be tried without posting, within 20 s, and say what was found; raises as `send` does."""
+
+
+@runtime_checkable
+class Previewable(Protocol):
+    """A kind that can show its message; only one that sends by other means than `http` has to be."""
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message as it would be sent, without any secret."""
 
 
 @runtime_checkable
@@ -52,10 +75,10 @@ class LiveNotifier(Protocol):
 
     live: bool
 
-    async def show(self, progress: Progress, posted: Posted | None, http: "ClientSession") -> Posted:
-        """Show how an operation goes, within 5 s: post it, or edit what was posted; returns where it stands.
+    async def show(self, shown: Progress | Together, posted: Posted | None, http: "ClientSession") -> Posted:
+        """Show how an operation or a group goes, within 5 s: post it, or edit what was posted; returns where it stands.
 
-        Where that message is gone, posts another, but not to say that nobody watches any more. Raises as `send` does.
+        Where that message is gone, posts another, but not to show what is `stopped`. Raises as `send` does.
         """
 
     async def follow_up(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
@@ -63,6 +86,9 @@ class LiveNotifier(Protocol):
 
         Where that cannot be, posts it as `send` does. Raises as `send` does.
         """
+
+    async def reply(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+        """Reply to what was posted with what somebody has to hear of, and else do nothing; likewise."""
 
 
 def editing(notifier: Notifier) -> LiveNotifier | None:
@@ -75,15 +101,19 @@ def kinds() -> dict[str, EntryPoint]:
     return {point.name: point for point in (*BUILT_IN, *entry_points(group=GROUP))}
 
 
+def private_allowed(info: ValidationInfo) -> bool:
+    """Whether the operator allowed private targets, and with them what is not encrypted."""
+    return bool((info.context or {}).get("plain_http"))
+
+
 def _dialable(url: SecretStr, info: ValidationInfo) -> SecretStr:
     """Accept an https URL, or http where the operator allowed private targets."""
     text = url.get_secret_value()
-    plain_http_allowed = bool((info.context or {}).get("plain_http"))
     scheme, _, rest = text.partition("://")
     if scheme.lower() not in ("https", "http") or not rest.strip("/") or not text.isprintable() or " " in text:
         message = "must be a URL that begins with https://"
         raise ValueError(message)
-    if scheme.lower() == "http" and not plain_http_allowed:
+    if scheme.lower() == "http" and not private_allowed(info):
         message = "must begin with https:// (plain http needs OPWATCH_ALLOW_PRIVATE_TARGETS=true)"
         raise ValueError(message)
     return url

@@ -24,3 +24,7 @@ class Console(BaseModel):
         details = "".join(f"\n    | {line}" for line in wording.explanation(announcement).splitlines())
         sys.stdout.write(f"{wording.headline(announcement)}{details}\n")
         sys.stdout.flush()
+
+    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002 - nothing to dial
+        """Say where to look."""
+        return "the worker prints outcomes on its standard output, among its log"

@@ -7,23 +7,27 @@ https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack
 import logging
 import re
 from datetime import UTC, datetime
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, SecretStr, model_validator
 
-from notifiers import KIND_SETTINGS, SecretUrl, slack_live, slack_message
+from notifiers import KIND_SETTINGS, SecretUrl, slack_check, slack_group, slack_live, slack_message
+from notifiers.reach import reached
 from notifiers.slack_errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
 from operations.announcement import Announcement
 from operations.errors import PermanentError, TransientError
 from operations.live import Progress
 from operations.posted import Posted
 from operations.retries import parse_retry_after
+from operations.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from aiohttp import ClientSession
+    from slack_sdk.web.async_client import AsyncWebClient
 
     from operations.errors import OpwatchError
 
@@ -70,14 +74,14 @@ class Slack(BaseModel):
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention), http)
 
-    async def show(self, progress: Progress, posted: Posted | None, http: "ClientSession") -> Posted:
-        """Post how an operation goes, or edit the message that shows it; where it cannot be edited, post another."""
-        message = slack_live.progress_message(progress)
+    async def show(self, shown: Progress | Together, posted: Posted | None, http: "ClientSession") -> Posted:
+        """Post how an operation or a group goes, or edit the message that shows it; where it is gone, post another."""
+        message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
         if posted is not None:
             try:
                 await self._edit(message, posted, http)
             except MessageGoneError:
-                if progress.stopped:
+                if shown.stopped:
                     raise
             else:
                 return posted
@@ -91,15 +95,35 @@ class Slack(BaseModel):
         try:
             if not announcement.slow:
                 await self._edit(slack_live.outcome_message(announcement), posted, http)
-            if not slack_message.went_well(announcement):
-                reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts}
-                await self._as_bot("chat.postMessage", {**reply, "channel": posted.channel}, http, classify_edit)
+        except (MessageGoneError, PayloadRefusedError):
+            await self.send(announcement, http)
+        else:
+            await self.reply(announcement, posted, http)
+
+    async def reply(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+        """Reply to the message with the error text and the mention where something went wrong; see `follow_up`."""
+        if slack_message.went_well(announcement):
+            return
+        reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts, "channel": posted.channel}
+        try:
+            await self._as_bot("chat.postMessage", reply, http, classify_edit)
         except (MessageGoneError, PayloadRefusedError):
             await self.send(announcement, http)
 
     async def _edit(self, message: dict[str, Any], posted: Posted, http: "ClientSession") -> None:
         where = {"channel": posted.channel, "ts": posted.ts, "attachments": []}
         await self._as_bot("chat.update", {**message, **where}, http, classify_edit)
+
+    async def check(self, http: "ClientSession") -> str:
+        """Try the bot's token and channel; of a webhook, whether its host can be reached."""
+        if self.webhook_url is not None:
+            return await reached(self.webhook_url, http)
+        return await slack_check.checked(partial(self._ask, http), self.channel or "")
+
+    async def _ask(
+        self, http: "ClientSession", method: str, form: dict[str, str]
+    ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
+        return await _call(self._client(http), method, classify, data=form)
 
     async def _post(self, message: dict[str, Any], http: "ClientSession") -> None:
         if self.webhook_url is not None:
@@ -109,10 +133,20 @@ class Slack(BaseModel):
 
     async def _as_bot(
         self, method: str, message: dict[str, Any], http: "ClientSession", refused: "Classify" = classify
-    ) -> dict[str, Any]:
+    ) -> "Mapping[str, Any]":
+        answer, _ = await _call(self._client(http), method, refused, json=message)
+        return answer
+
+    def _client(self, http: "ClientSession") -> "AsyncWebClient":
+        from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
+
+        base_url = AsyncWebClient.BASE_URL
+        if self.api_url is not None:
+            base_url = self.api_url.get_secret_value().rstrip("/") + "/"
         token = "" if self.bot_token is None else self.bot_token.get_secret_value()
-        api_url = None if self.api_url is None else self.api_url.get_secret_value()
-        return await _call(token, api_url, method, message, http, refused)
+        client = AsyncWebClient(token, session=http, retry_handlers=[], logger=_QUIET, base_url=base_url)
+        client.proxy = None
+        return client
 
 
 async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSession") -> None:
@@ -126,31 +160,23 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
 
 
 async def _call(
-    token: str,
-    api_url: str | None,
-    method: str,
-    message: dict[str, Any],
-    http: "ClientSession",
-    refused: "Classify",
-) -> dict[str, Any]:
+    client: "AsyncWebClient", method: str, refused: "Classify", **body: Any
+) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
+    """Call a method of the Web API; gives the answer and its headers. `body`: `json`, or a form as `data`."""
     from slack_sdk.errors import SlackApiError  # noqa: PLC0415
-    from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
 
-    base_url = AsyncWebClient.BASE_URL if api_url is None else api_url.rstrip("/") + "/"
-    client = AsyncWebClient(token, session=http, retry_handlers=[], logger=_QUIET, base_url=base_url)
-    client.proxy = None
     try:
-        answer = await client.api_call(method, json=message)
+        answer = await client.api_call(method, **body)
     except SlackApiError as error:
         refusal = error.response
         said = refusal.data.get("error", "") if isinstance(refusal.data, dict) else None
         raise refused(_code(said), refusal.status_code, _pause_s(refusal.headers)) from None
     except AttributeError:  # slack_sdk looks for "ok" in whatever a 200 brought
         raise TransientError("the answer is not Slack's: no JSON object") from None
-    return answer.data if isinstance(answer.data, dict) else {}
+    return (answer.data if isinstance(answer.data, dict) else {}), answer.headers
 
 
-def _where(answer: dict[str, Any]) -> Posted:
+def _where(answer: "Mapping[str, Any]") -> Posted:
     """Read where a message was posted; an edit needs the channel's id, whatever name it was posted under."""
     channel, ts = answer.get("channel"), answer.get("ts")
     if not (isinstance(channel, str) and isinstance(ts, str) and channel and ts):

@@ -5,6 +5,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack
 
 from http import HTTPStatus
 
+from notifiers.reasons import reason_of
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 
 RATE = frozenset({"ratelimited", "rate_limited"})
@@ -78,7 +79,7 @@ def classify(code: str, status: int, retry_after_s: float | None) -> OpwatchErro
         return PermanentError(said)
     if code in RATE or status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
-    return TransientError(said, retry_after_s=retry_after_s)
+    return TransientError(said, retry_after_s=retry_after_s, reason=reason_of(status))
 
 
 def classify_edit(code: str, status: int, retry_after_s: float | None) -> OpwatchError:

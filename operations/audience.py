@@ -54,6 +54,7 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
         verdict=verdict,
         state=DeliveryState.PENDING if wanted else DeliveryState.SKIPPED,
         next_attempt_at=now if wanted else None,
+        planned_at=None if now == tracking.ended_at else now,
     )
 
 

@@ -16,10 +16,30 @@ No message ever carries a secret.
 
 import os
 from collections.abc import Sequence
+from enum import StrEnum
+
+REFUSED_BY_US = "refused by Opwatch"
+"""How an error begins to say that nothing was sent, since the address must not be dialled."""
+
+
+class Reason(StrEnum):
+    """How an attempt to deliver ended, in one of few words: for metrics, where their number has to be bounded."""
+
+    OK = "ok"
+    RATE_LIMITED = "rate_limited"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    GUARD = "guard"
+    SERVER_ERROR = "server_error"
+    REFUSED = "refused"
+    GONE = "gone"
+    OTHER = "other"
 
 
 class OpwatchError(Exception):
-    """The root of the tree."""
+    """The root of the tree; `reason` is the word for it."""
+
+    reason = Reason.OTHER
 
 
 class ConfigError(OpwatchError):
@@ -33,13 +53,16 @@ class ConfigError(OpwatchError):
 class TransientError(OpwatchError):
     """Another try may succeed, but not before `retry_after_s` seconds where the other side said so."""
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after_s: float | None = None, reason: Reason | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reason = reason or self.reason
 
 
 class RateLimitedError(TransientError):
     """The other side answered 429."""
+
+    reason = Reason.RATE_LIMITED
 
 
 class SignInRejectedError(TransientError):
@@ -58,6 +81,12 @@ class TooManyInFlightError(TransientError):
 
 class PermanentError(OpwatchError):
     """Another try would end the same way."""
+
+    reason = Reason.REFUSED
+
+    def __init__(self, message: str, *, reason: Reason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
 
 
 class AccessRefusedError(PermanentError):
@@ -78,10 +107,12 @@ def no_answer(error: BaseException) -> TransientError:
     Only aiohttp's connector errors are quoted: they name addresses. What anybody else writes into an error is unknown.
     """
     if isinstance(error, TimeoutError):
-        return TransientError("no answer in time")
+        return TransientError("no answer in time", reason=Reason.TIMEOUT)
     cause = getattr(error, "os_error", None)
     if isinstance(cause, OSError):
         text = cause.strerror or str(cause)
     else:
         text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
-    return TransientError(f"no answer: {text or type(error).__name__}")
+    # Of several addresses tried in vain only the words are left.
+    reason = Reason.GUARD if REFUSED_BY_US in text else Reason.UNREACHABLE
+    return TransientError(f"no answer: {text or type(error).__name__}", reason=reason)

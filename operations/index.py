@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from operations import alerts, verdicts
+from operations import alerts, delays, verdicts
+from operations.counters import DETECTION, DWELL, Histogram
 from operations.durations import KEPT, LONGEST_S
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
 
@@ -19,9 +20,11 @@ RECENT = "opwatch:recent"
 LIVE = "opwatch:live"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
+DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
+GROUP = "opwatch:group"
 
 Entries = dict[tuple[str, str], int]
 """Keys of sorted sets and members of them, and when each is due, in milliseconds since 1970."""
@@ -69,10 +72,12 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
+        yield from _observed(DETECTION, new.account, delays.detection_s(new))
     finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
     for delivery in new.outgoing:
         if not delivery.unfinished and new.delivery_id(delivery) not in finished:
             yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
+            yield from _observed(DWELL, delivery.target, delays.dwell_s(new, delivery))
     for delivery in alerts.news(old, new):
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
@@ -82,11 +87,15 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
 def removals(tracking: Tracking) -> Iterator[Move]:
     """List the index entries to remove with a record that is purged.
 
-    `retrying` too, should an older version have ended a delivery without knowing that it is counted there.
+    `retrying` and `dead` too: an older version may have moved a delivery on without knowing that it is counted there.
     """
     yield Move("z", EXPIRING, tracking.id, None)
     yield Move("z", RECENT, tracking.id, None)
-    yield from (Move("z", RETRYING, _retrying_member(tracking, d), None) for d in tracking.outgoing)
+    if tracking.group is not None:
+        yield Move("z", group_key(tracking.group), tracking.id, None)
+    yield from (
+        Move("z", key, _failing_member(tracking, d), None) for d in tracking.outgoing for key in (RETRYING, DEAD)
+    )
 
 
 def strays(tracking: Tracking, key: str, members: Iterable[str]) -> list[Move]:
@@ -129,6 +138,11 @@ def _lessons(ended: Tracking) -> Iterator[Move]:
             yield Move("l", key, f"{took_s:g}", KEPT)
 
 
+def _observed(histogram: Histogram, label: str, took_s: float | None) -> Iterator[Move]:
+    if took_s is not None:
+        yield from (Move("h", COUNTERS, field, amount) for field, amount in histogram.additions(label, took_s))
+
+
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:
     if tracking is None or tracking.next_look_at is None:
         return ()
@@ -143,13 +157,17 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     amounts to add: what an older version did not count in must not be counted out.)
     """
     there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.group is not None:
+        there[group_key(tracking.group), tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
         there[DUE, tracking.id] = milliseconds(tracking.next_look_at)
     for delivery in tracking.outgoing:
         if delivery.unfinished and delivery.next_attempt_at is not None:
             there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
         if delivery.state is DeliveryState.RETRYING:
-            there[RETRYING, _retrying_member(tracking, delivery)] = 0
+            there[RETRYING, _failing_member(tracking, delivery)] = 0
+        if delivery.state is DeliveryState.DEAD:
+            there[DEAD, _failing_member(tracking, delivery)] = milliseconds(delivery.ended_at or tracking.created_at)
     for message in tracking.live:
         if message.due_at is not None:
             there[LIVE, tracking.live_id(message)] = milliseconds(message.due_at)
@@ -160,8 +178,18 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     return there
 
 
-def _retrying_member(tracking: Tracking, delivery: Delivery) -> str:
+def group_key(name: str) -> str:
+    """Name the sorted set of a group's members by when they joined; names that differ in one byte are two groups'."""
+    return f"{GROUP}:{name}"
+
+
+def _failing_member(tracking: Tracking, delivery: Delivery) -> str:
     return f"{delivery.target} {tracking.delivery_id(delivery)}"
+
+
+def tracking_of(member: str) -> str:
+    """Tell which tracking a member of any sorted set belongs to."""
+    return tracking_id(member.rpartition(" ")[2])
 
 
 def retrying_range(target: str) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from operations import audience, live, pace, slow, verdicts
+from operations import audience, history, live, pace, slow, verdicts
 from operations.audience import Rules
 from operations.durations import Durations
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError
@@ -157,6 +157,8 @@ def _each_delivery(tracking: Tracking, ids: frozenset[str], change: Callable[[De
 
 
 def _after(delivery: Delivery, decision: Decision, now: datetime) -> Delivery:
+    error = None if isinstance(decision, Delivered) else decision.why
+    delivery = replace(delivery, history=history.with_attempt(delivery.history, error, now))
     if isinstance(decision, Delivered):
         return replace(
             delivery,
@@ -188,6 +190,7 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual |
             last_polled_at=now,
             usual=usual,
             operation=seen,
+            looks=history.with_look(tracking.looks, seen.status, now, failed=False),
             last_error=None,
             missing_looks=0,
             missing_since=None,
@@ -202,6 +205,7 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual |
         polls=tracking.polls + 1,
         last_polled_at=now,
         usual=usual,
+        looks=history.with_look(tracking.looks, str(seen), now, failed=True),
         last_error=str(seen),
         missing_looks=tracking.missing_looks + missing,
         missing_since=tracking.missing_since or (now if missing else None),

@@ -1,22 +1,18 @@
 """What Opwatch knows of an operation: frozen values, in the words the API uses."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
 
-from pydantic import AwareDatetime, Field, TypeAdapter
+from pydantic import TypeAdapter
 
 from operations.errors import NewerRecordError
+from operations.history import Attempt, Looks
+from operations.moment import Moment
 from operations.posted import Live
 
 RECORD_VERSION = 1
 """What this code can read and write. A record of a newer version is left alone."""
-
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""Beyond these no time is stored, or believed: adding to it could leave what a datetime can hold."""
-
-Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 
 class Verdict(StrEnum):
@@ -102,7 +98,8 @@ class Delivery:
     `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes, since an attempt
     that died with its worker says nothing about the target. While `claim` is set, a round is at it and
     `next_attempt_at` is the end of its lease.
-    `ended_at` is when it was delivered or given up.
+    `ended_at` is when it was delivered or given up; `planned_at` when it was asked for, if after the outcome.
+    `history` tells of the latest attempts.
     """
 
     target: str
@@ -116,6 +113,8 @@ class Delivery:
     ended_at: Moment | None = None
     claim: str | None = None
     alert: Alert | None = None
+    planned_at: Moment | None = None
+    history: tuple[Attempt, ...] = ()
 
     @property
     def unfinished(self) -> bool:
@@ -148,7 +147,8 @@ class Tracking:
     `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way; `slow` is
     there once this run has been found slow. `live` are messages that are kept up to date meanwhile.
     `usual` is how long such operations take, as known when it was last looked at.
-    `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer.
+    `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer;
+    `looks` tell what they met in all.
     """
 
     id: str
@@ -184,6 +184,7 @@ class Tracking:
     deliveries: tuple[Delivery, ...] = ()
     alerts: tuple[Delivery, ...] = ()
     slow: Slow | None = None
+    looks: tuple[Looks, ...] = ()
     live: tuple[Live, ...] = ()
     caller_counted: bool = False
     """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""

@@ -71,8 +71,20 @@ class Presence:
 
     def has_worker(self) -> bool:
         """Tell whether some worker's clock beat within the last 10 s."""
+        beating, _ = self.workers()
+        return beating > 0
+
+    def workers(self) -> tuple[int, float]:
+        """Count the workers whose clock beat within the last 10 s; and tell when the last beat was, in seconds of 1970.
+
+        Zero where none is known; one that stopped takes leave.
+        """
         seconds, _ = self._redis.time()
-        return bool(self._redis.zcount(_WORKERS, (seconds - GONE_AFTER.total_seconds()) * 1000, "+inf"))
+        pipe = self._redis.pipeline(transaction=False)
+        pipe.zcount(_WORKERS, (seconds - GONE_AFTER.total_seconds()) * 1000, "+inf")
+        pipe.zrange(_WORKERS, -1, -1, withscores=True)
+        beating, last = pipe.execute()
+        return int(beating), last[0][1] / 1000 if last else 0.0
 
     def lock(self, name: str, worker: str, lasts_s: int) -> str | None:
         """Take a lock for at most `lasts_s`; returns the token to give it back with, None while another holds it."""
@@ -111,8 +123,13 @@ class Presence:
 
     def alerts(self, accounts: Iterable[str]) -> list[str]:
         """List what the operator has to mend."""
-        found = self._redis.mget([f"opwatch:alert:{account}" for account in accounts])
-        return [text.decode() for text in found if text]
+        return list(self.rejected(accounts).values())
+
+    def rejected(self, accounts: Iterable[str]) -> dict[str, str]:
+        """Tell which of the accounts have an API token that is rejected, and what to do about each."""
+        named = list(accounts)
+        found = self._redis.mget([f"opwatch:alert:{account}" for account in named])
+        return {account: text.decode() for account, text in zip(named, found, strict=True) if text}
 
 
 def storage_faults(connection: redis.Redis) -> list[str]:

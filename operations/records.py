@@ -7,13 +7,13 @@ method raises redis.RedisError when Redis is away.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import redis
 
-from operations import index
+from operations import groups, index
 from operations.errors import NewerRecordError
 from operations.index import COUNTERS, DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, milliseconds
 from operations.lifecycle import LEASE
@@ -127,11 +127,11 @@ class Records:
         """Count the messages that are kept up to date."""
         return int(self._redis.zcard(LIVE))
 
-    def recent(self, after: Position | None = None) -> Iterator[tuple[Position, Stored]]:
+    def recent(self, after: Position | None = None, batch: int = _BATCH) -> Iterator[tuple[Position, Stored]]:
         """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
         last = after or (float("inf"), "")
         start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after[0]:.0f}", "+inf"))
-        while rows := self._redis.zrevrange(RECENT, start, start + _BATCH - 1, withscores=True):
+        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
             positions = {name: (score, name) for member, score in rows for name in [member.decode(errors="replace")]}
             fresh = {identity: position for identity, position in positions.items() if position < last}
             for stored in self._read(fresh):
@@ -139,8 +139,25 @@ class Records:
             last = min(last, *positions.values())
             start += len(rows)
 
+    def standing_in(self, key: str, limit: int, *, last: bool = False) -> list[Stored]:
+        """List the trackings that stand first, or last, in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1, desc=last)
+        return list(self._read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
+
+    def size(self, key: str) -> int:
+        """Count what is in a sorted set of the index."""
+        return int(self._redis.zcard(key))
+
+    def group(self, name: str) -> list[Tracking]:
+        """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
+        found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
+        members = [member.decode(errors="replace") for member in found]
+        batches = (members[start : start + _BATCH] for start in range(0, len(members), _BATCH))
+        # An older version, which knows no groups, may have started a member anew in another.
+        return [each.tracking for batch in batches for each in self._read(batch) if each.tracking.group == name]
+
     def counters(self) -> dict[str, int]:
-        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`."""
+        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`; see counters.py."""
         return {name.decode(): int(count) for name, count in self._redis.hgetall(COUNTERS).items()}
 
     def outbox_size(self) -> int:
@@ -167,6 +184,11 @@ class Records:
         pipe.zrange(LIVE, 0, 0, withscores=True)
         look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
         return look, min(delivery, edit)
+
+    def overdue(self, by: timedelta) -> tuple[int, int]:
+        """Count the looks that have been due for longer than that, and the deliveries."""
+        before = f"({milliseconds(self.now() - by)}"
+        return int(self._redis.zcount(DUE, "-inf", before)), int(self._redis.zcount(OUTBOX, "-inf", before))
 
     def next_look_in_s(self) -> float:
         """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""

@@ -3,12 +3,26 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from operations.groups import Group
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual
+
+MEMBERS_SHOWN = 100
 
 
 def timestamp(at: datetime | None) -> str | None:
     """Write a time as RFC 3339 in UTC with milliseconds and `Z`."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery: str | None, group: str | None) -> bool:
+    """Tell whether a list that is narrowed to these shows it; `delivery` is the state of one of its current run."""
+    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
+    return (
+        app in (None, tracking.app)
+        and state in (None, tracking.state)
+        and group in (None, tracking.group)
+        and (delivery is None or delivery in deliveries)
+    )
 
 
 def as_json(tracking: Tracking) -> dict[str, Any]:
@@ -40,6 +54,23 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
         "run": tracking.run,
         "group": tracking.group,
         "created_by": tracking.created_by,
+    }
+
+
+def group_as_json(group: Group) -> dict[str, Any]:
+    """Give the group, with the members that say most about it where there are very many."""
+    return {
+        "group": group.name,
+        "state": group.state.value,
+        "final": group.final,
+        "settles_at": timestamp(group.settles_at),
+        "size": group.size,
+        "counts": {state.value: count for state, count in group.counts.items()},
+        "created_at": timestamp(group.created_at),
+        "ended_at": timestamp(group.ended_at),
+        "duration_s": group.duration_s,
+        "reopened_at": timestamp(group.reopened_at),
+        "members": [as_json(member) for member in group.most_telling(MEMBERS_SHOWN)],
     }
 
 

@@ -16,7 +16,8 @@ from operations.errors import (
     RateLimitedError,
     TransientError,
 )
-from operations.model import EARLIEST, LATEST, Operation
+from operations.model import Operation
+from operations.moment import EARLIEST, LATEST
 from operations.text import encodable, first_line, plain
 
 _WORD_LIMIT = 80

@@ -105,6 +105,10 @@ class Client:
             status, body, operation_id=tracking.operation_id, app=tracking.app, retry_after_s=retry_after_s
         )
 
+    async def sign_in(self, account: str) -> None:
+        """Exchange an account's API token for a bearer where none is at hand; raises OpwatchError."""
+        await self._bearer(account)
+
     def is_signed_in(self, account: str) -> bool:
         """Tell whether a bearer is at hand. Any thread may ask."""
         known = self._bearers.get(account)

@@ -22,6 +22,35 @@ LARGEST_FAN_OUT = 500
 _SHUT_DOWN_S = 2.0
 
 
+def api_session() -> aiohttp.ClientSession:
+    """Open a session for what the operator configured: Scalingo's API, and the dead man's switch."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),  # whoever asks has a deadline of its own
+    )
+    # aiohttp sends a GET again by itself when a kept connection breaks: a request that no budget knows of.
+    session._retry_connection = False  # noqa: SLF001 - there is no public switch; a test holds this one
+    return session
+
+
+def targets_session(*, allow_private: bool, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
+    """Open a session for targets: guarded, unless they may be private, and without redirects."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=LARGEST_FAN_OUT,
+            keepalive_timeout=KEEP_ALIVE_S,
+            socket_factory=None if allow_private else guarded_socket,
+            resolver=resolver,
+        ),
+        trace_configs=[_refuse_redirects()],
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # A body that cannot be unpacked would make a failure of a message that was taken, and send it again.
+        headers={"Accept-Encoding": "identity"},
+        auto_decompress=False,
+    )
+
+
 class HttpLoop:
     """Runs coroutines that speak HTTP, over two sessions: `api` for what the operator configured, `targets` guarded.
 
@@ -74,27 +103,8 @@ class HttpLoop:
             log.error("a task failed; its lease will run out", error=type(error).__name__, exc_info=error)
 
     async def _open(self) -> None:
-        self.api = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None),  # whoever asks has a deadline of its own
-        )
-        # aiohttp sends a GET again by itself when a kept connection breaks: a request that no budget knows of.
-        self.api._retry_connection = False  # noqa: SLF001 - there is no public switch; a test holds this one
-        factory = None if self._allow_private_targets else guarded_socket
-        self.targets = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=LARGEST_FAN_OUT,
-                keepalive_timeout=KEEP_ALIVE_S,
-                socket_factory=factory,
-                resolver=self._resolver,
-            ),
-            trace_configs=[_refuse_redirects()],
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # A body that cannot be unpacked would make a failure of a message that was taken, and send it again.
-            headers={"Accept-Encoding": "identity"},
-            auto_decompress=False,
-        )
+        self.api = api_session()
+        self.targets = targets_session(allow_private=self._allow_private_targets, resolver=self._resolver)
 
     async def _drain(self, within_s: float) -> None:
         if self._tasks:

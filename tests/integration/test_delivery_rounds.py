@@ -6,7 +6,8 @@ import redis
 from config.settings import Settings
 from operations.store import Store
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, seen
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, Reply
+from tests.support.running import wait_until
 from workers.deliver import delivery_round
 from workers.runtime import Runtime
 
@@ -26,6 +27,33 @@ def test_a_claim_that_redis_refused_does_not_silence_the_target(
     assert receiver.requests == ()
     delivery_round()
     receiver.wait_for(1)
+
+
+@pytest.mark.usefixtures("runtime")
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (Reply(204), "ok"),
+        (Reply(404), "refused"),
+        (Reply(410), "gone"),
+        (Reply(429), "rate_limited"),
+        (Reply(502), "server_error"),
+        (Reply(reset="after_read"), "unreachable"),
+    ],
+    ids=str,
+)
+def test_each_attempt_is_counted_by_how_it_ended(
+    caller: Caller, store: Store, settings: Settings, receiver: Receiver, reply: Reply, reason: str
+) -> None:
+    receiver.script("/webhook", reply)
+    caller.track(notify=["webhook"])
+    seen(store, f"osc-fr1-{OPERATION_ID}", BROKEN, settings.rules)
+    delivery_round()
+
+    def counted() -> dict[str, int]:
+        return {name: count for name, count in store.counters().items() if name.startswith("attempts:")}
+
+    assert wait_until(counted, what="the attempt") == {f"attempts:webhook:{reason}": 1}
 
 
 def test_a_place_is_free_again_after_each_attempt(runtime: Runtime) -> None:

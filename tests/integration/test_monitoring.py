@@ -1,6 +1,11 @@
 """What monitors ask: alive, ready, metrics, and the API's own description."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import redis
@@ -10,12 +15,16 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.service import KEY
 from config.settings import Settings
 from local.valkey import Valkey
+from operations.audience import Rule
+from operations.errors import Reason
+from operations.model import Tracking
 from operations.presence import Presence
 from operations.retries import Again, Delivered, GiveUp
 from operations.store import Store
-from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, problem, seen
+from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 ALL_IN_ORDER = {"status": "ok", "problems": []}
 
 
@@ -141,8 +150,38 @@ class TestMetrics:
             assert series[f"opwatch_operations_in_flight account={account}"] == 0
             assert series[f"opwatch_budget_tokens account={account}"] == 5
             assert series[f"opwatch_budget_share account={account}"] == 1
-        assert series["opwatch_deliveries_unfinished "] == 0
-        assert series["opwatch_worker_up "] == 0
+            assert series[f"opwatch_account_rejected account={account}"] == 0
+            assert series[f"opwatch_detection_delay_seconds_bucket account={account},le=+Inf"] == 0
+            assert series[f"opwatch_detection_delay_seconds_sum account={account}"] == 0
+        for target in ("slack", "webhook", "failures", "shops"):
+            assert series[f"opwatch_dwell_seconds_bucket le=0.1,target={target}"] == 0
+            assert series[f"opwatch_dwell_seconds_count target={target}"] == 0
+            for reason in Reason:
+                assert series[f"opwatch_delivery_attempts_total reason={reason},target={target}"] == 0
+        for name in (
+            "deliveries_unfinished",
+            "deliveries_overdue",
+            "looks_overdue",
+            "oldest_due_look_seconds",
+            "oldest_due_delivery_seconds",
+            "worker_up",
+            "workers",
+            "worker_last_beat_timestamp_seconds",
+        ):
+            assert series[f"opwatch_{name} "] == 0
+
+    def test_the_number_of_series_is_bounded_by_the_settings(
+        self, caller: Caller, store: Store, settings: Settings
+    ) -> None:
+        before = set(scrape(caller))
+        gone = {**settings.rules, "gone": Rule()}
+        tracked(store, OPERATION_ID, account="former")
+        seen(store, IDENTITY, replace(DONE, finished_at=store.now()), gone)
+        for target in ("gone", "slack"):
+            attempted(store, IDENTITY, target, Delivered())
+        counters = store.counters()
+        assert counters["deliveries:gone:delivered"] == counters["detection:former:0.5"] == 1
+        assert set(scrape(caller)) == before
 
     def test_they_count_what_happens(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(notify=["webhook", "failures", "slack"])
@@ -157,6 +196,56 @@ class TestMetrics:
         assert series["opwatch_deliveries_total state=delivered,target=webhook"] == 1
         assert series["opwatch_deliveries_total state=skipped,target=failures"] == 1
         assert series["opwatch_deliveries_unfinished "] == 1
+
+    def test_they_tell_how_long_an_end_went_unseen_and_how_long_it_then_dwelt(
+        self, caller: Caller, store: Store, settings: Settings
+    ) -> None:
+        began = store.now() - timedelta(seconds=120)
+        tracked(store, OPERATION_ID, created_at=began)
+        seen(store, IDENTITY, replace(DONE, finished_at=store.now() - timedelta(seconds=4)), settings.rules)
+        attempted(store, IDENTITY, "webhook", Delivered())
+        series = scrape(caller)
+        assert series["opwatch_detection_delay_seconds_bucket account=default,le=3"] == 0
+        assert series["opwatch_detection_delay_seconds_bucket account=default,le=30"] == 1
+        assert series["opwatch_detection_delay_seconds_count account=default"] == 1
+        assert 4 <= series["opwatch_detection_delay_seconds_sum account=default"] < 30
+        assert series["opwatch_dwell_seconds_count target=webhook"] == 1
+        assert series["opwatch_dwell_seconds_bucket le=30,target=webhook"] == 1
+        assert series["opwatch_dwell_seconds_sum target=webhook"] < 30
+        assert series["opwatch_dwell_seconds_count target=slack"] == 0
+
+    def test_they_tell_what_is_overdue_and_for_how_long(self, caller: Caller, store: Store, settings: Settings) -> None:
+        tracked(store, "a" * 24, next_look_at=store.now() - timedelta(seconds=90))
+        tracked(store, "b" * 24)
+        tracked(store, OPERATION_ID)
+        ended = seen(store, IDENTITY, DONE, settings.rules)
+        due = {"webhook": timedelta(seconds=3600), "slack": timedelta(seconds=1)}
+
+        def delayed(tracking: Tracking) -> Tracking:
+            deliveries = (
+                replace(d, next_attempt_at=store.now() - due[d.target]) for d in ended.deliveries if d.target in due
+            )
+            return replace(tracking, deliveries=tuple(deliveries))
+
+        store.update(found(store, IDENTITY), delayed)
+        series = scrape(caller)
+        assert (series["opwatch_looks_overdue "], series["opwatch_deliveries_overdue "]) == (1, 1)
+        assert 90 <= series["opwatch_oldest_due_look_seconds "] < 3600 <= series["opwatch_oldest_due_delivery_seconds "]
+
+    def test_they_count_the_workers_that_beat(self, caller: Caller, store: Store, connection: redis.Redis) -> None:
+        presence, now = Presence(connection), store.now()
+        for worker, silent_s in (("dead", 30), ("one", 3), ("two", 1)):
+            presence.beat(worker, now - timedelta(seconds=silent_s))
+        series = scrape(caller)
+        assert (series["opwatch_workers "], series["opwatch_worker_up "]) == (2, 1)
+        last = now - timedelta(seconds=1)
+        assert series["opwatch_worker_last_beat_timestamp_seconds "] == pytest.approx(last.timestamp(), abs=0.01)
+
+    def test_an_account_whose_token_is_rejected_is_named(self, caller: Caller, connection: redis.Redis) -> None:
+        Presence(connection).raise_alert("other", "the API token of the account other is rejected")
+        series = scrape(caller)
+        assert series["opwatch_account_rejected account=other"] == 1
+        assert series["opwatch_account_rejected account=default"] == 0
 
     def test_what_is_retried_is_counted_by_its_target_for_as_long_as_it_is(
         self, caller: Caller, store: Store, settings: Settings
@@ -187,6 +276,33 @@ class TestMetrics:
         assert app.extensions[KEY].budget.left("default") == 5
 
 
+def expressions() -> list[str]:
+    """Give every expression of the alert rules and of the dashboard."""
+    alerts = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
+    dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
+    rules = re.findall(r"^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.+)$)", alerts, re.MULTILINE)
+    panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(rules) == alerts.count("- alert:")
+    return [block or line for block, line in rules] + panels
+
+
+@pytest.mark.parametrize("expression", expressions())
+def test_what_the_alerts_and_the_dashboard_ask_for_is_there(caller: Caller, expression: str) -> None:
+    there: dict[str, dict[str, set[str]]] = {}
+    for series in scrape(caller):
+        name, _, labels = series.partition(" ")
+        for label, _, value in (each.partition("=") for each in labels.split(",")):
+            there.setdefault(name, {}).setdefault(label, set()).add(value)
+    selectors = re.findall(r"(opwatch_\w+)(?:\{([^}]*)\})?", expression)
+    assert selectors
+    for name, matchers in selectors:
+        assert name in there
+        for label, value in re.findall(r'(\w+)!?="([^"]*)"', matchers):
+            assert value in there[name][label]
+        for labels in re.findall(r"(?:by|without) \(([^)]*)\)", expression):
+            assert set(labels.split(", ")) <= set(there[name])
+
+
 def scrape(caller: Caller) -> dict[str, float]:
     """Return every sample as `name label=value,…`."""
     answer = caller.get("/metrics")
@@ -208,7 +324,7 @@ def test_the_description_is_open_and_names_every_route(app: Flask, caller: Calle
         for method in methods
     }
     served = {
-        (rule.rule, method)
+        (rule.rule.replace("<any_text:name>", "<group>"), method)
         for rule in app.url_map.iter_rules()
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }

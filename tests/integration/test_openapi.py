@@ -95,6 +95,7 @@ def test_what_is_tracked_is_shown_cancelled_and_retried_as_described(
         (one, "get", {"identity": ended}, 200),
         (one, "get", {"identity": f"osc-fr1-{operation_id(1)}"}, 200),
         ("/v1/operations", "get", {}, 200),
+        ("/v1/groups/{group}", "get", {"group": "deploy 7"}, 200),
         (one, "delete", {"identity": watched}, 200),
         (one, "delete", {"identity": watched}, 409),
         (retry, "post", {"identity": ended, "target": "webhook"}, 202),
@@ -107,6 +108,6 @@ def test_what_is_tracked_is_shown_cancelled_and_retried_as_described(
 @pytest.mark.parametrize(("path", "method"), [(path, method) for path, method, _ in OPERATIONS])
 def test_whatever_asks_for_a_token_says_so(app: Flask, path: str, method: str) -> None:
     is_open = openapi.document()["paths"][path][method].get("security") == []
-    url = path.replace("{identity}", "x").replace("{target}", "x")
+    url = path.replace("{identity}", "x").replace("{target}", "x").replace("{group}", "x")
     status = app.test_client().open(url, method=method.upper()).status_code
     assert (status != 401) == is_open

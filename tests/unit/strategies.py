@@ -8,6 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
+from operations.history import Attempt, Looks
 from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
 from operations.posted import Live, Posted
 
@@ -66,6 +67,15 @@ operations = st.builds(
     error=st.none() | a_text(),
     error_truncated=st.booleans(),
 )
+looks = st.builds(
+    Looks,
+    what=a_text(max_size=160),
+    first_at=times,
+    last_at=st.none() | times,
+    times=st.integers(1, 10**6),
+    failed=st.booleans(),
+)
+attempts = st.builds(Attempt, at=times, error=st.none() | a_text(max_size=160))
 deliveries = st.builds(
     Delivery,
     target=target_names,
@@ -77,6 +87,8 @@ deliveries = st.builds(
     next_attempt_at=st.none() | times,
     ended_at=st.none() | times,
     claim=st.none() | a_text(),
+    planned_at=st.none() | times,
+    history=st.lists(attempts, max_size=3).map(tuple),
 )
 alerts = st.builds(
     Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
@@ -137,6 +149,7 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "alerts": st.lists(alerts, max_size=2).map(tuple),
         "slow": st.none() | warnings,
         "live": st.lists(live_messages, max_size=2).map(tuple),
+        "looks": st.lists(looks, max_size=3).map(tuple),
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))
     return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)

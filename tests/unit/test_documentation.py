@@ -1,4 +1,4 @@
-"""Whatever a user can set, call, see or build on stands in the README, and what stands there is so."""
+"""Whatever a user can set, call, see or build on stands in the README or in docs/, and what stands there is so."""
 
 import json
 import re
@@ -19,13 +19,16 @@ from api.schemas import TrackingOut, TrackRequest
 from config.environment import Environment
 from config.settings import load
 from notifiers import Notifier, kinds
+from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.announcement import SLOW, body_of, read
+from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
 from tests.unit.strategies import NOW, a_tracking
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
+DOCUMENTATION = "\n".join(PAGES.values())
 SCALINGO_KEYS = {"name", "description", "logo", "website", "repository", "env", "addons", "scripts", "formation"}
 HEROKU_KEYS = {
     *SCALINGO_KEYS,
@@ -47,10 +50,14 @@ WEBHOOK_SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # noqa: S
 
 
 def section(title: str) -> str:
-    """Give what stands below a heading of the README, up to the next of its level."""
-    match = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
-    assert match is not None, f"the README has no section {title}"
-    return match[1]
+    """Give what stands below a heading of some page, up to the next of its level."""
+    found = [
+        match[1]
+        for page in PAGES.values()
+        for match in re.finditer(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    ]
+    assert len(found) == 1, f"there are {len(found)} sections {title}"
+    return found[0]
 
 
 def first_cells(title: str) -> list[str]:
@@ -60,8 +67,8 @@ def first_cells(title: str) -> list[str]:
 
 
 def blocks(language: str) -> list[str]:
-    """Give the README's code blocks in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """Give the code blocks of all pages in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENTATION, re.MULTILINE | re.DOTALL)
 
 
 def block_with(language: str, text: str) -> str:
@@ -98,7 +105,20 @@ def test_the_example_environment_has_every_setting_and_sets_none() -> None:
 def test_every_kind_and_each_of_its_fields_is_in_the_readme(kind: str) -> None:
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
     fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
-    assert [name for name in fields if f"`{name}`" not in row] == []
+    assert [name for name, field in fields.items() if f"`{field.alias or name}`" not in row] == []
+
+
+@pytest.mark.parametrize("kind", sorted(kinds()))
+def test_every_kind_has_a_section_that_sets_one_up(kind: str) -> None:
+    text = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
+    (own,) = re.findall(rf"^## {kind}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
+    for example in re.findall(r"^```toml\n(.*?)^```$", own, re.MULTILINE | re.DOTALL):
+        ((name, table),) = tomllib.loads(example)["targets"].items()
+        environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "https://a.example/x")
+        assert build(name, table, environ, plain_http=True).kind == kind
+    if "see the README" not in own:
+        assert [name for name, field in fields.items() if not re.search(rf"\b{field.alias or name}\b", own)] == []
 
 
 @pytest.mark.parametrize("kind", sorted(kinds()))
@@ -134,19 +154,26 @@ def test_the_example_targets_load(text: str, tmp_path: Path) -> None:
 
 @cache
 def served_routes() -> frozenset[tuple[str, str]]:
-    """Ask the app itself, in a process of its own: it sets up logging for the whole process."""
+    """Ask the app itself, in a process of its own: it sets up logging for the whole process. The page is no API."""
     program = (
         "import json, app\n"
         "rules = app.create_app().url_map.iter_rules()\n"
-        "print(json.dumps([(method, rule.rule) for rule in rules for method in rule.methods - {'HEAD', 'OPTIONS'}]))\n"
+        "served = [rule for rule in rules if not rule.endpoint.startswith('page')]\n"
+        "print(json.dumps([(method, rule.rule) for rule in served for method in rule.methods - {'HEAD', 'OPTIONS'}]))\n"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=LEAST, stdout=subprocess.PIPE, check=True)
-    return frozenset((method, rule.replace("<identity>", "<id>")) for method, rule in json.loads(ran.stdout))
+    return frozenset(
+        (method, rule.replace("<identity>", "<id>").replace("<any_text:name>", "<group>"))
+        for method, rule in json.loads(ran.stdout)
+    )
 
 
 def described_routes() -> set[tuple[str, str]]:
     return {
-        (method.upper(), path.replace("{identity}", "<id>").replace("{target}", "<target>"))
+        (
+            method.upper(),
+            path.replace("{identity}", "<id>").replace("{target}", "<target>").replace("{group}", "<group>"),
+        )
         for path, methods in openapi.document()["paths"].items()
         for method in methods
     }
@@ -183,30 +210,48 @@ def test_what_a_target_may_hear_before_the_verdict_is_in_the_readme() -> None:
     assert f"`{SLOW}`" in section("Messages and webhooks")
 
 
-def test_the_readme_lists_exactly_the_metrics_there_are() -> None:
+# docs/monitoring.md
+
+MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+
+
+def test_the_monitoring_page_lists_exactly_the_metrics_there_are() -> None:
     source = (ROOT / "api" / "metrics.py").read_text(encoding="utf-8")
     families = re.findall(r"(\w+)MetricFamily\(\s*\"(\w+)\"", source)
     names = [f"{name}_total" if kind == "Counter" else name for kind, name in families]
     assert names
-    assert sorted(name for name in first_cells("Operations") if name.startswith("opwatch_")) == sorted(names)
+    assert sorted(re.findall(r"^\| `(opwatch_\w+)` \|", MONITORING, re.MULTILINE)) == sorted(names)
+
+
+def test_the_monitoring_page_explains_each_reason() -> None:
+    table = MONITORING.partition("| `reason` |")[2]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
 # Code in the README
 
 
-def test_the_readmes_links_lead_somewhere() -> None:
-    headings = {
-        re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
-        for title in re.findall(r"^## (.+)$", README, re.MULTILINE)
-    }
-    assert {anchor for anchor in re.findall(r"\]\(#([^)]+)\)", README) if anchor not in headings} == set()
-    files = [name for name in re.findall(r"\]\(([^)#:]+)\)", README) if not (ROOT / name).exists()]
-    assert files == []
+def anchors(page: Path) -> set[str]:
+    """List what links into a page may name, as GitHub makes it of headings."""
+    titles = re.findall(r"^#+ (.+)$", PAGES[page], re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    links = [link.partition("#") for link in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]) if "://" not in link]
+    wrong = [
+        f"{path}#{anchor}"
+        for path, _, anchor in links
+        for there in [(page.parent / path).resolve() if path else page]
+        if not there.exists() or (anchor and anchor not in anchors(there))
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("source", blocks("python"))
 def test_the_readmes_python_compiles(source: str) -> None:
-    compile(source, "README.md", "exec")
+    compile(source, "a page", "exec")
 
 
 @pytest.mark.parametrize("source", blocks("sh"))
@@ -226,13 +271,13 @@ def test_the_readmes_toml_parses(source: str) -> None:
 
 
 def test_every_code_block_has_a_language_that_is_checked() -> None:
-    assert set(re.findall(r"^```(\w*)\n", README, re.MULTILINE)) == {"sh", "python", "json", "toml", "text", ""}
+    assert set(re.findall(r"^```(\w*)\n", DOCUMENTATION, re.MULTILINE)) == {"sh", "python", "json", "toml", "text", ""}
 
 
 def test_the_readmes_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", WEBHOOK_SECRET)
     names: dict[str, Any] = {"__name__": "receiver"}
-    exec(compile(block_with("python", "WebhookVerificationError"), "README.md", "exec"), names)  # noqa: S102 - our own
+    exec(compile(block_with("python", "WebhookVerificationError"), "a page", "exec"), names)  # noqa: S102 - our own
     client = names["app"].test_client()
     tracking = a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error", error="no 🐑"))
     announcement = read("an-id", body_of(tracking))
@@ -302,7 +347,7 @@ def test_the_platform_takes_python_3_13_and_one_lock_file() -> None:
 
 def test_every_file_that_the_security_page_names_is_there() -> None:
     page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:tests|api|config|notifiers|operations|scalingo|workers)/[\w./-]*)`", page))
+    named = set(re.findall(r"`((?:tests|api|page|config|notifiers|operations|scalingo|workers)/[\w./-]*)`", page))
     assert len(named) > 20
     assert sorted(path for path in named if not (ROOT / path).exists()) == []
 

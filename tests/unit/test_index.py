@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hypothesis import given, settings
 
 from operations import alerts, index, lifecycle
+from operations.delays import detection_s, dwell_s
 from operations.index import Move, milliseconds, moves
 from operations.model import DeliveryState, State, Tracking
 from operations.retries import GiveUp
@@ -21,6 +22,8 @@ Entries = dict[tuple[str, str], float]
 def entries(tracking: Tracking) -> Entries:
     """List the entries of the sorted sets that a record stands for, as the rules say."""
     there: Entries = {(index.RECENT, tracking.id): milliseconds(tracking.created_at)}
+    if tracking.group is not None:
+        there[f"opwatch:group:{tracking.group}", tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
         there[index.DUE, tracking.id] = milliseconds(tracking.next_look_at)
     everything = [*tracking.deliveries, *tracking.alerts, *(tracking.slow.deliveries if tracking.slow else ())]
@@ -29,6 +32,9 @@ def entries(tracking: Tracking) -> Entries:
             there[index.OUTBOX, tracking.delivery_id(each)] = milliseconds(each.next_attempt_at)
         if each.state is DeliveryState.RETRYING:
             there[index.RETRYING, f"{each.target} {tracking.delivery_id(each)}"] = 0
+        if each.state is DeliveryState.DEAD:
+            at = milliseconds(each.ended_at or tracking.created_at)
+            there[index.DEAD, f"{each.target} {tracking.delivery_id(each)}"] = at
     written = {(index.LIVE, tracking.live_id(m)): milliseconds(m.due_at) for m in tracking.live if m.due_at}
     there |= written
     unfinished = any(each.state in UNFINISHED for each in everything) or written
@@ -78,6 +84,19 @@ def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
     (alert,) = after.alerts
     (mark,) = (move for move in moves(before, after, RETENTION) if move.kind == "m")
     assert mark == Move("m", "opwatch:failing:slack", after.delivery_id(alert), 3600)
+
+
+@settings(max_examples=40)
+@given(of_one_operation, of_one_operation)
+def test_a_wait_is_counted_once_with_what_ended_it(old: Tracking, new: Tracking) -> None:
+    counted = Counter(move.member.partition(":")[0] for move in moves(old, new, RETENTION) if move.kind == "h")
+    saw_end = old.ended_at is None and new.ended_at is not None
+    assert counted["detection"] == 2 * (saw_end and detection_s(new) is not None)
+    known = {old.delivery_id(each) for each in old.outgoing if not each.unfinished}
+    told = [each for each in new.outgoing if new.delivery_id(each) not in known and dwell_s(new, each) is not None]
+    assert counted["dwell"] == 2 * len(told)
+    again = [move for move in moves(new, new, RETENTION) if move.key == index.COUNTERS]
+    assert again == []
 
 
 @settings(max_examples=40)

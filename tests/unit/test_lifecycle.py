@@ -347,7 +347,9 @@ def test_an_attempt_counts_from_its_start_and_is_recorded_by_its_holder_alone(
     assert lifecycle.attempted(begun, "another", "ours", decision, at(9)) is None
     recorded = lifecycle.attempted(begun, ID, "ours", decision, at(9))
     assert recorded is not None
-    assert recorded.deliveries[0] == a_delivery(attempts=1, **expected)
+    (made,) = recorded.deliveries[0].history
+    assert (made.at, made.error) == (at(9), expected["last_error"])
+    assert recorded.deliveries[0] == a_delivery(attempts=1, history=(made,), **expected)
     assert lifecycle.attempted(recorded, ID, "ours", Delivered(), at(10)) is None
 
 

@@ -1,0 +1,163 @@
+"""`python -m admin`: looks after a running Opwatch by hand. It takes the same settings as `web` and `worker`."""
+
+import argparse
+import asyncio
+import io
+import json
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+import redis
+
+from admin import check, messages, sample, trackings
+from config.redis import connect
+from config.settings import Settings, examine, load
+from notifiers.targets import Target
+from operations import view
+from operations.errors import ConfigError
+from operations.model import DeliveryState, State
+from operations.store import Store
+from workers.doorbell import Round, enqueue
+from workers.runtime import REDIS_TIMEOUT_S
+
+_EPILOG = """\
+exit codes: 0 all is well, 1 something is wrong (it is said what), 2 the command was not understood
+
+On Scalingo: scalingo --app my-opwatch run python -m admin check
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; returns the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a message may hold what the terminal cannot show
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.command == "check":
+        return asyncio.run(_check(as_json=given.json))
+    if given.command in ("send-test", "preview"):
+        return _message(parser, given)
+    try:
+        settings = load(os.environ)
+        with closing(connect(settings, timeout_s=REDIS_TIMEOUT_S)) as connection:
+            store = Store(connection, retention=timedelta(days=settings.retention_days))
+            if given.command == "list":
+                return _list(given, store)
+            return _retry_dead(parser, given, settings, store, connection)
+    except ConfigError as error:
+        _say_faults(error.faults)
+    except redis.RedisError as error:
+        print(f"Redis fails ({type(error).__name__}); python -m admin check says more", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m admin",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    checking = command("check", "try settings, Redis, workers, each account's sign-in and each target, posting nothing")
+    sending = command("send-test", "send one test message to a target, whatever its rules; nothing is stored")
+    previewing = command("preview", "print what a target would be sent (an HTTP body, or a text), sending nothing")
+    for each, default in ((sending, "succeeded"), (previewing, "failed")):
+        each.add_argument("target", help="its name")
+        each.add_argument("--verdict", choices=sample.KINDS, default=default, help="default: %(default)s")
+    listing = command("list", "list operations, newest first")
+    listing.add_argument("--app", help="only those of this app")
+    listing.add_argument("--state", choices=[*map(str, State)], help="only those in this state")
+    listing.add_argument(
+        "--delivery", choices=[*map(str, DeliveryState)], help="only those with a delivery in this state"
+    )
+    listing.add_argument("--group", help="only those of this group")
+    listing.add_argument("--limit", type=int, default=50, help="at most so many (default: %(default)s)")
+    retrying = command("retry-dead", "make deliveries that were given up due again, now; safe to repeat")
+    retrying.add_argument("target", nargs="?", help="only those to this target (default: all that are configured)")
+    for each in (checking, listing, retrying):
+        each.add_argument("--json", action="store_true", help="for scripts")
+    return parser
+
+
+async def _check(*, as_json: bool) -> int:
+    settings, faults = examine(os.environ)
+    findings = []
+    async for finding in check.everything(settings, faults):
+        findings.append(finding)
+        if not as_json:
+            print(finding, flush=True)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
+    return int(any(finding.level == "FAIL" for finding in findings))
+
+
+def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
+    """Need no more of the settings than the target."""
+    settings, faults = examine(os.environ)
+    if faults and given.target not in settings.targets:
+        _say_faults(faults)
+        return 1
+    target = _known(parser, given.target, settings)
+    announcement = sample.outcome(given.verdict, target.name, settings.region, datetime.now(UTC))
+    if given.command == "preview":
+        return messages.preview(target, announcement)
+    return messages.send_test(target, announcement, settings)
+
+
+def _say_faults(faults: Sequence[str]) -> None:
+    print("mend these settings:", *(f"  - {fault}" for fault in faults), sep="\n", file=sys.stderr)
+
+
+def _list(given: argparse.Namespace, store: Store) -> int:
+    wanted = trackings.Wanted(
+        app=given.app, state=given.state, delivery=given.delivery, group=given.group, limit=given.limit
+    )
+    found = trackings.listed(store, wanted)
+    if given.json:
+        print(json.dumps([view.as_json(tracking) for tracking in found], ensure_ascii=False, indent=2))
+        return 0
+    print(*trackings.table(found, store.now()), sep="\n")
+    if len(found) == given.limit:
+        print(f"(the newest {given.limit}; --limit shows more)", file=sys.stderr)
+    return 0
+
+
+def _retry_dead(
+    parser: argparse.ArgumentParser,
+    given: argparse.Namespace,
+    settings: Settings,
+    store: Store,
+    connection: redis.Redis,
+) -> int:
+    targets = settings.targets if given.target is None else [_known(parser, given.target, settings).name]
+    retried = trackings.retry_dead(store, targets)
+    if retried:
+        enqueue(connection, Round.DELIVER)
+    dead = {} if given.target else trackings.count_dead(store)
+    left = {target: count for target, count in dead.items() if target not in settings.targets}
+    if given.json:
+        print(json.dumps({"retried": retried, "left": left}))
+        return 0
+    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery is dead")
+    if left:
+        print(f"left alone, since no such target is configured: {trackings.each_of(left)}")
+    return 0
+
+
+def _known(parser: argparse.ArgumentParser, name: str, settings: Settings) -> Target:
+    if name not in settings.targets:
+        parser.error(f"no target is called {name!r}; there are: {', '.join(sorted(settings.targets))}")
+    return settings.targets[name]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

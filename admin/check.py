@@ -1,0 +1,166 @@
+"""`check`: tries everything that announcing needs, and posts nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import redis
+from aiohttp import ClientSession
+
+from admin import trackings
+from config.redis import connect
+from config.settings import Settings
+from notifiers import Checkable
+from notifiers.targets import Target
+from operations.budget import Budget
+from operations.errors import OpwatchError, RateLimitedError
+from operations.presence import Presence, storage_faults
+from operations.store import Store
+from scalingo.client import Client
+from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
+from workers.loop import api_session, targets_session
+from workers.runtime import REDIS_TIMEOUT_S, SharedGate
+
+SIGN_IN_WITHIN_S = 30.0
+OLDEST_REDIS = 5
+_WRITTEN = "opwatch:check"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried, and what to do if it is not well."""
+
+    level: Literal["ok", "warn", "FAIL"]
+    name: str
+    what: str
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        return f"{self.level:4}  {self.name}: {self.what}"
+
+
+async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator[Finding]:
+    """Try each part by itself, whatever becomes of the others; `faults` are those of the settings."""
+    for finding in _settings(settings, faults):
+        yield finding
+    if settings.redis_url.get_secret_value():
+        with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
+            for finding in [*_redis(connection), *_deliveries(settings, connection)]:
+                yield finding
+            async for finding in _accounts(settings, connection):
+                yield finding
+    else:
+        yield Finding("warn", "redis, workers and accounts", "not tried, for want of REDIS_URL")
+    async with targets_session(allow_private=settings.allow_private_targets) as http:
+        for trying in [asyncio.ensure_future(_target(target, http)) for target in settings.targets.values()]:
+            yield await trying
+
+
+def _settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
+    yield from (Finding("FAIL", "settings", fault) for fault in faults)
+    if not faults:
+        alerts = f"alerts go to {settings.alert_target}" if settings.alert_target else "nobody is alerted"
+        there = f"accounts {_listed(settings.accounts)}; callers {_listed(settings.tokens)}"
+        yield Finding("ok", "settings", f"{there}; targets {_listed(settings.targets)}; {alerts}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _redis(connection: redis.Redis) -> Iterator[Finding]:
+    try:
+        server: Any = connection.info("server")
+        storage, (workers, _) = storage_faults(connection), Presence(connection).workers()
+    except redis.RedisError as error:
+        what = (
+            f"does not answer ({type(error).__name__}): see whether it runs, and whether REDIS_URL is right from here"
+        )
+        yield Finding("FAIL", "redis", what)
+        return
+    version = str(server["redis_version"])
+    if int(version.partition(".")[0]) < OLDEST_REDIS:
+        yield Finding("FAIL", "redis", f"is version {version}; Redis 5 or Valkey 7.2 is the oldest that will do")
+    yield from (Finding("FAIL", "redis", fault) for fault in storage)
+    try:
+        connection.set(_WRITTEN, 1, px=1000)
+    except redis.RedisError as error:
+        yield Finding("FAIL", "redis", f"takes no writes ({type(error).__name__}): it is full, or a replica")
+    else:
+        if not storage:
+            named = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {version}"
+            yield Finding("ok", "redis", f"{named} takes writes, keeps an append-only file and evicts nothing")
+    if workers:
+        yield Finding("ok", "workers", f"{workers} alive")
+    else:
+        yield Finding("FAIL", "workers", "no worker's clock beats: start one (on a PaaS, scale `worker` to 1)")
+
+
+def _deliveries(settings: Settings, connection: redis.Redis) -> Iterator[Finding]:
+    """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
+    store = Store(connection, retention=timedelta(days=settings.retention_days))
+    with suppress(redis.RedisError):  # that has been said
+        if dead := trackings.count_dead(store):
+            what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
+            yield Finding("warn", "deliveries", what)
+        if retrying := {target: count for target, count in store.retrying(settings.targets).items() if count}:
+            what = f"failed, to be tried again: {trackings.each_of(retrying)}; see `list --delivery retrying`"
+            yield Finding("warn", "deliveries", what)
+        if not dead and not retrying:
+            yield Finding("ok", "deliveries", "none has failed of late")
+
+
+async def _accounts(settings: Settings, connection: redis.Redis) -> AsyncIterator[Finding]:
+    if not settings.regions:
+        yield Finding("warn", "accounts", "not tried, for want of SCALINGO_API_URL or SCALINGO_AUTH_URL")
+        return
+    budget = Budget(connection, settings.requests_per_minute)
+    async with api_session() as http:
+        client = Client(
+            http,
+            accounts=settings.accounts,
+            regions=settings.regions,
+            auth_url=settings.auth_url,
+            gate=SharedGate(budget, Presence(connection), "admin"),
+        )
+        for trying in [asyncio.ensure_future(_account(client, budget, name)) for name in settings.accounts]:
+            yield await trying
+
+
+async def _account(client: Client, budget: Budget, account: str) -> Finding:
+    """Sign in, which takes a token of the budget as every request does."""
+    name = f"account {account}"
+    try:
+        async with asyncio.timeout(SIGN_IN_WITHIN_S):
+            await client.sign_in(account)
+            share = await asyncio.to_thread(budget.share, account)
+    except TimeoutError:
+        what = f"no turn to sign in within {SIGN_IN_WITHIN_S:.0f} s: the workers use up the account's budget; try again"
+        return Finding("warn", name, what)
+    except RateLimitedError as error:
+        await asyncio.to_thread(budget.slow_down, account, error.retry_after_s)
+        return Finding("warn", name, f"{error}; somebody else uses the account's 60 a minute up")
+    except OpwatchError as error:
+        return Finding("FAIL", name, str(error))
+    except redis.RedisError as error:
+        return Finding(
+            "warn", name, f"not tried: each request is counted in Redis, which fails ({type(error).__name__})"
+        )
+    if share < 1:
+        return Finding("warn", name, f"signs in; after a 429 it goes at {share:.0%} of its rate, which grows back")
+    return Finding("ok", name, "signs in")
+
+
+async def _target(target: Target, http: ClientSession) -> Finding:
+    name, notifier = f"target {target.name}", target.notifier
+    if not isinstance(notifier, Checkable):
+        what = (
+            f"the kind {target.kind} cannot be checked without posting: `python -m admin send-test {target.name}` posts"
+        )
+        return Finding("warn", name, what)
+    checking = asyncio.ensure_future(notifier.check(http))
+    failure = await failure_of(checking, ATTEMPT_DEADLINE_S)
+    return Finding("ok", name, checking.result()) if failure is None else Finding("FAIL", name, str(failure))

@@ -1,0 +1,55 @@
+"""An outcome that never was, for messages that are a test."""
+
+import secrets
+from datetime import datetime, timedelta
+
+from operations import announcement
+from operations.announcement import Announcement
+from operations.live import Progress
+from operations.model import Operation, State, Tracking, Usual, Verdict
+
+SLOW = "slow"
+KINDS = (*(str(verdict) for verdict in Verdict), SLOW)
+"""What a test may look like."""
+
+NOTE = "sent by hand with python -m admin; no operation has run"
+_TOOK = timedelta(seconds=42)
+
+
+def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
+    """Announce one of `KINDS` to a target, of an app `opwatch-test`, under an id of its own each time."""
+    operation_id = secrets.token_hex(12)
+    slow, failed = kind == SLOW, kind == Verdict.FAILED
+    tracking = Tracking(
+        id=f"{region}-{operation_id}",
+        app="opwatch-test",
+        operation_id=operation_id,
+        region=region,
+        account="default",
+        created_at=now - _TOOK,
+        created_by="admin",
+        timeout_s=3600,
+        context={"test": NOTE},
+        state=State.TRACKING if slow else State(kind),
+        operation=Operation(
+            status="running" if slow else "error" if failed else "done",
+            type="test",
+            created_at=now - _TOOK,
+            error=f"This is a test: {NOTE}." if failed else None,
+        ),
+        polls=3,
+        last_polled_at=now,
+        ended_at=None if slow else now,
+        duration_s=None if slow else _TOOK.total_seconds(),
+        usual=Usual(p50=15.0, p90=20.0, samples=20),
+        reason=f"This is a test: {NOTE}." if kind in (Verdict.TIMED_OUT, Verdict.LOST) else None,
+    )
+    body = announcement.slow_body_of(tracking, _TOOK.total_seconds(), now) if slow else announcement.body_of(tracking)
+    return announcement.read(f"{tracking.id}_1_{kind}_{target}", body)
+
+
+def running(ending: Announcement) -> Progress:
+    """Say how the same goes before it has ended, for targets whose messages are live."""
+    return Progress(
+        app=ending.app, type=ending.type, status="running", age_s=12.0, usual=ending.usual, context=ending.context
+    )

@@ -1,0 +1,106 @@
+"""`list` and `retry-dead`: what is stored, looked at and put right by hand."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from notifiers import wording
+from operations import lifecycle, view
+from operations.model import Delivery, DeliveryState, Tracking
+from operations.store import Store
+from operations.text import first_line, plain
+
+HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "DELIVERIES")
+_ERROR_LIMIT = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which trackings to list: all those that match what is given, the newest `limit` of them."""
+
+    app: str | None
+    state: str | None
+    delivery: str | None
+    group: str | None
+    limit: int
+
+    def matches(self, tracking: Tracking) -> bool:
+        """Tell whether a tracking is wanted."""
+        return view.matches(tracking, app=self.app, state=self.state, delivery=self.delivery, group=self.group)
+
+
+def listed(store: Store, wanted: Wanted) -> list[Tracking]:
+    """Read what is wanted, newest first."""
+    found = (stored.tracking for _, stored in store.recent() if wanted.matches(stored.tracking))
+    return list(islice(found, wanted.limit))
+
+
+def table(trackings: list[Tracking], now: datetime) -> Iterator[str]:
+    """Write a line for each below headings, in columns as wide as they have to be."""
+    rows = [HEADINGS, *(_row(tracking, now) for tracking in trackings)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
+    age_s = (now - tracking.created_at).total_seconds()
+    kind = tracking.operation.type if tracking.operation is not None else None
+    took_s = tracking.duration_s if tracking.ended_at is not None else age_s
+    told = [_told(d) for d in tracking.deliveries if d.run == tracking.run]
+    if tracking.ended_at is None and tracking.last_error:
+        told.append(f"no answer yet: {first_line(plain(tracking.last_error), _ERROR_LIMIT)}")
+    cells = (tracking.id, tracking.app, plain(kind or "-"), str(tracking.state), wording.duration(took_s) or "-")
+    return (*cells, f"{wording.duration(age_s)} ago", ", ".join(told) or "-")
+
+
+def _told(delivery: Delivery) -> str:
+    error = f" ({first_line(plain(delivery.last_error), _ERROR_LIMIT)})" if delivery.last_error else ""
+    return f"{delivery.target} {delivery.state}{error}"
+
+
+def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
+    """Make every dead delivery of a current run to these targets due now; returns how many, by target.
+
+    What is not dead is left alone, so that to do it twice does nothing more.
+    """
+    retried: Counter[str] = Counter()
+    for _, stored in store.recent():
+        if _dead(stored.tracking, targets):
+            now = store.now()
+            after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
+            if after is not None:
+                retried.update(_dead(stored.tracking, targets))
+    return retried
+
+
+def count_dead(store: Store) -> Counter[str]:
+    """Count the dead deliveries of current runs, by target."""
+    return Counter(
+        delivery.target
+        for _, stored in store.recent()
+        for delivery in stored.tracking.deliveries
+        if _is_dead(stored.tracking, delivery)
+    )
+
+
+def each_of(counted: Mapping[str, int]) -> str:
+    """Say how many to whom: `1 to slack, 2 to webhook`."""
+    return ", ".join(f"{count} to {target}" for target, count in sorted(counted.items()))
+
+
+def _retried(tracking: Tracking, targets: Collection[str], now: datetime) -> Tracking | None:
+    after = None
+    for target in _dead(tracking, targets):
+        after = lifecycle.retried(after or tracking, target, now)
+    return after
+
+
+def _dead(tracking: Tracking, targets: Collection[str]) -> list[str]:
+    return [d.target for d in tracking.deliveries if _is_dead(tracking, d) and d.target in targets]
+
+
+def _is_dead(tracking: Tracking, delivery: Delivery) -> bool:
+    return delivery.run == tracking.run and delivery.state is DeliveryState.DEAD

@@ -1,0 +1,42 @@
+"""The route under /v1/groups: several operations of one deploy, as one."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response
+from werkzeug.routing import BaseConverter
+
+from api import answers, waiting
+from api.auth import require_token
+from api.problems import ProblemError
+from api.schemas import LONGEST_GROUP
+from api.service import service
+from operations import groups
+from operations.groups import Group
+
+STEP_S = 1.0
+"""Each step may read a thousand records, which takes some 20 ms."""
+
+routes = Blueprint("groups", __name__, url_prefix="/v1")
+routes.before_request(require_token)
+
+
+class AnyText(BaseConverter):
+    """Takes all the rest of a path, with slashes and whatever else percent-encoding has brought into it."""
+
+    regex = r"[\s\S]+"
+    part_isolating = False
+
+
+@routes.get("/groups/<any_text:name>")
+def show(name: str) -> Response:
+    """Show one group; with `Prefer: wait=N`, once it is final or N seconds have passed."""
+    group, headers = waiting.awaited(lambda: _group(name), lambda group: not group.final, STEP_S)
+    return answers.of_group(group, headers=headers)
+
+
+def _group(name: str) -> Group:
+    store = service().store
+    members = store.group(name) if len(name) <= LONGEST_GROUP else []
+    if not members:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
+    return groups.of(name, members, store.now())

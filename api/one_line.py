@@ -1,0 +1,43 @@
+"""A tracking, or a problem, in one line that a shell script can read: `read -r state id rest`. Pure.
+
+The first word is the state (of a problem: `error`), the second the id (of a problem: the HTTP status); the rest is for
+people, in the words that targets are told. Nothing from outside can begin another line.
+"""
+
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+from notifiers import group_wording, wording
+from operations import announcement, live
+from operations.groups import Group
+from operations.model import State, Tracking
+from operations.text import first_line, plain
+
+LONGEST_CAUSE = 300
+
+
+def of(tracking: Tracking, now: datetime) -> str:
+    """Say where a tracking stands: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
+    if tracking.state in (State.TRACKING, State.CANCELLED):
+        seen = live.progress(tracking, None, now)
+        so_far = "not seen yet" if tracking.operation is None and not seen.stopped else wording.progress(seen)
+        words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
+        trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.stopped else ""
+    else:
+        told = announcement.of(tracking)
+        words, trouble = wording.in_words(told), wording.cause(told)
+    if trouble := first_line(plain(trouble), LONGEST_CAUSE):
+        words += f": {trouble}"
+    return f"{tracking.state} {tracking.id} {words}\n"
+
+
+def of_group(group: Group, now: datetime) -> str:
+    """Say where a group stands, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
+    short, detail = group_wording.headline(group, now)
+    return f"{group.state} {quote(group.name, safe='')} {short}{detail}\n"
+
+
+def of_problem(status: HTTPStatus, detail: str) -> str:
+    """Say what went wrong: `error 404 no operation of this id is tracked`."""
+    return f"error {status.value} {' '.join(plain(detail).split())}\n"

@@ -1,0 +1,51 @@
+"""Errors on the page, in HTML: what happened, and what to do."""
+
+from http import HTTPStatus
+
+import redis
+import structlog
+from flask import Blueprint, Response
+from werkzeug.exceptions import HTTPException
+
+from api.problems import RETRY_AFTER_S, ProblemError
+from operations.errors import NewerRecordError
+from page.html import html
+
+log = structlog.get_logger()
+
+
+def register(pages: Blueprint) -> None:
+    """Make every error on these pages a page."""
+    pages.register_error_handler(ProblemError, lambda error: failed(error.status, error.detail))
+    pages.register_error_handler(HTTPException, _http)
+    pages.register_error_handler(redis.RedisError, _redis_away)
+    pages.register_error_handler(NewerRecordError, lambda error: _later(f"{error}; load the page again."))
+    pages.register_error_handler(Exception, _unexpected)
+
+
+def failed(status: HTTPStatus, detail: str) -> Response:
+    """Say that it did not work, and why."""
+    return html("error.html", status, title=status.phrase, detail=detail)
+
+
+def _http(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    return failed(status, error.description or status.phrase)
+
+
+def _later(detail: str) -> Response:
+    answer = failed(HTTPStatus.SERVICE_UNAVAILABLE, detail)
+    answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return answer
+
+
+def _redis_away(error: redis.RedisError) -> Response:
+    log.error("Redis does not serve", error=type(error).__name__)
+    return _later(
+        "The store (Redis) does not answer, so there is nothing to show. Nothing is lost; load the page again."
+    )
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("a page failed in a way nobody foresaw", exc_info=error)
+    return failed(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; its log says how.")

@@ -1,0 +1,54 @@
+"""HTML answers: each with the policy that lets a browser run and load nothing but our own files."""
+
+import hashlib
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from flask import Response, g, render_template, request
+
+from operations.text import plain
+from page.sessions import Session
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+_TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "static").iterdir())}
+VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
+"""In the addresses of our files, so that browsers may keep them for ever."""
+
+
+def html(template: str, status: HTTPStatus = HTTPStatus.OK, /, **context: Any) -> Response:
+    """Answer with a page; 304 where the browser has the same already."""
+    session: Session | None = g.get("session")
+    body = render_template(template, version=VERSION, session=session, **context).encode("utf-8", "replace")
+    tag = hashlib.sha256(body).hexdigest()[:32]
+    headers = {"Content-Security-Policy": POLICY, "ETag": f'"{tag}"'}
+    if status is HTTPStatus.OK and tag in request.if_none_match:
+        unchanged = Response(status=HTTPStatus.NOT_MODIFIED.value, headers=headers)
+        del unchanged.headers["Content-Length"]
+        return unchanged
+    return Response(body, status.value, headers, content_type="text/html; charset=utf-8")
+
+
+def see_other(path: str) -> Response:
+    """Send the browser on to another page, to be read."""
+    return Response(status=HTTPStatus.SEE_OTHER.value, headers={"Location": path})
+
+
+def file(version: str, name: str) -> Response | None:
+    """Give one of our files, to be kept for a year; None where there is none.
+
+    While two versions serve side by side, one may be asked for the other's file: then its own has to do, for now.
+    """
+    if name not in FILES:
+        return None
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"} if version == VERSION else {}
+    return Response(FILES[name], headers=headers, content_type=_TYPES[Path(name).suffix])
+
+
+def shown(text: str | None) -> str:
+    """Make a text from outside harmless to show: no control characters, no marks that turn the direction."""
+    return plain(text or "")

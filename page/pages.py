@@ -1,0 +1,123 @@
+"""What those who are signed in see and do. Every page works without JavaScript; the script only keeps it up to date."""
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, request
+from pydantic import ValidationError
+
+from api import acts
+from api.problems import from_validation
+from api.schemas import ListQuery
+from api.service import service
+from operations import index, listing
+from operations.model import State
+from operations.view import matches
+from page import errors, timeline, view
+from page.html import file, html, see_other, shown
+from page.signing_in import require_own_form, require_session
+
+SHOWN_IN_FLIGHT = 50
+SHOWN_FAILING = 50
+SHOWN_RECENT = 25
+SHOWN_IN_LIST = 50
+_SCANNED_FOR_RECENT = 400
+
+routes = Blueprint("page", __name__, template_folder="templates")
+errors.register(routes)
+routes.add_app_template_filter(view.clock, "clock")
+routes.add_app_template_filter(shown)
+files = Blueprint("page-files", __name__)
+
+
+@files.get("/static/<version>/<name>")
+def static(version: str, name: str) -> Response:
+    """Give one of the page's own files; needs no session."""
+    return file(version, name) or errors.failed(HTTPStatus.NOT_FOUND, "There is no such file.")
+
+
+@routes.before_request
+def _only_signed_in() -> Response | None:
+    refusal = require_session()
+    return refusal if refusal is not None or request.method != "POST" else require_own_form()
+
+
+@routes.get("/")
+def overview() -> Response:
+    """Show what is failing, what is in flight, and what has ended; or a list, filtered."""
+    if any(request.args.values()):
+        return _list()
+    store, parts = service().store, service()
+    now = store.now()
+    in_flight = [stored.tracking for stored in store.standing_in(index.DUE, SHOWN_IN_FLIGHT)]
+    retrying = store.standing_in(index.RETRYING, SHOWN_FAILING)
+    dead = store.standing_in(index.DEAD, SHOWN_FAILING, last=True)
+    failing = {stored.tracking.id: stored.tracking for stored in (*dead, *retrying)}
+    flying = store.size(index.DUE)
+    recent = listing.page(
+        store,
+        lambda tracking: tracking.state is not State.TRACKING,
+        cursor=None,
+        limit=SHOWN_RECENT,
+        largest_scan=_SCANNED_FOR_RECENT,
+    )
+    problems = parts.presence.alerts(parts.settings.accounts)
+    if not parts.presence.has_worker():
+        problems.append("No worker runs, so nothing is looked at and nobody is told: start one (scale worker to 1).")
+    return html(
+        "overview.html",
+        title=view.title(store.size(index.RETRYING) + store.size(index.DEAD), flying),
+        problems=problems,
+        failing=view.failing(failing.values(), now),
+        in_flight=[view.card(each, now) for each in sorted(in_flight, key=lambda t: t.created_at, reverse=True)],
+        in_flight_count=flying,
+        recent=[view.card(each, now) for each in recent.trackings],
+        more=recent.next_cursor,
+    )
+
+
+def _list() -> Response:
+    try:
+        query = ListQuery.model_validate({name: value for name, value in request.args.items() if value})
+    except ValidationError as error:
+        raise from_validation(error) from None
+    wanted = query.model_dump(include={"app", "state", "delivery", "group"}, exclude_none=True)
+    store = service().store
+    page = listing.page(
+        store,
+        lambda tracking: matches(
+            tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group
+        ),
+        cursor=query.cursor,
+        limit=SHOWN_IN_LIST,
+    )
+    now, older = store.now(), {**wanted, "cursor": page.next_cursor}
+    return html(
+        "list.html", title="Operations · Opwatch", query=query, older=older if page.next_cursor else None,
+        cards=[view.card(each, now) for each in page.trackings],
+    )  # fmt: skip
+
+
+@routes.get("/operations/<identity>")
+def operation(identity: str) -> Response:
+    """Show one tracking with its story."""
+    parts = service()
+    tracking = acts.find(parts, identity).tracking
+    card = view.card(tracking, parts.store.now())
+    return html(
+        "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
+        events=timeline.of(tracking),
+    )  # fmt: skip
+
+
+@routes.post("/operations/<identity>/stop")
+def stop(identity: str) -> Response:
+    """Stop tracking."""
+    acts.stop(service(), identity)
+    return see_other(f"/operations/{identity}")
+
+
+@routes.post("/operations/<identity>/deliveries/<target>/retry")
+def retry(identity: str, target: str) -> Response:
+    """Try a delivery again."""
+    acts.retry(service(), identity, target)
+    return see_other(f"/operations/{identity}")

@@ -1,0 +1,86 @@
+"""Who is signed in: sessions in Redis, known there by their hash alone.
+
+The key, 256 random bits, is in the browser's cookie and nowhere else; Redis has its SHA-256. A session is bound to its
+caller's token by an HMAC of the token under that key: it ends when the token is changed or removed from OPWATCH_TOKENS,
+and whoever reads Redis, not having the key, cannot even try out guesses at the token. The token of forms is an HMAC
+under the same key, so that it need not be stored.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from api.service import Service
+
+LASTS = timedelta(hours=12)
+IDLE = timedelta(hours=4)
+_LONGEST_KEY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A caller who has signed in; every form that changes something carries `form_token`."""
+
+    caller: str
+    form_token: str = field(repr=False)
+
+
+class _Stored(BaseModel):
+    """What Redis has of a session."""
+
+    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    caller: str
+    mark: str
+    until: datetime
+
+
+def begin(parts: Service, caller: str) -> str:
+    """Begin a session of a configured caller; returns its key, for the cookie."""
+    key = secrets.token_urlsafe(32)
+    token = parts.settings.tokens[caller].get_secret_value()
+    stored = _Stored(caller=caller, mark=_derived(key, f"mark {token}"), until=parts.store.now() + LASTS)
+    parts.connection.set(_name(key), stored.model_dump_json(), ex=IDLE)
+    return key
+
+
+def find(parts: Service, key: str) -> Session | None:
+    """Find the session of a key; None where it has ended. It goes on for 4 h from here, for 12 h in all."""
+    if not key or len(key) > _LONGEST_KEY:
+        return None
+    record = parts.connection.get(_name(key))
+    if not isinstance(record, bytes):
+        return None
+    try:
+        stored = _Stored.model_validate_json(record)
+    except ValidationError:
+        return None
+    token = parts.settings.tokens.get(stored.caller)
+    mark = _derived(key, f"mark {token.get_secret_value()}") if token is not None else ""
+    left = stored.until - parts.store.now()
+    if left <= timedelta(seconds=1) or not hmac.compare_digest(mark.encode(), stored.mark.encode()):
+        return None
+    parts.connection.expire(_name(key), min(IDLE, left))
+    return Session(stored.caller, _derived(key, "form"))
+
+
+def end(parts: Service, key: str) -> None:
+    """End a session, if there is one."""
+    parts.connection.delete(_name(key))
+
+
+def is_own(session: Session, form_token: str) -> bool:
+    """Tell, in constant time, whether a form was given out in this session."""
+    return hmac.compare_digest(session.form_token.encode(), form_token.encode("utf-8", "replace"))
+
+
+def _name(key: str) -> str:
+    return "opwatch:session:" + hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+
+
+def _derived(key: str, purpose: str) -> str:
+    return hmac.new(key.encode("utf-8", "replace"), purpose.encode(), hashlib.sha256).hexdigest()

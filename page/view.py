@@ -1,0 +1,227 @@
+"""What the page says of trackings: values and words, ready to be shown. Pure; every text from outside is harmless."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import urlsplit
+
+from notifiers.wording import duration, span
+from operations import pace
+from operations.model import Delivery, DeliveryState, State, Tracking, Usual
+from operations.slow import slow_from_s
+from operations.text import first_line, plain
+
+_ENDED = {
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.TIMED_OUT: "not finished",
+    State.LOST: "lost from sight",
+    State.CANCELLED: "no longer tracked",
+}
+_FAILING = (DeliveryState.RETRYING, DeliveryState.DEAD)
+_LINE = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How the telling of one target goes. `retry`: whether it may be tried again by hand."""
+
+    key: str
+    target: str
+    about: str
+    state: str
+    attempts: int
+    error: str
+    next_at: datetime | None
+    ended_at: datetime | None
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """How far an operation in flight is, by what is usual: seconds of seconds, both None where nothing is known."""
+
+    value_s: float | None
+    usual_s: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """One tracking. `status` is the word of its badge, `mood` how it looks; `line` says it in a sentence."""
+
+    id: str
+    app: str
+    what: str
+    status: str
+    mood: str
+    line: str
+    began_at: datetime
+    ended_at: datetime | None
+    running: Running | None
+    caller: str
+    facts: tuple[tuple[str, str], ...]
+    url: str | None
+    error: str
+    reason: str
+    trouble: str
+    tellings: tuple[Telling, ...]
+
+    @property
+    def headline(self) -> str:
+        """Say it in one line, for those who hear of its end."""
+        return f"{self.app}: {self.what} {self.line}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failing:
+    """A target that does not take what it is told, with all of it. Dead ones wait for somebody to retry them."""
+
+    target: str
+    dead: int
+    retrying: int
+    error: str
+    about: tuple[tuple[Card, Telling], ...]
+
+
+def card(tracking: Tracking, now: datetime) -> Card:
+    """Say where a tracking stands."""
+    operation = tracking.operation
+    in_flight = tracking.state is State.TRACKING
+    link = tracking.context.get("url", "")
+    linked = _is_web(link)
+    return Card(
+        id=tracking.id,
+        app=plain(tracking.app),
+        what=_word(operation.type if operation else None) or "operation",
+        status=_status(tracking),
+        mood=_mood(tracking, now),
+        line=_so_far(tracking, now) if in_flight else _outcome(tracking),
+        began_at=tracking.created_at,
+        ended_at=tracking.ended_at,
+        running=_running(tracking, now) if in_flight else None,
+        caller=plain(tracking.created_by),
+        facts=tuple(
+            (plain(name), plain(value)) for name, value in tracking.context.items() if name != "url" or not linked
+        ),
+        url=link if linked else None,
+        error=plain(operation.error or "") if operation else "",
+        reason=plain(tracking.reason or ""),
+        trouble=plain(tracking.last_error or "") if in_flight else "",
+        tellings=tuple(telling(tracking, d) for d in tracking.outgoing),
+    )
+
+
+def telling(tracking: Tracking, delivery: Delivery) -> Telling:
+    """Say how a delivery, an alert or a warning goes."""
+    about = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
+    own = about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
+    waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
+    return Telling(
+        key=tracking.delivery_id(delivery),
+        target=plain(delivery.target),
+        about=about,
+        state=delivery.state.value,
+        attempts=delivery.attempts,
+        error=plain(delivery.last_error or ""),
+        next_at=delivery.next_attempt_at if delivery.unfinished else None,
+        ended_at=delivery.ended_at,
+        retry=own and (waits or delivery.state is DeliveryState.DEAD),
+    )
+
+
+def failing(trackings: Iterable[Tracking], now: datetime) -> list[Failing]:
+    """Group what is not told by its target, the target with most of it first."""
+    about: dict[str, list[tuple[Card, Telling]]] = {}
+    for tracking in trackings:
+        shown = card(tracking, now)
+        for each in shown.tellings:
+            if each.state in _FAILING:
+                about.setdefault(each.target, []).append((shown, each))
+    found = [
+        Failing(
+            target=target,
+            dead=sum(each.state == DeliveryState.DEAD for _, each in all_),
+            retrying=sum(each.state == DeliveryState.RETRYING for _, each in all_),
+            error=first_line(all_[0][1].error, _LINE),
+            about=tuple(all_),
+        )
+        for target, all_ in about.items()
+    ]
+    return sorted(found, key=lambda each: (-len(each.about), each.target))
+
+
+def title(failing_count: int, in_flight: int) -> str:
+    """Write the window's title: what needs somebody first."""
+    counts = [f"{failing_count} not told"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
+    return " · ".join([*counts, "Opwatch"])
+
+
+def _status(tracking: Tracking) -> str:
+    if tracking.state is not State.TRACKING:
+        return tracking.state.value.replace("_", " ")
+    return _word(tracking.operation.status) if tracking.operation else "not seen yet"
+
+
+def _mood(tracking: Tracking, now: datetime) -> str:
+    if tracking.state is State.SUCCEEDED:
+        return "good"
+    if tracking.state is State.FAILED:
+        return "bad"
+    if tracking.state is State.CANCELLED:
+        return "quiet"
+    if tracking.state is not State.TRACKING:
+        return "odd"
+    age_s = pace.age_s(tracking, now)
+    late = tracking.unanswered_since is not None or age_s > slow_from_s(tracking.usual)
+    return "odd" if late else "under-way"
+
+
+def _so_far(tracking: Tracking, now: datetime) -> str:
+    so_far_s = pace.age_s(tracking, now)
+    usual = tracking.usual
+    if usual is None:
+        return f"for {duration(so_far_s)}"
+    if so_far_s <= usual.p90:
+        return f"for {duration(so_far_s)} of usually {span(usual)}"
+    return f"for {duration(so_far_s)}, usually {span(usual)}"
+
+
+def _outcome(tracking: Tracking) -> str:
+    took = duration(tracking.duration_s)
+    said = _ENDED[tracking.state] + (f" after {took}" if took else "")
+    compares = tracking.usual is not None and tracking.state in (State.SUCCEEDED, State.FAILED, State.TIMED_OUT)
+    return said + (f" (usually {span(tracking.usual)})" if compares and tracking.usual else "")
+
+
+def _running(tracking: Tracking, now: datetime) -> Running:
+    usual, so_far_s = tracking.usual, pace.age_s(tracking, now)
+    if usual is None:
+        return Running(value_s=None, usual_s=None, note="")
+    whole_s = max(usual.p90, 0.001)
+    return Running(value_s=round(min(so_far_s, whole_s), 1), usual_s=round(whole_s, 1), note=_note(usual, so_far_s))
+
+
+def _note(usual: Usual, so_far_s: float) -> str:
+    if so_far_s > slow_from_s(usual):
+        return "far longer than usual"
+    return "longer than usual" if so_far_s > usual.p90 else ""
+
+
+def _word(text: str | None) -> str:
+    return first_line(plain(text or ""), 40)
+
+
+def _is_web(url: str) -> bool:
+    """Tell whether it may be linked: anything but http(s), `javascript:` above all, is only text."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and plain(url) == url
+
+
+def clock(at: datetime) -> str:
+    """Write a time to the second, in UTC: `23 Nov 23:16:14`. Nothing on the page is kept for years."""
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%b %H:%M:%S}"

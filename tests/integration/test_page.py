@@ -1,0 +1,421 @@
+"""The page: who gets in, what it shows, and what its buttons do. Browsers are in tests/journeys/test_page.py."""
+
+import html as markup
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+import redis
+from flask import Flask
+from flask.testing import FlaskClient
+from structlog.testing import capture_logs
+from werkzeug.test import TestResponse
+
+from config.settings import Settings
+from local.valkey import Valkey
+from operations.model import Operation, Usual
+from operations.retries import Again, GiveUp
+from operations.store import Store
+from page import sessions, throttle
+from page.html import POLICY
+from page.signing_in import COOKIE
+from tests.integration.bench import BROKEN, DONE, attempted, found, operation_id, seen, tracked
+from tests.support.running import CALLER_TOKEN
+
+OTHER_TOKEN = "another-token-of-somebody-0123"  # noqa: S105 - it opens nothing
+SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
+
+
+@dataclass(frozen=True)
+class Browser:
+    """What a person sees; cookies are kept."""
+
+    client: FlaskClient
+
+    def get(self, path: str = "/", **headers: str) -> TestResponse:
+        """Load a page."""
+        return self.client.get(path, headers=headers)
+
+    def sign_in(self, token: str = CALLER_TOKEN, headers: dict[str, str] | None = None, **more: str) -> TestResponse:
+        """Send the form of /sign-in."""
+        return self.client.post("/sign-in", data={"token": token, **more}, headers=headers or SAME_SITE)
+
+    def press(self, path: str, *, form_token: str | None = None, headers: dict[str, str] | None = None) -> TestResponse:
+        """Press a button, with the form's token unless another is given."""
+        token = self.form_token() if form_token is None else form_token
+        return self.client.post(path, data={"form_token": token}, headers=headers or SAME_SITE)
+
+    def form_token(self) -> str:
+        """Read the token out of the page's first form."""
+        match = re.search(r'name="form_token" value="([0-9a-f]{64})"', self.get().text)
+        assert match is not None
+        return match[1]
+
+    @property
+    def key(self) -> str:
+        """The session's key, as the cookie has it."""
+        cookie = self.client.get_cookie(COOKIE)
+        assert cookie is not None
+        return cookie.value
+
+
+@pytest.fixture
+def stranger(app: Flask) -> Browser:
+    """Give a browser that is not signed in."""
+    return Browser(app.test_client())
+
+
+@pytest.fixture
+def browser(app: Flask) -> Browser:
+    """Give one that is."""
+    signed_in = Browser(app.test_client())
+    assert signed_in.sign_in().status_code == 303
+    return signed_in
+
+
+def is_page(answer: TestResponse, status: int) -> str:
+    """Check that an answer is a page of ours, of this status; returns its text."""
+    assert answer.status_code == status, answer.text
+    assert answer.content_type == "text/html; charset=utf-8"
+    assert answer.headers["Content-Security-Policy"] == POLICY
+    assert answer.headers["Cache-Control"] == "no-store"
+    text = re.sub(r"<(script|style)\b[^>]*\bsrc=", "", answer.text)
+    assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=", text), "something inline"
+    return markup.unescape(answer.text)
+
+
+# Signing in
+
+
+@pytest.mark.parametrize("path", ["/", "/operations/osc-fr1-5ed11f2c884fef000f5e502e", "/operations/nothing"])
+def test_a_stranger_is_sent_to_sign_in_and_back(stranger: Browser, path: str) -> None:
+    answer = stranger.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == ("/sign-in" if path == "/" else f"/sign-in?next={path}")
+    is_page(stranger.get(answer.headers["Location"]), 200)
+    assert stranger.sign_in(next=path).headers["Location"] == path
+
+
+@pytest.mark.parametrize("path", ["//evil.example", "https://evil.example", "/operations/../x", "/v1/operations", ""])
+def test_nobody_is_sent_elsewhere_after_signing_in(stranger: Browser, path: str) -> None:
+    assert stranger.sign_in(next=path).headers["Location"] == "/"
+
+
+def test_the_cookie_is_for_this_host_and_no_script(stranger: Browser) -> None:
+    cookie = stranger.sign_in().headers["Set-Cookie"]
+    name, _, rest = cookie.partition("=")
+    assert name.startswith("__Host-")
+    assert {part.strip().lower() for part in rest.split(";")[1:]} >= {"secure", "httponly", "path=/", "samesite=strict"}
+    assert "domain" not in rest.lower()
+    assert len(stranger.key) >= 43  # 256 bits
+
+
+def test_a_wrong_token_signs_nobody_in(stranger: Browser) -> None:
+    with capture_logs() as lines:
+        for token in ("", "wrong", CALLER_TOKEN[:-1], f"ci:{CALLER_TOKEN}", "é"):
+            answer = stranger.sign_in(token)
+            assert "No such token" in is_page(answer, 403)
+            assert "Set-Cookie" not in answer.headers
+    assert stranger.get().status_code == 303
+    failed = [line for line in lines if line["event"] == "sign-in failed"]
+    assert failed == [{"event": "sign-in failed", "address": "127.0.0.1", "log_level": "warning"}] * 5
+    assert CALLER_TOKEN[:-1] not in str(lines)
+
+
+def test_redis_has_neither_key_nor_token(browser: Browser, connection: redis.Redis) -> None:
+    browser.get()
+    everything = "".join(f"{key!r} {connection.get(key)!r}" for key in connection.keys("opwatch:s*"))
+    assert "opwatch:session:" in everything
+    assert browser.key not in everything
+    assert CALLER_TOKEN not in everything
+
+
+def test_a_session_ends_when_its_token_is_gone_or_another(
+    browser: Browser, make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tokens, stays in (
+        (f"ci:{CALLER_TOKEN},x:{OTHER_TOKEN}", 200),
+        (f"ci:{OTHER_TOKEN}", 303),
+        (f"x:{CALLER_TOKEN}", 303),
+    ):
+        monkeypatch.setenv("OPWATCH_TOKENS", tokens)
+        restarted = Browser(make_app().test_client())
+        restarted.client.set_cookie(COOKIE, browser.key)
+        assert restarted.get().status_code == stays, tokens
+
+
+def test_a_session_ends_by_itself(browser: Browser, connection: redis.Redis) -> None:
+    (name,) = connection.keys("opwatch:session:*")
+    assert 0 < connection.ttl(name) <= sessions.IDLE.total_seconds()
+    connection.expire(name, 100)
+    assert browser.get().status_code == 200
+    assert connection.ttl(name) > 100
+    record = json.loads(connection.get(name) or b"")
+    connection.set(name, json.dumps({**record, "until": "2020-01-01T00:00:00Z"}))
+    assert browser.get().status_code == 303
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"{}", b"\xff", b'{"caller":"ci","mark":"\\u00e9","until":"2999-01-01T00:00:00Z"}']
+)
+def test_a_damaged_session_is_none(browser: Browser, connection: redis.Redis, damaged: bytes) -> None:
+    (name,) = connection.keys("opwatch:session:*")
+    connection.set(name, damaged)
+    assert browser.get().status_code == 303
+
+
+def test_signing_out_ends_the_session_and_signing_in_anew_the_former(browser: Browser) -> None:
+    first = browser.key
+    assert browser.sign_in().status_code == 303
+    assert browser.key != first
+    second = browser.key
+    answer = browser.press("/sign-out")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/sign-in")
+    for key in (first, second):
+        browser.client.set_cookie(COOKIE, key)
+        assert browser.get().status_code == 303
+
+
+def test_guessing_is_slowed_down_for_one_address_alone(stranger: Browser) -> None:
+    def guess(address: str, token: str = "guess") -> int:  # noqa: S107 - it opens nothing
+        return stranger.sign_in(token, headers={**SAME_SITE, "X-Forwarded-For": address}).status_code
+
+    answers = [guess("198.51.100.9") for _ in range(throttle.TRIES_OF_ADDRESS * 12)]
+    assert answers[0] == 403
+    assert answers[-1] == 429  # the minute may turn once meanwhile
+    assert answers.count(403) <= 2 * throttle.TRIES_OF_ADDRESS
+    assert guess("198.51.100.9", CALLER_TOKEN) in (429, 303)
+    assert guess("198.51.100.10", CALLER_TOKEN) == 303
+
+
+def test_guessing_from_everywhere_is_slowed_down_too(stranger: Browser) -> None:
+    answers = [
+        stranger.sign_in("guess", headers={**SAME_SITE, "X-Forwarded-For": f"198.51.100.{number % 250}"})
+        for number in range(2 * throttle.TRIES_OF_ALL + 20)
+    ]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert len(refused) >= 20
+    assert refused[0].headers["Retry-After"] == "60"
+    assert "Wait a minute" in is_page(refused[0], 429)
+
+
+# Bearers there, sessions here
+
+
+def test_a_bearer_does_not_open_the_page(stranger: Browser) -> None:
+    assert stranger.get(Authorization=f"Bearer {CALLER_TOKEN}").status_code == 303
+
+
+def test_a_session_does_not_open_the_api(browser: Browser) -> None:
+    for path in ("/v1/operations", "/metrics"):
+        assert browser.get(path).status_code == 401
+    assert (
+        browser.client.post("/v1/operations", data={"app": "shop", "operation_id": operation_id(1)}).status_code == 401
+    )
+
+
+# Forms of others
+
+
+@pytest.mark.parametrize("form_token", ["", "0" * 64, "é"])
+def test_a_form_without_the_sessions_token_does_nothing(browser: Browser, store: Store, form_token: str) -> None:
+    identity = tracked(store, operation_id(1))
+    answer = browser.press(f"/operations/{identity}/stop", form_token=form_token)
+    assert "out of date" in is_page(answer, 403)
+    assert browser.press("/sign-out", form_token=form_token).status_code == 403
+    assert found(store, identity).tracking.state == "tracking"
+    assert browser.get().status_code == 200
+
+
+def test_a_form_of_another_session_does_nothing(app: Flask, browser: Browser, store: Store) -> None:
+    identity = tracked(store, operation_id(1))
+    other = Browser(app.test_client())
+    other.sign_in()
+    assert browser.press(f"/operations/{identity}/stop", form_token=other.form_token()).status_code == 403
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_form_sent_by_another_site_does_nothing(browser: Browser, stranger: Browser, store: Store, site: str) -> None:
+    identity = tracked(store, operation_id(1))
+    elsewhere = {"Sec-Fetch-Site": site}
+    assert browser.press(f"/operations/{identity}/stop", headers=elsewhere).status_code == 403
+    assert stranger.sign_in(headers=elsewhere).status_code == 403
+
+
+def test_a_link_from_elsewhere_is_led_on_to_where_the_cookie_is_sent(stranger: Browser) -> None:
+    path = "/operations/osc-fr1-5ed11f2c884fef000f5e502e"
+    answer = stranger.get(path, **{"Sec-Fetch-Site": "cross-site"})
+    assert f'content="0; url={path}"' in is_page(answer, 200)
+    assert stranger.get(path, **{"Sec-Fetch-Site": "same-origin"}).status_code == 303
+
+
+# What it shows
+
+
+def test_an_empty_page_says_so(browser: Browser) -> None:
+    text = is_page(browser.get(), 200)
+    assert "Nothing is in flight." in text
+    assert "No worker runs" in text
+    assert "<title>Opwatch</title>" in text
+
+
+def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
+    browser: Browser, store: Store, settings: Settings
+) -> None:
+    usual = Usual(p50=15.0, p90=20.0, samples=9)
+    tracked(store, operation_id(1), app="flying", usual=usual, created_at=store.now() - timedelta(seconds=12))
+    ended = tracked(store, operation_id(2), app="broken", named=("slack", "webhook"))
+    seen(store, ended, BROKEN, settings.rules)
+    attempted(store, ended, "slack", GiveUp("410 Gone"))
+    attempted(store, ended, "webhook", Again(store.now() + timedelta(hours=1), "503 Service Unavailable"))
+    text = is_page(browser.get(), 200)
+    assert "<title>2 not told · 1 in flight · Opwatch</title>" in text
+    for words in ("of usually 15–20 s", "it broke", "1 dead", "410 Gone", "1 retrying", "503 Service Unavailable"):
+        assert words in text
+    assert re.search(r'<progress aria-label="flying: operation" value="1[2-9][.0-9]*" max="20.0">', text)
+    story = is_page(browser.get(f"/operations/{ended}"), 200)
+    for words in ("tracked by ci", "looked: error", "slack not told", "410 Gone", "it broke"):
+        assert words in story
+
+
+def test_what_was_told_in_the_end_is_not_failing_any_more(browser: Browser, store: Store, settings: Settings) -> None:
+    ended = tracked(store, operation_id(2))
+    seen(store, ended, BROKEN, settings.rules)
+    attempted(store, ended, "slack", GiveUp("410 Gone"))
+    assert "410 Gone" in browser.get().text
+    assert browser.press(f"/operations/{ended}/deliveries/slack/retry").status_code == 303
+    assert "410 Gone" not in browser.get().text
+    assert "410 Gone" in browser.get(f"/operations/{ended}").text  # its story stays
+
+
+@pytest.mark.parametrize("path", ["/", "/?state=failed", "/operations/{id}"])
+def test_texts_from_outside_break_nothing(browser: Browser, store: Store, settings: Settings, path: str) -> None:
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> \u202egnp.exe \x1b[31mred\x00"
+    context = {"actor": evil, evil: evil, "url": "javascript:alert(1)"}
+    identity = tracked(store, operation_id(1), app=evil, created_by=evil, context=context, group=evil)
+    seen(store, identity, Operation(status="error", type=evil, error=evil), settings.rules)
+    attempted(store, identity, "slack", GiveUp(evil))
+    answer = browser.get(path.format(id=identity))
+    assert answer.status_code == 200
+    assert "<img" not in answer.text
+    assert "<script>" not in answer.text
+    assert 'href="javascript' not in answer.text
+    assert not re.search("[\u202e\x1b\x00]", answer.text)
+    assert "&lt;script&gt;alert(1)" in answer.text
+
+
+def test_a_link_of_the_context_takes_nothing_with_it(browser: Browser, store: Store) -> None:
+    tracked(store, operation_id(1), context={"url": "https://ci.example.com/17?a=1&b=2"})
+    expected = '<a href="https://ci.example.com/17?a=1&amp;b=2" rel="noreferrer noopener">'
+    assert expected in browser.get().text
+
+
+def test_the_list_is_filtered_and_has_pages(browser: Browser, store: Store) -> None:
+    for number in range(60):
+        identity = tracked(store, operation_id(number), app="shop" if number % 2 else "blog")
+        if number < 55:
+            seen(store, identity, DONE, {})
+    assert browser.get("/?app=shop").text.count('<li class="card') == 30
+    assert browser.get("/?app=shop&state=tracking").text.count('<li class="card') == 3
+    first = browser.get("/?state=succeeded").text
+    assert first.count('<li class="card') == 50
+    (older,) = re.findall(r'href="(/\?[^"]*cursor[^"]*)"', first)
+    second = browser.get(markup.unescape(older)).text
+    assert second.count('<li class="card') == 5
+    assert "cursor" not in second
+    overview = browser.get().text
+    assert overview.count('<li class="card') == 5 + 25
+
+
+def test_what_was_deployed_together_is_found_together(browser: Browser, store: Store) -> None:
+    first, _ = (tracked(store, operation_id(number), group="build 1 & 2") for number in (1, 2))
+    tracked(store, operation_id(3), group="build 1")
+    (link,) = re.findall(r'href="(/\?group=[^"]*)"', browser.get(f"/operations/{first}").text)
+    assert browser.get(markup.unescape(link)).text.count('<li class="card') == 2
+
+
+@pytest.mark.parametrize("path", ["/?state=odd", "/?cursor=odd", "/?surprise=1", "/?app=%00"])
+def test_a_query_that_makes_no_sense_gets_a_page_that_says_so(browser: Browser, path: str) -> None:
+    is_page(browser.get(path), 422)
+
+
+def test_what_has_not_changed_is_not_sent_again(browser: Browser, store: Store) -> None:
+    first = browser.get()
+    again = browser.get(**{"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    tracked(store, operation_id(1))
+    assert browser.get(**{"If-None-Match": first.headers["ETag"]}).status_code == 200
+
+
+def test_our_files_are_kept_by_browsers_as_long_as_they_stay_the_same(stranger: Browser) -> None:
+    paths = re.findall(r'"(/static/[^"]+)"', stranger.get("/sign-in").text)
+    assert len(paths) == 2
+    for path in paths:
+        answer = stranger.get(path)
+        assert answer.status_code == 200
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        other = stranger.get(re.sub(r"/static/\w+/", "/static/other/", path))
+        assert (other.data, other.headers["Cache-Control"]) == (answer.data, "no-store")
+    assert stranger.get("/static/x/nothing.css").status_code == 404
+    assert stranger.get("/static/x/..%2fview.py").status_code == 404
+
+
+# What its buttons do
+
+
+def test_stopping_tells_nobody_and_comes_back(browser: Browser, store: Store) -> None:
+    identity = tracked(store, operation_id(1))
+    answer = browser.press(f"/operations/{identity}/stop")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/operations/{identity}")
+    assert "stopped" in is_page(browser.get(answer.headers["Location"]), 200)
+    assert "already ended" in is_page(browser.press(f"/operations/{identity}/stop"), 409)
+
+
+def test_a_retry_makes_a_dead_delivery_due(browser: Browser, store: Store, settings: Settings) -> None:
+    identity = tracked(store, operation_id(1))
+    seen(store, identity, BROKEN, settings.rules)
+    attempted(store, identity, "slack", GiveUp("410 Gone"))
+    answer = browser.press(f"/operations/{identity}/deliveries/slack/retry")
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/operations/{identity}")
+    (delivery,) = (d for d in found(store, identity).tracking.deliveries if d.target == "slack")
+    assert delivery.state == "pending"
+    assert browser.press(f"/operations/{identity}/deliveries/nobody/retry").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/operations/nothing", f"/operations/{'x' * 999}", "/operations/%00%ff"])
+def test_what_is_not_there_is_a_page_that_says_so(browser: Browser, path: str) -> None:
+    is_page(browser.get(path), 404)
+
+
+def test_errors_of_the_api_stay_problems(browser: Browser) -> None:
+    assert browser.get("/v1/nowhere").content_type == "application/problem+json"
+
+
+def test_without_redis_there_is_a_page_that_says_so(
+    make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey
+) -> None:
+    monkeypatch.setenv("REDIS_URL", own_valkey.url)
+    browser = Browser(make_app().test_client())
+    assert browser.sign_in().status_code == 303
+    own_valkey.kill()
+    for answer in (
+        browser.get(),
+        browser.get("/operations/x"),
+        browser.sign_in(),
+        browser.client.post("/sign-out"),
+    ):
+        assert "does not answer" in is_page(answer, 503)
+        assert answer.headers["Retry-After"]
+    is_page(browser.get("/sign-in"), 200)
+
+
+def test_the_log_says_who_did_it(browser: Browser, store: Store) -> None:
+    identity = tracked(store, operation_id(1))
+    with capture_logs() as lines:
+        browser.press(f"/operations/{identity}/stop")
+    (line,) = (line for line in lines if line.get("path") == f"/operations/{identity}/stop")
+    assert line["caller"] == "ci"
+    assert browser.key not in str(lines)

@@ -1,0 +1,178 @@
+"""The page in a real browser, over the real processes: it goes along, obeys, and can be read by everybody."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+
+from tests.journeys.stage import Stage, staged
+from tests.support.receiver import Reply
+from tests.support.running import CALLER_TOKEN, PATIENCE_S, WEBHOOK_SECRET
+
+pytestmark = pytest.mark.xdist_group("page")
+
+TARGETS = f"""
+    [targets.ledger]
+    kind = "webhook"
+    url = "${{RECEIVER_URL}}/ledger"
+    secret = "{WEBHOOK_SECRET}"
+    apps = ["ledger-*"]
+    """
+ERROR = "container web-1 failed to start:\n  <b>listen tcp :5000</b>\nthe last line"
+PHONE = {"width": 320, "height": 640}
+expect.set_options(timeout=PATIENCE_S * 1000)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Run one service for all tests here; each uses app names of its own."""
+    with staged(tmp_path_factory.mktemp("page"), targets=TARGETS) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Run the one browser."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    assert path, "these tests need Chromium: install the package `chromium`, or name the program in CHROMIUM"
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@contextmanager
+def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
+    """Open a window of somebody who has signed in; what the browser complains of, its policy's breaches too, fails."""
+    complaints: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            complaints.append(message.text)
+
+    context = browser.new_context(base_url=f"http://localhost:{stage.opwatch.port}", **options)
+    page = context.new_page()
+    page.on("console", heard)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto("/")
+    page.get_by_label("Token").fill(CALLER_TOKEN)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="In flight")).to_be_visible()
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what has this text, or label, is focused."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        focused = page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText")
+        if name in (focused or ""):
+            return
+    pytest.fail(f"{name} cannot be reached by Tab")
+
+
+def test_it_goes_along_with_an_operation_and_keeps_what_is_open(browser: Browser, stage: Stage) -> None:
+    with visiting(browser, stage) as page:
+        page.evaluate("window.sameDocument = true")
+        operation = stage.scalingo.operation("going", type="restart", duration_s=1000)
+        identity = stage.opwatch.track(operation.url, context={"actor": "jane"}, notify=[])
+        card = page.locator(f"#op-{identity}")
+        expect(card.get_by_text("running")).to_be_visible()
+        expect(card.get_by_role("progressbar")).to_have_count(1)
+        card.get_by_text("Stop tracking …").click()
+        line = card.locator(".line").inner_text()
+        expect(card.locator(".line")).not_to_have_text(line)  # it was renewed
+        expect(card.get_by_role("button", name="Stop tracking going")).to_be_visible()
+        assert page.evaluate("document.activeElement.innerText") == "Stop tracking …"
+        stage.scalingo.finish(operation.id, outcome="error", error=ERROR)
+        expect(page.locator(f"#ended #op-{identity}").get_by_text("failed", exact=True)).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="going: restart failed after")).to_have_count(1)
+        card.get_by_text("container web-1").first.click()
+        expect(card.locator("pre")).to_have_text(ERROR)
+        assert page.evaluate("window.sameDocument")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator("#connection")).to_have_text("paused")
+
+
+def test_a_delivery_is_retried_and_a_watch_stopped_by_keyboard(browser: Browser, stage: Stage) -> None:
+    stage.receiver.script("/ledger", Reply(status=410), Reply(status=200))
+    failed = stage.scalingo.operation("ledger-shop", duration_s=0.1, outcome="error", error=ERROR)
+    identity = stage.opwatch.track(failed.url)
+    stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
+    endless = stage.opwatch.track(stage.scalingo.operation("endless", duration_s=1000).url)
+    with visiting(browser, stage) as page:
+        expect(page.get_by_role("heading", name="Not told")).to_be_visible()
+        assert "1 not told" in page.title()
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.innerText") == "Skip to the content"
+        page.keyboard.press("Enter")
+        tab_to(page, "Retry ledger, ledger-shop")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("told ledger", exact=True)).to_be_visible()  # the operation's story, live
+        stage.opwatch.wait_for_delivery(identity, "ledger", "delivered")
+        page.goto(f"/operations/{endless}")
+        tab_to(page, "Stop tracking …")
+        page.keyboard.press("Enter")
+        tab_to(page, "Stop tracking endless")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("no longer tracked")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.get_by_label("Token")).to_be_focused()
+    assert stage.opwatch.show(endless)["state"] == "cancelled"
+
+
+def test_everything_works_without_javascript(browser: Browser, stage: Stage) -> None:
+    endless = stage.opwatch.track(stage.scalingo.operation("plain", duration_s=1000).url)
+    with visiting(browser, stage, java_script_enabled=False) as page:
+        card = page.locator(f"#op-{endless}")
+        expect(card).to_be_visible()
+        expect(page.get_by_role("link", name="Reload")).to_be_visible()
+        card.get_by_text("Stop tracking …").click()
+        card.get_by_role("button", name="Stop tracking plain").click()
+        expect(page.get_by_text("no longer tracked")).to_be_visible()
+        page.get_by_role("link", name="Opwatch").click()
+        page.get_by_label("App").fill("plain")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator("li.card")).to_have_count(1)
+
+
+def test_a_link_from_elsewhere_finds_whoever_is_signed_in(browser: Browser, stage: Stage) -> None:
+    identity = stage.opwatch.track(stage.scalingo.operation("linked", duration_s=1000).url)
+    with visiting(browser, stage) as page:
+        link = f'<a href="http://localhost:{stage.opwatch.port}/operations/{identity}">there</a>'
+        stage.receiver.script("/elsewhere", Reply(body=link, headers={"Content-Type": "text/html"}))
+        page.goto(stage.receiver.url("/elsewhere"))  # on 127.0.0.1: another site than localhost
+        page.get_by_role("link", name="there").click()
+        expect(page.get_by_role("heading", name="linked")).to_be_visible()
+
+
+def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser, stage: Stage, tmp_path: Path) -> None:
+    stage.receiver.script("/ledger", Reply(status=410))
+    failed = stage.scalingo.operation(f"ledger-{'long-' * 9}", outcome="error", error=ERROR + "x" * 400)
+    context = {"actor": "jane", "environment": "production", "url": "https://ci.example.com/17"}
+    identity = stage.opwatch.track(failed.url, context=context)
+    stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
+    flying = stage.opwatch.track(stage.scalingo.operation("flying", duration_s=1000).url, context=context)
+    pages = {
+        "overview": "/",
+        "failed": f"/operations/{identity}",
+        "flying": f"/operations/{flying}",
+        "list": "/?app=flying",
+    }
+    with visiting(browser, stage, viewport=PHONE) as page:
+        for name, path in {**pages, "sign-in": "/sign-in"}.items():
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], path
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                page.screenshot(path=tmp_path / f"{name}-{scheme}.png", full_page=True)
+                found = Axe().run(page)
+                assert found.violations_count == 0, found.generate_report()

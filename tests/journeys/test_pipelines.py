@@ -1,0 +1,166 @@
+"""What README, docs/pipelines.md and action.yml show to copy, run as it stands."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+import yaml
+
+from tests.support.receiver import Receiver, Reply
+from tests.support.running import ROOT
+from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
+from tests.support.script import PATIENCE_S, SCRIPT
+
+ID = "osc-fr1-5ed11f2c884fef000f5e502e"
+LOCATION = "https://api.osc-fr1.scalingo.com/v1/apps/shop/operations/5ed11f2c884fef000f5e502e"
+POST, GET = "/v1/operations", f"/v1/operations/{ID}"
+SUCCEEDED = f"succeeded {ID} shop: restart succeeded after 17 s\n"
+FAILED = f"failed {ID} shop: restart failed after 42 s: ::error::first\n"
+PAGE = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+(STEP,) = ACTION["runs"]["steps"]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def operate() -> str:
+    (found,) = (block for block in blocks((ROOT / "README.md").read_text("utf-8"), "sh") if "opwatch track -" in block)
+    return found
+
+
+def shell(source: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a text as GitHub's runner runs a step with `shell: sh`, beside a PATH that has opwatch in it."""
+    path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", "-e", "-c", source, "sh", *arguments],
+        env={"PATH": path, **env},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+@pytest.fixture
+def answering(receiver: Receiver) -> Receiver:
+    """Let the scripted service accept, and say that it went well."""
+    receiver.script(POST, Reply(202, f"tracking {ID} shop: operation not seen yet\n"))
+    receiver.script(GET, Reply(200, SUCCEEDED))
+    return receiver
+
+
+# The README's deploy script
+
+
+@pytest.mark.parametrize(("action", "tracked"), [("restart", 1), ("nowhere", 0)])
+def test_the_readmes_script_begins_an_operation_and_waits_for_its_end(
+    answering: Receiver, scalingo: ScalingoApi, action: str, tracked: int
+) -> None:
+    services = {"SCALINGO_API_URL": scalingo.url, "SCALINGO_AUTH_URL": scalingo.url, "OPWATCH_URL": answering.base_url}
+    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"], "OPWATCH_TOKEN": "x" * 24}
+    ran = shell(operate(), "shop", action, env={**services, **tokens})
+    assert (ran.returncode, ran.stdout) == ((0, SUCCEEDED) if tracked else (2, ""))
+    forms = [seen.body.decode() for seen in answering.requests if seen.path == POST]
+    assert len(forms) == tracked
+    assert all("%2Fv1%2Fapps%2Fshop%2Foperations%2F" in form for form in forms)
+
+
+# The GitHub Action
+
+
+def run_action(receiver: Receiver, directory: Path, **inputs: str) -> tuple[int, str, dict[str, str]]:
+    """Run the action's one step as the runner would; returns its exit code, what it prints and its outputs."""
+    given = {"url": receiver.base_url, "token": "x" * 24, "location": LOCATION, **inputs}
+    values = {
+        f"${{{{ inputs.{name} }}}}": given.get(name, about.get("default", "")) for name, about in inputs_of().items()
+    }
+    outputs = directory / "outputs"
+    runner = {"GITHUB_ACTION_PATH": str(ROOT), "GITHUB_OUTPUT": str(outputs)}
+    ran = shell(STEP["run"], env={**runner, **{name: values[value] for name, value in STEP["env"].items()}})
+    lines = outputs.read_text("utf-8").splitlines() if outputs.exists() else []
+    return ran.returncode, ran.stdout + ran.stderr, dict(line.split("=", 1) for line in lines)
+
+
+def inputs_of() -> dict[str, dict[str, str]]:
+    inputs: dict[str, dict[str, str]] = ACTION["inputs"]
+    return inputs
+
+
+def test_the_action_waits_and_gives_verdict_and_id(answering: Receiver, tmp_path: Path) -> None:
+    context = 'actor=Jürgen "J" & $(touch pwned)\n\ncommit=a=b\n'
+    code, _, outputs = run_action(answering, tmp_path, context=context, group="7", notify="slack", timeout="90")
+    assert (code, outputs) == (0, {"state": "succeeded", "id": ID})
+    (sent,) = (seen.body.decode() for seen in answering.requests if seen.path == POST)
+    assert dict(parse_qsl(sent)) == {
+        "operation_url": LOCATION,
+        "context.actor": 'Jürgen "J" & $(touch pwned)',
+        "context.commit": "a=b",
+        "notify": "slack",
+        "group": "7",
+        "timeout": "90",
+    }
+
+
+def test_the_action_fails_as_the_operation_did_and_its_error_text_is_no_command(
+    answering: Receiver, tmp_path: Path
+) -> None:
+    answering.script(GET, Reply(200, FAILED))
+    answering.script(f"{GET}/error", Reply(200, "::error::first\n::set-output name=x::y\n"))
+    code, printed, outputs = run_action(answering, tmp_path)
+    assert (code, outputs) == (1, {"state": "failed", "id": ID})
+    (resume,) = re.findall(r"^::stop-commands::([0-9a-f]{32})$", printed, re.MULTILINE)
+    assert printed.index(FAILED) < printed.index(f"::{resume}::")
+
+
+def test_the_action_need_not_wait(answering: Receiver, tmp_path: Path) -> None:
+    assert run_action(answering, tmp_path, wait="false")[::2] == (0, {"state": "tracking", "id": ID})
+
+
+def test_the_action_without_an_answer_has_no_outputs(receiver: Receiver, tmp_path: Path) -> None:
+    receiver.script(POST, Reply(401, "error 401 send a token\n"))
+    assert run_action(receiver, tmp_path)[::2] == (2, {})
+
+
+def test_no_input_of_the_action_becomes_a_part_of_its_script() -> None:
+    assert "${{" not in STEP["run"]
+    assert sorted(STEP["env"].values()) == sorted(f"${{{{ inputs.{name} }}}}" for name in inputs_of())
+    assert set(inputs_of()) == set(
+        re.findall(r"`([a-z-]+)`", PAGE[PAGE.index("Inputs: ") : PAGE.index("Outputs: ")])
+    ) - {"true"}
+
+
+# All of it
+
+
+@pytest.mark.parametrize("source", [STEP["run"], *blocks(PAGE, "sh"), operate()])
+def test_shellcheck_finds_nothing_in_what_is_there_to_copy(source: str) -> None:
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    # SC2034, SC2153, SC2154: variables that come from, or go to, where the lines are copied to.
+    options = ["--shell=sh", "--exclude=SC2034,SC2153,SC2154", "-"]
+    ran = subprocess.run([shellcheck, *options], input=source, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_the_examples_for_ci_are_yaml_and_use_only_inputs_that_there_are() -> None:
+    workflow, gitlab = (yaml.safe_load(block) for block in blocks(PAGE, "yaml"))
+    restart, wait = workflow["jobs"]["restart"]["steps"]
+    assert set(wait["with"]) <= set(inputs_of())
+    required = {name for name, about in inputs_of().items() if about.get("required")}
+    assert required <= set(wait["with"])
+    for source in (restart["run"], *gitlab["restart"]["script"]):
+        assert subprocess.run(["sh", "-n"], input=source, text=True, check=False).returncode == 0
+
+
+def test_every_option_that_is_shown_is_one() -> None:
+    lines = [line for block in blocks(PAGE, "sh") for line in block.replace("\\\n", "").splitlines()]
+    options = {option for line in lines if "opwatch track" in line for option in re.findall(r" (--[a-z-]+)", line)}
+    assert {"--wait", "--group", "--context"} <= options
+    assert [option for option in options if f"  {option} " not in SCRIPT.read_text("utf-8")] == []

@@ -1,0 +1,128 @@
+"""bin/opwatch, as the shells run it that people have."""
+
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.support.running import ROOT
+
+SCRIPT = ROOT / "bin" / "opwatch"
+SHELLS: Mapping[str, tuple[str, ...]] = {"dash": ("dash",), "busybox": ("busybox", "sh"), "bash": ("bash",)}
+"""By the Debian package that brings each."""
+
+PATIENCE_S = 60.0
+SLEEP = '#!/bin/sh\necho "$1" >>"$SLEPT"\n'
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Script:
+    """The script with its settings. Its pauses take no time, and are noted: `slept` lists them, in seconds."""
+
+    shell: tuple[str, ...]
+    directory: Path
+    env: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def in_shell(cls, package: str, directory: Path, *, url: str, token: str) -> "Script":
+        """Set the script up; raises AssertionError, naming the package, where there is no such shell."""
+        program, *applet = SHELLS[package]
+        found = shutil.which(program)
+        assert found, f"no {program} here: apt-get install {package}"
+        sleep = directory / "sleep"
+        sleep.write_text(SLEEP, encoding="utf-8")
+        sleep.chmod(0o755)
+        env = {
+            "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(directory),
+            "SLEPT": str(directory / "slept"),
+            "OPWATCH_URL": url,
+            "OPWATCH_TOKEN": token,
+        }
+        return cls((found, *applet), directory, env)
+
+    @property
+    def slept(self) -> list[int]:
+        """The pauses made so far."""
+        noted = self.directory / "slept"
+        return [int(line) for line in noted.read_text().split()] if noted.exists() else []
+
+    def run(self, *arguments: str, stdin: str | bytes = "", options: Sequence[str] = (), **env: str) -> Ran:
+        """Run it to its end; `options` are the shell's, `env` changes its environment."""
+        ran = subprocess.run(
+            [*self.shell, *options, str(SCRIPT), *arguments],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            env={**self.env, **env},
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+    def run_on_terminal(self, *arguments: str) -> Ran:
+        """Run it to its end with standard error on a terminal, line ends and control sequences as they are written."""
+        ours, theirs = pty.openpty()
+        try:
+            process = subprocess.Popen(
+                [*self.shell, str(SCRIPT), *arguments],
+                env={**self.env, "TERM": "xterm"},
+                stdout=subprocess.PIPE,
+                stderr=theirs,
+                text=True,
+            )
+            os.close(theirs)
+            shown = _everything(ours)
+            out, _ = process.communicate(timeout=PATIENCE_S)
+        finally:
+            os.close(ours)
+        return Ran(process.returncode, out, shown)
+
+    @contextmanager
+    def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        """Run it in a process group of its own, as a terminal does, so that Ctrl-C reaches all it started."""
+        process = subprocess.Popen(
+            [*self.shell, str(SCRIPT), *arguments],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+
+def _everything(terminal: int) -> str:
+    """Read a terminal until its other end is closed."""
+    seen = b""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        readable, _, _ = select.select([terminal], [], [], left_s)
+        try:
+            part = os.read(terminal, 4096) if readable else b""
+        except OSError:  # what Linux says once nobody has it open any more
+            break
+        if not part:
+            break
+        seen += part
+    return seen.decode()

@@ -1,0 +1,73 @@
+"""A tracking or a problem in one line for scripts: `read -r state id rest`."""
+
+from datetime import timedelta
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from api import one_line
+from operations.model import Operation, State, Tracking, Usual
+from operations.text import plain
+from tests.unit.strategies import NOW, OPERATION_ID, a_text, a_tracking, trackings
+
+USUAL = Usual(p50=15.2, p90=20.4, samples=23)
+RUNNING = Operation(status="running", type="restart", created_at=NOW)
+BROKEN = Operation(status="error", type="restart", error="\x1b[31mweb-1 failed to restart\x1b[0m\nno port")
+
+
+def ended(state: State, **changes: Any) -> Tracking:
+    return a_tracking(**{"state": state, "ended_at": NOW, "duration_s": 42.3, "operation": BROKEN, **changes})
+
+
+@pytest.mark.parametrize(
+    ("tracking", "words"),
+    [
+        (a_tracking(), "tracking shop: operation not seen yet"),
+        (a_tracking(operation=RUNNING), "tracking shop: restart running for 12 s"),
+        (a_tracking(operation=RUNNING, usual=USUAL), "tracking shop: restart running for 12 s (usually 15–20 s)"),
+        (
+            a_tracking(operation=RUNNING, last_error="the API answered 503\nforged"),
+            "tracking shop: restart running for 12 s: the last look failed: the API answered 503",
+        ),
+        (a_tracking(operation=Operation(status="a\nb")), "tracking shop: operation a for 12 s"),
+        (
+            ended(State.FAILED, usual=USUAL),
+            "failed shop: restart failed after 42 s (usually 15–20 s): web-1 failed to restart",
+        ),
+        (
+            ended(State.FAILED, operation=Operation(status="error", error="x" * 400)),
+            f"failed shop: operation failed after 42 s: {'x' * 299}…",
+        ),
+        (ended(State.SUCCEEDED, operation=RUNNING), "succeeded shop: restart succeeded after 42 s"),
+        (
+            ended(State.TIMED_OUT, operation=RUNNING, duration_s=60.0, reason="still running after 60 s"),
+            "timed_out shop: restart not finished after 1 min 0 s: still running after 60 s",
+        ),
+        (
+            ended(State.LOST, operation=None, reason="404 (3 times over 64 s)"),
+            "lost shop: operation lost from sight after 42 s: 404 (3 times over 64 s)",
+        ),
+        (ended(State.CANCELLED, operation=RUNNING), "cancelled shop: restart no longer watched after 0.0 s"),
+    ],
+)
+def test_a_line_names_state_and_id_and_says_the_rest_in_the_words_of_a_message(tracking: Tracking, words: str) -> None:
+    state, _, rest = words.partition(" ")
+    assert one_line.of(tracking, NOW + timedelta(seconds=12)) == f"{state} osc-fr1-{OPERATION_ID} {rest}\n"
+
+
+@given(trackings())
+def test_whatever_came_from_outside_stays_in_the_one_line_behind_state_and_id(tracking: Tracking) -> None:
+    line = one_line.of(tracking, NOW)
+    assert line.splitlines(keepends=True) == [line]
+    assert line.split(" ")[:2] == [tracking.state, tracking.id]
+    assert plain(line) == line
+
+
+@given(a_text())
+def test_a_problem_is_one_line_that_no_state_begins(detail: str) -> None:
+    line = one_line.of_problem(HTTPStatus.CONFLICT, detail)
+    assert line.splitlines(keepends=True) == [line]
+    assert line.startswith("error 409 ")
+    assert "error" not in list(State)

@@ -1,0 +1,161 @@
+"""What the page says of a tracking, and its story."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+
+from operations.history import Attempt, Looks
+from operations.model import DeliveryState, Operation, State, Usual
+from page import throttle, timeline, view
+from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
+
+USUAL = Usual(p50=15.0, p90=20.0, samples=9)
+RUNNING = Operation(status="running", type="restart")
+
+
+def after(seconds: float) -> Any:
+    return NOW + timedelta(seconds=seconds)
+
+
+@settings(max_examples=60)
+@given(trackings())
+def test_any_record_can_be_shown(tracking: Any) -> None:
+    shown = view.card(tracking, NOW)
+    assert all(event.at for event in timeline.of(tracking))
+    assert "\u202e" not in shown.headline + shown.error + shown.reason + shown.trouble
+    assert all(view.failing([tracking], NOW)[0].about for _ in view.failing([tracking], NOW))
+
+
+@pytest.mark.parametrize(
+    ("age_s", "usual", "line", "value_s", "note"),
+    [
+        (12, None, "for 12 s", None, ""),
+        (12, USUAL, "for 12 s of usually 15–20 s", 12.0, ""),
+        (25, USUAL, "for 25 s, usually 15–20 s", 20.0, "longer than usual"),
+        (51, USUAL, "for 51 s, usually 15–20 s", 20.0, "far longer than usual"),
+        (12, Usual(p50=0.0, p90=0.0, samples=3), "for 12 s, usually 0.0 s", 0.0, "longer than usual"),
+    ],
+)
+def test_progress_is_measured_by_what_is_usual(
+    age_s: float, usual: Usual | None, line: str, value_s: float | None, note: str
+) -> None:
+    shown = view.card(a_tracking(operation=RUNNING, usual=usual), after(age_s))
+    assert shown.running is not None
+    assert (shown.line, shown.running.value_s, shown.running.note) == (line, value_s, note)
+
+
+@pytest.mark.parametrize(
+    ("state", "line"),
+    [
+        ("succeeded", "succeeded after 42 s (usually 15–20 s)"),
+        ("failed", "failed after 42 s (usually 15–20 s)"),
+        ("timed_out", "not finished after 42 s (usually 15–20 s)"),
+        ("lost", "lost from sight after 42 s"),
+        ("cancelled", "no longer tracked after 42 s"),
+    ],
+)
+def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:
+    ended = a_tracking(state=State(state), ended_at=after(42), duration_s=42.0, usual=USUAL, next_look_at=None)
+    assert view.card(ended, after(99)).line == line
+    assert view.card(ended, after(99)).running is None
+
+
+@pytest.mark.parametrize(
+    ("url", "linked"),
+    [
+        ("https://ci.example.com/build/17?a=b", True),
+        ("http://ci.example.com", True),
+        ("javascript:alert(1)", False),
+        ("JavaScript://x.example/%0aalert(1)", False),
+        ("data:text/html,x", False),
+        ("//ci.example.com", False),
+        ("https:", False),
+        ("https://[", False),
+        ("https://ci.example.com/\u202e", False),
+        ("", False),
+    ],
+)
+def test_only_addresses_of_the_web_are_linked(url: str, linked: bool) -> None:  # noqa: FBT001 - a column of the table
+    shown = view.card(a_tracking(context={"url": url}), NOW)
+    assert shown.url == (url if linked else None)
+    assert [name for name, _ in shown.facts] == ([] if linked else ["url"])
+
+
+def test_what_is_not_told_is_grouped_by_target_with_the_worst_first() -> None:
+    dead = a_delivery(target="slack", state=DeliveryState.DEAD, last_error="410 Gone", ended_at=NOW)
+    retrying = a_delivery(target="hook", state=DeliveryState.RETRYING, last_error="500", next_attempt_at=after(5))
+    told = a_delivery(target="fine", state=DeliveryState.DELIVERED)
+    first = a_tracking(state=State.FAILED, ended_at=NOW, next_look_at=None, deliveries=(dead, told))
+    second = a_tracking(state=State.FAILED, ended_at=NOW, next_look_at=None, deliveries=(dead, retrying))
+    found = view.failing([first, second], NOW)
+    assert [(each.target, each.dead, each.retrying, each.error) for each in found] == [
+        ("slack", 2, 0, "410 Gone"),
+        ("hook", 0, 1, "500"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "may"),
+    [
+        ({"state": DeliveryState.DEAD}, True),
+        ({"state": DeliveryState.RETRYING}, True),
+        ({"state": DeliveryState.RETRYING, "claim": "a-worker"}, False),
+        ({"state": DeliveryState.DELIVERED}, False),
+        ({"state": DeliveryState.SKIPPED}, False),
+        ({"state": DeliveryState.DEAD, "run": 2}, False),
+    ],
+)
+def test_only_what_the_api_would_retry_has_a_button(changes: dict[str, Any], may: bool) -> None:  # noqa: FBT001
+    (shown,) = view.card(a_tracking(deliveries=(a_delivery(**changes),)), NOW).tellings
+    assert shown.retry is may
+
+
+def test_the_title_says_what_needs_somebody_first() -> None:
+    assert view.title(0, 0) == "Opwatch"
+    assert view.title(0, 3) == "3 in flight · Opwatch"
+    assert view.title(2, 3) == "2 not told · 3 in flight · Opwatch"
+
+
+def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
+    looks = (
+        Looks(what="pending", first_at=after(1)),
+        Looks(what="no answer in time", first_at=after(2), last_at=after(4), times=2, failed=True),
+        Looks(what="error", first_at=after(9)),
+    )
+    history = (Attempt(at=after(10), error="500 Internal Server Error"), Attempt(at=after(15)))
+    tracking = a_tracking(
+        state=State.FAILED,
+        ended_at=after(9),
+        next_look_at=None,
+        polls=10,
+        looks=looks,
+        deliveries=(a_delivery(state=DeliveryState.DELIVERED, history=history),),
+    )
+    assert [(event.text, event.detail, event.times) for event in timeline.of(tracking)] == [
+        ("tracked by ci", "", 1),
+        ("looked: pending", "", 1),
+        ("looks in between, not kept", "", 6),
+        ("no answer", "no answer in time", 2),
+        ("looked: error", "", 1),
+        ("failed", "", 1),
+        ("slack not told", "500 Internal Server Error", 1),
+        ("told slack", "", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("forwarded_for", "peer", "address"),
+    [
+        ("", "192.0.2.7", "192.0.2.7"),
+        ("198.51.100.9", "10.0.0.1", "198.51.100.9"),
+        ("forged, 198.51.100.9", "10.0.0.1", "198.51.100.9"),
+        ("2001:db8:1:2:3:4:5:6", "10.0.0.1", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "10.0.0.1", "192.0.2.7"),
+        ("nonsense\n", "10.0.0.1", "unknown"),
+        ("", "", "unknown"),
+    ],
+)
+def test_a_try_counts_for_the_address_that_the_nearest_proxy_saw(forwarded_for: str, peer: str, address: str) -> None:
+    assert throttle.address_of(forwarded_for, peer) == address
