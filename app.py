@@ -29,8 +29,9 @@ class App(Flask):
         g.request_id = request_ids.request_id_of(request.headers.get(request_ids.HEADER))
         response = super().full_dispatch_request()
         response.headers[request_ids.HEADER] = g.request_id
+        asked_again_soon = health.is_routine(response) or pages.is_refresh(response)
         log.log(
-            logging.DEBUG if health.is_routine(response) else logging.INFO,
+            logging.DEBUG if asked_again_soon else logging.INFO,
             "request",
             request_id=g.request_id,
             method=request.method,

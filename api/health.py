@@ -44,9 +44,8 @@ def describe() -> Response:
 
 
 def is_routine(response: Response) -> bool:
-    """Tell whether a monitor found everything in order, or an open page nothing new: it will soon ask again."""
-    in_order = request.blueprint == routes.name and response.status_code == HTTPStatus.OK
-    return in_order or response.status_code == HTTPStatus.NOT_MODIFIED
+    """Tell whether a monitor found everything in order: it will soon ask again."""
+    return request.blueprint == routes.name and response.status_code == HTTPStatus.OK
 
 
 def _problems(parts: Service) -> list[str]:
