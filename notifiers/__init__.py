@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 GROUP = "opwatch.notifiers"
 BUILT_IN = (
+    EntryPoint("apprise", "notifiers.apprise:Apprise", GROUP),
     EntryPoint("console", "notifiers.console:Console", GROUP),
+    EntryPoint("discord", "notifiers.discord:Discord", GROUP),
+    EntryPoint("email", "notifiers.email:Email", GROUP),
+    EntryPoint("mattermost", "notifiers.mattermost:Mattermost", GROUP),
+    EntryPoint("rocketchat", "notifiers.rocketchat:RocketChat", GROUP),
     EntryPoint("slack", "notifiers.slack:Slack", GROUP),
+    EntryPoint("teams", "notifiers.teams:Teams", GROUP),
     EntryPoint("webhook", "notifiers.webhook:Webhook", GROUP),
 )
 KIND_SETTINGS = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -91,15 +97,19 @@ def kinds() -> dict[str, EntryPoint]:
     return {point.name: point for point in (*BUILT_IN, *entry_points(group=GROUP))}
 
 
+def private_allowed(info: ValidationInfo) -> bool:
+    """Whether the operator allowed private targets, and with them what is not encrypted."""
+    return bool((info.context or {}).get("plain_http"))
+
+
 def _dialable(url: SecretStr, info: ValidationInfo) -> SecretStr:
     """Accept an https URL, or http where the operator allowed private targets."""
     text = url.get_secret_value()
-    plain_http_allowed = bool((info.context or {}).get("plain_http"))
     scheme, _, rest = text.partition("://")
     if scheme.lower() not in ("https", "http") or not rest.strip("/") or not text.isprintable() or " " in text:
         message = "must be a URL that begins with https://"
         raise ValueError(message)
-    if scheme.lower() == "http" and not plain_http_allowed:
+    if scheme.lower() == "http" and not private_allowed(info):
         message = "must begin with https:// (plain http needs OPWATCH_ALLOW_PRIVATE_TARGETS=true)"
         raise ValueError(message)
     return url

@@ -1,13 +1,15 @@
 """Keeps messages away from private networks, at the address that is really dialled.
 
 Checking a URL is not enough: a name may resolve to another address a moment later, and redirects lead elsewhere.
-aiohttp asks this factory for a socket for every address it is about to dial, literal or resolved.
+aiohttp asks this factory for a socket for every address it is about to dial, literal or resolved. What speaks no HTTP
+dials in the same way.
 """
 
+import asyncio
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from aiohttp.connector import AddrInfoType
+from aiohappyeyeballs import AddrInfoType, start_connection
 
 from operations.errors import REFUSED_BY_US
 
@@ -50,6 +52,12 @@ def guarded_socket(info: AddrInfoType) -> socket.socket:
     if why is not None:
         raise PrivateAddressError(why)
     return socket.socket(family=family, type=kind, proto=protocol)
+
+
+async def connected(host: str, port: int, *, private_allowed: bool) -> socket.socket:
+    """Connect to a host, at an address that may be dialled, any one where private ones are allowed; raises OSError."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return await start_connection(found, socket_factory=None if private_allowed else guarded_socket)
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | None:

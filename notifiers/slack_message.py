@@ -5,7 +5,6 @@ https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/mes
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from notifiers import wording
 from operations.announcement import Announcement
@@ -23,7 +22,7 @@ _RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
     text = fallback_text(announcement)
-    pinged = f"{mention} " if mention and not announcement.slow and not went_well(announcement) else ""
+    pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
     return {
         "text": pinged + text,
         "blocks": list(_blocks(announcement, pinged)),
@@ -101,7 +100,7 @@ def _context(given: Mapping[str, str]) -> Iterator[str]:
         yield f"by {actor}"
     if commit := context.get("commit", "").replace("`", ""):
         yield f"commit `{commit}`"
-    if link := _link(given.get("url", "")):
+    if link := _link(given):
         yield link
     for name, value in context.items():
         if name not in _RENDERED_SPECIALLY and value:
@@ -119,12 +118,7 @@ def _shown(text: str, limit: int) -> str:
     return escaped
 
 
-def _link(url: str) -> str:
-    """Link to an http(s) URL; anything else is not linked and not shown."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    good = good and url.isprintable() and not set(url) & set(" <>|")
-    return f"<{escape(url)}|details>" if good and slack_length(escape(url)) <= URL_LIMIT else ""
+def _link(given: Mapping[str, str]) -> str:
+    """Link to the context's URL; what is none is not linked and not shown."""
+    url = escape(wording.link(given))
+    return f"<{url}|details>" if 0 < slack_length(url) <= URL_LIMIT else ""

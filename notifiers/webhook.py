@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretSt
 from standardwebhooks import Webhook as Signer
 
 from notifiers import KIND_SETTINGS, SecretUrl
+from notifiers.answers import answered
 from notifiers.reach import reached
 from notifiers.reasons import reason_of
 from operations.announcement import Announcement
@@ -36,12 +37,6 @@ def _signing_secret(secret: SecretStr) -> SecretStr:
         message = "must be whsec_ and the base64 of 24 to 64 random bytes (echo whsec_$(openssl rand -base64 32))"
         raise ValueError(message)
     return secret
-
-
-def _answered(status: int) -> str:
-    """Name an answer in the standard's words, `410 Gone`: the receiver's own are a text from outside."""
-    known = status in HTTPStatus.__members__.values()
-    return f"{status} {HTTPStatus(status).phrase}" if known else f"{status}"
 
 
 def _listed(value: object) -> object:
@@ -76,14 +71,14 @@ class Webhook(BaseModel):
         ) as response:
             if response.status // 100 == 2:  # noqa: PLR2004
                 return
-            answered, reason = _answered(response.status), reason_of(response.status)
+            said, reason = answered(response.status), reason_of(response.status)
             if response.status == HTTPStatus.GONE:
-                raise PermanentError(answered, reason=reason)
+                raise PermanentError(said, reason=reason)
             pause_s = parse_retry_after(response.headers.get("Retry-After"), now)
             if response.status in _OVERLOADED:
                 pause_s = pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S
-                raise RateLimitedError(answered, retry_after_s=pause_s, reason=reason)
-            raise TransientError(answered, retry_after_s=pause_s, reason=reason)
+                raise RateLimitedError(said, retry_after_s=pause_s, reason=reason)
+            raise TransientError(said, retry_after_s=pause_s, reason=reason)
 
     async def check(self, http: "ClientSession") -> str:
         """Connect, without posting anything."""

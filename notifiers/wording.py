@@ -1,9 +1,13 @@
 """The words of a message, the same in every kind. Pure."""
 
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
 from operations.announcement import Announcement
 from operations.live import Progress
 from operations.model import Usual, Verdict
-from operations.text import first_line, plain
+from operations.text import cut_middle, first_line, plain
 
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
@@ -11,6 +15,9 @@ PENDING_MARK, RUNNING_MARK, STOPPED_MARK = "🕐", "🔄", "⏹️"
 MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
 _MINUTE_S, _HOUR_S = 60, 3600
 _WHOLE_FROM_S = 0.95
+_VALUE_LIMIT, _URL_LIMIT = 150, 1_000
+_KNOWN_FIRST = ("environment", "actor", "commit")
+_PING = re.compile(r"[@<](?=[\w!@#&])")
 _UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 
@@ -80,6 +87,50 @@ def explanation(announcement: Announcement) -> str:
     if announcement.alert is None:
         return cause(announcement)
     return f"{outcome(announcement)}\n{cause(announcement)}".strip() if announcement.ended else ""
+
+
+def went_wrong(announcement: Announcement) -> bool:
+    """Whether somebody has to be called: no success, no warning of what is only slow."""
+    return not announcement.slow and (announcement.alert is not None or announcement.verdict is not Verdict.SUCCEEDED)
+
+
+def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Give name and value of what the caller passed along, each as one short line, what is known first; not `url`."""
+    for name in (*_KNOWN_FIRST, *(name for name in given if name not in (*_KNOWN_FIRST, "url"))):
+        label, value = (first_line(plain(text), _VALUE_LIMIT) for text in (name, given.get(name, "")))
+        if label and value:
+            yield label, value
+
+
+def link(given: Mapping[str, str]) -> str:
+    """Give the `url` of a context if it is an http(s) URL, of which nothing can be taken for markup; else nothing."""
+    url = given.get("url", "")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    return url if good and url.isprintable() and not set(url) & set(" <>|") and len(url) <= _URL_LIMIT else ""
+
+
+def plain_text(announcement: Announcement, limit_bytes: int) -> str:
+    """Say everything below the headline as plain text, the cause cut in the middle where it would grow too long."""
+    below = "\n".join(
+        [*(f"{name}: {value}" for name, value in context(announcement.context)), link(announcement.context)]
+    ).strip()
+    below = cut_middle(below, limit_bytes // 2, size_bytes)
+    above = cut_middle(explanation(announcement), limit_bytes - size_bytes(below) - 2, size_bytes)
+    return "\n\n".join(part for part in (above, below) if part)
+
+
+def unpinged(text: str) -> str:
+    """Break what might call somebody (`@here`, `<!channel>`) with an invisible space; it looks the same."""
+    return _PING.sub("\\g<0>\u200b", text)
+
+
+def size_bytes(text: str) -> int:
+    """Count bytes in UTF-8: never fewer than the characters by which a vendor may count, whatever those are."""
+    return len(text.encode("utf-8", "replace"))
 
 
 def outcome(announcement: Announcement) -> str:

@@ -152,6 +152,11 @@ def bot(name: str, url: str) -> str:
     return f'[targets.{name}]\nkind = "slack"\nbot_token = "xoxb-1"\nchannel = "C1"\napi_url = "{url}"\n'
 
 
+def mail(name: str, host: str, port: int) -> str:
+    addresses = 'from = "a@example.com"\nto = "b@example.com"'
+    return f'[targets.{name}]\nkind = "email"\nhost = "{host}"\nport = {port}\n{addresses}\n'
+
+
 def told(store: Store, caller: Caller, runtime: Runtime) -> dict[str, Delivery]:
     """Have an operation fail, hold one round, and return what became of each target's delivery."""
     caller.track()
@@ -177,8 +182,10 @@ def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: 
     for kind in (slack, bot):
         for name in ("v4", "v6-mapped", "name", "decimal"):
             text += kind(f"{kind.__name__}-{name}", targets[name])
+    hosts = ("127.0.0.1", "::1", "::ffff:7f00:1", "localhost", "LOCALHOST", "2130706433", "0x7f.1", "0")
+    text += "".join(mail(f"mail-{number}", host, trap.port) for number, host in enumerate(hosts))
     deliveries = told(store, caller, run(text, GUARDED))
-    assert len(deliveries) == len(URLS) + 8
+    assert len(deliveries) == len(URLS) + 8 + len(hosts)
     assert trap.caught == 0
     assert {
         name: d.last_error for name, d in deliveries.items() if "refused by Opwatch" not in (d.last_error or "")
@@ -193,8 +200,12 @@ def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: 
     }  # fmt: skip
 
 
-def test_without_the_guard_the_same_url_is_dialled(caller: Caller, store: Store, run: Run, trap: Trap) -> None:
-    runtime = run(webhook("v4", URLS["v4"].format(port=trap.port)), OPEN)
+@pytest.mark.parametrize("kind", ["webhook", "email"])
+def test_without_the_guard_the_same_address_is_dialled(
+    caller: Caller, store: Store, run: Run, trap: Trap, kind: str
+) -> None:
+    url = URLS["v4"].format(port=trap.port)
+    runtime = run(webhook("v4", url) if kind == "webhook" else mail("v4", "127.0.0.1", trap.port), OPEN)
     caller.track()
     seen(store, IDENTITY, BROKEN, runtime.settings.rules)
     delivery_round()

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable
@@ -19,25 +20,35 @@ PATIENCE_S = 10.0  # For the thread to start or end; longer means that it hangs.
 Seen = TypeVar("Seen")
 
 
-class LoopbackServer(ABC):
-    """Answers HTTP on one loopback port, which stays the same (and taken) while it is stopped.
+class Loopback(ABC):
+    """Serves one loopback port, which stays the same (and taken) while it is stopped.
 
     A stopped server refuses connections. `close` gives the port up.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._socket = _bound(port)
         self._port: int = self._socket.getsockname()[1]
         self._thread: threading.Thread | None = None
         self._end: Callable[[], None] = lambda: None
 
     @abstractmethod
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request; called as soon as its headers have arrived."""
+    def speak(self) -> asyncio.BaseProtocol:
+        """Give what speaks with the next client."""
+
+    @abstractmethod
+    def hang_up(self) -> None:
+        """Break what connections are open: the server stops."""
+
+    @property
+    def port(self) -> int:
+        """The port, known before the server is started."""
+        return self._port
 
     @property
     def base_url(self) -> str:
-        """The address without a trailing slash, known before the server is started."""
+        """The address without a trailing slash."""
         return f"http://{HOST}:{self._port}"
 
     def start(self) -> None:
@@ -103,15 +114,38 @@ class LoopbackServer(ABC):
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        server = web.Server(self.handle, access_log=None)
-        listener = await asyncio.get_running_loop().create_server(server, sock=self._socket, backlog=1024)
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(self.speak, sock=self._socket, backlog=1024, ssl=self._tls)
         try:
             yield
         finally:
             listener.close()
-            for connection in server.connections:
-                connection.force_close()  # An outage waits for nobody; asyncio.run then cancels what was under way.
+            self.hang_up()  # An outage waits for nobody; asyncio.run then cancels what was under way.
             self._socket = _bound(self._port)
+
+
+class LoopbackServer(Loopback):
+    """Answers HTTP."""
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
+        self._server: web.Server | None = None
+
+    @abstractmethod
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; called as soon as its headers have arrived."""
+
+    def speak(self) -> asyncio.BaseProtocol:
+        """Speak HTTP."""
+        if self._server is None:
+            self._server = web.Server(self.handle, access_log=None)
+        return self._server()
+
+    def hang_up(self) -> None:
+        """Break what connections are open."""
+        for connection in self._server.connections if self._server else ():
+            connection.force_close()
+        self._server = None
 
 
 def _bound(port: int) -> socket.socket:

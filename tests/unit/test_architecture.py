@@ -82,18 +82,35 @@ def test_the_domain_knows_neither_flask_nor_rq_nor_http() -> None:
     assert wrong == []
 
 
-def test_web_imports_no_client_for_what_only_workers_do() -> None:
+CHATS = ("discord", "mattermost", "rocketchat", "teams")
+TARGETS = """
+[targets.mail]
+kind = "email"
+host = "mail.example"
+from = "a@b.example"
+to = "a@b.example"
+[targets.apprise]
+kind = "apprise"
+url = "json://a.example"
+""" + "".join(f"[targets.{kind}]\nkind = '{kind}'\nwebhook_url = 'https://a.example/x'\n" for kind in CHATS)
+
+
+def test_web_imports_no_client_for_what_only_workers_do(tmp_path: Path) -> None:
     # Even with targets configured: the smallest containers have 256 MB.
+    (tmp_path / "targets.toml").write_text(TARGETS, encoding="utf-8")
     program = (
         "import sys, app\n"
-        "early = {'aiohttp', 'slack_sdk'} & set(sys.modules)\n"
+        "clients = {'aiohttp', 'aiosmtplib', 'apprise', 'slack_sdk'}\n"
+        "early = clients & set(sys.modules)\n"
         "app.create_app()\n"
-        "print(sorted(early), sorted({'aiohttp', 'slack_sdk'} & set(sys.modules)))\n"
+        "print(sorted(early), sorted(clients & set(sys.modules)))\n"
     )
     environ = {
         "REDIS_URL": "redis://127.0.0.1:1/0",
         "OPWATCH_TOKENS": "0123456789abcdef0123456789abcdef",
         "SCALINGO_API_TOKEN": "tk-us-x",
+        "OPWATCH_ALLOW_PRIVATE_TARGETS": "true",
+        "OPWATCH_TARGETS_FILE": str(tmp_path / "targets.toml"),
         "SLACK_WEBHOOK_URL": "https://hooks.slack.example/x",
         "WEBHOOK_URL": "https://hooks.example/x",
         "WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",

@@ -19,6 +19,7 @@ from api.schemas import TrackingOut, TrackRequest
 from config.environment import Environment
 from config.settings import load
 from notifiers import Notifier, kinds
+from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.announcement import SLOW, body_of, read
 from operations.errors import Reason
@@ -104,7 +105,20 @@ def test_the_example_environment_has_every_setting_and_sets_none() -> None:
 def test_every_kind_and_each_of_its_fields_is_in_the_readme(kind: str) -> None:
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
     fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
-    assert [name for name in fields if f"`{name}`" not in row] == []
+    assert [name for name, field in fields.items() if f"`{field.alias or name}`" not in row] == []
+
+
+@pytest.mark.parametrize("kind", sorted(kinds()))
+def test_every_kind_has_a_section_that_sets_one_up(kind: str) -> None:
+    text = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
+    (own,) = re.findall(rf"^## {kind}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
+    for example in re.findall(r"^```toml\n(.*?)^```$", own, re.MULTILINE | re.DOTALL):
+        ((name, table),) = tomllib.loads(example)["targets"].items()
+        environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "https://a.example/x")
+        assert build(name, table, environ, plain_http=True).kind == kind
+    if "see the README" not in own:
+        assert [name for name, field in fields.items() if not re.search(rf"\b{field.alias or name}\b", own)] == []
 
 
 @pytest.mark.parametrize("kind", sorted(kinds()))

@@ -1,0 +1,173 @@
+"""Kind `email`: one plain text message per outcome, by SMTP.
+
+https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1 (what replies mean), RFC 3207 (STARTTLS), RFC 8314 (TLS from the
+start), RFC 3834 (automatic messages).
+"""
+
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from email import policy
+from email.message import EmailMessage
+from email.utils import formatdate, parseaddr
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from notifiers import KIND_SETTINGS, guard, private_allowed, wording
+from operations.announcement import Announcement
+from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, Reason, TransientError
+from operations.text import first_line
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+    from aiosmtplib import SMTP
+
+_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+_TEXT_LIMIT_BYTES = 10_000
+_SUBJECT_LIMIT = 200
+_SEVEN_BIT = policy.SMTP.clone(cte_type="7bit")  # every server takes that
+_PART_S, _QUIT_S = 20.0, 2.0
+_ADDRESS = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,255}")
+
+
+def _mailbox(text: str) -> str:
+    if not text.isprintable() or _ADDRESS.fullmatch(parseaddr(text)[1]) is None:
+        message = "must be an address, `ops@example.com` or `Opwatch <ops@example.com>`"
+        raise ValueError(message)
+    return text
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Mailbox = Annotated[str, AfterValidator(_mailbox)]
+
+
+class Email(BaseModel):
+    """Sends to all of `to` through the mail server `host`, encrypted by `starttls` (port 587) or `tls` (port 465)."""
+
+    model_config = KIND_SETTINGS
+    # Servers that greylist take a message some minutes after its first attempt.
+    retry_delays_s: ClassVar[tuple[float, ...]] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
+    at_once: ClassVar[int] = 2
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,255}$")]
+    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
+    encryption: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password: SecretStr | None = None
+    sender: Annotated[Mailbox, Field(alias="from")]
+    to: Annotated[tuple[Mailbox, ...], BeforeValidator(_listed), Field(min_length=1, max_length=50)]
+    _private_allowed: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="after")
+    def _safe(self, info: ValidationInfo) -> Self:
+        if (self.username is None) != (self.password is None):
+            message = "needs both username and password, or neither"
+            raise ValueError(message)
+        if self.encryption == "none" and not private_allowed(info):
+            message = 'encryption = "none" needs OPWATCH_ALLOW_PRIVATE_TARGETS=true'
+            raise ValueError(message)
+        self._private_allowed = private_allowed(info)
+        return self
+
+    async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - it speaks no HTTP
+        """Send once. Where only some recipients are refused, that is for good: the others have it."""
+        async with self._signed_in() as server:
+            refused, _ = await server.send_message(self.message(announcement))
+        if refused:
+            raise PermanentError(f"the mail server took it, but refused {len(refused)} of {len(self.to)} recipients")
+
+    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
+        """Connect and sign in, without sending anything."""
+        async with self._signed_in() as server:
+            await server.noop()
+        signed_in = f"signed in as {self.username}" if self.username else "connected"
+        return f"{signed_in} at {self.host}; whether it takes messages, only sending shows (send-test)"
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message as people read it."""
+        message = self.message(announcement)
+        headers = "".join(f"{name}: {message[name]}\n" for name in ("From", "To", "Subject", "Message-ID"))
+        return f"{headers}\n{message.get_content()}"
+
+    @asynccontextmanager
+    async def _signed_in(self) -> "AsyncIterator[SMTP]":
+        """Connect, encrypt and sign in as the settings say; tells errors of whatever happens meanwhile."""
+        import aiosmtplib  # noqa: PLC0415 - `web` never sends: it saves the memory
+
+        try:
+            async with self._connected() as server:
+                yield server
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            raise _refusal(each.code for each in error.recipients) from None
+        except aiosmtplib.SMTPResponseException as error:
+            raise _refusal([error.code]) from None
+        except OSError as error:
+            cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+            text = cause.strerror or str(cause) or type(cause).__name__
+            reason = Reason.GUARD if REFUSED_BY_US in text else Reason.UNREACHABLE
+            raise TransientError(f"no answer: {text}", reason=reason) from None
+        except aiosmtplib.SMTPException:  # nothing else is left that it raises
+            message = "the mail server does not offer what the settings ask for: STARTTLS, or a login that we know"
+            raise PermanentError(message) from None
+
+    @asynccontextmanager
+    async def _connected(self) -> "AsyncIterator[SMTP]":
+        import aiosmtplib  # noqa: PLC0415
+
+        port = self.port or _PORTS[self.encryption]
+        server = aiosmtplib.SMTP(
+            hostname=self.host,
+            sock=await guard.connected(self.host, port, private_allowed=self._private_allowed),
+            use_tls=self.encryption == "tls",
+            start_tls=self.encryption == "starttls",
+            username=self.username,
+            password=None if self.password is None else self.password.get_secret_value(),
+            local_hostname=self._domain(),
+            timeout=_PART_S,
+        )
+        try:
+            await server.connect()
+            yield server
+            with suppress(aiosmtplib.SMTPException):  # all has been done: nothing may make a failure of that
+                await server.quit(timeout=_QUIT_S)
+        finally:
+            server.close()
+
+    def message(self, announcement: Announcement) -> EmailMessage:
+        """Write the message. Its id is the delivery's, at every attempt: mail servers drop what they have already."""
+        headline = wording.headline(announcement)
+        below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
+        message = EmailMessage(_SEVEN_BIT)
+        message["Subject"] = first_line(headline, _SUBJECT_LIMIT)
+        message["From"] = self.sender
+        message["To"] = ", ".join(self.to)
+        message["Date"] = formatdate()
+        message["Message-ID"] = f"<{announcement.delivery_id}@{self._domain()}>"
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(f"{headline}\n\n{below}".strip() + "\n")
+        return message
+
+    def _domain(self) -> str:
+        return parseaddr(self.sender)[1].rpartition("@")[2]
+
+
+def _refusal(codes: Iterable[int]) -> OpwatchError:
+    """Read SMTP's replies: 4yz may be taken later, 5yz never. Its words may hold anything: only codes are kept."""
+    given = sorted(set(codes))
+    said = f"the mail server answered {', '.join(str(code) if code > 0 else 'no SMTP' for code in given)}"
+    if all(code // 100 == 5 for code in given):  # noqa: PLR2004
+        return PermanentError(said)
+    return TransientError(said, reason=Reason.SERVER_ERROR)

@@ -1,0 +1,70 @@
+"""Apprise, as far as it is ours: what it is given, and what is said where it cannot be used."""
+
+import asyncio
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientSession
+
+from notifiers.apprise import Apprise
+from notifiers.targets import build
+from operations.announcement import Announcement
+from operations.errors import ConfigError, PermanentError
+from operations.model import Verdict
+from tests.support.receiver import Receiver
+from tests.unit.test_slack_message import SHOP
+
+
+def apprise(url: str) -> Apprise:
+    notifier = build("a-target", {"kind": "apprise", "url": url}, {}, plain_http=True).notifier
+    assert isinstance(notifier, Apprise)
+    return notifier
+
+
+async def send(notifier: Apprise, announcement: Announcement) -> None:
+    async with ClientSession() as http:
+        await notifier.send(announcement, http)
+
+
+@pytest.mark.parametrize(
+    ("announcement", "kind"),
+    [
+        (replace(SHOP, verdict=Verdict.SUCCEEDED), "success"),
+        (SHOP, "failure"),
+        (replace(SHOP, verdict=Verdict.LOST), "failure"),
+        (replace(SHOP, ended=False), "warning"),
+        (replace(SHOP, verdict=Verdict.SUCCEEDED, alert="deliveries to `x` fail"), "failure"),
+    ],
+)
+def test_it_is_given_headline_text_and_urgency(receiver: Receiver, announcement: Announcement, kind: str) -> None:
+    url = receiver.url("/in").replace("http://", "json://")
+    asyncio.run(send(apprise(url), announcement))
+    (request,) = receiver.requests
+    told = json.loads(request.body)
+    assert told["type"] == kind
+    assert "shop: restart" in told["title"] + told["message"]
+    assert "boot timeout" in told["message"]
+
+
+def test_no_text_from_outside_calls_anybody(receiver: Receiver) -> None:
+    hostile = replace(SHOP, type="@here", error="<!channel> @everyone <@U1>" * 2_000, context={"actor": "@all"})
+    asyncio.run(send(apprise(receiver.url("/in").replace("http://", "json://")), hostile))
+    (request,) = receiver.requests
+    told = json.loads(request.body)
+    assert not {"@here", "<!", "@everyone", "<@", "@all"} & {
+        part for part in ("@here", "<!", "@everyone", "<@", "@all") if part in told["title"] + told["message"]
+    }
+    assert len(told["message"].encode()) <= 1_500
+
+
+def test_a_url_that_it_does_not_know_is_given_up() -> None:
+    with pytest.raises(PermanentError, match="no such URL"):
+        asyncio.run(send(apprise("nonsense://sEkrEt"), SHOP))
+
+
+def test_where_it_is_not_installed_the_start_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "apprise", None)  # as Python has it for what cannot be imported
+    with pytest.raises(ConfigError, match="Apprise is not installed"):
+        apprise("json://a.example")

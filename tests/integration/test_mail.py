@@ -1,0 +1,164 @@
+"""Mail: encryption, signing in, and recipients, against a mail server that others wrote."""
+
+import asyncio
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from aiohttp import ClientSession
+
+from notifiers.email import Email
+from notifiers.targets import build
+from operations.errors import OpwatchError, PermanentError, TransientError
+from tests.support.mail_server import PASSWORD, USER, MailServer
+from tests.unit.test_slack_message import SHOP
+
+LOGIN = {"username": USER, "password": PASSWORD}
+WITHIN_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
+    """Make a certificate for `localhost`, and the file of who signed it."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    path = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return context, path
+
+
+@pytest.fixture
+def trusted(signed: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Have the authority trusted, as an operator would; gives the server's side."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(signed[1]))
+    return signed[0]
+
+
+@pytest.fixture
+def server(trusted: ssl.SSLContext) -> Iterator[MailServer]:
+    """Serve mail to who encrypts and signs in."""
+    with MailServer(trusted) as running:
+        yield running
+
+
+def email(server: MailServer, **changes: Any) -> Email:
+    table = {"kind": "email", "host": "localhost", "port": server.port, "from": "Opwatch <opwatch@example.com>"}
+    table |= {"to": ["a@example.com", "b@example.com"], **LOGIN, **changes}
+    notifier = build("mail", {k: v for k, v in table.items() if v is not None}, {}, plain_http=True).notifier
+    assert isinstance(notifier, Email)
+    return notifier
+
+
+def told(notifier: Email) -> OpwatchError | None:
+    """Send once; returns what went wrong."""
+
+    async def send() -> None:
+        async with ClientSession() as http, asyncio.timeout(WITHIN_S):
+            await notifier.send(SHOP, http)
+
+    try:
+        asyncio.run(send())
+    except OpwatchError as error:
+        return error
+    return None
+
+
+def checked(notifier: Email) -> str:
+    async def check() -> str:
+        async with ClientSession() as http, asyncio.timeout(WITHIN_S):
+            return await notifier.check(http)
+
+    return asyncio.run(check())
+
+
+def test_it_encrypts_signs_in_and_tells_all_recipients(server: MailServer) -> None:
+    assert told(email(server)) is None
+    ((recipients, message),) = server.taken
+    assert recipients == ["a@example.com", "b@example.com"]
+    assert message["Subject"] == "❌ shop: restart failed after 42 s"
+    assert "boot timeout" in message.get_content()
+
+
+def test_it_speaks_tls_from_the_start_where_it_is_told_to(trusted: ssl.SSLContext) -> None:
+    with MailServer(trusted, from_the_start=True) as server:
+        assert told(email(server, encryption="tls", username=None, password=None)) is None
+        assert len(server.taken) == 1
+
+
+@pytest.mark.parametrize("encryption", ["starttls", "tls"])
+def test_a_certificate_that_nobody_vouches_for_is_refused(signed: tuple[ssl.SSLContext, Path], encryption: str) -> None:
+    with MailServer(signed[0], from_the_start=encryption == "tls") as server:
+        error = told(email(server, encryption=encryption))
+        assert type(error) is TransientError
+        assert "certificate verify failed" in str(error)
+        assert server.taken == []
+
+
+def test_a_certificate_for_another_name_is_refused(server: MailServer) -> None:
+    error = told(email(server, host="127.0.0.1"))
+    assert type(error) is TransientError
+    assert "certificate verify failed" in str(error)
+    assert server.taken == []
+
+
+def test_nothing_is_sent_where_encryption_is_not_offered() -> None:
+    with MailServer() as server:
+        error = told(email(server))
+        assert type(error) is PermanentError
+        assert "STARTTLS" in str(error)
+        assert type(told(email(server, encryption="tls"))) is TransientError
+        assert server.taken == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [("535 5.7.8 wrong", PermanentError), ("454 4.7.0 later", TransientError), ("no SMTP at all", TransientError)],
+)
+def test_a_login_that_is_refused_for_now_is_tried_again(
+    server: MailServer, reply: str, kind: type[OpwatchError]
+) -> None:
+    server.replies = {"AUTH": reply}
+    error = told(email(server))
+    assert type(error) is kind
+    assert str(error) == f"the mail server answered {reply[:3] if reply[0].isdigit() else 'no SMTP'}"
+
+
+def test_where_all_recipients_are_refused_for_now_it_is_tried_again(server: MailServer) -> None:
+    server.replies = {"a@example.com": "450 4.2.0 greylisted", "b@example.com": "550 5.1.1 nobody"}
+    error = told(email(server))
+    assert type(error) is TransientError
+    assert str(error) == "the mail server answered 450, 550"
+    server.replies = {"RCPT": "550 5.1.1 nobody"}
+    assert type(told(email(server))) is PermanentError
+
+
+def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailServer) -> None:
+    server.replies = {"b@example.com": "450 4.2.0 greylisted"}
+    error = told(email(server))
+    assert type(error) is PermanentError
+    assert str(error) == "the mail server took it, but refused 1 of 2 recipients"
+    assert [recipients for recipients, _ in server.taken] == [["a@example.com"]]
+
+
+def test_every_attempt_has_the_same_id(server: MailServer) -> None:
+    for _ in range(2):
+        assert told(email(server)) is None
+    assert {message["Message-ID"] for _, message in server.taken} == {"<id_1_failed_slack@example.com>"}
+
+
+def test_a_check_signs_in_and_sends_nothing(server: MailServer) -> None:
+    assert checked(email(server)).startswith("signed in as opwatch at localhost;")
+    with pytest.raises(PermanentError, match="535"):
+        checked(email(server, password="wrong-" + PASSWORD))
+    assert server.taken == []
+
+
+def test_a_preview_shows_what_people_read(server: MailServer) -> None:
+    shown = email(server).preview(SHOP)
+    assert "Subject: ❌ shop: restart failed after 42 s\n" in shown
+    assert "boot timeout" in shown
+    assert PASSWORD not in shown

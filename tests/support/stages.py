@@ -1,0 +1,182 @@
+"""For each way to tell somebody a stand-in of who is told, which takes messages, refuses them or misbehaves."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.support.mail_server import BREAK_OFF, HANG, MailServer
+from tests.support.receiver import Receiver, Reply
+
+SECRET = "sEkrEt-of-nobody"  # noqa: S105 - it opens nothing
+SIGNING_SECRET = "whsec_c0VrckV0LXNpZ25pbmcta2V5LW9mLW5vYm9keS0wMTIz"  # noqa: S105
+LANDING = "/landing"
+PAGE = Reply(200, "<html>Sign in</html>", {"Content-Type": "text/html"})
+JSON = {"Content-Type": "application/json"}
+
+
+class Stage(ABC):
+    """One target that is told, and what becomes of it."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The target's table in a targets file."""
+
+    @property
+    @abstractmethod
+    def told(self) -> int:
+        """How many messages have come in, taken or not."""
+
+    @abstractmethod
+    def behave(self, how: str) -> None:
+        """From now on `refuse`, be `busy`, `hang` or `break off`."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Refuse connections."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to tell somebody by HTTP: a kind with these settings, where `{url}` stands for the stand-in's."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    path: str = f"/{SECRET}"
+    taken: Reply = field(default_factory=Reply)
+    refusal: Reply = field(default_factory=lambda: Reply(404, "no_service"))
+    says_why: bool = True
+    """Whether a refusal can be told from a failure, and a pause is heard of."""
+    knows_its_answers: bool = False
+    """Whether a 200 with somebody else's page is a failure."""
+
+
+class HttpStage(Stage):
+    """A scripted HTTP server."""
+
+    def __init__(self, way: Way, receiver: Receiver) -> None:
+        self.way, self.receiver = way, receiver
+        self.answer(way.taken)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The table, with the server's address."""
+        url = self.receiver.base_url.removeprefix("http://")
+        settled = {k: v.format(url=url) if isinstance(v, str) else v for k, v in self.way.settings.items()}
+        return {"kind": self.way.kind, **settled}
+
+    @property
+    def told(self) -> int:
+        """How many requests came."""
+        return len([request for request in self.receiver.requests if request.path == self.way.path])
+
+    def answer(self, reply: Reply) -> None:
+        """Answer so from now on."""
+        self.receiver.script(self.way.path, reply)
+
+    def behave(self, how: str) -> None:
+        """Misbehave."""
+        replies = {
+            "refuse": self.way.refusal,
+            "busy": Reply(503, "try again"),
+            "hang": Reply(hang_s=600),
+            "break off": Reply(reset="after_read"),
+        }
+        self.answer(replies[how])
+
+    def leave(self) -> None:
+        """Stop the server."""
+        self.receiver.stop()
+
+
+class MailStage(Stage):
+    """A mail server."""
+
+    def __init__(self, server: MailServer) -> None:
+        self.server = server
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The table, with the server's address."""
+        return {
+            "kind": "email", "host": "127.0.0.1", "port": self.server.port, "encryption": "none",
+            "from": "Opwatch <opwatch@example.com>", "to": ["ops@example.com", "dev@example.com"],
+        }  # fmt: skip
+
+    @property
+    def told(self) -> int:
+        """How many messages were taken."""
+        return len(self.server.taken)
+
+    def behave(self, how: str) -> None:
+        """Misbehave."""
+        replies = {"refuse": "550 5.1.1 no such user", "busy": "451 4.3.0 later", "hang": HANG, "break off": BREAK_OFF}
+        self.server.replies = {"DATA": replies[how]}
+
+    def leave(self) -> None:
+        """Stop the server."""
+        self.server.stop()
+
+
+def _code(name: str, value: str | int) -> str:
+    return json.dumps({name: value, "message": f"{SECRET} said no"})
+
+
+WAYS = {
+    "apprise": Way("apprise", {"url": f"json://user:{SECRET}@{{url}}/{SECRET}?cto=1&rto=1"}, says_why=False),
+    "discord": Way(
+        "discord",
+        {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "<@&42>"},
+        taken=Reply(200, '{"id": "1"}', JSON),
+        refusal=Reply(404, _code("code", 10015), JSON),
+    ),
+    "mattermost": Way(
+        "mattermost",
+        {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "@here", "channel": "town-square"},
+        refusal=Reply(400, _code("id", "web.incoming_webhook.invalid.app_error"), JSON),
+        knows_its_answers=True,
+    ),
+    "rocketchat": Way(
+        "rocketchat",
+        {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "@all"},
+        taken=Reply(200, '{"success": true}', JSON),
+        refusal=Reply(400, _code("error", "error-room-not-found"), JSON),
+        knows_its_answers=True,
+    ),
+    "slack": Way("slack", {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "<!here>"}, knows_its_answers=True),
+    "slack bot": Way(
+        "slack",
+        {"bot_token": f"xoxb-{SECRET}", "channel": "C1", "api_url": "http://{url}/api"},
+        path="/api/chat.postMessage",
+        taken=Reply(200, '{"ok": true, "channel": "C1", "ts": "1.2"}', JSON),
+        refusal=Reply(200, '{"ok": false, "error": "invalid_auth"}', JSON),
+        knows_its_answers=True,
+    ),
+    "teams": Way(
+        "teams",
+        {"webhook_url": f"http://{{url}}/{SECRET}?sig={SECRET}", "mention": "jane@example.com"},
+        taken=Reply(202, ""),
+        refusal=Reply(401, json.dumps({"error": {"code": "DirectApiAuthorizationRequired"}}), JSON),
+    ),
+    "webhook": Way(
+        "webhook",
+        {"url": f"http://{{url}}/{SECRET}", "secret": SIGNING_SECRET},
+        taken=Reply(204, ""),
+        refusal=Reply(410, ""),
+    ),
+}
+MAIL = "email"
+
+
+@contextmanager
+def staged(name: str) -> Iterator[Stage]:
+    """Set the stage for one way to tell somebody."""
+    if name == MAIL:
+        with MailServer() as server:
+            yield MailStage(server)
+    else:
+        with Receiver() as receiver:
+            yield HttpStage(WAYS[name], receiver)
