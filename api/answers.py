@@ -9,6 +9,7 @@ from flask import Response, request
 from api import one_line
 from api.service import service
 from operations import view
+from operations.groups import Group
 from operations.model import Tracking
 
 JSON, TEXT = "application/json", "text/plain"
@@ -33,6 +34,13 @@ def of_tracking(
         return answer(view.as_json(tracking), status, headers=headers)
     line = one_line.of(tracking, service().store.now())
     return Response(line, status=status.value, headers=headers, content_type=TEXT_TYPE)
+
+
+def of_group(group: Group, *, headers: dict[str, str]) -> Response:
+    """Answer with a group, as JSON or as one line."""
+    if not prefers_text():
+        return answer(view.group_as_json(group), headers=headers)
+    return Response(one_line.of_group(group, service().store.now()), headers=headers, content_type=TEXT_TYPE)
 
 
 def prefers_text() -> bool:

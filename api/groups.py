@@ -5,13 +5,12 @@ from http import HTTPStatus
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
-from api import waiting
-from api.answers import answer
+from api import answers, waiting
 from api.auth import require_token
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
 from api.service import service
-from operations import groups, view
+from operations import groups
 from operations.groups import Group
 
 STEP_S = 1.0
@@ -32,7 +31,7 @@ class AnyText(BaseConverter):
 def show(name: str) -> Response:
     """Show one group; with `Prefer: wait=N`, once it is final or N seconds have passed."""
     group, headers = waiting.awaited(lambda: _group(name), lambda group: not group.final, STEP_S)
-    return answer(view.group_as_json(group), headers=headers)
+    return answers.of_group(group, headers=headers)
 
 
 def _group(name: str) -> Group:

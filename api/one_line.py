@@ -6,10 +6,11 @@ people, in the words that targets are told. Nothing from outside can begin anoth
 
 from datetime import datetime
 from http import HTTPStatus
+from urllib.parse import quote
 
-from notifiers import wording
+from notifiers import group_wording, wording
 from operations import announcement, live
-from operations.announcement import Announcement
+from operations.groups import Group
 from operations.model import State, Tracking
 from operations.text import first_line, plain
 
@@ -24,18 +25,19 @@ def of(tracking: Tracking, now: datetime) -> str:
         words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
         trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.stopped else ""
     else:
-        told = announced(tracking)
+        told = announcement.of(tracking)
         words, trouble = wording.in_words(told), wording.cause(told)
     if trouble := first_line(plain(trouble), LONGEST_CAUSE):
         words += f": {trouble}"
     return f"{tracking.state} {tracking.id} {words}\n"
 
 
+def of_group(group: Group, now: datetime) -> str:
+    """Say where a group stands, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
+    short, detail = group_wording.headline(group, now)
+    return f"{group.state} {quote(group.name, safe='')} {short}{detail}\n"
+
+
 def of_problem(status: HTTPStatus, detail: str) -> str:
     """Say what went wrong: `error 404 no operation of this id is tracked`."""
     return f"error {status.value} {' '.join(plain(detail).split())}\n"
-
-
-def announced(tracking: Tracking) -> Announcement:
-    """Give what targets are told of a tracking that has ended with a verdict."""
-    return announcement.read(tracking.id, announcement.body_of(tracking))

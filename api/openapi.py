@@ -111,7 +111,7 @@ def _paths() -> dict[str, Any]:
             "get": {
                 "summary": "Show the operations of one deploy as one, at once or when it is final",
                 "parameters": [group, prefer],
-                "responses": {"200": _json("the group", "GroupOut"), **_problems(401, 404, 503)},
+                "responses": {"200": _lined("the group", "GroupOut"), **_problems(401, 404, 503)},
             },
         },
         "/healthz": {"get": _open("The web process is alive", {"200": _json("alive", "HealthOut")})},
@@ -147,9 +147,14 @@ def _json(description: str, model: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": _ref(model)}}}
 
 
-def _tracking(description: str, *, location: bool = False) -> dict[str, Any]:
-    answer = _json(description, "TrackingOut")
+def _lined(description: str, model: str) -> dict[str, Any]:
+    answer = _json(description, model)
     answer["content"] |= _line("`<state> <id> <words>`, for `Accept: text/plain`")
+    return answer
+
+
+def _tracking(description: str, *, location: bool = False) -> dict[str, Any]:
+    answer = _lined(description, "TrackingOut")
     if location:
         answer["headers"] = {"Location": {"schema": {"type": "string"}, "description": "the tracking's path"}}
     return answer

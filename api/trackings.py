@@ -8,14 +8,14 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import acts, answers, bodies, one_line, waiting
+from api import acts, answers, bodies, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
 from notifiers import wording
-from operations import intake, listing, view
+from operations import announcement, intake, listing, view
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
 from operations.records import Stored
@@ -99,7 +99,7 @@ def show_error(identity: str) -> Response:
     """Give the whole error text, or why the watch ended without one; empty where there is neither."""
     tracking = acts.find(service(), identity).tracking
     ended = tracking.state not in (State.TRACKING, State.CANCELLED)
-    text = wording.cause(one_line.announced(tracking)) if ended else ""
+    text = wording.cause(announcement.of(tracking)) if ended else ""
     return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, SecretStr, ValidationInfo
 from operations.announcement import Announcement
 from operations.live import Progress
 from operations.posted import Posted
+from operations.together import Together
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -74,10 +75,10 @@ class LiveNotifier(Protocol):
 
     live: bool
 
-    async def show(self, progress: Progress, posted: Posted | None, http: "ClientSession") -> Posted:
-        """Show how an operation goes, within 5 s: post it, or edit what was posted; returns where it stands.
+    async def show(self, shown: Progress | Together, posted: Posted | None, http: "ClientSession") -> Posted:
+        """Show how an operation or a group goes, within 5 s: post it, or edit what was posted; returns where it stands.
 
-        Where that message is gone, posts another, but not to say that nobody watches any more. Raises as `send` does.
+        Where that message is gone, posts another, but not to show what is `stopped`. Raises as `send` does.
         """
 
     async def follow_up(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
@@ -85,6 +86,9 @@ class LiveNotifier(Protocol):
 
         Where that cannot be, posts it as `send` does. Raises as `send` does.
         """
+
+    async def reply(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+        """Reply to what was posted with what somebody has to hear of, and else do nothing; likewise."""
 
 
 def editing(notifier: Notifier) -> LiveNotifier | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, SecretStr, model_validator
 
-from notifiers import KIND_SETTINGS, SecretUrl, slack_check, slack_live, slack_message
+from notifiers import KIND_SETTINGS, SecretUrl, slack_check, slack_group, slack_live, slack_message
 from notifiers.reach import reached
 from notifiers.slack_errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
 from operations.announcement import Announcement
@@ -21,6 +21,7 @@ from operations.errors import PermanentError, TransientError
 from operations.live import Progress
 from operations.posted import Posted
 from operations.retries import parse_retry_after
+from operations.together import Together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -73,14 +74,14 @@ class Slack(BaseModel):
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention), http)
 
-    async def show(self, progress: Progress, posted: Posted | None, http: "ClientSession") -> Posted:
-        """Post how an operation goes, or edit the message that shows it; where it cannot be edited, post another."""
-        message = slack_live.progress_message(progress)
+    async def show(self, shown: Progress | Together, posted: Posted | None, http: "ClientSession") -> Posted:
+        """Post how an operation or a group goes, or edit the message that shows it; where it is gone, post another."""
+        message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
         if posted is not None:
             try:
                 await self._edit(message, posted, http)
             except MessageGoneError:
-                if progress.stopped:
+                if shown.stopped:
                     raise
             else:
                 return posted
@@ -94,9 +95,18 @@ class Slack(BaseModel):
         try:
             if not announcement.slow:
                 await self._edit(slack_live.outcome_message(announcement), posted, http)
-            if not slack_message.went_well(announcement):
-                reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts}
-                await self._as_bot("chat.postMessage", {**reply, "channel": posted.channel}, http, classify_edit)
+        except (MessageGoneError, PayloadRefusedError):
+            await self.send(announcement, http)
+        else:
+            await self.reply(announcement, posted, http)
+
+    async def reply(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+        """Reply to the message with the error text and the mention where something went wrong; see `follow_up`."""
+        if slack_message.went_well(announcement):
+            return
+        reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts, "channel": posted.channel}
+        try:
+            await self._as_bot("chat.postMessage", reply, http, classify_edit)
         except (MessageGoneError, PayloadRefusedError):
             await self.send(announcement, http)
 

@@ -16,15 +16,19 @@ from operations.text import first_line, plain
 
 def progress_message(progress: Progress) -> dict[str, Any]:
     """Build the message that shows how an operation goes."""
-    mark, said, usual = wording.progress_mark(progress), wording.progress(progress), wording.usually(progress)
-    app, what, said = map(escape, (progress.app, wording.what(progress), said))
-    blocks = [section(f"{mark} *{app}*: {what} *{said}*{usual}")]
-    text = f"{mark} {app}: {what} {said}{usual}"
+    line = progress_line(progress)
+    blocks, text = [section(line)], line.replace("*", "")
     if progress.trouble is not None and not progress.stopped:
         trouble = escape(first_line(plain(progress.trouble), CONTEXT_LIMIT))
         blocks.append(section(f"{wording.ALERT_MARK} {trouble}; still watching"))
         text += f". {wording.ALERT_MARK} {trouble}; still watching"
     return _message(text, [*blocks, *context_block(progress.context)])
+
+
+def progress_line(progress: Progress) -> str:
+    """Say how an operation goes, with markup."""
+    app, what, said = map(escape, (progress.app, wording.what(progress), wording.progress(progress)))
+    return f"{wording.progress_mark(progress)} *{app}*: {what} *{said}*{wording.usually(progress)}"
 
 
 def outcome_message(announcement: Announcement) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Announcement:
         return not self.ended and self.alert is None
 
 
+def of(tracking: Tracking) -> Announcement:
+    """Give what is announced of a tracking that has ended with a verdict."""
+    return read(tracking.id, body_of(tracking))
+
+
 def body_of(tracking: Tracking) -> bytes:
     """Write the announcement's body for a tracking that has ended: `type`, `timestamp` and `data`, below 20 kB."""
     return _body(f"operation.{tracking.state}", tracking.ended_at, tracking)

@@ -68,10 +68,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """That a message was posted or edited: where it stands, and the digest of what it shows."""
+    """That a message was posted or edited: where it stands, and the digests of what it shows, also `together`."""
 
     posted: Posted
     shows: str
+    together: str | None = None
 
 
 def progress(tracking: Tracking, message: Live | None, now: datetime) -> Progress:
@@ -160,8 +161,11 @@ def posted_for(tracking: Tracking, delivery: Delivery) -> Posted | None:
     """Find the message that shows the operation to this delivery's target, if one is known."""
     if delivery.alert is not None:
         return None
-    mine = (m.posted for m in tracking.live if (m.target, m.run) == (delivery.target, delivery.run))
-    return next(mine, None)
+    mine = (m for m in tracking.live if (m.target, m.run) == (delivery.target, delivery.run))
+    message = next(mine, None)
+    if message is None or (message.together is not None and not delivery.warns):  # it is not only this operation's
+        return None
+    return message.posted
 
 
 def claimed(tracking: Tracking, message: Live, claim: str, now: datetime) -> Tracking | None:
@@ -191,7 +195,9 @@ def attempted(
     wanted = progress(tracking, mine, now)
     after = mine
     if isinstance(result, Written):
-        after = replace(mine, posted=result.posted, shows=result.shows, shown_at=now, failures=0)
+        after = replace(
+            mine, posted=result.posted, shows=result.shows, together=result.together, shown_at=now, failures=0
+        )
     elif result is not None and not isinstance(result, RateLimitedError):
         after = replace(mine, failures=mine.failures + 1)
     due_in_s = None if mine.due_at is None else _due_in_s(after, wanted, result, messages)

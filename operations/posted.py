@@ -20,7 +20,7 @@ class Live:
     `due_at` is when it is next posted or edited, None once it only waits for the outcome's delivery; while `claim` is
     set a round is at it, until `leased_until` at the latest.
     `shows` is the digest of what it says, `shown_at` when it was last written, `failures` how many attempts in a row
-    have failed.
+    have failed. `together` is the digest of what it showed of the whole group, where others are shown in it, too.
     """
 
     target: str
@@ -32,3 +32,4 @@ class Live:
     shows: str | None = None
     shown_at: AwareDatetime | None = None
     failures: int = 0
+    together: str | None = None

@@ -15,13 +15,15 @@ import structlog
 
 from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, lifecycle, live, view
+from operations import alerts, announcement, counters, lifecycle, live, together, view
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, Tracking
 from operations.records import Stored
 from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
 from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
+from workers.together import DEADLINE_S as TURN_DEADLINE_S
+from workers.together import Turn, turn_of
 
 log = structlog.get_logger()
 
@@ -110,33 +112,46 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery
 
 
 async def _attempt(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
+    tells = delivery.verdict is not None
+    turn = turn_of(runtime, claimed.tracking, delivery.target, delivery.run) if tells else None
     try:
-        await _attempt_once(runtime, claimed, delivery, claimed_at_s)
+        await _attempt_once(runtime, claimed, delivery, claimed_at_s, turn)
     finally:
         if runtime.room.leave(delivery.target):
             runtime.deliveries_due.ring()
+        if turn is not None:
+            await turn.end()
 
 
-async def _attempt_once(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
+async def _attempt_once(
+    runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float, turn: Turn | None = None
+) -> None:
     target, tracking = runtime.targets.get(delivery.target), claimed.tracking
     try:
         body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
-        if time.monotonic() - claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
+        its_turn = turn is None or await turn.begin()
+        # The clock is asked at the very last moment before something is sent.
+        if not its_turn or time.monotonic() - claimed_at_s > STALE_AFTER_S:
             await _hand_back_later(runtime, claimed, delivery)
             return
         if delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
             return
-        error = await _sent(runtime, target, tracking, delivery, body)
+        error = await _sent(runtime, target, tracking, delivery, body, turn)
     except asyncio.CancelledError:  # the process stops
         await _hand_back_later(runtime, claimed, delivery)
         return
     if target is not None and isinstance(error, RateLimitedError):
         runtime.room.hold(target.name, error.retry_after_s or 1.0)
-    await kept_trying(partial(_record, runtime, claimed, delivery, target, error))
+    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, turn))
 
 
 async def _sent(
-    runtime: Runtime, target: Target | None, tracking: Tracking, delivery: Delivery, body: bytes | None
+    runtime: Runtime,
+    target: Target | None,
+    tracking: Tracking,
+    delivery: Delivery,
+    body: bytes | None,
+    turn: Turn | None = None,
 ) -> OpwatchError | None:
     """Send once, within the deadline; returns what went wrong."""
     if target is None:
@@ -146,6 +161,8 @@ async def _sent(
     except OpwatchError as error:
         return error
     notifier, http = editing(target.notifier), runtime.loop.targets
+    if turn is not None:
+        return await failure_of(turn.tell(told), TURN_DEADLINE_S)
     if notifier is not None and posted is not None:
         telling = notifier.follow_up(told, posted, http)
     else:
@@ -178,7 +195,12 @@ def _to_tell(tracking: Tracking, delivery: Delivery, body: bytes | None) -> anno
 
 
 def _record(
-    runtime: Runtime, claimed: Stored, delivery: Delivery, target: Target | None, error: OpwatchError | None
+    runtime: Runtime,
+    claimed: Stored,
+    delivery: Delivery,
+    target: Target | None,
+    error: OpwatchError | None,
+    turn: Turn | None,
 ) -> Stored | None:
     now = runtime.store.now()
     delays_s = target.notifier.retry_delays_s if target else ()
@@ -189,6 +211,8 @@ def _record(
 
     def take_in(latest: Tracking) -> Tracking | None:
         after = lifecycle.attempted(latest, delivery_id, claim, decision, now)
+        if after is not None and turn is not None and turn.written is not None and turn.group is not None:
+            after = together.told(after, delivery, turn.written, turn.group, now)
         return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
 
     reason = Reason.OK if error is None else error.reason

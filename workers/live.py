@@ -11,12 +11,14 @@ from functools import partial
 import structlog
 
 from notifiers import LiveNotifier, editing
-from operations import live
-from operations.errors import OpwatchError, RateLimitedError, no_answer
+from operations import live, together
+from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
 from operations.live import Progress, Written
+from operations.model import Tracking
 from operations.posted import Live
 from operations.records import Stored
 from workers.runtime import STALE_AFTER_S, Runtime, kept_trying
+from workers.together import Seen, Turn, turn_of
 
 log = structlog.get_logger()
 
@@ -44,12 +46,16 @@ def edit_round(runtime: Runtime, busy: Collection[str]) -> None:
 
     Each is written as its record stands then, so that nobody is shown what is over already.
     """
+    seen = Seen(runtime)
     for stored, message in runtime.store.due_live(_READ_AT_ONCE):
         target = runtime.targets.get(message.target)
         notifier = None if target is None else editing(target.notifier)
-        if target is None or notifier is None:  # the settings have changed since it was begun
+        others = message.together is not None and message.run != stored.tracking.run  # its group shows the new run
+        if target is None or notifier is None or others:  # or the settings have changed since it was begun
             runtime.store.update(stored, partial(live.given_up, message=message))
-        elif message.target not in busy and (message.claim is None or runtime.presence.steady):
+            continue
+        free = message.target not in busy and (message.claim is None or runtime.presence.steady)
+        if free and not seen.spares(stored, message):
             _claim_and_write(runtime, stored, message, notifier)
 
 
@@ -60,7 +66,7 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: Live, notifier: 
     claim, claimed = secrets.token_hex(8), None
     try:
         now = runtime.store.now()
-        if _has_turn(runtime, message):
+        if _has_turn(runtime, stored.tracking, message):
             claimed = runtime.store.update(stored, partial(live.claimed, message=message, claim=claim, now=now))
     finally:
         if claimed is None:
@@ -78,30 +84,33 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: Live, notifier: 
         runtime.loop.submit(partial(_write, runtime, task))
 
 
-def _has_turn(runtime: Runtime, message: Live) -> bool:
+def _has_turn(runtime: Runtime, tracking: Tracking, message: Live) -> bool:
     """Take the next turn of all workers at this target's messages, if it has come."""
     targets = sum(editing(target.notifier) is not None for target in runtime.targets.values())
-    turn_s = live.POST_EVERY_S if message.posted is None else live.EDIT_EVERY_S * targets
+    posts = message.posted is None and tracking.group is None
+    turn_s = live.POST_EVERY_S if posts else live.EDIT_EVERY_S * targets
     return runtime.presence.lock(f"live:{message.target}", runtime.name, turn_s) is not None
 
 
 async def _write(runtime: Runtime, task: _Task) -> None:
+    turn = turn_of(runtime, task.claimed.tracking, task.message.target, task.message.run)
     try:
-        await _write_once(runtime, task)
+        await _write_once(runtime, task, turn)
     finally:
         if runtime.room.leave(task.message.target):
             runtime.deliveries_due.ring()
+        if turn is not None:
+            await turn.end()
 
 
-async def _write_once(runtime: Runtime, task: _Task) -> None:
-    if time.monotonic() - task.claimed_at_s > STALE_AFTER_S:  # the very last moment before something is sent
-        await kept_trying(partial(_record, runtime, task, None))
-        return
-    result: Written | OpwatchError | None
+async def _write_once(runtime: Runtime, task: _Task, turn: Turn | None) -> None:
+    result: Written | OpwatchError | None = None
     try:
-        async with asyncio.timeout(WRITE_DEADLINE_S):
-            posted = await task.notifier.show(task.wanted, task.message.posted, runtime.loop.targets)
-        result = Written(posted, task.wanted.digest)
+        its_turn = turn is None or await turn.begin()
+        # The clock is asked at the very last moment before something is sent.
+        if its_turn and time.monotonic() - task.claimed_at_s <= STALE_AFTER_S:
+            async with asyncio.timeout(WRITE_DEADLINE_S):
+                result = await _shown(runtime, task, turn)
     except asyncio.CancelledError:  # the process stops
         result = None
     except OpwatchError as error:
@@ -110,12 +119,28 @@ async def _write_once(runtime: Runtime, task: _Task) -> None:
         result = no_answer(error)
     if isinstance(result, RateLimitedError):
         runtime.room.hold(task.message.target, result.retry_after_s or 1.0)
-    await kept_trying(partial(_record, runtime, task, result))
+    await kept_trying(partial(_record, runtime, task, result, turn))
 
 
-def _record(runtime: Runtime, task: _Task, result: Written | OpwatchError | None) -> None:
+async def _shown(runtime: Runtime, task: _Task, turn: Turn | None) -> Written:
+    """Write it, as the group's message where the operation is one of several."""
+    if turn is not None and (written := await turn.write()) is not None:
+        return written
+    if not task.wanted.stopped and task.claimed.tracking.ended_at is not None:
+        raise PermanentError("there is no group of this operation's any more")
+    posted = task.message.posted if task.message.together is None else None
+    return Written(await task.notifier.show(task.wanted, posted, runtime.loop.targets), task.wanted.digest)
+
+
+def _record(runtime: Runtime, task: _Task, result: Written | OpwatchError | None, turn: Turn | None) -> None:
     now, messages = runtime.store.now(), runtime.store.live_size()
-    take_in = partial(live.attempted, live_id=task.live_id, claim=task.claim, result=result, now=now, messages=messages)
+
+    def take_in(tracking: Tracking) -> Tracking | None:
+        after = live.attempted(tracking, task.live_id, task.claim, result, now=now, messages=messages)
+        if after is None or turn is None or result is None:
+            return after
+        return together.kept(after, task.live_id, turn.group, now)
+
     after = runtime.store.update(task.claimed, take_in)
     if after is not None and after.tracking.ended_at is not None:
         runtime.deliveries_due.ring()  # the outcome may have waited for this

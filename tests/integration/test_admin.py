@@ -364,7 +364,7 @@ class TestMessages:
         with_targets(f'[targets.bot]\n{bot}api_url = "{receiver.url("/api/")}"\n')
         assert main(["preview", "bot"]) == 0
         shown = capsys.readouterr().out
-        assert [each.path for each in receiver.requests] == []
+        assert list(receiver.requests) == []
         assert admin("send-test", "bot", "--verdict", "failed")[0] == 0
         sent = [json.dumps(json.loads(each.body), ensure_ascii=False, indent=2) for each in receiver.requests]
         assert [each.path.rpartition("/")[2] for each in receiver.requests] == [

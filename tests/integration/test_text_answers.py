@@ -51,6 +51,20 @@ def test_a_script_reads_one_line_from_acceptance_to_the_end(caller: Caller, stor
     assert (retried.status_code, retried.text.split()[0]) == (202, "failed")
 
 
+def test_a_group_is_one_line_and_its_name_one_word(caller: Caller, store: Store, settings: Settings) -> None:
+    name, path = "build 7/\nerror 500", "/v1/groups/build%207%2F%0Aerror%20500"
+    caller.track(group=name, group_size=2)
+    waiting = "tracking build%207%2F%0Aerror%20500 0 of 2 ended after "
+    assert caller.get(path, headers=TEXT).text.startswith(waiting)
+    caller.track(operation_id="0" * 24, group=name)
+    seen(store, f"osc-fr1-{'0' * 24}", DONE, settings.rules)
+    seen(store, IDENTITY, BROKEN, settings.rules)
+    answer = caller.get(path, headers={**TEXT, "Prefer": "wait=25"})
+    state, word, *_ = answer.text.split()
+    assert (state, f"/v1/groups/{word}", answer.text.count("\n")) == ("failed", path, 1)
+    assert "(1 failed, 1 succeeded)" in answer.text
+
+
 def test_a_problem_is_one_line_for_who_asks_for_text(caller: Caller) -> None:
     lines = [
         caller.get(PATH, headers=TEXT).text,

@@ -1,0 +1,268 @@
+"""One Slack message for the operations of one deploy, over a real server: what is posted, edited and replied."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+
+from operations import index, lifecycle
+from operations.groups import SETTLE
+from operations.model import DeliveryState, State
+from operations.posted import Live, Posted
+from operations.store import Store
+from tests.integration.bench import found, tracked
+from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
+from tests.support.receiver import Receiver
+from tests.support.running import wait_until
+from tests.support.scalingo_api import ScalingoApi
+from workers.deliver import delivery_round
+from workers.runtime import Runtime, current
+from workers.together import Turn, turn_of
+
+__all__ = ["channel"]
+
+POST = "/api/chat.postMessage"
+BUILD = "build 7"
+
+
+@pytest.fixture
+def one(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
+    """Give a member of a group whose message was posted."""
+    assert channel.targets["deploys"].rule.live
+    identity = another(store, scalingo)
+    shown(store, identity)
+    return identity
+
+
+def another(store: Store, scalingo: ScalingoApi, app: str = "shop", **more: Any) -> str:
+    """Have an operation that runs tracked as a member of the group, and looked at."""
+    fields = {"app": app, "group": BUILD, "everyone": False, "named": ("deploys",), **more}
+    identity = tracked(store, scalingo.operation(duration_s=None, app=app).id, **fields)
+    look(store, identity)
+    return identity
+
+
+def live(store: Store, identity: str) -> Live:
+    """Return the member's part in the message."""
+    (only,) = found(store, identity).tracking.live
+    return only
+
+
+def shown(store: Store, identity: str) -> Live:
+    """Make the member's part due, and hold rounds until the message was seen to."""
+    before = live(store, identity)
+    now = store.now()
+    store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
+
+    def written() -> Live | None:
+        current().connection.delete("opwatch:lock:live:deploys")  # as if the target's next turn had come
+        delivery_round()
+        after = live(store, identity)
+        due = after.due_at is not None and after.due_at <= now
+        return after if after.claim is None and not due and after != before else None
+
+    after = wait_until(written, what="the message")
+    assert after is not None
+    return after
+
+
+def ended(store: Store, scalingo: ScalingoApi, identity: str, **how: Any) -> None:
+    """Let the operation end, and have that told."""
+    scalingo.finish(operation_of(identity), **how)
+    look(store, identity)
+    tell_all(store)
+
+
+def aged(store: Store, *identities: str) -> None:
+    """Let the time pass in which a group without a size waits for another member."""
+    for identity in identities:
+        store.update(
+            found(store, identity),
+            lambda t: replace(t, ended_at=t.ended_at and t.ended_at - SETTLE, created_at=t.created_at - 2 * SETTLE),
+        )
+
+
+def text(receiver: Receiver) -> str:
+    """Return what the last post or edit of the message says, in one line for each section."""
+    _, last = next(call for call in reversed(calls(receiver)) if "thread_ts" not in call[1])
+    return "\n".join(block["text"]["text"] for block in last["blocks"] if block["type"] == "section")
+
+
+def test_the_members_of_a_group_share_one_message_with_one_verdict(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    assert text(receiver).startswith("🔄 *shop*: restart *running for ")
+    two = another(store, scalingo, "blog")
+    assert shown(store, two).posted == Posted(channel="C1", ts="1.000100")
+    assert text(receiver).startswith("🔄 *build 7*: *0 of 2 ended* after ")
+    ended(store, scalingo, one)
+    headline, shop, blog = text(receiver).splitlines()
+    assert "*1 of 2 ended* after " in headline
+    assert shop.startswith("✅ *shop*: restart *succeeded after ")
+    assert blog.startswith("🔄 *blog*: restart *running for ")
+    ended(store, scalingo, two, outcome="error", error="it broke\nand this is how")
+    assert "*2 of 2 ended* after " in text(receiver)
+    aged(store, one, two)
+    shown(store, two)
+    headline, shop, blog, cause = text(receiver).splitlines()
+    assert headline.startswith("❌ *build 7*: *failed after ")
+    assert headline.endswith(" (1 failed, 1 succeeded)")
+    assert (shop[0], blog[0], cause) == ("✅", "❌", "it broke")
+    posts = [body for method, body in calls(receiver) if method == "postMessage"]
+    first, reply = posts
+    assert (first["channel"], "thread_ts" in first) == ("#deploys", False)
+    assert reply["thread_ts"] == "1.000100"
+    assert reply["text"].startswith("<!here> ❌ blog: restart failed")
+    assert "and this is how" in json.dumps(reply["blocks"])
+    assert {body["ts"] for method, body in calls(receiver) if method == "update"} == {"1.000100"}
+    shown(store, one)  # it has yet to hear that all is over
+    assert store.due_in_s()[1] == float("inf")
+    for identity in (one, two):
+        assert [d.state for d in found(store, identity).tracking.deliveries] == [DeliveryState.DELIVERED]
+
+
+def test_with_a_size_the_last_outcome_brings_the_verdict(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+) -> None:
+    assert channel.targets
+    one = another(store, scalingo, group_size=2)
+    shown(store, one)
+    ended(store, scalingo, one)
+    assert "*1 of 2 ended* after " in text(receiver)
+    assert "1 not begun" in text(receiver)
+    two = another(store, scalingo, "blog")
+    ended(store, scalingo, two)
+    assert text(receiver).startswith("✅ *build 7*: *succeeded after ")
+    assert live(store, two).due_at is None
+
+
+def test_one_that_joins_late_reopens_the_message(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    ended(store, scalingo, one)
+    aged(store, one)
+    before = len(calls(receiver))
+    assert shown(store, one).due_at is None
+    assert len(calls(receiver)) == before  # it says all there is to say
+    late = another(store, scalingo, "blog")
+    shown(store, late)
+    assert text(receiver).splitlines()[0].endswith(", reopened by blog")
+    assert [method for method, _ in calls(receiver)].count("postMessage") == 1
+
+
+def test_a_single_operation_of_a_group_is_shown_as_if_it_were_in_none(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    ended(store, scalingo, one, outcome="error", error="it broke")
+    (_, first), (_, last), (_, reply) = calls(receiver)
+    assert first["text"].startswith("🔄 shop: restart running for ")
+    assert last["text"].startswith("❌ shop: restart failed after ")
+    assert (last["ts"], reply["thread_ts"]) == ("1.000100", "1.000100")
+
+
+def test_one_that_has_ended_at_its_first_look_begins_the_message(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+) -> None:
+    assert channel.targets
+    operation = scalingo.operation(app="shop").id
+    identity = tracked(store, operation, group=BUILD, group_size=2, everyone=False, named=("deploys",))
+    look(store, identity)
+    tell_all(store)
+    assert text(receiver).startswith("🔄 *build 7*: *1 of 2 ended* after ")
+    assert live(store, identity).posted == Posted(channel="C1", ts="1.000100")
+    shown(store, another(store, scalingo, "blog"))
+    assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
+
+
+def test_what_a_target_is_not_to_be_told_is_not_in_its_message(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    another(store, scalingo, "secret", named=())
+    shown(store, one)
+    assert "secret" not in text(receiver)
+    assert text(receiver).startswith("🔄 *shop*: restart *running for ")
+
+
+def test_one_that_is_cancelled_is_shown_so(store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str) -> None:
+    two = another(store, scalingo, "blog")
+    shown(store, two)
+    ended(store, scalingo, one)
+    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.now()))
+    shown(store, two)
+    assert "⏹️ *blog*: restart *no longer watched after " in text(receiver)
+    aged(store, one, two)
+    shown(store, two)
+    assert text(receiver).startswith("⏹️ *build 7*: *no longer watched after ")
+
+
+def test_a_message_that_is_gone_is_posted_anew_for_all(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    two = another(store, scalingo, "blog")
+    receiver.script(UPDATE, refused("message_not_found"), posted("2.000200"))
+    receiver.script(POST, posted("2.000200"))
+    ended(store, scalingo, one)
+    assert "*1 of 2 ended* after " in text(receiver)
+    ended(store, scalingo, two)
+    method, last = calls(receiver)[-1]
+    assert (method, last["ts"]) == ("update", "2.000200")
+
+
+@pytest.mark.parametrize("odd", ["refused", "not indexed", "something else"])
+def test_an_outcome_is_told_by_itself_where_the_group_cannot_show_it(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, connection: redis.Redis, one: str, odd: str
+) -> None:
+    if odd == "refused":
+        receiver.script(UPDATE, refused("msg_blocks_too_long"))
+    else:
+        connection.delete(index.group_key(BUILD))
+    if odd == "something else":
+        connection.set(index.group_key(BUILD), "what nobody expects")
+    scalingo.finish(operation_of(one))
+    look(store, one)
+    tell_all(store)
+    method, last = calls(receiver)[-1]
+    assert (method, last["text"][:8], last.get("thread_ts")) == ("postMessage", "✅ shop: ", None)
+    assert found(store, one).tracking.state is State.SUCCEEDED
+
+
+def test_a_reply_that_is_put_off_repeats_neither_the_message_nor_the_edit(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+) -> None:
+    assert channel.targets
+    operation = scalingo.operation(outcome="error", error="it broke").id
+    identity = tracked(store, operation, group=BUILD, everyone=False, named=("deploys",))
+    receiver.script(POST, posted(), said({"ok": False, "error": "internal_error"}), posted("1.000300"))
+    look(store, identity)
+    delivery_round()
+    wait_until(lambda: state(store, identity) is DeliveryState.RETRYING, what="the failure")
+    store.update(found(store, identity), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    tell_all(store)
+    assert [(method, "thread_ts" in body) for method, body in calls(receiver)] == [
+        ("postMessage", False),
+        ("postMessage", True),
+        ("postMessage", True),
+    ]
+
+
+def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, one: str) -> None:
+    tracking = found(store, one).tracking
+    first, second = turn_of(channel, tracking, "deploys", 1), turn_of(channel, tracking, "deploys", 1)
+    assert isinstance(first, Turn)
+    assert isinstance(second, Turn)
+    assert turn_of(channel, tracking, "deploys", 2) is None
+
+    async def both() -> list[bool]:
+        taken = [await first.begin(), await second.begin()]
+        await first.end()
+        return [*taken, await second.begin()]
+
+    assert asyncio.run(both()) == [True, False, True]
+
+
+def state(store: Store, identity: str) -> DeliveryState:
+    (only,) = found(store, identity).tracking.deliveries
+    return only.state

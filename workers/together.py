@@ -1,0 +1,145 @@
+"""Turns at the message that shows a group: one worker at a time reads all members, writes it and records where it is.
+
+An outcome never depends on it: where anything about the group is odd, it is told in a message of its own.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+
+import aiohttp
+import redis
+import structlog
+
+from notifiers import LiveNotifier, editing
+from notifiers.targets import Target
+from operations import live, together
+from operations.announcement import Announcement
+from operations.errors import TransientError
+from operations.groups import Group
+from operations.live import Written
+from operations.model import Tracking
+from operations.posted import Live
+from operations.records import Stored
+from operations.together import Together
+from workers.runtime import Runtime
+
+log = structlog.get_logger()
+
+DEADLINE_S = 10.0
+"""For an outcome told by a group's message."""
+
+_LOCKED_S = 12
+_WAIT_S = 3.0
+_WAIT_STEP_S = 0.1
+
+
+class Turn:
+    """One turn at the message that shows a group to a target, for the sake of one member.
+
+    `written` is what the message says once this turn has seen to it, and `group` what of it was final.
+    """
+
+    def __init__(self, runtime: Runtime, tracking: Tracking, target: Target, notifier: LiveNotifier) -> None:
+        self.written: Written | None = None
+        self.group: Group | None = None
+        self._runtime = runtime
+        self._tracking = tracking
+        self._target = target
+        self._notifier = notifier
+        self._lock = f"group:{target.name}:{tracking.group}"
+        self._token: str | None = None
+
+    async def begin(self) -> bool:
+        """Wait a little for one's turn; tells whether it has come, or the outcome waits no longer."""
+        give_up_at_s = time.monotonic() + _WAIT_S
+        with suppress(redis.RedisError):
+            while not await asyncio.to_thread(self._take) and time.monotonic() < give_up_at_s:  # noqa: ASYNC110 - others end it
+                await asyncio.sleep(_WAIT_STEP_S)
+            return self._token is not None or await asyncio.to_thread(self._is_overdue)
+        return False
+
+    def _take(self) -> bool:
+        self._token = self._runtime.presence.lock(self._lock, self._runtime.name, _LOCKED_S)
+        return self._token is not None
+
+    def _is_overdue(self) -> bool:
+        ended_at = self._tracking.ended_at
+        return ended_at is not None and self._runtime.store.now() - ended_at > together.ALONE_AFTER
+
+    async def end(self) -> None:
+        """Let others have theirs; what is not given back lapses by itself."""
+        if self._token is not None:
+            with suppress(redis.RedisError):
+                await asyncio.to_thread(self._runtime.presence.unlock, self._lock, self._token)
+
+    async def write(self, *, telling: bool = False) -> Written | None:
+        """Bring the message up to date; gives None where the group does not show this member. Raises as `send` does."""
+        if self._token is None:
+            return None
+        shown = await asyncio.to_thread(_shown, self._runtime, self._tracking, self._target.name, telling=telling)
+        if shown is None:
+            return None
+        there = together.written(shown, self._target.name)
+        posted = there.posted if there is not None else None
+        if posted is None or not together.up_to_date(shown, there):
+            posted = await self._notifier.show(shown, posted, self._runtime.loop.targets)
+        own = live.progress(self._tracking, Live(target=self._target.name, run=self._tracking.run), shown.now)
+        self.written, self.group = Written(posted, own.digest, shown.digest), shown.group
+        return self.written
+
+    async def tell(self, announcement: Announcement) -> None:
+        """Tell an outcome by the message, and by a reply where somebody has to hear of it. Raises as `send` does."""
+        try:
+            written = await self.write(telling=True) if self._token is not None else None
+        except (TransientError, OSError, aiohttp.ClientError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with the group, the outcome can still be told
+            log.warning("an outcome is told by itself, not with its group", error=repr(error))
+            written = None
+        if written is None:
+            await self._target.notifier.send(announcement, self._runtime.loop.targets)
+        else:
+            await self._notifier.reply(announcement, written.posted, self._runtime.loop.targets)
+
+
+def turn_of(runtime: Runtime, tracking: Tracking, target_name: str, run: int) -> Turn | None:
+    """Give the turn that is needed to show this run to a target; None where it is shown in no group."""
+    target = runtime.targets.get(target_name)
+    notifier = None if target is None else editing(target.notifier)
+    if target is None or notifier is None or tracking.group is None or tracking.run != run:
+        return None
+    return Turn(runtime, tracking, target, notifier)
+
+
+class Seen:
+    """What one round of edits has found of groups, each read once."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._known: dict[tuple[str, str | None], Together | None] = {}
+
+    def spares(self, stored: Stored, message: Live) -> bool:
+        """Put off a message that says it all already, as others of its group have left it; tells whether it was."""
+        mine = stored.tracking
+        if mine.group is None or message.claim is not None or mine.run != message.run:
+            return False
+        place = message.target, mine.group
+        if place not in self._known:
+            with suppress(redis.ResponseError):  # something else is stored under that name
+                self._known[place] = _shown(self._runtime, mine, message.target)
+        shown = self._known.get(place)
+        there = None if shown is None else together.written(shown, message.target)
+        if shown is None or there is None or not together.up_to_date(shown, there):
+            return False
+        messages = self._runtime.store.live_size()
+        leave = partial(together.passed_over, message=message, shown=shown, there=there, messages=messages)
+        self._runtime.store.update(stored, leave)
+        return True
+
+
+def _shown(runtime: Runtime, tracking: Tracking, target: str, *, telling: bool = False) -> Together | None:
+    members = runtime.store.group(tracking.group or "")
+    rules = runtime.settings.rules
+    return together.of(tracking, members, target, rules, runtime.store.now(), telling=telling)
