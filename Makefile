@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait rather than compute.
 TESTS_AT_ONCE ?= 4
 
-.PHONY: help run test check lint again chaos setup bench lock clean
+.PHONY: help run test check lint again chaos slack setup bench lock clean
 
 help:  ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -30,6 +30,10 @@ again: setup  ## Run once more, one at a time, the tests that failed
 chaos: setup  ## Break everything, 20 times over, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos
 	$(BIN)/python -m tests.chaos.recovery
+
+slack: setup  ## Live messages against a Slack that keeps them (npm's emulate; needs Node)
+	npm install --silent --no-save --no-package-lock --prefix var/emulate emulate@0.11.0
+	$(BIN)/pytest tests/emulated/slack.py
 
 bench: setup  ## Measure what the README and docs claim
 	$(BIN)/python -m benchmarks

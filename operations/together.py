@@ -31,25 +31,19 @@ ALONE_AFTER = timedelta(minutes=1)
 class Together:
     """What there is to show of a group at `now`; `group` is made of the members that the target is told of.
 
-    `stopped` says that there is nothing new in it that anybody must be told, should the message be gone.
+    `digest` stands for all of it but the time that passes. `stopped` says that there is nothing new in it that anybody
+    must be told, should the message be gone.
     """
 
     group: Group
     now: datetime
+    digest: str = ""
     stopped: bool = False
 
     @property
     def alone(self) -> Tracking | None:
         """The only member, where no other is expected: it is shown as if it were in no group."""
         return self.group.members[0] if max(len(self.group.members), self.group.size or 1) == 1 else None
-
-    @property
-    def digest(self) -> str:
-        """Stand for all of it but the time that passes."""
-        group = self.group
-        shown = [(m.id, m.run, m.state, self.progress(m).digest if m.ended_at is None else "") for m in group.members]
-        said = shown if self.alone else (group.name, group.state, group.size, group.reopened_at, shown)
-        return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
     @property
     def context(self) -> dict[str, str]:
@@ -77,7 +71,15 @@ def of(
     if len(shown) < len(there):
         shown = [replace(member, group_size=None) for member in shown]
     group = groups.of(mine.group, shown, now)
-    return Together(group=group, now=now, stopped=group.final and not telling)
+    made = Together(group=group, now=now, stopped=group.final and not telling)
+    return replace(made, digest=_digest(made))
+
+
+def _digest(shown: Together) -> str:
+    group = shown.group
+    states = [(m.id, m.run, m.state, shown.progress(m).digest if m.ended_at is None else "") for m in group.members]
+    said = states if shown.alone else (group.name, group.state, group.size, group.reopened_at, states)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
 
 
 def written(shown: Together, target: str) -> Live | None:

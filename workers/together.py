@@ -51,13 +51,14 @@ class Turn:
         self._lock = f"group:{target.name}:{tracking.group}"
         self._token: str | None = None
 
-    async def begin(self) -> bool:
+    async def begin(self, within_s: float = _WAIT_S) -> bool:
         """Wait a little for one's turn; tells whether it has come, or the outcome waits no longer."""
-        give_up_at_s = time.monotonic() + _WAIT_S
         with suppress(redis.RedisError):
+            overdue = await asyncio.to_thread(self._is_overdue)
+            give_up_at_s = time.monotonic() + (0 if overdue else within_s)
             while not await asyncio.to_thread(self._take) and time.monotonic() < give_up_at_s:  # noqa: ASYNC110 - others end it
                 await asyncio.sleep(_WAIT_STEP_S)
-            return self._token is not None or await asyncio.to_thread(self._is_overdue)
+            return overdue or self._token is not None
         return False
 
     def _take(self) -> bool:

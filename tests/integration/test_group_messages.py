@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 
-from operations import index, lifecycle
+from operations import index, lifecycle, together
 from operations.groups import SETTLE
 from operations.model import DeliveryState, State
 from operations.posted import Live, Posted
@@ -256,7 +256,7 @@ def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, o
     assert turn_of(channel, tracking, "deploys", 2) is None
 
     async def both() -> list[bool]:
-        taken = [await first.begin(), await second.begin()]
+        taken = [await first.begin(), await second.begin(within_s=0.2)]
         await first.end()
         return [*taken, await second.begin()]
 
@@ -266,3 +266,25 @@ def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, o
 def state(store: Store, identity: str) -> DeliveryState:
     (only,) = found(store, identity).tracking.deliveries
     return only.state
+
+
+def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime, one: str
+) -> None:
+    another(store, scalingo, "blog")
+    turn = turn_of(channel, found(store, one).tracking, "deploys", 1)  # of a worker that is killed meanwhile
+    assert turn is not None
+    assert asyncio.run(turn.begin())
+    before = len(calls(receiver))
+    scalingo.finish(operation_of(one))
+    look(store, one)
+    delivery_round()
+    wait_until(lambda: found(store, one).tracking.deliveries[0].claim is None, what="the delivery being handed back")
+    (delivery,) = found(store, one).tracking.deliveries
+    assert (delivery.attempts, delivery.state, len(calls(receiver))) == (0, DeliveryState.PENDING, before)
+    long_ago = store.now() - together.ALONE_AFTER - SETTLE
+    store.update(found(store, one), lambda t: replace(t, ended_at=long_ago))
+    tell_all(store)
+    method, last = calls(receiver)[-1]
+    assert (method, last["text"][:8], len(calls(receiver))) == ("postMessage", "✅ shop: ", before + 1)
+    asyncio.run(turn.end())

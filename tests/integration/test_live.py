@@ -2,23 +2,30 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from config.settings import Settings, load
-from operations.model import DeliveryState
+from operations import lifecycle, live
+from operations.index import LIVE
+from operations.model import DeliveryState, Usual
 from operations.posted import Live, Posted
 from operations.store import Store
-from tests.integration.bench import found, tracked
+from tests.integration.bench import Caller, found, tracked
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
 from tests.support.scalingo_api import ScalingoApi
+from tests.unit.strategies import NOW
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
+from workers.live import edit_round
 from workers.poll import poll_round
 from workers.runtime import Runtime
 
@@ -103,14 +110,20 @@ def write(store: Store, identity: str) -> Live:
     return after
 
 
+def hold_rounds_until(enough: Callable[[], Any], what: str) -> None:
+    """Hold one round after another, as the clock does."""
+
+    def there() -> Any:
+        delivery_round()
+        return enough()
+
+    wait_until(there, what=what)
+
+
 def tell_all(store: Store) -> None:
     """Hold rounds until nothing is to be sent."""
 
-    def all_told() -> bool:
-        delivery_round()
-        return store.outbox_size() == 0
-
-    wait_until(all_told, what="an empty outbox")
+    hold_rounds_until(lambda: store.outbox_size() == 0, "an empty outbox")
 
 
 def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
@@ -166,3 +179,198 @@ def test_a_failure_is_finished_in_place_and_told_in_a_reply_with_the_mention(
     assert reply["thread_ts"] == last["ts"] == "1.000100"
     assert reply["text"].startswith("<!here> ❌ shop: restart failed")
     assert "and this is how" in json.dumps(reply["blocks"])
+
+
+@pytest.mark.usefixtures("channel")
+def test_what_has_ended_at_first_sight_is_posted_as_it_always_was(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver
+) -> None:
+    identity = tracked(store, scalingo.operation(outcome="error").id, everyone=False, named=("deploys",))
+    look(store, identity)
+    tell_all(store)
+    ((post, only),) = calls(receiver)
+    assert (post, only["channel"], "thread_ts" in only) == ("postMessage", "#deploys", False)
+    assert only["text"].startswith("<!here> ❌")
+
+
+def test_a_message_that_cannot_be_edited_any_more_is_posted_anew(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str
+) -> None:
+    receiver.script(UPDATE, refused("message_not_found"))
+    receiver.script(POST, posted("2.000200"))
+    assert write(store, shown).posted == Posted(channel="C1", ts="2.000200")
+    scalingo.finish(operation_of(shown), outcome="error")
+    look(store, shown)
+    tell_all(store)
+    asked = calls(receiver)
+    assert [method for method, _ in asked] == ["postMessage", "update", "postMessage", "update", "postMessage"]
+    assert asked[3][1]["ts"] == "2.000200"
+    assert asked[4][1]["text"].startswith("<!here> ❌")
+    assert "thread_ts" not in asked[4][1]
+
+
+def test_a_reply_that_is_refused_is_posted_into_the_channel(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str
+) -> None:
+    receiver.script(POST, refused("cannot_reply_to_message"), posted())
+    scalingo.finish(operation_of(shown), outcome="error")
+    look(store, shown)
+    tell_all(store)
+    *_, (_, reply), (_, anew) = calls(receiver)
+    assert ("thread_ts" in reply, "thread_ts" in anew) == (True, False)
+
+
+@pytest.mark.parametrize("failing", [Reply(500), Reply(429, headers={"Retry-After": "1"})])
+def test_an_outcome_whose_edit_or_reply_fails_is_told_at_the_same_message_again(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, failing: Reply
+) -> None:
+    receiver.script(UPDATE, failing, posted())
+    receiver.script(POST, failing, posted())
+    scalingo.finish(operation_of(shown), outcome="error")
+    look(store, shown)
+    for failures in (1, 2):
+        failed = partial(lambda n: found(store, shown).tracking.deliveries[0].failures == n, failures)
+        hold_rounds_until(failed, "the failure")
+        store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    tell_all(store)
+    asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
+    update, reply = ("update", "1.000100"), ("postMessage", "1.000100")
+    assert asked == [update, update, reply, update, reply]
+
+
+def test_a_refresh_that_slack_has_no_room_for_waits_and_is_no_failed_delivery(
+    channel: Runtime, store: Store, receiver: Receiver, shown: str, caller: Caller
+) -> None:
+    receiver.script(UPDATE, Reply(429, headers={"Retry-After": "30"}))
+    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.now()),)))
+    hold_rounds_until(lambda: len(calls(receiver)) == 2, "the edit")
+    hold_rounds_until(lambda: message(store, shown).claim is None, what="the record")
+    due_at = message(store, shown).due_at
+    assert due_at is not None
+    assert 25 < (due_at - store.now()).total_seconds() <= 30
+    assert not channel.room.enter("deploys", 1), "it holds for everything that is sent to this target"
+    metrics = caller.get("/metrics").text
+    assert 'opwatch_deliveries_total{state="dead",target="deploys"} 0.0' in metrics
+    assert "opwatch_deliveries_unfinished 0.0" in metrics
+
+
+@pytest.mark.usefixtures("channel")
+def test_a_channel_that_refuses_the_bot_is_reported_by_the_outcomes_delivery(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver
+) -> None:
+    receiver.script(POST, refused("not_in_channel"))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    look(store, identity)
+    assert write(store, identity).due_at is None
+    look(store, identity)
+    delivery_round()
+    assert (store.live_size(), len(calls(receiver))) == (0, 1)
+    scalingo.finish(operation_of(identity))
+    look(store, identity)
+    tell_all(store)
+    (delivery,) = found(store, identity).tracking.deliveries
+    assert (delivery.state, delivery.last_error) == (DeliveryState.DEAD, "Slack answered 200: not_in_channel")
+
+
+def test_an_operation_that_is_no_longer_watched_says_so_in_place(
+    store: Store, receiver: Receiver, shown: str, caller: Caller
+) -> None:
+    assert caller.request("DELETE", f"/v1/operations/{shown}").status_code == 200
+    assert write(store, shown).due_at is None
+    assert calls(receiver)[-1][0] == "update"
+    assert "no longer watched" in calls(receiver)[-1][1]["text"]
+    assert found(store, shown).tracking.deliveries == ()
+    anew = caller.track(app="shop", operation_id=operation_of(shown), notify=["deploys"])
+    assert (anew.status_code, anew.get_json()["run"]) == (202, 2)
+    look(store, shown)
+    receiver.script(POST, posted("2.000200"))
+    hold_rounds_until(lambda: len(calls(receiver)) == 3, "the second run's message")
+    assert calls(receiver)[-1][0] == "postMessage"
+
+
+def test_a_message_that_is_gone_is_not_posted_anew_only_to_say_that_nobody_watches(
+    store: Store, receiver: Receiver, shown: str
+) -> None:
+    receiver.script(UPDATE, refused("message_not_found"))
+    store.update(found(store, shown), lambda t: lifecycle.cancelled(t, store.now()))
+    assert write(store, shown).due_at is None
+    assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
+
+
+@pytest.mark.usefixtures("channel")
+def test_an_outcome_waits_for_the_post_that_is_under_way_and_edits_that(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver
+) -> None:
+    receiver.script(POST, replace(posted(), delay_s=1.5))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    look(store, identity)
+    hold_rounds_until(lambda: calls(receiver), "the post")
+    scalingo.finish(operation_of(identity))
+    look(store, identity)
+    tell_all(store)
+    assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
+    assert calls(receiver)[-1][1]["ts"] == "1.000100"
+
+
+def test_an_outcome_does_not_wait_for_a_worker_that_died_with_the_message(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str
+) -> None:
+    long_ago = store.now() - live.LEASE
+    store.update(found(store, shown), lambda t: live.claimed(t, t.live[0], "a dead worker's", long_ago))
+    scalingo.finish(operation_of(shown))
+    look(store, shown)
+    tell_all(store)
+    assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
+
+
+def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, connection: redis.Redis
+) -> None:
+    key = f"opwatch:tracking:{shown}"
+    document = json.loads(connection.get(key) or b"")
+    del document["live"]  # as an older version writes the record: it keeps only the fields it knows
+    connection.set(key, json.dumps(document))
+    connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
+    delivery_round()
+    store.purge()
+    assert store.live_size() == 0
+    scalingo.finish(operation_of(shown))
+    look(store, shown)
+    tell_all(store)
+    assert [method for method, _ in calls(receiver)] == ["postMessage", "postMessage"]
+    assert calls(receiver)[-1][1]["text"].startswith("✅")
+
+
+def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
+    channel: Runtime, store: Store, receiver: Receiver, shown: str
+) -> None:
+    usual = Usual(p50=1, p90=1, samples=9)
+    rules = {"deploys": replace(channel.targets["deploys"].rule, slow=True)}
+    old = store.now() - timedelta(seconds=60)
+    store.update(
+        found(store, shown),
+        lambda t: lifecycle.announced(replace(t, usual=usual, created_at=old, last_polled_at=store.now()), rules),
+    )
+    tell_all(store)
+    method, reply = calls(receiver)[-1]
+    assert (method, reply["thread_ts"], reply["reply_broadcast"]) == ("postMessage", "1.000100", True)
+    assert reply["text"].startswith("⏳ shop: restart still running")
+    write(store, shown)
+    assert calls(receiver)[-1][0] == "update"
+    assert calls(receiver)[-1][1]["text"].startswith("⏳ shop: restart still running")
+
+
+def test_a_target_that_is_live_no_more_ends_the_message(channel: Runtime, store: Store, shown: str) -> None:
+    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], target="gone", due_at=NOW),)))
+    edit_round(channel, ())
+    assert message(store, shown).due_at is None
+
+
+def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store: Store, shown: str) -> None:
+    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=NOW),)))
+    edit_round(channel, {"deploys"})
+    assert message(store, shown).claim is None, "an outcome is due"
+    wait_until(lambda: channel.presence.lock("live:deploys", "another worker", 60), what="another's turn")
+    edit_round(channel, ())
+    assert message(store, shown).claim is None, "it is another's turn"
+    assert channel.room.enter("deploys", 1), "nobody has kept the place"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from notifiers.targets import NAME
 from operations.history import Attempt, Looks
 from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
+from operations.posted import Live, Posted
 
 settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unit")
@@ -99,6 +100,18 @@ warnings = st.builds(
     deliveries=st.lists(deliveries.map(lambda delivery: replace(delivery, verdict=None)), max_size=2).map(tuple),
 )
 
+live_messages = st.builds(
+    Live,
+    target=target_names,
+    run=st.integers(1, 99),
+    due_at=st.none() | times,
+    claim=st.none() | a_text(),
+    posted=st.none() | st.builds(Posted, channel=a_text(), ts=a_text()),
+    shows=st.none() | a_text(max_size=16),
+    shown_at=st.none() | times,
+    failures=st.integers(0, 99),
+)
+
 
 @st.composite
 def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking:
@@ -135,6 +148,7 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "deliveries": st.lists(deliveries, max_size=3).map(tuple),
         "alerts": st.lists(alerts, max_size=2).map(tuple),
         "slow": st.none() | warnings,
+        "live": st.lists(live_messages, max_size=2).map(tuple),
         "looks": st.lists(looks, max_size=3).map(tuple),
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))

@@ -35,7 +35,10 @@ def entries(tracking: Tracking) -> Entries:
         if each.state is DeliveryState.DEAD:
             at = milliseconds(each.ended_at or tracking.created_at)
             there[index.DEAD, f"{each.target} {tracking.delivery_id(each)}"] = at
-    if tracking.ended_at is not None and not any(each.state in UNFINISHED for each in everything):
+    written = {(index.LIVE, tracking.live_id(m)): milliseconds(m.due_at) for m in tracking.live if m.due_at}
+    there |= written
+    unfinished = any(each.state in UNFINISHED for each in everything) or written
+    if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])
         there[index.EXPIRING, tracking.id] = milliseconds(last + RETENTION)
     return there
@@ -116,6 +119,7 @@ def test_nothing_is_left_of_a_record_that_is_purged(tracking: Tracking, ended_at
         deliveries=tuple(replace(each, state=DeliveryState.DEAD) for each in tracking.deliveries),
         alerts=(),
         slow=None,
+        live=(),
     )
     left_by_an_older_version = {(index.RETRYING, f"{d.target} {over.delivery_id(d)}"): 0.0 for d in over.deliveries}
     assert moved({**entries(over), **left_by_an_older_version}, list(index.removals(over))) == {}

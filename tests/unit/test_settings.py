@@ -248,7 +248,27 @@ def test_the_environment_makes_the_targets_slack_and_webhook() -> None:
         load({**LEAST, "SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL": "#ops"}, root=NOWHERE).targets["slack"].notifier
     )
     assert isinstance(by_bot, Slack)
-    assert (by_bot.channel, by_bot.webhook_url) == ("#ops", None)
+    assert (by_bot.channel, by_bot.webhook_url, by_bot.live) == ("#ops", None, False)
+
+
+def test_a_bot_keeps_messages_up_to_date_where_it_is_asked_to() -> None:
+    bot = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL": "#ops"}
+    assert load({**LEAST, **bot, "SLACK_LIVE": "true"}, root=NOWHERE).rules["slack"].live
+    assert not load({**LEAST, **bot, "SLACK_LIVE": "false"}, root=NOWHERE).rules["slack"].live
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        ('webhook_url = "https://hooks.slack.example/x"', "live = true needs a bot token and a channel"),
+        ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["failed"]', "on: must hold every verdict where live = true"),
+        ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["succeeded", "slow"]', "on: must hold every verdict"),
+    ],
+)
+def test_what_cannot_be_kept_up_to_date_is_a_fault(tmp_path: Path, table: str, fault: str) -> None:
+    (tmp_path / "targets.toml").write_text(f'[targets.a]\nkind = "slack"\nlive = true\n{table}', encoding="utf-8")
+    with pytest.raises(ConfigError, match=fault):
+        load({**LEAST, "OPWATCH_TARGETS_FILE": "targets.toml"}, root=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifiers.slack_errors import PayloadRefusedError, classify
+from notifiers.slack_errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 
 RATE = "ratelimited rate_limited"
@@ -66,3 +66,35 @@ def test_it_waits_as_long_as_slack_asks(code: str, status: int, asked_s: float |
     error = classify(code, status, asked_s)
     assert isinstance(error, TransientError)
     assert error.retry_after_s == kept_s
+
+
+EDITS = (
+    "message_not_found cant_update_message edit_window_closed block_mismatch cannot_reply_to_message thread_not_found"
+)
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"),
+    [
+        (EDITS, MessageGoneError),
+        (TARGET, MessageGoneError),
+        ("invalid_ts some_code_of_tomorrow", MessageGoneError),
+        (RATE, RateLimitedError),
+        (NOT_SENT, TransientError),
+        (UNKNOWN, TransientError),
+        (OUR_PAYLOAD, PayloadRefusedError),
+    ],
+)
+def test_an_edit_that_is_refused_for_good_asks_for_a_new_message(codes: str, kind: type[OpwatchError]) -> None:
+    for code in codes.split():
+        assert type(classify_edit(code, 200, None)) is kind, code
+
+
+@pytest.mark.parametrize("status", [200, 404, 500, 502, 503])
+def test_an_edit_that_slack_did_not_understand_or_fails_at_is_tried_again(status: int) -> None:
+    assert type(classify_edit("", status, None)) is TransientError
+    assert type(classify_edit("", 429, 9)) is RateLimitedError
+
+
+def test_a_code_nobody_knows_beside_a_failure_of_slacks_is_no_refusal() -> None:
+    assert type(classify_edit("some_code_of_tomorrow", 503, None)) is TransientError

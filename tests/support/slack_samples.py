@@ -1,0 +1,83 @@
+"""One sample of every message that goes to Slack, to be checked and to be looked at."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from notifiers import slack_live, slack_message
+from operations.announcement import Announcement
+from operations.live import Progress
+from operations.model import Usual, Verdict
+
+USUAL = Usual(p50=15.2, p90=20.4, samples=23)
+CONTEXT = {
+    "environment": "production",
+    "actor": "jane",
+    "commit": "4f2c1aa",
+    "url": "https://ci.example/runs/7",
+    "team": "web",
+}
+LONG_ERROR = "\n".join(
+    [
+        "container web-1 failed to start: listen tcp :5000: bind: address already in use",
+        "🎉 <!channel> & *bold* `code` \x1b[31mred\x1b[0m https://a.example",
+        *(f"  at step {number}: waited for web-{number} to answer on /health, got nothing" for number in range(80)),
+        "Error: boot timeout (60 s)",
+    ]
+)
+FAILED = Announcement(
+    delivery_id="id",
+    body=b"",
+    verdict=Verdict.FAILED,
+    app="shop",
+    region="osc-fr1",
+    operation_id="5ed11f2c884fef000f5e502e",
+    type="restart",
+    error=LONG_ERROR,
+    reason=None,
+    duration_s=58.3,
+    context=CONTEXT,
+    usual=USUAL,
+)
+SUCCEEDED = replace(FAILED, verdict=Verdict.SUCCEEDED, error=None, duration_s=17.2)
+TIMED_OUT = replace(
+    FAILED,
+    verdict=Verdict.TIMED_OUT,
+    error=None,
+    duration_s=3604,
+    reason="still running after 3600 s; it may yet end well",
+)
+LOST = replace(
+    FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API knows no such operation (3 times)"
+)
+SLOW = replace(FAILED, verdict=Verdict.LOST, error=None, duration_s=65, ended=False)
+ALERT = replace(FAILED, alert="deliveries to `ci-hook` are failing: 410 Gone", error="it broke")
+RUNNING = Progress(app="shop", type="restart", status="running", age_s=42.4, usual=USUAL, context=CONTEXT)
+MENTION = "<!here>"
+
+
+def samples() -> Mapping[str, dict[str, Any]]:
+    """Give every kind of message, by what it is."""
+    progress = slack_live.progress_message
+    trouble = "Scalingo's API does not answer: 503 Service Unavailable <html>"
+    outcomes = {"succeeded": SUCCEEDED, "failed": FAILED, "timed out": TIMED_OUT, "lost": LOST}
+    return {
+        "live: pending": progress(replace(RUNNING, status="pending", age_s=1.2)),
+        "live: running": progress(RUNNING),
+        "live: nothing usual, no context, a type nobody knows": progress(
+            replace(RUNNING, usual=None, context={}, type=None, status="rolling-back")
+        ),
+        "live: slow": progress(replace(RUNNING, slow=True, age_s=65)),
+        "live: the API does not answer": progress(replace(RUNNING, trouble=trouble, age_s=190)),
+        "live: cancelled": progress(replace(RUNNING, stopped=True)),
+        **{f"live: {name}": slack_live.outcome_message(each) for name, each in outcomes.items()},
+        "reply: failed": slack_live.reply(FAILED, MENTION),
+        "reply: slow": slack_live.reply(SLOW, MENTION),
+        **{name: slack_message.message(each, MENTION) for name, each in outcomes.items()},
+        "slow": slack_message.message(SLOW, MENTION),
+        "alert: a target fails": slack_message.message(ALERT, MENTION),
+        "alert: a token is rejected": slack_message.message(
+            replace(ALERT, alert="the API token of the account default was rejected (401)", ended=False, context={}),
+            MENTION,
+        ),
+    }

@@ -1,0 +1,285 @@
+"""When a message that is kept up to date is written next, what it shows, and who waits for it."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from operations import lifecycle, live
+from operations.audience import Rule
+from operations.durations import Durations
+from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
+from operations.live import CALM_S, LEASE, SPACING, Written
+from operations.model import Operation, Slow, State, Tracking, Usual, Verdict
+from operations.posted import Live, Posted
+from tests.unit.strategies import NOW, a_delivery, a_tracking
+
+RULES = {"slack": Rule(live=True), "other": Rule()}
+RUNNING = Operation(status="running", type="restart")
+POSTED = Posted(channel="C1", ts="1.2")
+LATER = NOW + timedelta(seconds=5)
+ID = f"{a_tracking().id}_1_live_slack"
+
+
+def watched(*messages: Live, **changes: Any) -> Tracking:
+    """Give a tracking that was just looked at and runs, with these messages."""
+    sample = {"operation": RUNNING, "last_polled_at": NOW, "live": messages}
+    return a_tracking(**{**sample, **changes})
+
+
+def a_message(**changes: Any) -> Live:
+    """Give a message that is posted, shows what there is, and waits for its refresh."""
+    shows = live.progress(watched(), Live(target="slack", run=1), NOW).digest
+    sample = Live(target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW)
+    return replace(sample, **changes)
+
+
+def under_way(**changes: Any) -> Live:
+    """Give a message that somebody is at."""
+    return a_message(**{"claim": "ours", "due_at": NOW + LEASE, **changes})
+
+
+def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> Live:
+    """Give the message once the attempt at it has ended so, at LATER."""
+    taken_in = live.attempted(tracking, ID, "ours", result, now=LATER, messages=messages)
+    assert taken_in is not None
+    return taken_in.live[0]
+
+
+def due_in_s(message: Live) -> float | None:
+    return None if message.due_at is None else (message.due_at - LATER).total_seconds()
+
+
+def ended(tracking: Tracking, verdict: State = State.SUCCEEDED) -> Tracking:
+    """End a watch at NOW, and plan what is to be told."""
+    return lifecycle.announced(replace(tracking, state=verdict, next_look_at=None, ended_at=NOW), RULES)
+
+
+class TestLooks:
+    def test_the_first_look_that_shows_the_operation_begins_the_message(self) -> None:
+        (message,) = live.followed(watched(), RULES).live
+        assert message == Live(target="slack", run=1, due_at=NOW)
+
+    @pytest.mark.parametrize(
+        "tracking",
+        [
+            watched(operation=None),
+            watched(everyone=False),
+            watched(everyone=False, named=("other", "gone")),
+            watched(state=State.SUCCEEDED),
+        ],
+    )
+    def test_nothing_is_begun_where_there_is_nothing_to_show_or_nobody_to_show_it_to(self, tracking: Tracking) -> None:
+        assert live.followed(tracking, RULES) == tracking
+
+    def test_a_rule_that_leaves_the_app_out_has_no_message(self) -> None:
+        assert live.followed(watched(), {"slack": Rule(live=True, apps=("blog",))}).live == ()
+
+    @pytest.mark.parametrize(
+        ("message", "due_in_s"),
+        [
+            (a_message(), 20.0),
+            (a_message(shows="pending"), 4.0),
+            (a_message(shows="pending", shown_at=NOW - timedelta(seconds=3)), 1.0),
+            (a_message(shows="pending", shown_at=NOW - timedelta(seconds=30)), 0.0),
+            (a_message(shows="pending", due_at=NOW - timedelta(seconds=1)), -1.0),
+            (a_message(shows="pending", run=2), 20.0),
+            (under_way(shows="pending"), LEASE.total_seconds()),
+            (a_message(posted=None, shows=None, shown_at=None), 20.0),
+            (a_message(due_at=None, shows="pending"), None),
+        ],
+    )
+    def test_what_a_look_changes_is_written_soon_but_never_in_two_breaths(
+        self, message: Live, due_in_s: float | None
+    ) -> None:
+        found = live.followed(watched(message, run=1), RULES).live[0]
+        assert found == replace(message, due_at=None if due_in_s is None else NOW + timedelta(seconds=due_in_s))
+
+    @pytest.mark.parametrize(
+        ("before", "now", "news"),
+        [
+            ((), (Live(target="slack", run=1, due_at=NOW),), True),
+            ((a_message(),), (a_message(due_at=NOW),), True),
+            ((a_message(),), (a_message(due_at=LATER),), False),
+            ((a_message(),), (a_message(due_at=None),), False),
+            ((a_message(due_at=NOW),), (a_message(due_at=NOW),), False),
+        ],
+    )
+    def test_a_bell_is_rung_for_what_has_come_due(
+        self, before: tuple[Live, ...], now: tuple[Live, ...], *, news: bool
+    ) -> None:
+        assert live.news(watched(*before), watched(*now)) is news
+
+
+class TestShown:
+    @pytest.mark.parametrize("change", [
+        {"operation": Operation(status="pending", type="restart")},
+        {"usual": Usual(p50=1, p90=2, samples=9)},
+        {"slow": Slow(body="", deliveries=())},
+        {"state": State.CANCELLED},
+        {"run": 2},
+        {"unanswered_since": NOW - timedelta(seconds=31), "last_error": "503"},
+    ])  # fmt: skip
+    def test_a_message_differs_in_whatever_is_seen_of_it(self, change: dict[str, Any]) -> None:
+        assert live.progress(watched(**change), a_message(), NOW).digest != a_message().shows
+
+    def test_that_time_passes_makes_no_difference(self) -> None:
+        later = live.progress(watched(polls=9, next_look_at=LATER), a_message(), LATER)
+        assert (later.age_s, later.digest) == (5.0, a_message().shows)
+
+    @pytest.mark.parametrize(("silent_s", "trouble"), [(29, None), (30, "the API answered 503")])
+    def test_that_the_api_does_not_answer_is_shown_after_a_while(self, silent_s: int, trouble: str | None) -> None:
+        since = NOW - timedelta(seconds=silent_s)
+        tracking = watched(unanswered_since=since, last_error="the API answered 503")
+        assert live.progress(tracking, a_message(), NOW).trouble == trouble
+
+
+class TestAttempts:
+    def test_a_claim_is_for_the_message_as_it_was_read(self) -> None:
+        taken = live.claimed(watched(a_message()), a_message(), "ours", NOW)
+        assert taken is not None
+        assert taken.live == (under_way(),)
+        assert live.claimed(watched(a_message(shows="x")), a_message(), "ours", NOW) is None
+
+    @pytest.mark.parametrize("result", [None, Written(POSTED, "x"), TransientError("no")])
+    def test_who_has_lost_the_claim_changes_nothing(self, result: Written | OpwatchError | None) -> None:
+        for message in (under_way(claim="theirs"), a_message()):
+            assert live.attempted(watched(message), ID, "ours", result, now=LATER, messages=1) is None
+
+    @pytest.mark.parametrize(
+        ("age_s", "messages", "wait_s"), [(10, 1, 20), (400, 9, 20), (600, 1, 30), (3600, 60, 180), (60, 60, 120)]
+    )
+    def test_the_time_is_counted_on_calmly(self, age_s: int, messages: int, wait_s: float) -> None:
+        tracking = watched(under_way(), created_at=LATER - timedelta(seconds=age_s))
+        written = after(tracking, Written(POSTED, a_message().shows or ""), messages)
+        assert (written.shown_at, due_in_s(written)) == (LATER, wait_s)
+
+    def test_what_changed_meanwhile_is_written_next(self) -> None:
+        message = after(watched(under_way()), Written(POSTED, "pending"))
+        assert (message.claim, message.shows, due_in_s(message)) == (None, "pending", SPACING.total_seconds())
+
+    def test_what_was_posted_is_known_from_then_on(self) -> None:
+        message = after(watched(under_way(posted=None, failures=2)), Written(POSTED, "x"))
+        assert (message.posted, message.failures) == (POSTED, 0)
+
+    @pytest.mark.parametrize(
+        ("message", "error", "wait_s", "failures"),
+        [
+            (under_way(), TransientError("500"), CALM_S, 1),
+            (under_way(failures=99), TransientError("500"), CALM_S, 100),
+            (under_way(), RateLimitedError("429", retry_after_s=30), 30, 0),
+            (under_way(), RateLimitedError("429", retry_after_s=86400), 600, 0),
+            (under_way(), PermanentError("not_in_channel"), None, 1),
+            (under_way(posted=None, failures=1), TransientError("500"), CALM_S, 2),
+            (under_way(posted=None, failures=2), TransientError("500"), None, 3),
+            (under_way(posted=None, failures=2), RateLimitedError("429"), CALM_S, 2),
+        ],
+    )
+    def test_a_failure_waits_for_its_turn(
+        self, message: Live, error: OpwatchError, wait_s: float | None, failures: int
+    ) -> None:
+        failed = after(watched(message), error)
+        assert (due_in_s(failed), failed.failures, failed.posted) == (wait_s, failures, message.posted)
+
+    def test_an_attempt_that_was_not_made_is_due_at_once(self) -> None:
+        assert after(watched(under_way(failures=2)), None) == a_message(due_at=LATER, failures=2)
+
+
+class TestOutcomes:
+    def test_the_message_is_left_to_the_delivery_of_the_outcome(self) -> None:
+        over = ended(watched(a_message()))
+        assert over.live == (a_message(due_at=None),)
+        delivery = next(d for d in over.deliveries if d.target == "slack")
+        assert delivery.next_attempt_at == NOW
+        assert live.posted_for(over, delivery) == POSTED
+
+    def test_it_waits_for_who_is_at_the_message_and_for_nobody_longer_than_the_lease(self) -> None:
+        over = ended(watched(under_way(posted=None)))
+        assert {d.target: d.next_attempt_at for d in over.deliveries} == {"slack": NOW + LEASE, "other": NOW}
+        for result in (Written(POSTED, "x"), TransientError("500"), PermanentError("no"), None):
+            freed = live.attempted(over, ID, "ours", result, now=LATER, messages=1)
+            assert freed is not None
+            assert {d.target: d.next_attempt_at for d in freed.deliveries} == {"slack": LATER, "other": NOW}
+            assert freed.live[0].due_at is None
+            assert freed.live[0].posted == (POSTED if isinstance(result, Written) else None)
+
+    def test_it_does_not_wait_for_a_lease_that_has_run_out(self) -> None:
+        over = ended(watched(under_way(due_at=NOW - timedelta(seconds=1))))
+        assert {d.next_attempt_at for d in over.deliveries} == {NOW}
+
+    def test_only_what_waits_to_be_attempted_first_is_let_go(self) -> None:
+        retrying = a_delivery(attempts=1, next_attempt_at=NOW + timedelta(hours=1))
+        earlier = a_delivery(run=2, next_attempt_at=NOW + timedelta(hours=1))
+        over = watched(under_way(due_at=None), state=State.FAILED, ended_at=NOW, deliveries=(retrying, earlier))
+        freed = live.attempted(over, ID, "ours", None, now=LATER, messages=1)
+        assert freed is not None
+        assert freed.deliveries == (retrying, earlier)
+
+    def test_alerts_other_targets_and_other_runs_do_not_know_the_message(self) -> None:
+        tracking = watched(a_message())
+        for delivery in (a_delivery(target="other"), a_delivery(run=2)):
+            assert live.posted_for(tracking, delivery) is None
+        assert live.posted_for(tracking, a_delivery(verdict=None)) == POSTED, "a warning"
+
+    def test_a_look_that_ends_the_watch_at_first_sight_has_no_message(self) -> None:
+        claimed = lifecycle.claimed(a_tracking(), "ours", NOW)
+        seen = Operation(status="done", type="restart")
+        looked = lifecycle.looked(claimed, "ours", seen, now=NOW, durations=Durations.of())
+        assert looked is not None
+        assert lifecycle.announced(looked, RULES).live == ()
+
+
+class TestCancelled:
+    def test_a_message_says_in_the_end_that_nobody_watches(self) -> None:
+        over = lifecycle.cancelled(watched(a_message()), LATER)
+        assert over is not None
+        assert over.live == (a_message(due_at=LATER),)
+        shown = live.progress(over, over.live[0], LATER)
+        assert shown.stopped
+        last = after(watched(under_way(), state=State.CANCELLED, ended_at=LATER), Written(POSTED, shown.digest))
+        assert last.due_at is None
+
+    @pytest.mark.parametrize(
+        ("message", "left"),
+        [
+            (a_message(posted=None), a_message(posted=None, due_at=None)),
+            (a_message(due_at=None), a_message(due_at=None)),
+            (under_way(), under_way()),
+        ],
+    )
+    def test_what_was_never_posted_is_dropped_and_what_is_under_way_goes_on(self, message: Live, left: Live) -> None:
+        over = lifecycle.cancelled(watched(message), LATER)
+        assert over is not None
+        assert over.live == (left,)
+
+    @pytest.mark.parametrize(
+        ("message", "result", "wait_s"),
+        [
+            (under_way(posted=None), Written(POSTED, "running"), 4),
+            (under_way(posted=None), TransientError("500"), None),
+            (under_way(failures=3), TransientError("500"), CALM_S),
+            (under_way(failures=4), TransientError("500"), None),
+            (under_way(), PermanentError("gone"), None),
+        ],
+    )
+    def test_the_last_edit_is_tried_a_few_times(
+        self, message: Live, result: Written | OpwatchError, wait_s: float | None
+    ) -> None:
+        over = watched(message, state=State.CANCELLED, ended_at=NOW)
+        assert due_in_s(after(over, result)) == wait_s
+
+    def test_a_run_that_starts_anew_posts_a_new_message_and_lets_the_old_one_be_finished(self) -> None:
+        old = watched(
+            a_message(due_at=NOW),
+            a_message(target="told", due_at=None),
+            a_message(target="untold", due_at=None),
+            state=State.CANCELLED,
+            deliveries=(a_delivery(target="untold", verdict=Verdict.LOST),),
+        )
+        anew = lifecycle.started_anew(old, a_tracking())
+        assert [message.target for message in anew.live] == ["slack", "untold"]
+        seen = live.followed(replace(anew, operation=RUNNING, last_polled_at=NOW), RULES)
+        assert [(m.target, m.run) for m in seen.live] == [("slack", 1), ("untold", 1), ("slack", 2)]
+        assert live.progress(seen, seen.live[0], NOW).stopped
+        assert not live.progress(seen, seen.live[2], NOW).stopped

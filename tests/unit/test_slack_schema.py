@@ -1,0 +1,118 @@
+"""Every message is made of blocks as Slack's own types declare them; each version of a live one of the same kinds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from notifiers import slack_live, slack_message
+from operations.announcement import Announcement
+from operations.live import Progress
+from tests.support.block_kit import page
+from tests.support.slack_samples import FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT, samples
+from tests.unit.strategies import apps, usuals
+from tests.unit.test_slack_message import announcements, check, check_escaped, contexts, nasty
+
+SCHEMA = json.loads((Path(__file__).parents[1] / "support" / "slack_blocks.schema.json").read_text(encoding="utf-8"))
+VALIDATOR = jsonschema_rs.validator_for(SCHEMA)
+
+progresses = st.builds(
+    Progress,
+    app=apps,
+    type=st.none() | nasty,
+    status=nasty | st.sampled_from(["pending", "running"]),
+    age_s=st.floats(0, 1e6),
+    usual=st.none() | usuals,
+    trouble=st.none() | nasty,
+    slow=st.booleans(),
+    stopped=st.booleans(),
+    context=contexts,
+)
+
+
+def check_schema(message: dict[str, Any]) -> None:
+    """Assert that the blocks are as declared, and that nothing but what a method takes is beside them."""
+    VALIDATOR.validate({key: message[key] for key in ("text", "blocks")})
+    assert set(message) <= {"text", "blocks", "unfurl_links", "unfurl_media", "reply_broadcast"}
+
+
+@pytest.mark.parametrize("what", samples())
+def test_each_kind_of_message_is_as_slack_declares_it(what: str) -> None:
+    check_schema(samples()[what])
+
+
+@pytest.mark.parametrize("wrong", [
+    {"type": "section", "text": "bare"},
+    {"type": "section", "text": {"type": "mrkdwn", "text": "x", "emoji": True}},
+    {"type": "context", "elements": [{"type": "text", "text": "x"}]},
+    {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": ["x"]}]},
+    {"type": "paragraph"},
+])  # fmt: skip
+def test_the_schema_refuses_what_slack_would(wrong: dict[str, Any]) -> None:
+    with pytest.raises(jsonschema_rs.ValidationError):
+        check_schema({"text": "", "blocks": [wrong]})
+
+
+@settings(max_examples=40)
+@given(announcements)
+def test_any_outcome_keeps_to_slacks_limits_in_place_and_in_a_reply(announcement: Announcement) -> None:
+    check_schema(slack_message.message(announcement, "<!here>"))
+    for built in (slack_live.outcome_message(announcement), slack_live.reply(announcement)):
+        check_schema(built)
+        check(built)
+        check_escaped(built)
+
+
+@settings(max_examples=60)
+@given(progresses)
+def test_any_progress_keeps_to_slacks_limits_and_pings_nobody(progress: Progress) -> None:
+    built = slack_live.progress_message(progress)
+    check_schema(built)
+    check(built)
+    check_escaped(built)
+
+
+def test_no_version_of_a_live_message_has_a_block_that_slack_lets_nothing_replace() -> None:
+    versions = (RUNNING, replace(RUNNING, trouble="503"), replace(RUNNING, stopped=True))
+    progress = [slack_live.progress_message(each) for each in versions]
+    outcomes = [slack_live.outcome_message(each) for each in (SUCCEEDED, FAILED, TIMED_OUT, LOST)]
+    kinds = {block["type"] for built in [*progress, *outcomes] for block in built["blocks"]}
+    assert kinds == {"section", "context"}
+
+
+def test_a_reply_is_shown_in_the_channel_where_no_mention_has_it_noticed() -> None:
+    slow = replace(FAILED, ended=False)
+    for announcement, mention, broadcast in [(FAILED, "<!here>", False), (FAILED, None, True), (slow, "<!here>", True)]:
+        built = slack_live.reply(announcement, mention)
+        assert built["reply_broadcast"] is broadcast
+        assert ("<!here>" in built["text"]) is not broadcast
+
+
+@pytest.mark.parametrize(
+    ("progress", "said"),
+    [
+        (RUNNING, "🔄 shop: restart running for 42 s (usually 15–20 s)"),
+        (replace(RUNNING, status="pending", usual=None), "🕐 shop: restart pending for 42 s"),
+        (replace(RUNNING, type=None, status=""), "🔄 shop: operation under way for 42 s (usually 15–20 s)"),
+        (replace(RUNNING, slow=True), "⏳ shop: restart still running after 42 s (usually 15–20 s)"),
+        (replace(RUNNING, stopped=True, trouble="503"), "⏹️ shop: restart no longer watched after 42 s"),
+        (
+            replace(RUNNING, trouble="<503>\nand more", usual=None),
+            "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still watching",
+        ),
+    ],
+)
+def test_how_an_operation_goes_is_said_in_one_line(progress: Progress, said: str) -> None:
+    assert slack_live.progress_message(progress)["text"] == said
+
+
+def test_messages_can_be_looked_at() -> None:
+    drawn = page(samples())
+    assert "<b>failed after 58 s</b> (usually 15–20 s)" in drawn
+    assert '<span class="mention">@here</span>' in drawn
+    assert "&lt;!channel&gt; &amp; *bold* `code` red" in drawn
