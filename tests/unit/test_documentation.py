@@ -301,6 +301,10 @@ def test_the_pages_yaml_parses(source: str) -> None:
     assert isinstance(yaml.safe_load(source), dict)
 
 
+def test_no_page_holds_what_a_merge_left_behind() -> None:
+    assert re.findall(r"^(?:<{7} |={7}$|>{7} ).*", DOCUMENTATION, re.MULTILINE) == []
+
+
 def test_every_code_block_has_a_language_that_is_checked() -> None:
     languages = set(re.findall(r"^```(\w*)\n", DOCUMENTATION, re.MULTILINE))
     assert languages == {"sh", "python", "json", "toml", "yaml", "text", ""}
