@@ -86,7 +86,7 @@ def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
     assert mark == Move("m", "opwatch:failing:slack", after.delivery_id(alert), 3600)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(of_one_operation, of_one_operation)
 def test_a_wait_is_counted_once_with_what_ended_it(old: Tracking, new: Tracking) -> None:
     counted = Counter(move.member.partition(":")[0] for move in moves(old, new, RETENTION) if move.kind == "h")
