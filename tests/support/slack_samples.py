@@ -2,12 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifiers import slack_live, slack_message
+from notifiers import slack_group, slack_live, slack_message
+from operations import together
 from operations.announcement import Announcement
+from operations.audience import Rule
 from operations.live import Progress
-from operations.model import Usual, Verdict
+from operations.model import Operation, State, Tracking, Usual, Verdict
+from operations.together import Together
+
+NOW = datetime(2026, 3, 2, 8, 18, tzinfo=UTC)
 
 USUAL = Usual(p50=15.2, p90=20.4, samples=23)
 CONTEXT = {
@@ -56,6 +62,48 @@ RUNNING = Progress(app="shop", type="restart", status="running", age_s=42.4, usu
 MENTION = "<!here>"
 
 
+def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
+    """Give an operation of a deploy, begun so many seconds after the first."""
+    began, over = NOW + timedelta(seconds=number), state is not State.TRACKING
+    status = {State.SUCCEEDED: "done", State.FAILED: "error"}.get(state, "running")
+    member = Tracking(
+        id=f"osc-fr1-{number:024x}",
+        app=app,
+        operation_id=f"{number:024x}",
+        region="osc-fr1",
+        account="default",
+        created_at=began,
+        created_by="ci",
+        timeout_s=3600,
+        context=CONTEXT,
+        group="build 7 of main",
+        state=state,
+        operation=Operation(status=status, type="restart", error=LONG_ERROR if state is State.FAILED else None),
+        usual=USUAL,
+        ended_at=began + timedelta(seconds=17) if over else None,
+        duration_s=17.0 if over else None,
+        last_polled_at=began,
+    )
+    return replace(member, **changes)
+
+
+def groups() -> Mapping[str, Together]:
+    """Give the operations of a deploy together: under way, and ended."""
+    apps = ("shop", "shop-worker", "blog", "api")
+    states = {
+        "under way": (State.SUCCEEDED, State.TRACKING, State.TRACKING, State.CANCELLED),
+        "succeeded": (State.SUCCEEDED,) * 4,
+        "failed": (State.SUCCEEDED, State.FAILED, State.SUCCEEDED, State.LOST),
+    }
+    made = {}
+    for name, each in states.items():
+        members = [a_member(n, app, state) for n, (app, state) in enumerate(zip(apps, each, strict=True))]
+        shown = together.of(members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60))
+        assert shown is not None
+        made[name] = shown
+    return made
+
+
 def samples() -> Mapping[str, dict[str, Any]]:
     """Give every kind of message, by what it is."""
     progress = slack_live.progress_message
@@ -75,6 +123,7 @@ def samples() -> Mapping[str, dict[str, Any]]:
         "reply: slow": slack_live.reply(SLOW, MENTION),
         **{name: slack_message.message(each, MENTION) for name, each in outcomes.items()},
         "slow": slack_message.message(SLOW, MENTION),
+        **{f"group: {name}": slack_group.message(each) for name, each in groups().items()},
         "alert: a target fails": slack_message.message(ALERT, MENTION),
         "alert: a token is rejected": slack_message.message(
             replace(ALERT, alert="the API token of the account default was rejected (401)", ended=False, context={}),
