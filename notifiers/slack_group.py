@@ -16,10 +16,10 @@ from operations.text import first_line, plain
 from operations.together import Together
 
 MOST_LINES = 30
-LINES_LIMIT = 2_600
+LINES_LIMIT = 1_750
 SECTION_LIMIT = 2_900
 MOST_CAUSES, CAUSE_LIMIT = 10, 120
-"""With a context of usual size it all stays below 6,000 characters, and 50 blocks."""
+"""With the longest context it all stays below 6,000 characters, and 50 blocks."""
 
 NAME_LIMIT = 80
 
