@@ -3,6 +3,7 @@
 One operation's way: here → api/trackings.py → operations/store.py → workers/poll.py → workers/deliver.py → notifiers/.
 """
 
+import logging
 import os
 import time
 
@@ -10,7 +11,7 @@ import structlog
 from flask import Flask, Response, g, request
 
 from api import groups, headers, health, problems, service, trackings
-from config import logs, settings
+from config import logs, request_ids, settings
 from config.web import LARGEST_BODY_BYTES
 from page import pages, signing_in
 
@@ -25,13 +26,20 @@ class App(Flask):
     def full_dispatch_request(self) -> Response:
         """Answer a request, errors included, and log it."""
         began_at_s = time.perf_counter()
+        g.request_id = request_ids.request_id_of(request.headers.get(request_ids.HEADER))
         response = super().full_dispatch_request()
-        log.info(
+        response.headers[request_ids.HEADER] = g.request_id
+        asked_again_soon = health.is_routine(response) or pages.is_refresh(response)
+        log.log(
+            logging.DEBUG if asked_again_soon else logging.INFO,
             "request",
+            request_id=g.request_id,
             method=request.method,
             path=request.path,
             status=response.status_code,
             caller=g.get("caller"),
+            tracking=g.get("tracking"),
+            bytes=response.content_length,
             took_ms=round((time.perf_counter() - began_at_s) * 1000, 2),
         )
         return response

@@ -2,6 +2,8 @@
 
 from http import HTTPStatus
 
+from flask import g
+
 from api.problems import ProblemError
 from api.service import Service
 from operations import lifecycle
@@ -17,6 +19,7 @@ def find(parts: Service, identity: str) -> Stored:
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
         )
+    g.tracking = identity
     return stored
 
 

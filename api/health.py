@@ -3,7 +3,7 @@
 from http import HTTPStatus
 
 import redis
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from api import metrics, openapi
 from api.answers import answer
@@ -41,6 +41,11 @@ def show_metrics() -> Response:
 def describe() -> Response:
     """Describe the API."""
     return answer(openapi.document())
+
+
+def is_routine(response: Response) -> bool:
+    """Tell whether a monitor found everything in order: it will soon ask again."""
+    return request.blueprint == routes.name and response.status_code == HTTPStatus.OK
 
 
 def _problems(parts: Service) -> list[str]:

@@ -14,6 +14,7 @@ from api.service import Service
 from operations.counters import DETECTION, DWELL, attempt
 from operations.errors import Reason
 from operations.model import DeliveryState, State
+from operations.overdue import overdue
 
 LOOK_RESULTS = ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing")
 OVERDUE = timedelta(seconds=60)
@@ -73,15 +74,12 @@ class Collector:
         yield retrying
 
     def _due(self) -> Iterator[Metric]:
-        looks, deliveries = self._parts.store.overdue(OVERDUE)
-        first_look_in_s, first_delivery_in_s = self._parts.store.due_in_s()
-        yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks)
+        looks, deliveries = overdue(self._parts.connection, OVERDUE, self._parts.store.now())
+        yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks.count)
+        yield GaugeMetricFamily("opwatch_oldest_due_look_seconds", "How long the oldest has been due", looks.oldest_s)
+        yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries.count)
         yield GaugeMetricFamily(
-            "opwatch_oldest_due_look_seconds", "How long the oldest has been due", max(0.0, -first_look_in_s)
-        )
-        yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries)
-        yield GaugeMetricFamily(
-            "opwatch_oldest_due_delivery_seconds", "How long the oldest has been due", max(0.0, -first_delivery_in_s)
+            "opwatch_oldest_due_delivery_seconds", "How long the oldest has been due", deliveries.oldest_s
         )
 
     def _workers(self) -> Iterator[Metric]:

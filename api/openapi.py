@@ -40,7 +40,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Opwatch",
             "version": VERSION,
-            "description": "Tells people how a PaaS operation ended. `POST /v1/operations` to have one tracked.",
+            "description": "Tells people how a PaaS operation ended. `POST /v1/operations` to have one tracked. "
+            "Every answer bears an `X-Request-ID`: the request's own if it is sane, else one made for it.",
         },
         "security": [{"token": []}],
         "paths": _paths(),

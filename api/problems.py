@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import redis
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, g
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
@@ -73,6 +73,7 @@ def _problem(problem: ProblemError) -> Response:
         "status": problem.status.value,
         "detail": problem.detail,
         "errors": [{"field": field, "message": message} for field, message in problem.errors],
+        "request_id": g.request_id,
     }
     return Response(
         json.dumps(body, ensure_ascii=False) + "\n",

@@ -158,6 +158,7 @@ class ProblemOut(BaseModel):
     status: int
     detail: str
     errors: list[FieldError]
+    request_id: str
 
 
 class HealthOut(BaseModel):

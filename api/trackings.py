@@ -56,6 +56,7 @@ def track() -> Response:
         claim=secrets.token_hex(8),
         caller_counted=True,
     )
+    g.tracking = fresh.id
     try:
         accepted = intake.track(
             parts.store, fresh, account=wanted.account, rules=settings.rules, now=now, limit=parts.limit

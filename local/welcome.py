@@ -114,17 +114,18 @@ class Welcome:
         ]
 
     def _how_to_track(self) -> list[str]:
-        header, url = shlex.quote(self._authorization), f"{self._settings.url}/v1/operations"
+        script = f"OPWATCH_URL={self._settings.url} OPWATCH_TOKEN={shlex.quote(self._settings.token)} bin/opwatch"
         if self._standin is None:
-            return ["  Track an operation:", "", f"curl -H {header} -d operation_url='<the Location header>' {url}", ""]
+            return [
+                "  Track an operation, in another terminal:",
+                "",
+                f"{script} track '<the Location header>' --wait",
+                "",
+            ]
         exchange = f"curl -s -X POST -u :{API_TOKEN} {self._standin.url}/v1/tokens/exchange | cut -d'\"' -f4"
-        pipeline = (
-            f'curl -si -X POST -H "Authorization: Bearer $({exchange})" {self._standin.url}/v1/apps/shop/restart',
-            "tr -d '\\r'",
-            "awk 'tolower($1) == \"location:\" {print $2}'",
-            f"xargs -I {{}} curl -sS -d operation_url={{}} -H {header} {url}",
-        )
-        return ["  Restart an app and track that, in another terminal:", "", " | ".join(pipeline), ""]
+        restart = f'curl -si -X POST -H "Authorization: Bearer $({exchange})" {self._standin.url}/v1/apps/shop/restart'
+        title = "  Restart an app, and wait for the end of that, in another terminal:"
+        return [title, "", f"{restart} | {script} track - --wait", ""]
 
     def _how_to_look(self, samples: list[str]) -> list[str]:
         look = f"curl -H {shlex.quote(self._authorization)} {self._settings.url}/v1/operations"

@@ -5,6 +5,7 @@ stands there, unless it is made of letters and digits alone.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from notifiers import wording
@@ -73,25 +74,26 @@ def _fenced(text: str) -> str:
 
 
 def _context(announcement: Announcement) -> str:
-    url = wording.link(announcement.context).translate(_IN_URLS)
-    said = f"[details]({url})" if 0 < wording.size_bytes(url) <= CONTEXT_LIMIT // 2 else ""
-    for name, value in wording.context(announcement.context):
-        longer = f"{said}{' · ' if said else ''}{_entry(name, value)}"
+    said = ""
+    for entry in _entries(announcement):
+        longer = f"{said} · {entry}" if said else entry
         if wording.size_bytes(longer) <= CONTEXT_LIMIT:
             said = longer
     return said
 
 
-def _entry(name: str, value: str) -> str:
-    match name:
-        case "environment":
-            return f"**{_shown(value)}**"
-        case "actor":
-            return f"by {_shown(value)}"
-        case "commit":
-            return f"commit {_code(value)}"
-        case _:
-            return f"{_shown(name)}: {_shown(value)}"
+def _entries(announcement: Announcement) -> Iterator[str]:
+    given = dict(wording.context(announcement.context))
+    if environment := given.pop("environment", None):
+        yield f"**{_shown(environment)}**"
+    if actor := given.pop("actor", None):
+        yield f"by {_shown(actor)}"
+    if commit := given.pop("commit", None):
+        yield f"commit {_code(commit)}"
+    if url := wording.link(announcement.context).translate(_IN_URLS):
+        yield f"[details]({url})"
+    for name, value in given.items():
+        yield f"{_shown(name)}: {_shown(value)}"
 
 
 def _shown(text: str) -> str:

@@ -17,6 +17,7 @@ from operations.text import cut_middle, json_bytes
 
 CAUSE_LIMIT_BYTES = 6_000
 _CONTEXT_LIMIT_BYTES = 2_000
+_INTRODUCED = {"environment": "", "actor": "by ", "commit": "commit "}
 
 
 class Teams(Chat):
@@ -57,11 +58,15 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
         if cause := cut_middle(wording.unpinged(wording.cause(announcement)), CAUSE_LIMIT_BYTES, json_bytes):
             yield _runs(_run(cause, fontType="Monospace"))
-    said = " · ".join(f"{name}: {value}" for name, value in wording.context(announcement.context))
-    if said:
+    if said := " · ".join(_phrases(announcement)):
         yield _runs(
             _run(cut_middle(wording.unpinged(said), _CONTEXT_LIMIT_BYTES, json_bytes), isSubtle=True, size="Small")
         )
+
+
+def _phrases(announcement: Announcement) -> Iterator[str]:
+    for name, value in wording.context(announcement.context):
+        yield _INTRODUCED.get(name, f"{name}: ") + value
 
 
 def _runs(*runs: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ method raises redis.RedisError when Redis is away.
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -184,11 +184,6 @@ class Records:
         pipe.zrange(LIVE, 0, 0, withscores=True)
         look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
         return look, min(delivery, edit)
-
-    def overdue(self, by: timedelta) -> tuple[int, int]:
-        """Count the looks that have been due for longer than that, and the deliveries."""
-        before = f"({milliseconds(self.now() - by)}"
-        return int(self._redis.zcount(DUE, "-inf", before)), int(self._redis.zcount(OUTBOX, "-inf", before))
 
     def next_look_in_s(self) -> float:
         """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""

@@ -35,6 +35,16 @@ def static(version: str, name: str) -> Response:
     return file(version, name) or errors.failed(HTTPStatus.NOT_FOUND, "There is no such file.")
 
 
+def is_refresh(response: Response) -> bool:
+    """Tell whether this was an open page that brought itself up to date: it will again in a few seconds."""
+    asked_by_script = request.headers.get("Sec-Fetch-Dest") == "empty"
+    return (
+        request.blueprint == routes.name
+        and asked_by_script
+        and response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
+    )
+
+
 @routes.before_request
 def _only_signed_in() -> Response | None:
     refusal = require_session()

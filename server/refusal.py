@@ -14,6 +14,8 @@ from gunicorn.http.errors import (
 )
 from werkzeug.http import HTTP_STATUS_CODES
 
+from config.request_ids import HEADER
+
 _STATUSES = (
     ((InvalidResponseHeader, InvalidResponseHeaderName), HTTPStatus.INTERNAL_SERVER_ERROR),  # the app's own fault
     (LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG),
@@ -40,14 +42,15 @@ def status_of(error: BaseException) -> HTTPStatus:
     return next(found, HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def refusal(status: HTTPStatus) -> bytes:
+def refusal(status: HTTPStatus, request_id: str) -> bytes:
     """Write a whole answer, as api/problems.py does for what reaches the app."""
     title = HTTP_STATUS_CODES[status.value]  # HTTPStatus words some differently on each Python
     problem = {"type": "about:blank", "title": title, "status": status.value, "detail": _DETAILS[status]}
-    body = json.dumps({**problem, "errors": []}).encode() + b"\n"
+    body = json.dumps({**problem, "errors": [], "request_id": request_id}).encode() + b"\n"
     retry = "Retry-After: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
     head = (
         f"HTTP/1.1 {status.value} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n{retry}\r\n"
+        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+        f"{HEADER}: {request_id}\r\n{retry}\r\n"
     )
     return head.encode() + body

@@ -20,6 +20,7 @@ from gunicorn import http
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from config import settings
+from config.request_ids import request_id_of
 from config.web import STOPPING
 from server.arrival import Arrival, Progress
 from server.crowd import makes_room
@@ -119,12 +120,13 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer with a problem what never reached the app; the log says what kind it was, and repeats no input."""
-        status = status_of(exc)
+        status, request_id = status_of(exc), request_id_of(None)
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.log.error("Error handling request", exc_info=exc)
+            self.log.error("Error handling request %s", request_id, exc_info=exc)
         else:
-            self.log.warning("Invalid request from %s: %s", addr[0] if addr else "", type(exc).__name__)
-        send_what_goes(client, refusal(status))
+            source = addr[0] if addr else ""
+            self.log.warning("Invalid request %s from %s: %s", request_id, source, type(exc).__name__)
+        send_what_goes(client, refusal(status, request_id))
 
     def _receive(self, conn: Any, _sock: Any = None) -> None:
         if conn not in self._arriving:  # dropped for a newer one, by an event of the same turn of the loop
@@ -187,7 +189,7 @@ class WebWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn is not typed
 
     def _refuse(self, conn: Any, status: HTTPStatus) -> None:
         self._forget(conn)
-        send_what_goes(conn.sock, refusal(status))
+        send_what_goes(conn.sock, refusal(status, request_id_of(None)))
         self._leave(conn)
 
     def _leave(self, conn: Any) -> None:

@@ -1,46 +1,32 @@
 """A round of deliveries: claim what is due, attempt each once, record how it went."""
 
 import asyncio
-import logging
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 
 import aiohttp
 import redis
-import structlog
 
 from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, lifecycle, live, together, view
+from operations import alerts, announcement, counters, lifecycle, live, together
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, Tracking
 from operations.records import Stored
-from operations.retries import Again, Decision, Delivered, GiveUp, after_attempt
+from operations.retries import after_attempt
+from workers import attempt_log
 from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
 from workers.together import DEADLINE_S as TURN_DEADLINE_S
 from workers.together import Turn, turn_of
 
-log = structlog.get_logger()
-
 ATTEMPT_DEADLINE_S = 20.0
 WARNING_DEADLINE_S = 5.0
 """A warning that hangs has a place that an outcome may be waiting for."""
-
-_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
-    Delivered: (logging.INFO, "delivered"),
-    Again: (logging.WARNING, "delivery retrying"),
-    GiveUp: (logging.WARNING, "delivery dead"),
-}
-_ALERT_EVENTS: Mapping[type[Decision], tuple[int, str]] = {
-    Delivered: (logging.INFO, "alert delivered"),
-    Again: (logging.WARNING, "alert retrying"),
-    GiveUp: (logging.ERROR, "alert dead: the operator was not told"),
-}
 
 
 def delivery_round() -> None:
@@ -136,13 +122,15 @@ async def _attempt_once(
             return
         if delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
             return
+        began_at_s = time.monotonic()
         error = await _sent(runtime, target, tracking, delivery, body, turn)
+        took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
     except asyncio.CancelledError:  # the process stops
         await _hand_back_later(runtime, claimed, delivery)
         return
     if target is not None and isinstance(error, RateLimitedError):
         runtime.room.hold(target.name, error.retry_after_s or 1.0)
-    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, turn))
+    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, turn, took_ms))
 
 
 async def _sent(
@@ -201,6 +189,7 @@ def _record(
     target: Target | None,
     error: OpwatchError | None,
     turn: Turn | None,
+    took_ms: float,
 ) -> Stored | None:
     now = runtime.store.now()
     delays_s = target.notifier.retry_delays_s if target else ()
@@ -219,19 +208,8 @@ def _record(
     after = runtime.store.update(claimed, take_in, counters=(counters.attempt(delivery.target, reason),))
     if after is not None and alerts.news(tracking, after.tracking):
         runtime.deliveries_due.ring()
-    events = _EVENTS if delivery.alert is None else _ALERT_EVENTS
-    level, event = events[type(decision)] if after else (logging.WARNING, "attempt overtaken")
-    log.log(
-        level,
-        event,
-        tracking=tracking.id,
-        delivery=delivery_id,
-        target=delivery.target,
-        attempt=delivery.attempts,
-        error=None if error is None else str(error),
-        reason=reason.value,
-        next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,
-    )
+    outcome = None if after is None else decision
+    attempt_log.write(tracking, delivery, error, outcome, now=now, took_ms=took_ms)
     return after
 
 

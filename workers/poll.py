@@ -1,6 +1,7 @@
 """A round of looks: claim the trackings most worth one, look at them at once, record what was seen."""
 
 import asyncio
+import logging
 import secrets
 import time
 from collections import defaultdict
@@ -12,7 +13,7 @@ import redis
 import structlog
 
 from config.settings import Settings
-from operations import alerts, lifecycle, live, pace, slow
+from operations import alerts, delays, lifecycle, live, pace, slow
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
 from operations.records import WINDOW, Stored
@@ -37,7 +38,7 @@ def poll_round() -> None:
 
     The looks go on after it returns, on the process' event loop, each under its lease.
     """
-    runtime = current()
+    runtime, began_at_s = current(), time.monotonic()
     due: dict[str, list[Stored]] = defaultdict(list)
     for stored in runtime.store.due_trackings(_window(runtime.settings)):
         due[stored.tracking.account].append(stored)
@@ -50,10 +51,18 @@ def poll_round() -> None:
             with_token += _most_worth(runtime, due[account], tokens)
         else:
             asking += _most_worth(runtime, due[account], _unsigned(runtime, account, wait_s))
-    _claim_and_look(runtime, with_token, asked_at_s)
-    _claim_and_look(runtime, asking, _NEVER)
-    chosen = len(with_token) + len(asking)
-    if chosen < sum(map(len, due.values())) and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+    claimed = _claim_and_look(runtime, with_token, asked_at_s) + _claim_and_look(runtime, asking, _NEVER)
+    chosen, all_due = len(with_token) + len(asking), sum(map(len, due.values()))
+    # Where all that is due is looked at, the looks' own lines say so; where none is, there will be such a round soon.
+    log.log(
+        logging.INFO if 0 < claimed < all_due else logging.DEBUG,
+        "look round",
+        due=all_due,
+        granted=sum(tokens for tokens, _ in granted.values()),
+        claimed=claimed,
+        took_ms=_ms_since(began_at_s),
+    )
+    if chosen < all_due and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
         runtime.looks_due.ring()  # by the clock's next tick a bucket that fills so fast would run over
 
 
@@ -99,7 +108,9 @@ def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored
     return [known[tracking.id] for tracking in ordered[:wanted]]
 
 
-def _claim_and_look(runtime: Runtime, chosen: list[Stored], granted_at_s: float) -> None:
+def _claim_and_look(runtime: Runtime, chosen: list[Stored], granted_at_s: float) -> int:
+    """Have looks made at those that no other round has taken meanwhile; returns how many."""
+    looks = 0
     claim = f"{runtime.name}.{secrets.token_hex(4)}"
     for start in range(0, len(chosen), AT_ONCE):
         some = chosen[start : start + AT_ONCE]
@@ -110,11 +121,13 @@ def _claim_and_look(runtime: Runtime, chosen: list[Stored], granted_at_s: float)
             runtime.loop.submit(*(partial(_hand_back_later, runtime, stored, claim) for stored in some))
             raise
         mine = [stored for stored in claimed if isinstance(stored, Stored)]  # others had taken the rest
+        looks += len(mine)
         runtime.loop.submit(*(partial(_look, runtime, stored, claim, granted_at_s) for stored in mine))
         runtime.loop.catch_up(CATCH_UP_WITHIN_S)
         for refused in claimed:
             if isinstance(refused, Exception):
                 raise refused
+    return looks
 
 
 def _claiming(stored: Stored, claim: str, now: datetime) -> Change:
@@ -127,6 +140,7 @@ def _claiming(stored: Stored, claim: str, now: datetime) -> Change:
 
 
 async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: float) -> None:
+    began_at_s = time.monotonic()
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
             seen: Operation | OpwatchError = await runtime.client.operation(claimed.tracking, granted_at_s=granted_at_s)
@@ -137,6 +151,7 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: flo
     except (redis.RedisError, asyncio.CancelledError):  # Redis is away, and nothing was asked; or the process stops
         await _hand_back_later(runtime, claimed, claim)
         return
+    took_ms = _ms_since(began_at_s)
     recording = _recording(runtime, claimed, claim, seen, time.monotonic())
     after = await kept_asking(partial(runtime.changes, recording))
     account = claimed.tracking.account
@@ -145,7 +160,7 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: flo
     if after is not None:
         if any(news(claimed.tracking, after.tracking) for news in (alerts.news, slow.news, live.news)):
             runtime.deliveries_due.ring()
-        _tell(runtime, after.tracking, seen)
+        _tell(runtime, after.tracking, seen, took_ms)
 
 
 def _recording(
@@ -191,19 +206,27 @@ def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> Non
         runtime.presence.clear_alert(account)
 
 
-def _tell(runtime: Runtime, tracking: Tracking, seen: Operation | OpwatchError) -> None:
+def _tell(runtime: Runtime, tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> None:
     if tracking.state is not State.TRACKING:
         runtime.deliveries_due.ring()
     log.info(
         "looked" if tracking.state is State.TRACKING else "ended",
         tracking=tracking.id,
         app=tracking.app,
+        account=tracking.account,
         result=result_of(seen),
         state=tracking.state.value,
         status=tracking.operation.status if tracking.operation else None,
         error=tracking.last_error,
         polls=tracking.polls,
+        took_ms=took_ms,
+        duration_s=tracking.duration_s,
+        detection_s=delays.detection_s(tracking),
     )
+
+
+def _ms_since(began_at_s: float) -> float:
+    return round((time.monotonic() - began_at_s) * 1000, 2)
 
 
 def result_of(seen: Operation | OpwatchError) -> str:

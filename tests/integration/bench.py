@@ -99,7 +99,7 @@ def problem(answer: TestResponse, status: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
     body: dict[str, Any] = answer.get_json(force=True)
-    assert set(body) == {"type", "title", "status", "detail", "errors"}
+    assert set(body) == {"type", "title", "status", "detail", "errors", "request_id"}
     assert body["status"] == status
     assert body["detail"]
     return body

@@ -1,5 +1,6 @@
 """What every answer tells browsers, whatever it is an answer to."""
 
+import re
 from collections.abc import Callable
 from typing import Never
 
@@ -63,6 +64,9 @@ def test_every_answer_forbids_to_keep_run_or_frame_it(
         assert {name: answer.headers.get(name) for name in PROTECTIVE} == PROTECTIVE, answer
         assert "Strict-Transport-Security" not in answer.headers
         assert "Set-Cookie" not in answer.headers
+        assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["X-Request-ID"]), answer
+        if answer.content_type == "application/problem+json" and answer.request.method != "HEAD":
+            assert answer.json["request_id"] == answer.headers["X-Request-ID"]
         assert len(answer.headers) == len({name.lower() for name, _ in answer.headers}), answer
         if answer.request.method != "HEAD":
             assert answer.headers["Content-Length"] == str(len(answer.data)), answer

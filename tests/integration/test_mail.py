@@ -1,23 +1,24 @@
 """Mail: encryption, signing in, and recipients, against a mail server that others wrote."""
 
-import asyncio
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
-from aiohttp import ClientSession
 
 from notifiers.email import Email
 from notifiers.targets import build
 from operations.errors import OpwatchError, PermanentError, TransientError
+from tests.support.attempts import attempted
 from tests.support.mail_server import PASSWORD, USER, MailServer
 from tests.unit.test_slack_message import SHOP
+from workers.loop import HttpLoop
 
 LOGIN = {"username": USER, "password": PASSWORD}
-WITHIN_S = 30.0
+
+Attempt = Callable[[Email], OpwatchError | None]
 
 
 @pytest.fixture(scope="module")
@@ -53,29 +54,27 @@ def email(server: MailServer, **changes: Any) -> Email:
     return notifier
 
 
-def told(notifier: Email) -> OpwatchError | None:
-    """Send once; returns what went wrong."""
-
-    async def send() -> None:
-        async with ClientSession() as http, asyncio.timeout(WITHIN_S):
-            await notifier.send(SHOP, http)
-
-    try:
-        asyncio.run(send())
-    except OpwatchError as error:
-        return error
-    return None
+@pytest.fixture(scope="module")
+def loop() -> Iterator[HttpLoop]:
+    """Run what a worker sends with."""
+    running = HttpLoop(allow_private_targets=True)
+    yield running
+    running.drain(1.0)
 
 
-def checked(notifier: Email) -> str:
-    async def check() -> str:
-        async with ClientSession() as http, asyncio.timeout(WITHIN_S):
-            return await notifier.check(http)
-
-    return asyncio.run(check())
+@pytest.fixture
+def told(loop: HttpLoop) -> Attempt:
+    """Give what sends once, and returns what went wrong."""
+    return lambda notifier: attempted(loop, lambda: notifier.send(SHOP, loop.targets))
 
 
-def test_it_encrypts_signs_in_and_tells_all_recipients(server: MailServer) -> None:
+@pytest.fixture
+def checked(loop: HttpLoop) -> Attempt:
+    """Give what checks the settings, and returns what is wrong."""
+    return lambda notifier: attempted(loop, lambda: notifier.check(loop.targets))
+
+
+def test_it_encrypts_signs_in_and_tells_all_recipients(server: MailServer, told: Attempt) -> None:
     assert told(email(server)) is None
     ((recipients, message),) = server.taken
     assert recipients == ["a@example.com", "b@example.com"]
@@ -83,14 +82,16 @@ def test_it_encrypts_signs_in_and_tells_all_recipients(server: MailServer) -> No
     assert "boot timeout" in message.get_content()
 
 
-def test_it_speaks_tls_from_the_start_where_it_is_told_to(trusted: ssl.SSLContext) -> None:
+def test_it_speaks_tls_from_the_start_where_it_is_told_to(trusted: ssl.SSLContext, told: Attempt) -> None:
     with MailServer(trusted, from_the_start=True) as server:
         assert told(email(server, encryption="tls", username=None, password=None)) is None
         assert len(server.taken) == 1
 
 
 @pytest.mark.parametrize("encryption", ["starttls", "tls"])
-def test_a_certificate_that_nobody_vouches_for_is_refused(signed: tuple[ssl.SSLContext, Path], encryption: str) -> None:
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    signed: tuple[ssl.SSLContext, Path], encryption: str, told: Attempt
+) -> None:
     with MailServer(signed[0], from_the_start=encryption == "tls") as server:
         error = told(email(server, encryption=encryption))
         assert type(error) is TransientError
@@ -98,14 +99,14 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(signed: tuple[ssl.SSLC
         assert server.taken == []
 
 
-def test_a_certificate_for_another_name_is_refused(server: MailServer) -> None:
+def test_a_certificate_for_another_name_is_refused(server: MailServer, told: Attempt) -> None:
     error = told(email(server, host="127.0.0.1"))
     assert type(error) is TransientError
     assert "certificate verify failed" in str(error)
     assert server.taken == []
 
 
-def test_nothing_is_sent_where_encryption_is_not_offered() -> None:
+def test_nothing_is_sent_where_encryption_is_not_offered(told: Attempt) -> None:
     with MailServer() as server:
         error = told(email(server))
         assert type(error) is PermanentError
@@ -119,7 +120,7 @@ def test_nothing_is_sent_where_encryption_is_not_offered() -> None:
     [("535 5.7.8 wrong", PermanentError), ("454 4.7.0 later", TransientError), ("no SMTP at all", TransientError)],
 )
 def test_a_login_that_is_refused_for_now_is_tried_again(
-    server: MailServer, reply: str, kind: type[OpwatchError]
+    server: MailServer, reply: str, kind: type[OpwatchError], told: Attempt
 ) -> None:
     server.replies = {"AUTH": reply}
     error = told(email(server))
@@ -127,7 +128,7 @@ def test_a_login_that_is_refused_for_now_is_tried_again(
     assert str(error) == f"the mail server answered {reply[:3] if reply[0].isdigit() else 'no SMTP'}"
 
 
-def test_where_all_recipients_are_refused_for_now_it_is_tried_again(server: MailServer) -> None:
+def test_where_all_recipients_are_refused_for_now_it_is_tried_again(server: MailServer, told: Attempt) -> None:
     server.replies = {"a@example.com": "450 4.2.0 greylisted", "b@example.com": "550 5.1.1 nobody"}
     error = told(email(server))
     assert type(error) is TransientError
@@ -136,7 +137,7 @@ def test_where_all_recipients_are_refused_for_now_it_is_tried_again(server: Mail
     assert type(told(email(server))) is PermanentError
 
 
-def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailServer) -> None:
+def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailServer, told: Attempt) -> None:
     server.replies = {"b@example.com": "450 4.2.0 greylisted"}
     error = told(email(server))
     assert type(error) is PermanentError
@@ -144,16 +145,15 @@ def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailS
     assert [recipients for recipients, _ in server.taken] == [["a@example.com"]]
 
 
-def test_every_attempt_has_the_same_id(server: MailServer) -> None:
+def test_every_attempt_has_the_same_id(server: MailServer, told: Attempt) -> None:
     for _ in range(2):
         assert told(email(server)) is None
     assert {message["Message-ID"] for _, message in server.taken} == {"<id_1_failed_slack@example.com>"}
 
 
-def test_a_check_signs_in_and_sends_nothing(server: MailServer) -> None:
-    assert checked(email(server)).startswith("signed in as opwatch at localhost;")
-    with pytest.raises(PermanentError, match="535"):
-        checked(email(server, password="wrong-" + PASSWORD))
+def test_a_check_signs_in_and_sends_nothing(server: MailServer, checked: Attempt) -> None:
+    assert checked(email(server)) is None
+    assert type(checked(email(server, password="wrong-" + PASSWORD))) is PermanentError
     assert server.taken == []
 
 

@@ -419,3 +419,12 @@ def test_the_log_says_who_did_it(browser: Browser, store: Store) -> None:
     (line,) = (line for line in lines if line.get("path") == f"/operations/{identity}/stop")
     assert line["caller"] == "ci"
     assert browser.key not in str(lines)
+
+
+def test_a_page_that_keeps_itself_up_to_date_fills_no_log(browser: Browser) -> None:
+    with capture_logs() as lines:
+        tag = browser.get().headers["ETag"]
+        browser.get(**{"Sec-Fetch-Dest": "empty"})
+        browser.get(**{"Sec-Fetch-Dest": "empty", "If-None-Match": tag})
+        browser.get("/operations/nothing", **{"Sec-Fetch-Dest": "empty"})
+    assert [line["status"] for line in lines if line["event"] == "request"] == [200, 404]

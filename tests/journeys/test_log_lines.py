@@ -93,7 +93,12 @@ def provoke(stage: Stage) -> None:
         assert answer.status == 422
     for path in ("/%0A%0D%1B%5B2Kforged", "/v1/operations/%E2%80%A8forged%C2%85%00%0A", "/v1/operations?app=%0Aforged"):
         assert opwatch.get(path).status in (404, 422)
-    headers = {"Prefer": "wait=1\x1b[2K forged", "Content-Type": "forged\x1b[2K", "User-Agent": f"{FORGED}\x1b[2K"}
+    headers = {
+        "Prefer": "wait=1\x1b[2K forged",
+        "Content-Type": "forged\x1b[2K",
+        "User-Agent": f"{FORGED}\x1b[2K",
+        "X-Request-ID": "forged\x1b[2K",
+    }
     for raw in (
         b"GET /healthz\x1b[2Kforged HTTP/1.1\r\n\r\n",
         b"FORGED\x1b[2K /healthz HTTP/1.1\r\n\r\n",

@@ -152,6 +152,8 @@ def test_a_link_from_elsewhere_finds_whoever_is_signed_in(browser: Browser, stag
         page.goto(stage.receiver.url("/elsewhere"))  # on 127.0.0.1: another site than localhost
         page.get_by_role("link", name="there").click()
         expect(page.get_by_role("heading", name="linked")).to_be_visible()
+        page.context.clear_cookies()
+        expect(page.get_by_label("Token")).to_be_visible()  # by itself: what is shown must not grow old
 
 
 def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser, stage: Stage, tmp_path: Path) -> None:
@@ -161,6 +163,7 @@ def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser
     identity = stage.opwatch.track(failed.url, context=context)
     stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
     flying = stage.opwatch.track(stage.scalingo.operation("flying", duration_s=1000).url, context=context)
+    axe = Axe()
     pages = {
         "overview": "/",
         "failed": f"/operations/{identity}",
@@ -171,8 +174,11 @@ def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser
         for name, path in {**pages, "sign-in": "/sign-in"}.items():
             page.goto(path)
             assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], path
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                page.screenshot(path=tmp_path / f"{name}-{scheme}.png", full_page=True)
-                found = Axe().run(page)
-                assert found.violations_count == 0, found.generate_report()
+            in_the_light = axe.run(page)
+            assert in_the_light.violations_count == 0, in_the_light.generate_report()
+            page.screenshot(path=tmp_path / f"{name}-light.png", full_page=True)
+            page.emulate_media(color_scheme="dark")
+            in_the_dark = axe.run(page, options={"runOnly": ["color-contrast"]})
+            assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
+            page.screenshot(path=tmp_path / f"{name}-dark.png", full_page=True)
+            page.emulate_media(color_scheme="light")

@@ -73,6 +73,17 @@ def test_the_readmes_script_begins_an_operation_and_waits_for_its_end(
     assert all("%2Fv1%2Fapps%2Fshop%2Foperations%2F" in form for form in forms)
 
 
+def test_all_operations_of_a_deploy_are_waited_for(answering: Receiver, tmp_path: Path) -> None:
+    (source,) = (block for block in blocks(PAGE, "sh") if "restart " in block and "while read" in block)
+    answering.script(GET, Reply(200, FAILED), Reply(200, SUCCEEDED))
+    begun = f"restart() {{ printf 'HTTP/1.1 202 Accepted\\r\\nLocation: {LOCATION}\\r\\n\\r\\n'; }}\n"
+    env = {"OPWATCH_URL": answering.base_url, "OPWATCH_TOKEN": "x" * 24, "CI_PIPELINE_ID": "7"}
+    ran = shell(f"cd '{tmp_path}'\n{begun}{source}", env=env)
+    assert (ran.returncode, ran.stdout) == (1, FAILED + SUCCEEDED)
+    forms = [dict(parse_qsl(seen.body.decode())) for seen in answering.requests if seen.path == POST]
+    assert forms == [{"operation_url": LOCATION, "group": "deploy 7", "group_size": "2"}] * 2
+
+
 # The GitHub Action
 
 

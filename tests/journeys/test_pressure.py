@@ -178,7 +178,8 @@ def test_what_never_reaches_the_app_gets_a_problem_too(clients: RawClients, requ
     response, body = answered(clients.connect(request_bytes))
     problem = json.loads(body)
     assert (response.status, response.headers["Content-Type"]) == (status, "application/problem+json")
-    assert (set(problem), problem["status"]) == ({"type", "title", "status", "detail", "errors"}, status)
+    assert (set(problem), problem["status"]) == ({"type", "title", "status", "detail", "errors", "request_id"}, status)
+    assert problem["request_id"] == response.headers["X-Request-ID"]
 
 
 @pytest.mark.parametrize("content_type", [b"application/json", b"application/x-www-form-urlencoded"])

@@ -1,5 +1,6 @@
 """Whatever a user can set, call, see or build on stands in the README or in docs/, and what stands there is so."""
 
+import ast
 import json
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel
 
@@ -136,10 +138,8 @@ def in_words(delay_s: float) -> str:
 
 
 def targets_files() -> list[str]:
-    return [
-        (ROOT / "config" / "targets.example.toml").read_text(encoding="utf-8"),
-        block_with("toml", "[targets.deploys]"),
-    ]
+    example = (ROOT / "config" / "targets.example.toml").read_text(encoding="utf-8")
+    return [example, *(block for block in blocks("toml") if "[targets." in block)]
 
 
 @pytest.mark.parametrize("text", targets_files())
@@ -148,7 +148,10 @@ def test_the_example_targets_load(text: str, tmp_path: Path) -> None:
     effective = re.sub(r"#.*", "", text)
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", effective), "https://a.example/x")
     variables |= {name: WEBHOOK_SECRET for name in variables if name.endswith("_SECRET")}
-    settings = load({**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml"}, root=tmp_path)
+    variables |= {"TELEGRAM_TOKEN": "123456789:abcdefg_hijklmnop", "TELEGRAM_CHAT": "12315544"}
+    private = "true" if '"apprise"' in text else "false"  # as its page says
+    environ = {**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml", "OPWATCH_ALLOW_PRIVATE_TARGETS": private}
+    settings = load(environ, root=tmp_path)
     assert set(settings.targets) == set(tomllib.loads(text)["targets"])
 
 
@@ -231,6 +234,26 @@ def test_the_monitoring_page_explains_each_reason() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
+@pytest.mark.parametrize("path", ["app.py", "workers/poll.py", "workers/attempt_log.py", "workers/live.py"])
+def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(path: str) -> None:
+    rows = MONITORING.partition("## Logs")[2]
+    lines = [
+        call
+        for call in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) in ("log.log", "log.info")
+    ]
+    assert lines
+    fields = {keyword.arg for call in lines for keyword in call.keywords}
+    assert {field for field in fields if f"`{field}`" not in rows} == set()
+
+
+def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
+    source = (ROOT / "workers" / "attempt_log.py").read_text(encoding="utf-8")
+    events = re.findall(r"\(logging\.[A-Z]+, \"([^\"]+)\"\)", source)
+    assert len(events) > 6
+    assert [event for event in events if f"`{event}`" not in MONITORING] == []
+
+
 # Code in the README
 
 
@@ -273,8 +296,14 @@ def test_the_readmes_toml_parses(source: str) -> None:
     tomllib.loads(source)
 
 
+@pytest.mark.parametrize("source", blocks("yaml"))
+def test_the_pages_yaml_parses(source: str) -> None:
+    assert isinstance(yaml.safe_load(source), dict)
+
+
 def test_every_code_block_has_a_language_that_is_checked() -> None:
-    assert set(re.findall(r"^```(\w*)\n", DOCUMENTATION, re.MULTILINE)) == {"sh", "python", "json", "toml", "text", ""}
+    languages = set(re.findall(r"^```(\w*)\n", DOCUMENTATION, re.MULTILINE))
+    assert languages == {"sh", "python", "json", "toml", "yaml", "text", ""}
 
 
 def test_the_readmes_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -450,7 +450,7 @@ def test_runs_the_service_starts_again_what_dies_and_leaves_nothing_behind(tmp_p
         web = run.wait_for(r"^web    \| web (\d+) (\S+) (unix:\S+)$")
         assert web[2] == standin
         assert all(run.wait_for(rf"^web    \| tracking {standin}/v1/apps/{app}/") for app in ("shop", "blog"))
-        run.wait_for(r"^curl .* -d operation_url=")
+        run.wait_for(r"^curl .*/restart \| OPWATCH_URL=\S+ OPWATCH_TOKEN=\w+ bin/opwatch track - --wait$")
         run.wait_for(r"^curl .*/v1/operations/osc-fr1-\w+$")
         before = len(run.output)
         os.kill(int(web[1]), signal.SIGKILL)
