@@ -94,6 +94,15 @@ def test_each_member_has_a_line_and_a_failure_its_cause() -> None:
     assert plain == {"type": "plain_text", "text": cause, "emoji": False}  # which neither pings nor links
 
 
+def test_a_member_of_which_nothing_new_is_known_is_marked() -> None:
+    silent = member(1, app="blog", last_error="503", unanswered_since=at(1), last_polled_at=at(50))
+    assert lines(member(0), silent)[1:] == [
+        "🔄 *shop*: restart *running for 1 min 0 s*",
+        "🔄 *blog*: restart *running for 59 s*, ⚠️ no news of it",
+    ]
+    assert shown(member(0), silent).digest != shown(member(0), member(1, app="blog")).digest
+
+
 def test_one_that_joined_late_is_named() -> None:
     before = member(0, State.SUCCEEDED)
     assert lines(before, member(40, app="blog"))[0].endswith(", reopened by blog")
