@@ -9,7 +9,7 @@ from typing import Any
 from notifiers import wording
 from operations.announcement import Announcement
 from operations.model import Verdict
-from operations.text import cut_middle, first_line, plain
+from operations.text import cut_middle, first_line, plain, whole_lines
 
 ERROR_LIMIT = 2_400
 FIRST_LINE_LIMIT = 300
@@ -85,7 +85,7 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
         pinged = ""
     if announcement.ended or announcement.slow:
         yield section(pinged + outcome_line(announcement))
-        cause = cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length)
+        cause = whole_lines(cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length))
         if cause:
             text = {"type": "text", "text": cause}
             yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}

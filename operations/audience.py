@@ -1,6 +1,6 @@
 """Who is told of an outcome: targets' rules against what the caller asked for. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -32,12 +32,12 @@ def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime
 
 def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     """Name the targets that want to be warned when this operation is slow."""
-    return tuple(name for name, rule in _interested(tracking, rules) if rule.slow)
+    return _interested(tracking, {name: rule for name, rule in rules.items() if rule.slow})
 
 
 def live(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     """Name the targets that want to see this operation in a message that is kept up to date."""
-    return tuple(name for name, rule in _interested(tracking, rules) if rule.live)
+    return _interested(tracking, {name: rule for name, rule in rules.items() if rule.live})
 
 
 def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
@@ -63,10 +63,9 @@ def _asked_for(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*names, *tracking.named]))
 
 
-def _interested(tracking: Tracking, rules: Rules) -> Iterator[tuple[str, Rule]]:
-    for name in _asked_for(tracking, rules):
-        if (rule := rules.get(name)) is not None and _is_for(tracking, name, rule):
-            yield name, rule
+def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    names = (name for name in _asked_for(tracking, rules) if name in rules)
+    return tuple(name for name in names if _is_for(tracking, name, rules[name]))
 
 
 def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:

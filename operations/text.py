@@ -45,6 +45,15 @@ def cut_middle(text: str, limit: int, size: Callable[[str], int] = len) -> str:
     return _middle_out(text, low)
 
 
+def whole_lines(cut: str, most: int = 200) -> str:
+    """Drop what is left of lines on both sides of where a text was cut, unless that is more than `most` characters."""
+    head, mark, tail = cut.partition(CUT_MARK)
+    end, start = head.rfind("\n"), tail.find("\n") + 1
+    if mark and end > 0 and len(head) - end <= most:
+        head = head[:end]
+    return head + mark + (tail[start:] if start <= most else tail)
+
+
 def first_line(text: str, limit: int) -> str:
     """Give the first line that says something, at most `limit` characters of it."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

@@ -6,13 +6,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from notifiers import slack_group, slack_live, slack_message
-from operations import groups
+from operations import together
 from operations.announcement import Announcement
+from operations.audience import Rule
 from operations.live import Progress
 from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.together import Together
 
-BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NOW = datetime(2026, 3, 2, 8, 18, tzinfo=UTC)
+
 USUAL = Usual(p50=15.2, p90=20.4, samples=23)
 CONTEXT = {
     "environment": "production",
@@ -60,11 +62,11 @@ RUNNING = Progress(app="shop", type="restart", status="running", age_s=42.4, usu
 MENTION = "<!here>"
 
 
-def member(number: int, app: str, state: State = State.TRACKING, error: str | None = None) -> Tracking:
-    """Give a member of a group that joined after so many seconds."""
-    began = BEGAN + timedelta(seconds=number)
-    ended = state is not State.TRACKING
-    return Tracking(
+def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
+    """Give an operation of a deploy, begun so many seconds after the first."""
+    began, over = NOW + timedelta(seconds=number), state is not State.TRACKING
+    status = {State.SUCCEEDED: "done", State.FAILED: "error"}.get(state, "running")
+    member = Tracking(
         id=f"osc-fr1-{number:024x}",
         app=app,
         operation_id=f"{number:024x}",
@@ -73,38 +75,33 @@ def member(number: int, app: str, state: State = State.TRACKING, error: str | No
         created_at=began,
         created_by="ci",
         timeout_s=3600,
-        group="build 1742",
         context=CONTEXT,
+        group="build 7 of main",
         state=state,
-        operation=Operation(status="running", type="restart", error=error),
-        last_polled_at=began,
-        ended_at=began + timedelta(seconds=17) if ended else None,
-        duration_s=17.2 if ended else None,
+        operation=Operation(status=status, type="restart", error=LONG_ERROR if state is State.FAILED else None),
         usual=USUAL,
+        ended_at=began + timedelta(seconds=17) if over else None,
+        duration_s=17.0 if over else None,
+        last_polled_at=began,
     )
+    return replace(member, **changes)
 
 
-def together(*members: Tracking, size: int | None = None) -> dict[str, Any]:
-    """Build the message that shows a group a minute after it began."""
-    sized = [replace(each, group_size=size) for each in members]
-    now = BEGAN + timedelta(seconds=60)
-    return slack_group.message(Together(group=groups.of("build 1742", sized, now), now=now))
-
-
-def groups_shown() -> Mapping[str, dict[str, Any]]:
-    """Give a message for each way a group may stand."""
-    shop, blog = member(0, "shop", State.SUCCEEDED), member(1, "blog")
-    broken = member(2, "api", State.FAILED, LONG_ERROR)
-    many = [member(n, f"app-{n}", (State.FAILED, State.SUCCEEDED, State.TRACKING)[n % 3], "boot") for n in range(60)]
-    return {
-        "group: under way": together(shop, blog),
-        "group: one failed, one not begun": together(shop, blog, broken, size=4),
-        "group: succeeded": together(shop, replace(shop, id="another", app="blog")),
-        "group: failed": together(shop, broken),
-        "group: cancelled": together(shop, member(3, "blog", State.CANCELLED)),
-        "group: reopened": together(shop, member(40, "blog")),
-        "group: many": together(*many),
+def groups() -> Mapping[str, Together]:
+    """Give the operations of a deploy together: under way, and ended."""
+    apps = ("shop", "shop-worker", "blog", "api")
+    states = {
+        "under way": (State.SUCCEEDED, State.TRACKING, State.TRACKING, State.CANCELLED),
+        "succeeded": (State.SUCCEEDED,) * 4,
+        "failed": (State.SUCCEEDED, State.FAILED, State.SUCCEEDED, State.LOST),
     }
+    made = {}
+    for name, each in states.items():
+        members = [a_member(n, app, state) for n, (app, state) in enumerate(zip(apps, each, strict=True))]
+        shown = together.of(members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60))
+        assert shown is not None
+        made[name] = shown
+    return made
 
 
 def samples() -> Mapping[str, dict[str, Any]]:
@@ -121,12 +118,12 @@ def samples() -> Mapping[str, dict[str, Any]]:
         "live: slow": progress(replace(RUNNING, slow=True, age_s=65)),
         "live: the API does not answer": progress(replace(RUNNING, trouble=trouble, age_s=190)),
         "live: cancelled": progress(replace(RUNNING, stopped=True)),
-        **groups_shown(),
         **{f"live: {name}": slack_live.outcome_message(each) for name, each in outcomes.items()},
         "reply: failed": slack_live.reply(FAILED, MENTION),
         "reply: slow": slack_live.reply(SLOW, MENTION),
         **{name: slack_message.message(each, MENTION) for name, each in outcomes.items()},
         "slow": slack_message.message(SLOW, MENTION),
+        **{f"group: {name}": slack_group.message(each) for name, each in groups().items()},
         "alert: a target fails": slack_message.message(ALERT, MENTION),
         "alert: a token is rejected": slack_message.message(
             replace(ALERT, alert="the API token of the account default was rejected (401)", ended=False, context={}),

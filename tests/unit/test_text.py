@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers.slack_message import slack_length
-from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain
+from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain, whole_lines
 from tests.unit.strategies import a_text
 
 ESC = "\x1b"
@@ -99,3 +99,18 @@ def test_a_first_line_is_one_line_and_within_its_limit(text: str, limit: int) ->
     line = first_line(text, limit)
     assert len(line) <= limit
     assert len(line.splitlines()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("cut", "shown"),
+    [
+        ("never cut\nat all", "never cut\nat all"),
+        (f"first\nhal{CUT_MARK}lf\nlast", f"first{CUT_MARK}last"),
+        (f"one line{CUT_MARK}of text", f"one line{CUT_MARK}of text"),
+        (f"first\n{'x' * 199}{CUT_MARK}{'y' * 199}\nlast", f"first{CUT_MARK}last"),
+        (f"first\n{'x' * 200}{CUT_MARK}{'y' * 200}\nlast", f"first\n{'x' * 200}{CUT_MARK}{'y' * 200}\nlast"),
+        (f"\n{CUT_MARK}\n", f"\n{CUT_MARK}"),
+    ],
+)
+def test_what_is_left_of_a_line_beside_a_cut_is_dropped_where_it_is_short(cut: str, shown: str) -> None:
+    assert whole_lines(cut) == shown
