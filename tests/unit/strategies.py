@@ -110,6 +110,7 @@ live_messages = st.builds(
     shows=st.none() | a_text(max_size=16),
     shown_at=st.none() | times,
     failures=st.integers(0, 99),
+    together=st.none() | a_text(max_size=16),
 )
 
 
