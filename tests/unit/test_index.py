@@ -63,7 +63,7 @@ def test_the_moves_lead_from_the_entries_of_one_record_to_those_of_the_next(old:
     assert moved(first, list(moves(old, new, RETENTION))) == entries(new)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(of_one_operation, of_one_operation)
 def test_only_an_alert_that_is_news_marks_its_subject(old: Tracking, new: Tracking) -> None:
     known = {old.delivery_id(each) for each in old.alerts}
@@ -100,7 +100,7 @@ def test_a_wait_is_counted_once_with_what_ended_it() -> None:
     assert counted(watched, replace(watched, polls=2)) == {}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(of_one_operation, of_one_operation)
 def test_strays_are_entries_of_the_outbox_that_the_record_does_not_know(known: Tracking, former: Tracking) -> None:
     members = {member for each in (known, former) for key, member in entries(each) if key == index.OUTBOX}
@@ -110,7 +110,7 @@ def test_strays_are_entries_of_the_outbox_that_the_record_does_not_know(known: T
     assert {(move.kind, move.key, move.value) for move in found} <= {("z", index.OUTBOX, None)}
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(of_one_operation, times)
 def test_nothing_is_left_of_a_record_that_is_purged(tracking: Tracking, ended_at: datetime) -> None:
     over = replace(
