@@ -224,7 +224,7 @@ class TestWhatIsRefused:
         problem(caller.request("POST", "/v1/operations", token=None, data=b"x" * 70_000, headers=headers), 401)
 
     def test_an_unknown_path_is_404(self, caller: Caller) -> None:
-        for path in ("/", "/v1", "/v1/nothing", "/v1/operations/"):
+        for path in ("/nothing", "/v1", "/v1/nothing", "/v1/operations/"):
             problem(caller.get(path), 404)
 
     @pytest.mark.parametrize(
