@@ -40,7 +40,8 @@ class Collector:
         yield from self._deliveries(counters)
 
     def _accounts(self) -> Iterator[Metric]:
-        accounts, budget = self._parts.settings.accounts, self._parts.budget
+        accounts = self._parts.settings.accounts
+        budget = self._parts.budget.standing(accounts)
         in_flight, rejected = self._parts.store.in_flight(), self._parts.presence.rejected(accounts)
 
         def each(family: GaugeMetricFamily, value: Callable[[str], float]) -> Metric:
@@ -54,11 +55,11 @@ class Collector:
         )
         yield each(
             GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be made at once", labels=["account"]),
-            budget.left,
+            lambda account: budget[account][0],
         )
         yield each(
             GaugeMetricFamily("opwatch_budget_share", "Share of the full rate of requests", labels=["account"]),
-            budget.share,
+            lambda account: budget[account][1],
         )
         yield each(
             GaugeMetricFamily("opwatch_account_rejected", "Whether the API token is rejected", labels=["account"]),

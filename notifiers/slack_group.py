@@ -16,10 +16,10 @@ from operations.text import first_line, plain
 from operations.together import Together
 
 MOST_LINES = 30
-LINES_LIMIT = 2_600
+LINES_LIMIT = 1_750
 SECTION_LIMIT = 2_900
 MOST_CAUSES, CAUSE_LIMIT = 10, 120
-"""With a context of usual size it all stays below 6,000 characters, and 50 blocks."""
+"""With the longest context it all stays below 6,000 characters, and 50 blocks."""
 
 NAME_LIMIT = 80
 
@@ -71,6 +71,8 @@ def _left(group: Group, told: int) -> str:
 def _line(shown: Together, member: Tracking) -> tuple[str, str]:
     """Write a member's line, with markup, and the first line of what went wrong, without."""
     if member.state in (State.TRACKING, State.CANCELLED):
-        return slack_live.progress_line(shown.progress(member)), ""
+        progress = shown.progress(member)
+        unseen = progress.trouble is not None and not progress.stopped
+        return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} no news of it" if unseen else ""), ""
     outcome = announcement.of(member)
     return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)

@@ -7,7 +7,7 @@ Others use the account, too. A 429 halves the share of that rate at which the bu
 it is whole again: additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,6 +76,11 @@ class Budget:
     def share(self, account: str) -> float:
         """Tell at what share of its rate the bucket refills: 1 unless a 429 came in the last minutes."""
         return float(self._buckets({account: 0})[account][3])
+
+    def standing(self, accounts: Iterable[str]) -> dict[str, tuple[float, float]]:
+        """Tell both of several accounts, in one round trip."""
+        buckets = self._buckets(dict.fromkeys(accounts, 0))
+        return {account: (float(left), float(share)) for account, (_, _, left, share) in buckets.items()}
 
     def slow_down(self, account: str, retry_after_s: float | None) -> SlowedDown | None:
         """Take in a 429: pause, then go on at half the share; None where one of the same burst has done that.

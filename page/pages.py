@@ -1,5 +1,6 @@
 """What those who are signed in see and do. Every page works without JavaScript; the script only keeps it up to date."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
@@ -10,7 +11,8 @@ from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
 from operations import index, listing
-from operations.model import State
+from operations.model import State, Tracking
+from operations.store import Store
 from operations.view import matches
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
@@ -20,7 +22,7 @@ SHOWN_IN_FLIGHT = 50
 SHOWN_FAILING = 50
 SHOWN_RECENT = 25
 SHOWN_IN_LIST = 50
-_SCANNED_FOR_RECENT = 400
+_SCANNED = 400
 
 routes = Blueprint("page", __name__, template_folder="templates")
 errors.register(routes)
@@ -58,17 +60,16 @@ def overview() -> Response:
         return _list()
     store, parts = service().store, service()
     now = store.now()
-    in_flight = [stored.tracking for stored in store.standing_in(index.DUE, SHOWN_IN_FLIGHT)]
     retrying = store.standing_in(index.RETRYING, SHOWN_FAILING)
     dead = store.standing_in(index.DEAD, SHOWN_FAILING, last=True)
     failing = {stored.tracking.id: stored.tracking for stored in (*dead, *retrying)}
     flying = store.size(index.DUE)
     recent = listing.page(
         store,
-        lambda tracking: tracking.state is not State.TRACKING,
+        lambda tracking: not _is_in_flight(tracking),
         cursor=None,
         limit=SHOWN_RECENT,
-        largest_scan=_SCANNED_FOR_RECENT,
+        largest_scan=_SCANNED,
     )
     problems = parts.presence.alerts(parts.settings.accounts)
     if not parts.presence.has_worker():
@@ -78,11 +79,23 @@ def overview() -> Response:
         title=view.title(store.size(index.RETRYING) + store.size(index.DEAD), flying),
         problems=problems,
         failing=view.failing(failing.values(), now),
-        in_flight=[view.card(each, now) for each in sorted(in_flight, key=lambda t: t.created_at, reverse=True)],
+        in_flight=[view.card(each, now) for each in _in_flight(store, flying)],
         in_flight_count=flying,
         recent=[view.card(each, now) for each in recent.trackings],
         more=recent.next_cursor,
     )
+
+
+def _in_flight(store: Store, count: int) -> Sequence[Tracking]:
+    """Choose which to show: all, or of too many the newest, so that they do not change with every look."""
+    if count > SHOWN_IN_FLIGHT:
+        return listing.page(store, _is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
+    found = (stored.tracking for stored in store.standing_in(index.DUE, SHOWN_IN_FLIGHT))
+    return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
+
+
+def _is_in_flight(tracking: Tracking) -> bool:
+    return tracking.state is State.TRACKING
 
 
 def _list() -> Response:

@@ -46,7 +46,7 @@ def sign_in() -> Response:
     caller = caller_of(request.form.get("token", "").strip(), parts.settings.tokens)
     if caller is None:
         log.warning("sign-in failed", address=address)
-        return _form("No such token. It is one of those in OPWATCH_TOKENS, without its name.", HTTPStatus.FORBIDDEN)
+        return _form("No such token.", HTTPStatus.FORBIDDEN)
     log.info("signed in", caller=caller, address=address)
     sessions.end(parts, request.cookies.get(COOKIE, ""))
     answer = see_other(_coming_back(request.form.get("next", "")))

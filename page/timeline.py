@@ -46,7 +46,9 @@ def _looks(tracking: Tracking) -> Iterator[Event]:
 def _look(each: Looks) -> Event:
     what = plain(each.what)
     if each.failed:
-        return Event(at=each.first_at, until=each.last_at, text="no answer", detail=what, times=each.times, mood="odd")
+        return Event(
+            at=each.first_at, until=each.last_at, text="look failed", detail=what, times=each.times, mood="odd"
+        )
     return Event(at=each.first_at, until=each.last_at, text=f"looked: {what}", times=each.times)
 
 

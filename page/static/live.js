@@ -30,18 +30,18 @@ function renew(was, now) {
 }
 
 const flying = () => new Set([...document.querySelectorAll("progress")].map((each) => each.closest("[data-says]").id));
-
+const style = (page) => page.querySelector("[rel=stylesheet]").getAttribute("href");
 function say(state) { by("connection").textContent = state; by("live").dataset.state = state; }
-
 async function look() {
   try {
     const answer = await fetch(location.href, { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {} });
     if (answer.redirected) return location.reload();  // signed out
     if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
     if (answer.ok) {
-      tag = answer.headers.get("ETag");
       const now = new DOMParser().parseFromString(await answer.text(), "text/html"), before = flying();
       if (paused) return;
+      if (style(now) !== style(document)) return location.reload();  // another version
+      tag = answer.headers.get("ETag");
       renew(by("main"), now.getElementById("main"));
       document.title = now.title;
       const after = flying(), ended = [...before].filter((id) => !after.has(id) && by(id));
@@ -58,5 +58,4 @@ by("pause").addEventListener("click", () => {
   paused = !paused; by("pause").setAttribute("aria-pressed", paused); say(paused ? "paused" : "live"); next();
 });
 document.addEventListener("visibilitychange", () => { clearTimeout(timer); if (!document.hidden && !paused) look(); });
-by("live").hidden = false;
-next();
+by("live").hidden = false; next();

@@ -168,3 +168,20 @@ def test_an_operation_no_longer_watched_says_so(stages: tuple[Stage, Slack]) -> 
     first = shown(slack, "left-shop", "restart running for ")
     assert stage.opwatch.request("DELETE", f"/v1/operations/{identity}").status == 200
     assert shown(slack, "left-shop", "restart no longer watched after ")["ts"] == first["ts"]
+
+
+def test_the_operations_of_a_deploy_are_one_message_with_one_verdict(stages: tuple[Stage, Slack]) -> None:
+    stage, slack = stages
+    operations = [stage.scalingo.operation(f"deployed-{number}", duration_s=None) for number in range(3)]
+    for operation in operations:
+        stage.opwatch.track(operation.url, group="build 1742", group_size=3)
+    first = shown(slack, "build 1742", "0 of 3 ended after ")
+    stage.scalingo.finish(operations[0].id)
+    assert shown(slack, "build 1742", "1 of 3 ended after ")["ts"] == first["ts"]
+    stage.scalingo.finish(operations[1].id, outcome="error", error="it broke\nlike this")
+    stage.scalingo.finish(operations[2].id)
+    last = shown(slack, "build 1742", "❌ build 1742: failed after ")
+    assert last["ts"] == first["ts"]
+    assert "1 failed, 2 succeeded" in last["text"]
+    (reply,) = wait_until(lambda: slack.replies(last), what="the reply")
+    assert "like this" in json.dumps(reply["blocks"])

@@ -288,3 +288,26 @@ def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
     method, last = calls(receiver)[-1]
     assert (method, last["text"][:8], len(calls(receiver))) == ("postMessage", "✅ shop: ", before + 1)
     asyncio.run(turn.end())
+
+
+def test_one_that_is_watched_anew_goes_on_in_the_same_message(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    two = another(store, scalingo, "blog")
+    shown(store, two)
+    fresh = found(store, two).tracking
+    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.now()))
+    anew = replace(fresh, live=(), operation=None, created_at=store.now(), polls=0)
+    store.update(found(store, two), lambda tracking: lifecycle.started_anew(tracking, anew))
+    look(store, two)
+    shown(store, one)
+
+    def left() -> bool:
+        current().connection.delete("opwatch:lock:live:deploys")
+        delivery_round()
+        return all(m.due_at is None or m.run == 2 for m in found(store, two).tracking.live)
+
+    wait_until(left, what="the message of the first run being left alone")
+    assert "no longer watched" not in text(receiver)
+    assert "🔄 *blog*: restart *running for " in text(receiver)
+    assert [method for method, _ in calls(receiver)].count("postMessage") == 1

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from admin import messages
 from config import logs
 from config.settings import load
 from notifiers import BUILT_IN, Checkable, Notifier
@@ -103,6 +104,15 @@ def test_a_check_tells_nobody(stage: Stage, loop: HttpLoop) -> None:
         stage.receiver.script("/api/auth.test", stage.way.taken)
     assert attempted(loop, lambda: notifier.check(loop.targets)) is None
     assert stage.told == 0
+
+
+def test_a_preview_tells_nobody_and_shows_no_secret(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
+    target = build("target", stage.settings, {}, plain_http=True)
+    assert messages.preview(target, FAILED) == 0
+    shown = capsys.readouterr()
+    assert "restart" in shown.out
+    assert stage.told == 0
+    assert [secret for secret in (SECRET, SIGNING_SECRET) if secret in shown.out + shown.err] == []
 
 
 def test_a_check_finds_nobody_there_where_we_dial_ourselves(stage: Stage, loop: HttpLoop) -> None:

@@ -12,7 +12,7 @@ from notifiers.email import Email
 from notifiers.targets import build
 from operations.errors import OpwatchError, PermanentError, TransientError
 from tests.support.attempts import attempted
-from tests.support.mail_server import PASSWORD, USER, MailServer
+from tests.support.mail_server import BREAK_OFF, PASSWORD, USER, MailServer
 from tests.unit.test_slack_message import SHOP
 from workers.loop import HttpLoop
 
@@ -143,6 +143,13 @@ def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailS
     assert type(error) is PermanentError
     assert str(error) == "the mail server took it, but refused 1 of 2 recipients"
     assert [recipients for recipients, _ in server.taken] == [["a@example.com"]]
+
+
+def test_what_was_taken_is_told_however_the_server_takes_its_leave(server: MailServer, told: Attempt) -> None:
+    for reply in ("500 5.5.1 what", BREAK_OFF):
+        server.replies = {"QUIT": reply}
+        assert told(email(server)) is None
+    assert len(server.taken) == 2
 
 
 def test_every_attempt_has_the_same_id(server: MailServer, told: Attempt) -> None:

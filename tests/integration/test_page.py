@@ -330,6 +330,16 @@ def test_the_list_is_filtered_and_has_pages(browser: Browser, store: Store) -> N
     assert overview.count('<li class="card') == 5 + 25
 
 
+def test_of_very_many_in_flight_the_newest_are_shown(browser: Browser, store: Store) -> None:
+    now = store.now()
+    for number in range(60):
+        began = now - timedelta(seconds=number)
+        tracked(store, operation_id(number), created_at=began, next_look_at=now - timedelta(hours=number))
+    text = browser.get().text
+    assert re.findall(r'id="op-osc-fr1-([0-9a-f]+)"', text) == [operation_id(number) for number in range(50)]
+    assert '<a href="/?state=tracking">All 60</a>' in text
+
+
 def test_what_was_deployed_together_is_found_together(browser: Browser, store: Store) -> None:
     first, _ = (tracked(store, operation_id(number), group="build 1 & 2") for number in (1, 2))
     tracked(store, operation_id(3), group="build 1")

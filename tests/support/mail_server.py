@@ -15,7 +15,7 @@ HANG, BREAK_OFF = "hang", "break off"
 
 
 class MailServer(Loopback):
-    """Takes messages; `replies` say what it answers to a step (`AUTH`, `RCPT`, `DATA`) instead, or to one address.
+    """Takes messages; `replies` say what else it answers to a step (`AUTH`, `RCPT`, `DATA`, `QUIT`) or to one address.
 
     A reply is a line of SMTP, HANG or BREAK_OFF. With `tls` it wants STARTTLS and a login, or `from_the_start` speaks
     nothing but TLS.
@@ -68,8 +68,12 @@ class MailServer(Loopback):
             self._taken.append(envelope)
         return reply
 
-    async def _reply(self, server: SMTP, step: str) -> str:
-        reply = self.replies.get(step, "250 OK")
+    async def handle_QUIT(self, server: SMTP, _session: Session, _envelope: Envelope) -> str:  # noqa: N802
+        """Say goodbye, or not."""
+        return await self._reply(server, "QUIT", "221 Bye")
+
+    async def _reply(self, server: SMTP, step: str, welcome: str = "250 OK") -> str:
+        reply = self.replies.get(step, welcome)
         if reply == HANG:
             await asyncio.sleep(3600)
         if reply == BREAK_OFF:

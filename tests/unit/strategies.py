@@ -1,7 +1,7 @@
 """Values of the domain for tests: one sample to vary, and Hypothesis strategies for any of them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -15,6 +15,7 @@ from operations.posted import Live, Posted
 settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
 settings.load_profile("unit")
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OPERATION_ID = "5ed11f2c884fef000f5e502e"
 
@@ -46,9 +47,8 @@ def a_text(*, max_size: int | None = None) -> st.SearchStrategy[str]:
     return st.text(st.characters(exclude_categories=["Cs"]), max_size=max_size)
 
 
-times = st.datetimes(datetime(1971, 1, 1), datetime(9990, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001 - made aware here
-    lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)
-)
+times = st.integers(31_536_000_000, 253_000_000_000_000).map(lambda ms: EPOCH + timedelta(milliseconds=ms))
+"""From 1971 to 9987; a whole number is drawn several times faster than a datetime."""
 target_names = st.from_regex(NAME, fullmatch=True)
 operation_ids = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
 apps = st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True)
@@ -110,6 +110,7 @@ live_messages = st.builds(
     shows=st.none() | a_text(max_size=16),
     shown_at=st.none() | times,
     failures=st.integers(0, 99),
+    together=st.none() | a_text(max_size=16),
 )
 
 

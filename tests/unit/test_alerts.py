@@ -198,7 +198,7 @@ def test_an_alert_on_the_way_stays_whatever_becomes_of_the_watch() -> None:
     assert lifecycle.started_anew(finished, a_tracking()).alerts == ()
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(trackings(), trackings())
 def test_what_is_no_news_is_left_out(before: Tracking, after: Tracking) -> None:
     quiet = alerts.without_news(before, after)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from operations import audience, lifecycle
 from operations.delays import detection_s, dwell_s
@@ -66,6 +66,7 @@ def test_an_operation_that_is_watched_has_no_delay_whatever_its_time() -> None:
     assert detection_s(a_tracking(operation=Operation(status="pending", finished_at=after(30)))) is None
 
 
+@settings(max_examples=40)
 @given(trackings())
 def test_no_delay_is_negative(tracking: Tracking) -> None:
     waits = [detection_s(tracking), *(dwell_s(tracking, delivery) for delivery in tracking.outgoing)]

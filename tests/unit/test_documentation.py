@@ -82,11 +82,11 @@ def block_with(language: str, text: str) -> str:
 # Settings
 
 
-def test_the_readme_lists_exactly_the_settings_there_are() -> None:
+def test_exactly_the_settings_there_are_are_documented() -> None:
     assert sorted(first_cells("Settings")) == sorted(SETTINGS)
 
 
-def test_the_readme_gives_every_default() -> None:
+def test_every_default_is_documented() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section("Settings"), re.MULTILINE))
     for name, field in Environment.model_fields.items():
         if field.default is not None:
@@ -104,7 +104,7 @@ def test_the_example_environment_has_every_setting_and_sets_none() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kind_and_each_of_its_fields_is_in_the_readme(kind: str) -> None:
+def test_every_kind_and_each_of_its_fields_is_documented(kind: str) -> None:
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
     fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
     assert [name for name, field in fields.items() if f"`{field.alias or name}`" not in row] == []
@@ -119,12 +119,12 @@ def test_every_kind_has_a_section_that_sets_one_up(kind: str) -> None:
         ((name, table),) = tomllib.loads(example)["targets"].items()
         environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "https://a.example/x")
         assert build(name, table, environ, plain_http=True).kind == kind
-    if "see the README" not in own:
+    if ": see [" not in own:  # another page has it
         assert [name for name, field in fields.items() if not re.search(rf"\b{field.alias or name}\b", own)] == []
 
 
 @pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kinds_retries_are_in_the_readme(kind: str) -> None:
+def test_every_kinds_retries_are_documented(kind: str) -> None:
     delays_s: tuple[float, ...] = kinds()[kind].load().retry_delays_s
     (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
     assert row.endswith(f"| {', '.join(map(in_words, delays_s))} |")
@@ -190,28 +190,28 @@ def test_the_routes_served_described_and_documented_are_the_same() -> None:
     assert set(rows) == served_routes() == described_routes()
 
 
-def test_every_field_of_a_request_is_in_the_readme() -> None:
+def test_every_field_of_a_request_is_documented() -> None:
     assert [name for name in TrackRequest.model_fields if name not in first_cells("API")] == []
 
 
-def test_the_readmes_tracking_is_one_in_full() -> None:
+def test_the_documented_tracking_is_one_in_full() -> None:
     example = json.loads(block_with("json", '"deliveries"'))
     tracking = TrackingOut.model_validate(example)
     assert example == tracking.model_dump(mode="json")
 
 
 @pytest.mark.parametrize("word", [*State, *DeliveryState])
-def test_every_state_is_in_the_readme(word: str) -> None:
+def test_every_state_is_documented(word: str) -> None:
     assert f"`{word}`" in section("API") + section("Verdicts")
 
 
 @pytest.mark.parametrize("verdict", Verdict)
-def test_every_verdict_is_in_the_readme_with_its_event(verdict: Verdict) -> None:
+def test_every_verdict_is_documented_with_its_event(verdict: Verdict) -> None:
     assert verdict in first_cells("Verdicts")
     assert f"`operation.{verdict}`" in section("Messages and webhooks")
 
 
-def test_what_a_target_may_hear_before_the_verdict_is_in_the_readme() -> None:
+def test_what_a_target_may_hear_before_the_verdict_is_documented() -> None:
     assert '`"slow"` in `on`' in section("Targets")
     assert f"`{SLOW}`" in section("Messages and webhooks")
 
@@ -254,7 +254,7 @@ def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
     assert [event for event in events if f"`{event}`" not in MONITORING] == []
 
 
-# Code in the README
+# Code on the pages
 
 
 def anchors(page: Path) -> set[str]:
@@ -276,23 +276,23 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("source", blocks("python"))
-def test_the_readmes_python_compiles(source: str) -> None:
+def test_the_documented_python_compiles(source: str) -> None:
     compile(source, "a page", "exec")
 
 
 @pytest.mark.parametrize("source", blocks("sh"))
-def test_the_readmes_shell_parses(source: str) -> None:
+def test_the_documented_shell_parses(source: str) -> None:
     ran = subprocess.run(["sh", "-n"], input=source, text=True, capture_output=True, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("source", blocks("json"))
-def test_the_readmes_json_parses(source: str) -> None:
+def test_the_documented_json_parses(source: str) -> None:
     json.loads(source)
 
 
 @pytest.mark.parametrize("source", blocks("toml"))
-def test_the_readmes_toml_parses(source: str) -> None:
+def test_the_documented_toml_parses(source: str) -> None:
     tomllib.loads(source)
 
 
@@ -301,12 +301,16 @@ def test_the_pages_yaml_parses(source: str) -> None:
     assert isinstance(yaml.safe_load(source), dict)
 
 
+def test_no_page_holds_what_a_merge_left_behind() -> None:
+    assert re.findall(r"^(?:<{7} |={7}$|>{7} ).*", DOCUMENTATION, re.MULTILINE) == []
+
+
 def test_every_code_block_has_a_language_that_is_checked() -> None:
     languages = set(re.findall(r"^```(\w*)\n", DOCUMENTATION, re.MULTILINE))
     assert languages == {"sh", "python", "json", "toml", "yaml", "text", ""}
 
 
-def test_the_readmes_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WEBHOOK_SECRET", WEBHOOK_SECRET)
     names: dict[str, Any] = {"__name__": "receiver"}
     exec(compile(block_with("python", "WebhookVerificationError"), "a page", "exec"), names)  # noqa: S102 - our own
@@ -320,7 +324,7 @@ def test_the_readmes_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.Mon
     assert names["seen"] == {announcement.delivery_id}
 
 
-def test_the_readmes_notifier_becomes_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_notifier_becomes_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = tomllib.loads(block_with("toml", "entry-points"))
     (point,) = project["project"]["entry-points"]["opwatch.notifiers"].items()
     (module,) = project["tool"]["setuptools"]["py-modules"]

@@ -176,7 +176,7 @@ def test_whatever_is_seen_the_end_has_its_cause_and_comes_once(gaps: list[tuple[
 ENDED = [State.SUCCEEDED, State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED]
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(trackings(), operations | st.sampled_from([AWAY, MISSING, REFUSED]))
 def test_the_first_outcome_wins_and_a_foreign_claim_changes_nothing(tracking: Tracking, seen: Seen) -> None:
     ours = replace(tracking, state=State.TRACKING, claim="ours")

@@ -17,7 +17,7 @@ def test_a_record_is_read_back_as_it_was_written(tracking: Tracking) -> None:
     assert decode(encode(tracking)) == tracking
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(trackings(deliveries=st.lists(deliveries, min_size=1, max_size=2).map(tuple)))
 def test_fields_of_a_later_version_are_passed_over(tracking: Tracking) -> None:
     document = json.loads(encode(tracking))

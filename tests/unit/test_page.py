@@ -137,7 +137,7 @@ def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
         ("tracked by ci", "", 1),
         ("looked: pending", "", 1),
         ("looks in between, not kept", "", 6),
-        ("no answer", "no answer in time", 2),
+        ("look failed", "no answer in time", 2),
         ("looked: error", "", 1),
         ("failed", "", 1),
         ("slack not told", "500 Internal Server Error", 1),

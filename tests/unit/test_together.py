@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from notifiers import slack_group
 from notifiers.slack_message import slack_length
@@ -16,7 +18,8 @@ from operations.live import Written
 from operations.model import Operation, State, Tracking
 from operations.posted import Live, Posted
 from operations.together import AGAIN_FOR, AGAIN_S, Together
-from tests.unit.strategies import NOW, a_delivery, a_tracking
+from tests.unit.strategies import NOW, a_delivery, a_tracking, apps
+from tests.unit.test_slack_message import check, check_escaped, contexts, huge, nasty
 
 RULES: Rules = {"deploys": Rule(live=True), "shops": Rule(live=True, apps=("shop*",)), "quiet": Rule()}
 POSTED = Posted(channel="C1", ts="1.0001")
@@ -91,6 +94,15 @@ def test_each_member_has_a_line_and_a_failure_its_cause() -> None:
     assert plain == {"type": "plain_text", "text": cause, "emoji": False}  # which neither pings nor links
 
 
+def test_a_member_of_which_nothing_new_is_known_is_marked() -> None:
+    silent = member(1, app="blog", last_error="503", unanswered_since=at(1), last_polled_at=at(50))
+    assert lines(member(0), silent)[1:] == [
+        "🔄 *shop*: restart *running for 1 min 0 s*",
+        "🔄 *blog*: restart *running for 59 s*, ⚠️ no news of it",
+    ]
+    assert shown(member(0), silent).digest != shown(member(0), member(1, app="blog")).digest
+
+
 def test_one_that_joined_late_is_named() -> None:
     before = member(0, State.SUCCEEDED)
     assert lines(before, member(40, app="blog"))[0].endswith(", reopened by blog")
@@ -126,6 +138,34 @@ def test_a_message_stays_within_slacks_limits_and_counts_what_it_leaves_out(
     told = sum(text.count("*: restart *") for text in texts)
     left = f"and {count - told} more: {count - told} {state}"
     assert (told == count) or texts[-1].endswith(left)
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(State), apps, nasty, nasty.map(lambda text: text or None)), min_size=2, max_size=45
+    ),
+    huge.map(lambda text: text[:200] or "x"),
+    contexts,
+)
+def test_any_group_keeps_to_slacks_limits_and_pings_nobody(
+    drawn: list[tuple[State, str, str, str | None]], name: str, context: dict[str, str]
+) -> None:
+    members = [
+        member(
+            number,
+            state,
+            app,
+            group=name,
+            context=context,
+            operation=Operation(status=text, type=text, error=error),
+            last_error=error,
+        )
+        for number, (state, app, text, error) in enumerate(drawn)
+    ]
+    built = slack_group.message(shown(*members, second=50))
+    check(built)
+    check_escaped(built)
 
 
 def test_the_failures_of_a_long_group_are_not_among_those_left_out() -> None:
