@@ -30,6 +30,7 @@ again: setup  ## Run once more, one at a time, the tests that failed
 chaos: setup  ## Break everything, 20 times over, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos
 	$(BIN)/python -m tests.chaos.recovery
+	$(BIN)/python -m tests.chaos.live
 
 slack: setup  ## Live messages against a Slack that keeps them (npm's emulate; needs Node)
 	npm install --silent --no-save --no-package-lock --prefix var/emulate emulate@0.11.0
