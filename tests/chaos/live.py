@@ -1,4 +1,4 @@
-"""Live messages through a Slack that fails a third of the time, while workers are killed: what does the channel show?
+"""Live messages through a Slack that fails a quarter of the time, while workers are killed: what does the channel show?
 
 `python -m tests.chaos.live [seed …]` proves for 30 operations a seed that each was told as it ended, a failure with the
 mention, and that two messages are about one operation only where Slack's answer to the first was lost.

@@ -309,7 +309,7 @@ class TestManyAtOnce:
             raise ZeroDivisionError
 
         def cancel(tracking: Tracking) -> Tracking | None:
-            return lifecycle.cancelled(tracking, store.now())
+            return lifecycle.cancelled(tracking, store.now() + timedelta(seconds=1))  # at another time than before
 
         changes = [broken if number == 1 else cancel for number in range(5)]
         first, error, too_late, gone, last = store.update_all(
