@@ -12,7 +12,7 @@ from operations.history import Attempt, Looks
 from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
 from operations.posted import Live, Posted
 
-settings.register_profile("unit", deadline=None)  # a busy machine is no fault of the code
+settings.register_profile("unit", deadline=None, max_examples=50)  # a busy machine is no fault of the code
 settings.load_profile("unit")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
