@@ -1,6 +1,7 @@
 """Opwatch's web process: `gunicorn "app:create_app()"`, as the Procfile says.
 
-One operation's way: here → api/trackings.py → operations/store.py → workers/poll.py → workers/deliver.py → notifiers/.
+One operation's way: here → api/trackings.py → operations/intake.py → operations/store.py → workers/poll.py →
+workers/deliver.py → notifiers/.
 """
 
 import logging
@@ -39,6 +40,7 @@ class App(Flask):
             status=response.status_code,
             caller=g.get("caller"),
             tracking=g.get("tracking"),
+            app=g.get("app"),
             bytes=response.content_length,
             took_ms=round((time.perf_counter() - began_at_s) * 1000, 2),
         )

@@ -66,6 +66,7 @@ def track() -> Response:
     except TooManyInFlightError as error:
         headers = {"Retry-After": str(FULL_RETRY_AFTER_S)}
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
+    g.app = accepted.tracking.app  # so that the log alone tells what was accepted, should Redis be wiped
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
     headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}

@@ -45,6 +45,9 @@ def test_what_was_in_flight_is_found_in_the_log_and_sent_again(
         return all(f'"event": "{event}"' in printed for event in ("looked", "ended"))
 
     wait_until(both_logged, what="a look at one and the end of the other")
+    unseen = scalingo.operation("docs", duration_s=None)
+    caller.track(operation_url=unseen.url)
+    printed += capsys.readouterr().out
     (tmp_path / "printed").write_text("".join(f"2026-11-23 [worker-1] {line}\n" for line in printed.splitlines()))
     program(tmp_path, "scalingo", f"cat {tmp_path / 'printed'}")
     program(tmp_path, "curl", 'echo "$@"')
@@ -59,5 +62,8 @@ def test_what_was_in_flight_is_found_in_the_log_and_sent_again(
     ran = subprocess.run(
         ["sh", "-eu"], input=block, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    (sent,) = ran.stdout.splitlines()
-    assert f"-d region=osc-fr1 -d app=shop -d operation_id={running.id} https://its.url/v1/operations" in sent
+    sent = ran.stdout.splitlines()
+    assert len(sent) == 2
+    for app, operation in (("shop", running), ("docs", unseen)):
+        wanted = f"-d region=osc-fr1 -d app={app} -d operation_id={operation.id} https://its.url/v1/operations"
+        assert any(wanted in line for line in sent)

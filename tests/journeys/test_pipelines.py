@@ -73,6 +73,17 @@ def test_the_readmes_script_begins_an_operation_and_waits_for_its_end(
     assert all("%2Fv1%2Fapps%2Fshop%2Foperations%2F" in form for form in forms)
 
 
+@pytest.mark.parametrize("missing", ["SCALINGO_API_TOKEN", "OPWATCH_URL", "OPWATCH_TOKEN"])
+def test_the_readmes_script_begins_nothing_that_could_not_be_watched(
+    answering: Receiver, scalingo: ScalingoApi, missing: str
+) -> None:
+    services = {"SCALINGO_API_URL": scalingo.url, "SCALINGO_AUTH_URL": scalingo.url, "OPWATCH_URL": answering.base_url}
+    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"], "OPWATCH_TOKEN": "x" * 24}
+    ran = shell(operate(), "shop", "restart", env={**services, **tokens, missing: ""})
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert (scalingo.requests, answering.requests) == ((), ())
+
+
 def test_all_operations_of_a_deploy_are_waited_for(answering: Receiver, tmp_path: Path) -> None:
     (source,) = (block for block in blocks(PAGE, "sh") if "restart " in block and "while read" in block)
     answering.script(GET, Reply(200, FAILED), Reply(200, SUCCEEDED))

@@ -243,10 +243,10 @@ def test_ctrl_c_ends_the_waiting_and_says_that_the_tracking_goes_on(script: Scri
 WRONG: list[tuple[tuple[str, ...], dict[str, str], str]] = [
     ((), {}, "Usage: opwatch track LOCATION"),
     (("restart", "shop"), {}, "Usage: opwatch track LOCATION"),
-    (("track",), {}, "LOCATION is empty"),
+    (("track",), {}, "LOCATION that is not empty"),
     (("track", LOCATION, "https://another.example"), {}, "one operation at a time"),
-    (("track", ""), {}, "LOCATION is empty"),
-    (("track", "\r"), {}, "LOCATION is empty"),
+    (("track", ""), {}, "LOCATION that is not empty"),
+    (("track", "\r"), {}, "LOCATION that is not empty"),
     (("track", LOCATION, "--context", "actor"), {}, "--context takes NAME=VALUE"),
     (("track", LOCATION, "--context", "a&notify=x"), {}, "--context takes NAME=VALUE"),
     (("track", LOCATION, "--group"), {}, "--group is no option, or lacks its value"),
