@@ -4,6 +4,7 @@ https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks,
 https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack.dev/reference/methods/chat.update
 """
 
+import asyncio
 import logging
 import re
 from datetime import UTC, datetime
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 _QUIET = logging.getLogger("opwatch.slack_sdk")
 _QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL, which is a secret
+EDIT_WITHIN_S = 5.0
+"""So that there is time left to post."""
+
 _CODE = re.compile(r"[a-z0-9_]{1,60}")
 
 
@@ -90,12 +94,14 @@ class Slack(BaseModel):
     async def follow_up(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
         """Edit the message to show the outcome, and reply to it with what somebody has to hear of: edits notify nobody.
 
-        Where either is refused, the outcome is posted as if there had been no message.
+        Where it cannot be edited, for whatever reason, or a reply is refused, the outcome is posted as if there had
+        been no message: better that one stays behind which says "running" than that nobody hears of the end.
         """
         try:
             if not announcement.slow:
-                await self._edit(slack_live.outcome_message(announcement), posted, http)
-        except (MessageGoneError, PayloadRefusedError):
+                async with asyncio.timeout(EDIT_WITHIN_S):
+                    await self._edit(slack_live.outcome_message(announcement), posted, http)
+        except Exception:  # noqa: BLE001 - an outcome does not depend on an edit
             await self.send(announcement, http)
         else:
             await self.reply(announcement, posted, http)

@@ -16,7 +16,7 @@ from operations.store import Store
 from operations.view import matches
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
-from page.signing_in import require_own_form, require_session
+from page.signing_in import require_own_form, require_session, small_forms_only
 
 SHOWN_IN_FLIGHT = 50
 SHOWN_FAILING = 50
@@ -45,6 +45,9 @@ def is_refresh(response: Response) -> bool:
         and asked_by_script
         and response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
     )
+
+
+routes.before_request(small_forms_only)
 
 
 @routes.before_request

@@ -18,11 +18,21 @@ from page.html import html, see_other
 COOKIE = "__Host-opwatch"
 """Browsers take a cookie of such a name only with Secure and Path=/, from this very host."""
 
+LARGEST_FORM_BYTES = 4_096
+
 _COMING_BACK = re.compile(r"/operations/[a-z0-9-]{1,100}")
 
 log = structlog.get_logger()
 routes = Blueprint("page-sign-in", __name__, template_folder="templates")
 errors.register(routes)
+
+
+def small_forms_only() -> None:
+    """Refuse to read a form larger than any of ours, before anybody reads it."""
+    request.max_content_length = LARGEST_FORM_BYTES
+
+
+routes.before_request(small_forms_only)
 
 
 @routes.get("/sign-in")

@@ -60,7 +60,8 @@ def edit_round(runtime: Runtime, busy: Collection[str]) -> None:
 
 
 def _claim_and_write(runtime: Runtime, stored: Stored, message: Live, notifier: LiveNotifier) -> None:
-    if not runtime.room.enter(message.target, runtime.targets[message.target].notifier.at_once):
+    held = runtime.room.is_held(_edits_of(message.target))
+    if held or not runtime.room.enter(message.target, runtime.targets[message.target].notifier.at_once):
         return
     claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
     claim, claimed = secrets.token_hex(8), None
@@ -82,6 +83,11 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: Live, notifier: 
             claimed_at_s=claimed_at_s,
         )
         runtime.loop.submit(partial(_write, runtime, task))
+
+
+def _edits_of(target: str) -> str:
+    """Name what is held where there is no room for edits: outcomes go on, Slack counts each method by itself."""
+    return f"edits of {target}"
 
 
 def _has_turn(runtime: Runtime, tracking: Tracking, message: Live) -> bool:
@@ -118,7 +124,7 @@ async def _write_once(runtime: Runtime, task: _Task, turn: Turn | None) -> None:
     except Exception as error:  # noqa: BLE001 - a kind may be somebody else's; whatever it raises is one failed attempt
         result = no_answer(error)
     if isinstance(result, RateLimitedError):
-        runtime.room.hold(task.message.target, result.retry_after_s or 1.0)
+        runtime.room.hold(_edits_of(task.message.target), result.retry_after_s or 1.0)
     await kept_trying(partial(_record, runtime, task, result, turn))
 
 

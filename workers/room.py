@@ -4,6 +4,8 @@ import threading
 import time
 from collections import Counter
 
+LONGEST_HOLD_S = 600.0
+
 
 class Room:
     """Counts what is under way for each target. Safe to use from any thread."""
@@ -32,6 +34,11 @@ class Room:
             return waiting
 
     def hold(self, target: str, pause_s: float) -> None:
-        """Let nobody in for this target during the pause it asked for."""
+        """Let nobody in for this target during the pause it asked for, ten minutes at most: then one finds out."""
         with self._lock:
-            self._held_until_s[target] = time.monotonic() + pause_s
+            self._held_until_s[target] = time.monotonic() + min(pause_s, LONGEST_HOLD_S)
+
+    def is_held(self, target: str) -> bool:
+        """Tell whether it asked for a pause that is not over."""
+        with self._lock:
+            return self._held_until_s.get(target, 0.0) > time.monotonic()

@@ -30,6 +30,9 @@ log = structlog.get_logger()
 DEADLINE_S = 10.0
 """For an outcome told by a group's message."""
 
+EDIT_WITHIN_S = 4.0
+"""So that there is time left to tell an outcome by itself."""
+
 _LOCKED_S = 12
 _WAIT_S = 3.0
 _WAIT_STEP_S = 0.1
@@ -50,6 +53,7 @@ class Turn:
         self._notifier = notifier
         self._lock = f"group:{target.name}:{tracking.group}"
         self._token: str | None = None
+        self._edits = False
 
     async def begin(self, within_s: float = _WAIT_S) -> bool:
         """Wait a little for one's turn; tells whether it has come, or the outcome waits no longer."""
@@ -84,8 +88,10 @@ class Turn:
             return None
         there = together.written(shown, self._target.name)
         posted = there.posted if there is not None else None
+        self._edits = posted is not None
         if posted is None or not together.up_to_date(shown, there):
-            posted = await self._notifier.show(shown, posted, self._runtime.loop.targets)
+            async with asyncio.timeout(EDIT_WITHIN_S if self._edits else None):
+                posted = await self._notifier.show(shown, posted, self._runtime.loop.targets)
         own = live.progress(self._tracking, Live(target=self._target.name, run=self._tracking.run), shown.now)
         self.written, self.group = Written(posted, own.digest, shown.digest), shown.group
         return self.written
@@ -94,9 +100,10 @@ class Turn:
         """Tell an outcome by the message, and by a reply where somebody has to hear of it. Raises as `send` does."""
         try:
             written = await self.write(telling=True) if self._token is not None else None
-        except (TransientError, OSError, aiohttp.ClientError):
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with the group, the outcome can still be told
+        except Exception as error:
+            # A post may have arrived all the same, and `send` would only try the same again.
+            if not self._edits and isinstance(error, TransientError | OSError | aiohttp.ClientError):
+                raise
             log.warning("an outcome is told by itself, not with its group", error=repr(error))
             written = None
         if written is None:

@@ -15,7 +15,7 @@ from operations.posted import Live, Posted
 from operations.store import Store
 from tests.integration.bench import found, tracked
 from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
-from tests.support.receiver import Receiver
+from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
 from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
@@ -211,12 +211,16 @@ def test_a_message_that_is_gone_is_posted_anew_for_all(
     assert (method, last["ts"]) == ("update", "2.000200")
 
 
-@pytest.mark.parametrize("odd", ["refused", "not indexed", "something else"])
+@pytest.mark.parametrize("odd", ["refused", "failing", "no room", "not indexed", "something else"])
 def test_an_outcome_is_told_by_itself_where_the_group_cannot_show_it(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, connection: redis.Redis, one: str, odd: str
 ) -> None:
     if odd == "refused":
         receiver.script(UPDATE, refused("msg_blocks_too_long"))
+    elif odd == "failing":
+        receiver.script(UPDATE, Reply(500))
+    elif odd == "no room":
+        receiver.script(UPDATE, Reply(429, headers={"Retry-After": "86400"}))
     else:
         connection.delete(index.group_key(BUILD))
     if odd == "something else":

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -221,25 +220,47 @@ def test_a_reply_that_is_refused_is_posted_into_the_channel(
 
 
 @pytest.mark.parametrize("failing", [Reply(500), Reply(429, headers={"Retry-After": "1"})])
-def test_an_outcome_whose_edit_or_reply_fails_is_told_at_the_same_message_again(
+def test_an_outcome_whose_reply_fails_is_told_at_the_same_message_again(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, failing: Reply
 ) -> None:
-    receiver.script(UPDATE, failing, posted())
     receiver.script(POST, failing, posted())
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
-    for failures in (1, 2):
-        failed = partial(lambda n: found(store, shown).tracking.deliveries[0].failures == n, failures)
-        hold_rounds_until(failed, "the failure")
-        store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    hold_rounds_until(lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
+    store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.now()))
     tell_all(store)
     asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
     update, reply = ("update", "1.000100"), ("postMessage", "1.000100")
-    assert asked == [update, update, reply, update, reply]
+    assert asked == [update, reply, update, reply]
 
 
-def test_a_refresh_that_slack_has_no_room_for_waits_and_is_no_failed_delivery(
-    channel: Runtime, store: Store, receiver: Receiver, shown: str, caller: Caller
+@pytest.mark.parametrize(
+    "failing",
+    [
+        Reply(500),
+        Reply(429, headers={"Retry-After": "86400"}),
+        Reply(302, headers={"Location": "/elsewhere"}),
+        Reply(200, body=b"<html>"),
+        Reply(hang_s=60),
+        refused("internal_error"),
+    ],
+)
+def test_an_outcome_whose_edit_fails_is_posted_at_once(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, failing: Reply
+) -> None:
+    receiver.script(UPDATE, failing)
+    scalingo.finish(operation_of(shown), outcome="error")
+    look(store, shown)
+    tell_all(store)
+    assert [(method, "thread_ts" in said) for method, said in calls(receiver)[1:]] == [
+        ("update", False),
+        ("postMessage", False),
+    ]
+    assert found(store, shown).tracking.deliveries[0].attempts == 1
+
+
+def test_a_refresh_that_slack_has_no_room_for_waits_is_no_failed_delivery_and_holds_up_no_outcome(
+    channel: Runtime, store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, caller: Caller
 ) -> None:
     receiver.script(UPDATE, Reply(429, headers={"Retry-After": "30"}))
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.now()),)))
@@ -248,10 +269,14 @@ def test_a_refresh_that_slack_has_no_room_for_waits_and_is_no_failed_delivery(
     due_at = message(store, shown).due_at
     assert due_at is not None
     assert 25 < (due_at - store.now()).total_seconds() <= 30
-    assert not channel.room.enter("deploys", 1), "it holds for everything that is sent to this target"
+    assert channel.room.is_held("edits of deploys"), "nor is any other message of this target edited"
     metrics = caller.get("/metrics").text
     assert 'opwatch_deliveries_total{state="dead",target="deploys"} 0.0' in metrics
     assert "opwatch_deliveries_unfinished 0.0" in metrics
+    scalingo.finish(operation_of(shown), outcome="error")
+    look(store, shown)
+    tell_all(store)
+    assert [method for method, _ in calls(receiver)[2:]] == ["update", "postMessage"]
 
 
 @pytest.mark.usefixtures("channel")

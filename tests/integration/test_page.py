@@ -125,6 +125,11 @@ def test_a_wrong_token_signs_nobody_in(stranger: Browser) -> None:
     assert CALLER_TOKEN[:-1] not in str(lines)
 
 
+def test_a_form_larger_than_any_of_ours_is_not_even_read(stranger: Browser) -> None:
+    is_page(stranger.sign_in(CALLER_TOKEN, padding="x" * 5_000), 413)
+    assert stranger.get().status_code == 303
+
+
 def test_redis_has_neither_key_nor_token(browser: Browser, connection: redis.Redis) -> None:
     browser.get()
     everything = "".join(f"{key!r} {connection.get(key)!r}" for key in connection.keys("opwatch:s*"))

@@ -237,6 +237,13 @@ def test_ctrl_c_ends_the_waiting_and_says_that_the_tracking_goes_on(script: Scri
     assert err.endswith(f"opwatch: no longer waiting; Opwatch goes on tracking {ID}\n")
 
 
+def test_nothing_that_is_answered_steers_the_terminal(script: Script, receiver: Receiver) -> None:
+    receiver.script(GET, Reply(200, f"failed {ID} shop: \x1b[2J\x07\x9b2J failed\n"))
+    ran = script.run("wait", ID)
+    assert ran.code == 1
+    assert not {"\x1b", "\x07"} & set(ran.out + ran.err)
+
+
 # Usage and secrets
 
 
