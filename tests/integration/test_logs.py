@@ -75,6 +75,7 @@ class TestRequests:
             "status": 202,
             "caller": "ci",
             "tracking": answer.json["id"],
+            "app": "shop",
             "bytes": len(answer.data),
         }
 
