@@ -2,13 +2,13 @@
 
 from http import HTTPStatus
 
-import redis
 from flask import Blueprint, Response, request
 
 from api import metrics, openapi
 from api.answers import answer
 from api.auth import require_token
 from api.service import Service, service
+from operations.storage import RedisError
 from operations.storage.presence import storage_faults
 
 routes = Blueprint("health", __name__)
@@ -54,5 +54,5 @@ def _problems(parts: Service) -> list[str]:
         if not parts.presence.has_worker():
             problems.append("no worker's clock beats: start a worker (on a PaaS, scale `worker` to 1)")
         return problems + parts.presence.alerts(parts.settings.accounts)
-    except redis.RedisError as error:
+    except RedisError as error:
         return [f"Redis does not answer ({type(error).__name__})"]

@@ -13,7 +13,8 @@ from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
-from config.settings import DEFAULT_ACCOUNT, Settings
+from config.settings import Settings
+from config.values import DEFAULT_ACCOUNT
 from notifiers import wording
 from operations import intake
 from operations.errors import TooManyInFlightError

@@ -72,7 +72,7 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
 def described(error: ValidationError, where: str) -> list[str]:
     """Write a validation error as one line a fault, without any value."""
     return [
-        f"{where}: {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
+        ": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")]))
         for fault in error.errors(include_input=False, include_url=False, include_context=False)
     ]
 

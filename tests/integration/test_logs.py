@@ -53,7 +53,7 @@ def lines(written: io.StringIO) -> Lines:
 def chatty(written: io.StringIO, settings: Settings, lines: Lines) -> Lines:
     """Give the same at LOG_LEVEL=DEBUG."""
     with redirect_stdout(written):
-        logs.configure(replace(settings, log_level="DEBUG"))
+        logs.configure(settings.model_copy(update={"log_level": "DEBUG"}))
     return lines
 
 

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from api import headers, openapi
 from api.schemas import TrackingOut, TrackRequest
-from config.environment import Environment
-from config.settings import load
+from config.reading import variables
+from config.settings import Settings, load
 from notifiers import Notifier, kinds
 from notifiers.targets import build
 from notifiers.webhook import Webhook
@@ -42,7 +42,7 @@ HEROKU_KEYS = {
     "success_url",
 }
 LOCK_FILES = {"requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock"}
-SETTINGS = {*Environment.model_fields, "PORT", "WEB_CONCURRENCY", "SCALINGO_API_TOKEN_<ACCOUNT>"}
+SETTINGS = {name for setting in Settings.model_fields.values() for name in variables(setting)}
 LEAST = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "OPWATCH_TOKENS": "0123456789abcdef0123456789abcdef",
@@ -88,9 +88,9 @@ def test_exactly_the_settings_there_are_are_documented() -> None:
 
 def test_every_default_is_documented() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section("Settings"), re.MULTILINE))
-    for name, field in Environment.model_fields.items():
-        if field.default is not None:
-            assert f"`{str(field.default).removesuffix('.0')}`".lower() in rows[name].lower(), name
+    for setting in Settings.model_fields.values():
+        if setting.default and str(setting.default):
+            assert f"`{setting.default}`" in rows[variables(setting)[0]], variables(setting)
 
 
 def test_the_example_environment_has_every_setting_and_sets_none() -> None:
