@@ -20,6 +20,7 @@ from api import headers, openapi
 from api.schemas import TrackingOut, TrackRequest
 from config.environment import Environment
 from config.settings import load
+from docs import tables
 from notifiers import Notifier, kinds
 from notifiers.targets import build
 from notifiers.webhook import Webhook
@@ -273,6 +274,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not there.exists() or (anchor and anchor not in anchors(there))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_made_from_the_code_is_up_to_date(page: Path) -> None:
+    assert PAGES[page] == tables.filled(PAGES[page]), "run `make docs`"
 
 
 @pytest.mark.parametrize("source", blocks("python"))
