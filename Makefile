@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Most tests wait rather than compute.
 TESTS_AT_ONCE ?= 4
 
-.PHONY: help run test check lint again chaos slack setup bench lock clean
+.PHONY: help run test check lint docs again chaos slack setup bench lock clean
 
 help:  ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ lint: setup  ## Lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup  ## Write the tables of docs/ that are made from the code
+	$(BIN)/python -m docs.tables
 
 again: setup  ## Run once more, one at a time, the tests that failed
 	$(BIN)/pytest --last-failed --last-failed-no-failures none

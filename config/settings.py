@@ -26,18 +26,21 @@ class Settings(FromEnvironment):
     redis_url: RedisUrl = Field(
         SecretStr(""),
         validation_alias=AliasChoices("REDIS_URL", "SCALINGO_REDIS_URL"),
+        examples=["redis://localhost:6379/0", "redis://localhost:6379/0"],
         description="Required, except for `make run`. Redis 5 or Valkey 7.2, or newer, as `redis://…`, `rediss://…` or "
         "`unix://…`. `SCALINGO_REDIS_URL` is used if `REDIS_URL` is not set.",
     )
     tokens: CallerTokens = Field(
         {},
         alias="OPWATCH_TOKENS",
+        examples=["ci:0123456789abcdef0123456789abcdef,deploy:fedcba9876543210fedcba9876543210"],
         description="Required, except for `make run`. Who may call, as `name:token,…`, with tokens of at least 24 "
         "characters. A token without a name belongs to the caller `default`.",
     )
     accounts: Accounts = Field(
         {},
         validation_alias=AliasChoices("SCALINGO_API_TOKEN", "SCALINGO_API_TOKEN_<ACCOUNT>"),
+        examples=["tk-us-…", "tk-us-…"],
         description="At least one is required, except for `make run`. `SCALINGO_API_TOKEN` is the API token "
         "(`tk-us-…`) of the account `default`, and `SCALINGO_API_TOKEN_AGENCY` that of the account `agency`.",
     )
@@ -48,7 +51,10 @@ class Settings(FromEnvironment):
         description="The region of operations that name none. `osc-fr1` and `osc-secnum-fr1` are always known.",
     )
     api_url: BaseUrl | None = Field(
-        None, alias="SCALINGO_API_URL", description="The API of the default region, if it is not Scalingo's own."
+        None,
+        alias="SCALINGO_API_URL",
+        examples=["https://api.osc-fr1.scalingo.com"],
+        description="The API of the default region, if it is not Scalingo's own.",
     )
     auth_url: BaseUrl = Field(
         "https://auth.scalingo.com",
@@ -64,42 +70,56 @@ class Settings(FromEnvironment):
         "clients of the account need some of them.",
     )
     slack_webhook_url: SecretStr | None = Field(
-        None, alias="SLACK_WEBHOOK_URL", description="An incoming webhook of Slack. It makes the target `slack`."
+        None,
+        alias="SLACK_WEBHOOK_URL",
+        examples=["https://hooks.slack.com/services/…"],
+        description="An incoming webhook of Slack. It makes the target `slack`.",
     )
     slack_bot_token: SecretStr | None = Field(
         None,
         alias="SLACK_BOT_TOKEN",
+        examples=["xoxb-…"],
         description="The token of a Slack bot. Together with `SLACK_CHANNEL` it makes the target `slack`.",
     )
-    slack_channel: str | None = Field(None, alias="SLACK_CHANNEL", description="The channel that the bot posts to.")
+    slack_channel: str | None = Field(
+        None, alias="SLACK_CHANNEL", examples=["C0123456789"], description="The channel that the bot posts to."
+    )
     slack_api_url: SecretStr | None = Field(
-        None, alias="SLACK_API_URL", description="Another server with Slack's Web API, for the bot."
+        None,
+        alias="SLACK_API_URL",
+        examples=["https://slack.com/api/"],
+        description="Another server with Slack's Web API, for the bot.",
     )
     slack_live: bool = Field(
         default=False,
         alias="SLACK_LIVE",
+        examples=["true"],
         description="`true`: the bot posts [one message for each operation](messages.md#messages-and-webhooks) and "
         "keeps it up to date.",
     )
     webhook_url: SecretStr | None = Field(
         None,
         alias="WEBHOOK_URL",
+        examples=["https://example.com/opwatch"],
         description="The URL of your own receiver. Together with `WEBHOOK_SECRET` it makes the target `webhook`.",
     )
     webhook_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(words_of)] = Field(
         (),
         alias="WEBHOOK_SECRET",
+        examples=["whsec_…"],
         description="`whsec_` and the base64 of 24 to 64 bytes (`echo whsec_$(openssl rand -base64 32)`). Several are "
         "separated by spaces, the newest first.",
     )
     targets_file: str | None = Field(
         None,
         alias="OPWATCH_TARGETS_FILE",
+        examples=["config/targets.toml"],
         description="A file with more targets, and with rules. Not set: `config/targets.toml`, if it exists.",
     )
     alert_target: str | None = Field(
         None,
         alias="OPWATCH_ALERT_TARGET",
+        examples=["slack"],
         description="The target that is told when deliveries to other targets fail, or when an API token is rejected; "
         "see [Operations](operating.md#operations).",
     )
@@ -125,6 +145,7 @@ class Settings(FromEnvironment):
     heartbeat_url: WebUrl | None = Field(
         None,
         alias="OPWATCH_HEARTBEAT_URL",
+        examples=["https://hc-ping.com/…"],
         description="A dead man's switch (healthchecks.io, for example). Each worker sends it a GET once a minute.",
     )
     port: int = Field(

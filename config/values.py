@@ -3,17 +3,17 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from redis.connection import ConnectionPool, parse_url
 from redis.exceptions import RedisError
 
+from operations.text import url_fault
+
 DEFAULT_ACCOUNT = "default"
 DEFAULT_CALLER = "default"
 SHORTEST_TOKEN = 24
 _ACCOUNT_VARIABLE = re.compile(r"SCALINGO_API_TOKEN_([A-Z0-9][A-Z0-9_]{0,40})")
-_BASE_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 
 
@@ -76,23 +76,15 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _is_web_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
 def _web_url(url: SecretStr) -> SecretStr:
-    if not _is_web_url(url.get_secret_value()):
-        raise ValueError("must be a URL that begins with https://")
+    if fault := url_fault(url.get_secret_value()):
+        raise ValueError(fault)
     return url
 
 
 def _base_url(url: str) -> str:
-    if not (_BASE_URL.fullmatch(url) and _is_web_url(url)):
-        raise ValueError("must be a URL such as https://api.osc-fr1.scalingo.com")
+    if fault := url_fault(url, base=True):
+        raise ValueError(fault)
     return url.rstrip("/")
 
 

@@ -13,6 +13,7 @@ from operations.model import MessageRef
 from operations.telling.announcement import Announcement
 from operations.telling.group_message import Together
 from operations.telling.live import Progress
+from operations.text import url_fault
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -106,18 +107,13 @@ def private_allowed(info: ValidationInfo) -> bool:
     return bool((info.context or {}).get("plain_http"))
 
 
-def _dialable(url: SecretStr, info: ValidationInfo) -> SecretStr:
+def _usable(url: SecretStr, info: ValidationInfo) -> SecretStr:
     """Accept an https URL, or http where the operator allowed private targets."""
-    text = url.get_secret_value()
-    scheme, _, rest = text.partition("://")
-    if scheme.lower() not in ("https", "http") or not rest.strip("/") or not text.isprintable() or " " in text:
-        message = "must be a URL that begins with https://"
-        raise ValueError(message)
-    if scheme.lower() == "http" and not private_allowed(info):
-        message = "must begin with https:// (plain http needs OPWATCH_ALLOW_PRIVATE_TARGETS=true)"
-        raise ValueError(message)
+    fault = url_fault(url.get_secret_value(), https_only=not private_allowed(info))
+    if fault is not None:
+        raise ValueError(fault)
     return url
 
 
-SecretUrl = Annotated[SecretStr, AfterValidator(_dialable)]
+SecretUrl = Annotated[SecretStr, AfterValidator(_usable)]
 """A URL that is a secret by itself, as Slack's webhook URLs are."""
