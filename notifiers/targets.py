@@ -50,16 +50,9 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
         raise ConfigError(
             [f"{where}: kind {table.get('kind', '')!r} is not known; there are {', '.join(sorted(known))}"]
         )
-    rules, notifier = None, None
-    try:
-        rules = _Rules.model_validate(expanded)
-    except ValidationError as error:
-        faults += described(error, where)
     own = {key: value for key, value in expanded.items() if key not in _Rules.model_fields}
-    try:
-        notifier = known[kind].load().model_validate(own, context={"plain_http": plain_http})
-    except ValidationError as error:
-        faults += described(error, where)
+    rules: _Rules | None = _validated(_Rules, expanded, where, faults)
+    notifier: Notifier | None = _validated(known[kind].load(), own, where, faults, plain_http=plain_http)
     if faults or rules is None or notifier is None:
         raise ConfigError(faults)
     verdicts = frozenset(Verdict(each) for each in rules.on if each != "slow")
@@ -67,6 +60,14 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
     if live and verdicts != frozenset(Verdict):
         raise ConfigError([f"{where}: on: must hold every verdict where live = true shows each operation to its end"])
     return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live), notifier)
+
+
+def _validated(model: type[BaseModel], table: Mapping[str, Any], where: str, faults: list[str], **context: bool) -> Any:
+    try:
+        return model.model_validate(table, context=context)
+    except ValidationError as error:
+        faults += described(error, where)
+        return None
 
 
 def described(error: ValidationError, where: str) -> list[str]:

@@ -162,6 +162,16 @@ class TestCheck:
         assert "rejects the API token" in line(printed, "account default")
         assert line(printed, "target slack").startswith("ok")
 
+    def test_sends_no_token_to_another_server_than_the_one_that_was_meant(
+        self, admin: Admin, monkeypatch: pytest.MonkeyPatch, scalingo: ScalingoApi
+    ) -> None:
+        monkeypatch.setenv("SCALINGO_AUTH_URL", "sEkrEt")
+        code, printed = admin("check")
+        assert code == 1
+        assert line(printed, "accounts").startswith("warn")
+        assert "account default" not in printed
+        assert not scalingo.requests
+
     def test_goes_on_without_redis(self, admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("REDIS_URL", "redis://:sEkrEt@127.0.0.1:1/0")
         code, printed = admin("check")

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from dotenv import dotenv_values
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from api import headers, openapi
 from api.schemas import TrackingOut, TrackRequest
@@ -85,6 +86,12 @@ def block_with(language: str, text: str) -> str:
 
 def test_exactly_the_settings_there_are_are_documented() -> None:
     assert sorted(first_cells("Settings")) == sorted(SETTINGS)
+
+
+@pytest.mark.parametrize("setting", Settings.model_fields.values(), ids=Settings.model_fields)
+def test_every_setting_is_described_in_sentences_of_one_line(setting: FieldInfo) -> None:
+    assert setting.description is not None
+    assert re.fullmatch(r"[A-Z`][^\n|]*\.", setting.description)
 
 
 def test_the_example_environment_is_made_from_the_settings_and_sets_none() -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from config.settings import load
+from config.settings import examine, load
 from notifiers.console import Console
 from notifiers.slack.notifier import Slack
 from notifiers.webhook import Webhook
@@ -98,7 +99,12 @@ def test_all_faults_are_reported_at_once_without_any_value() -> None:
         ("SCALINGO_REQUESTS_PER_MINUTE", "hidden"),
         ("OPWATCH_RETENTION_DAYS", "0"),
         ("OPWATCH_RETENTION_DAYS", "nan"),
+        ("OPWATCH_MAX_IN_FLIGHT", "0"),
         ("OPWATCH_HEARTBEAT_URL", "hidden"),
+        ("SLACK_LIVE", "hidden"),
+        ("PORT", "0"),
+        ("PORT", "hidden"),
+        ("WEB_CONCURRENCY", "0"),
         ("OPWATCH_ALLOW_PRIVATE_TARGETS", "hidden"),
         ("LOG_LEVEL", "hidden"),
         ("LOG_FORMAT", "hidden"),
@@ -115,6 +121,29 @@ def test_a_wrong_value_is_a_fault_that_names_the_variable_and_hides_the_value(na
     found = faults({**LEAST, name: value})
     assert name in found
     assert "hidden" not in found
+
+
+def test_every_faulty_token_is_reported() -> None:
+    found = faults({**LEAST, "OPWATCH_TOKENS": f"ci:hidden, :{TOKEN}, a:{TOKEN}, a:{TOKEN}"})
+    for fault in ("the token of entry 1 is too short", "entry 2 has no usable name", "entry 4 repeats the name 'a'"):
+        assert fault in found
+    assert found.count("OPWATCH_TOKENS") == 1
+
+
+def test_what_can_be_read_is_there_beside_the_faults() -> None:
+    given = {**LEAST, "SCALINGO_REQUESTS_PER_MINUTE": "1", "OPWATCH_TOKENS": "short", "WEBHOOK_URL": "x"}
+    settings, found = examine({**given, "SLACK_WEBHOOK_URL": SLACK_URL, "SCALINGO_REGION": "osc-new1"}, root=NOWHERE)
+    assert len(found) == 4
+    assert (settings.requests_per_minute, settings.tokens, list(settings.targets)) == (50, {}, ["slack"])
+    assert (settings.region, list(settings.accounts)) == ("osc-new1", ["default"])
+
+
+def test_settings_are_frozen_and_what_follows_from_them_is_computed_once() -> None:
+    settings = load(LEAST, root=NOWHERE)
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.region = "osc-new1"  # type: ignore[misc]
+    assert settings.rules is settings.rules
+    assert settings.regions is settings.regions
 
 
 @pytest.mark.parametrize(
