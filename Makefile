@@ -51,9 +51,11 @@ $(VENV)/.complete: requirements.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-lock:  ## Write the requirements anew (needs uv), with EXTRAS if any
-	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" $(EXTRAS:%=--extra %) pyproject.toml -o requirements.txt
-	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --group dev -c requirements.txt -o requirements-dev.txt
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+lock:  ## Write the requirements anew (needs uv)
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) -c requirements-dev.txt examples/opwatch-apprise/pyproject.toml -o examples/opwatch-apprise/requirements.txt
 
 clean:  ## Remove the environment and what make run keeps
 	rm -rf $(VENV) var
