@@ -9,7 +9,7 @@ from http import HTTPStatus
 from benchmarks.limit import LIMIT, OUR_SHARE, WINDOW_S, most_in_a_window
 from benchmarks.service import API_TOKEN, BenchmarkError, Stage, call, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals
-from operations.budget import Budget
+from operations.storage.budget import Budget
 
 OPERATIONS = 100  # so many that every token is wanted
 OTHER_A_MINUTE = 30

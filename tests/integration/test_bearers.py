@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from operations.store import Store
+from operations.storage.store import Store
 from tests.integration.bench import OPERATION_ID, Caller, faulty_fields, found
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
