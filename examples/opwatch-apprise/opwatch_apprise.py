@@ -1,7 +1,7 @@
 """Kind `apprise`: about a hundred services, those that Apprise can write to.
 
-https://appriseit.com/services/. Apprise dials by itself, so that no guard sees its addresses; it blocks, so that it runs in a thread; and of a failure
-it says only that there was one.
+https://appriseit.com/services/. Apprise dials by itself, so that no guard sees its addresses; it blocks, so that it
+runs in a thread; and of a failure it says only that there was one.
 """
 
 import asyncio
