@@ -64,7 +64,7 @@ def first_line(text: str, limit: int) -> str:
 def url_fault(url: str, *, https_only: bool = False, base: bool = False) -> str | None:
     """Say why a text is not a usable http(s) URL, as a fault to show; None where it is one. The text is not repeated.
 
-    `https_only` refuses plain http, as for targets. `base` refuses what cannot be extended by a path: a user name, a query, a fragment.
+    `https_only` refuses plain http. `base` refuses what cannot be extended by a path: a user name, a query, a fragment.
     Blanks, control characters and `<>|` are refused: no URL holds them unencoded, and chats read them as markup.
     """
     try:

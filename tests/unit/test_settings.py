@@ -360,7 +360,7 @@ def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
     ("toml", "said"),
     [
         ("[targets.a]", "kind"),
-        ('[targets.a]\nkind = "pigeon"', "apprise, console, discord, email, "),
+        ('[targets.a]\nkind = "pigeon"', "console, discord, email, "),
         ('[targets.a]\nkind = "console"\nfeather = "hidden"', "feather"),
         ('[targets.a]\nkind = "console"\non = ["hidden"]', "on.0: Input should be 'succeeded', 'failed'"),
         ('[targets.a]\nkind = "console"\non = ["slow", "hidden"]', "'timed_out', 'lost' or 'slow'"),
