@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.service import Stage, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals, print_table
+from standin.replies import Reply
 from tests.support.receiver import Receiver, RequestReceived
-from tests.support.replies import Reply
 
 OPERATIONS = 50
 SHORTEST_S, LONGEST_S = 1.0, 10.0

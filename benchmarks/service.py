@@ -128,7 +128,7 @@ class Stage:
 
     def start_api(self, limit: int = 0) -> None:
         """Start the stand-in Scalingo API; `limit` requests a minute, 0 for no limit."""
-        argv = (sys.executable, "-m", "tests.support.scalingo_api", "--port", "0", "--token", API_TOKEN)
+        argv = (sys.executable, "-m", "standin", "--port", "0", "--token", API_TOKEN)
         process = self._spawn("api", (*argv, "--limit", str(limit)), self._environment())
         wait_until(lambda: _LISTENING.search(process.log.read_text()) is not None, process)
         found = _LISTENING.search(process.log.read_text())

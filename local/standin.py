@@ -9,7 +9,7 @@ from local.http import call
 from local.processes import Child, Console
 
 API_TOKEN = "tk-us-standin"  # noqa: S105 - opens nothing but the stand-in
-ARGV = (sys.executable, "-m", "tests.support.scalingo_api", "--token", API_TOKEN, "--port")
+ARGV = (sys.executable, "-m", "standin", "--token", API_TOKEN, "--port")
 LISTENING = re.compile(r"listening on (http://127\.0\.0\.1:(\d+))")
 
 

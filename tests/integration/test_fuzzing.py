@@ -19,11 +19,11 @@ from operations.errors import OpwatchError
 from operations.index import DUE, EXPIRING, OUTBOX, RECENT
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, encode
 from operations.store import Store
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.unit.strategies import a_tracking, trackings
 from workers.deliver import _sent, delivery_round
 from workers.poll import poll_round

@@ -13,11 +13,11 @@ from operations.groups import SETTLE
 from operations.model import DeliveryState, State
 from operations.posted import Live, Posted
 from operations.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import found, tracked
 from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
 from workers.runtime import Runtime, current
 from workers.together import Turn, turn_of

@@ -15,9 +15,8 @@ from notifiers.targets import build
 from operations.announcement import Announcement, body_of, read
 from operations.errors import ConfigError, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import Operation, State
-from tests.support.attempts import attempted
 from tests.support.receiver import Reply
-from tests.support.stages import LANDING, MAIL, PAGE, SECRET, SIGNING_SECRET, WAYS, HttpStage, Stage, staged
+from tests.support.stages import LANDING, MAIL, PAGE, SECRET, SIGNING_SECRET, WAYS, HttpStage, Stage, attempted, staged
 from tests.unit.strategies import NOW, a_tracking
 from workers.loop import HttpLoop
 

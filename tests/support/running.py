@@ -18,9 +18,9 @@ from typing import Any, Self, TypeVar
 from multidict import CIMultiDict
 
 from local.processes import Child, Console, read_procfile, shell, stop_all
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.caller import Answer
 from tests.support.receiver import Receiver
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 
 ROOT = Path(__file__).parents[2]
 CALLER_TOKEN = "a-token-for-journeys-only-0123"  # noqa: S105 - it opens nothing
