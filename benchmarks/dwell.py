@@ -70,7 +70,7 @@ def _round(*, hang: bool) -> list[float]:
             processes = stage.start_service()
             span_s = LONGEST_S - SHORTEST_S
             durations_s = [SHORTEST_S + span_s * number / (OPERATIONS - 1) for number in range(OPERATIONS)]
-            for url in [stage.begin(duration_s) for duration_s in durations_s]:
+            for url in [stage.begin("shop", duration_s=duration_s) for duration_s in durations_s]:
                 stage.track(url)
             expected = OPERATIONS * len(HEALTHY)
             wait_until(

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.caller import Answer, call, sign_in
+from local.http import Answer
+from tests.support.caller import call, sign_in
 from tests.support.receiver import Receiver, Reply
 
 ROOT = Path(__file__).parents[2]
