@@ -1,6 +1,6 @@
 """Opwatch's web process: `gunicorn "app:create_app()"`, as the Procfile says.
 
-One operation's way: here → api/trackings.py → operations/intake.py → operations/store.py → workers/poll.py →
+One operation's way: here → api/trackings.py → operations/intake.py → operations/storage/store.py → workers/poll.py →
 workers/deliver.py → notifiers/.
 """
 

@@ -17,10 +17,10 @@ from admin import check, messages, sample, trackings
 from config.redis import connect
 from config.settings import Settings, examine, load
 from notifiers.targets import Target
-from operations import view
 from operations.errors import ConfigError
 from operations.model import DeliveryState, State
-from operations.store import Store
+from operations.storage.store import Store
+from operations.telling import view
 from workers.doorbell import Round, enqueue
 from workers.runtime import REDIS_TIMEOUT_S
 

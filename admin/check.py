@@ -15,10 +15,10 @@ from config.redis import connect
 from config.settings import Settings
 from notifiers import Checkable
 from notifiers.targets import Target
-from operations.budget import Budget
 from operations.errors import OpwatchError, RateLimitedError
-from operations.presence import Presence, storage_faults
-from operations.store import Store
+from operations.storage.budget import Budget
+from operations.storage.presence import Presence, storage_faults
+from operations.storage.store import Store
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
 from workers.loop import api_session, targets_session

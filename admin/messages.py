@@ -16,8 +16,8 @@ from admin import sample
 from config.settings import Settings
 from notifiers import Notifier, Previewable, editing
 from notifiers.targets import Target
-from operations.announcement import Announcement
 from operations.errors import OpwatchError
+from operations.telling.announcement import Announcement
 from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
 from workers.loop import targets_session
 

@@ -7,10 +7,11 @@ from datetime import datetime
 from itertools import islice
 
 from notifiers import wording
-from operations import lifecycle, view
 from operations.model import Delivery, DeliveryState, Tracking
-from operations.store import Store
+from operations.storage.store import Store
+from operations.telling import view
 from operations.text import first_line, plain
+from operations.watching import lifecycle
 
 HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "DELIVERIES")
 _ERROR_LIMIT = 80

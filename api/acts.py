@@ -6,8 +6,8 @@ from flask import g
 
 from api.problems import ProblemError
 from api.service import Service
-from operations import lifecycle
-from operations.records import Stored
+from operations.storage.records import Stored
+from operations.watching import lifecycle
 
 LONGEST_ID = 100
 

@@ -8,9 +8,9 @@ from flask import Response, request
 
 from api import one_line
 from api.service import service
-from operations import view
-from operations.groups import Group
 from operations.model import Tracking
+from operations.telling import view
+from operations.telling.groups import Group
 
 JSON, TEXT = "application/json", "text/plain"
 TEXT_TYPE = "text/plain; charset=utf-8"

@@ -10,8 +10,8 @@ from api.auth import require_token
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
 from api.service import service
-from operations import groups
-from operations.groups import Group
+from operations.telling import groups
+from operations.telling.groups import Group
 
 STEP_S = 1.0
 """Each step may read a thousand records, which takes some 20 ms."""

@@ -9,7 +9,7 @@ from api import metrics, openapi
 from api.answers import answer
 from api.auth import require_token
 from api.service import Service, service
-from operations.presence import storage_faults
+from operations.storage.presence import storage_faults
 
 routes = Blueprint("health", __name__)
 

@@ -11,10 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from api.service import Service
-from operations.counters import DETECTION, DWELL, attempt
 from operations.errors import Reason
 from operations.model import DeliveryState, State
-from operations.overdue import overdue
+from operations.storage.overdue import overdue
+from operations.storage.tallies import DETECTION, DWELL, attempt
 
 LOOK_RESULTS = ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing")
 OVERDUE = timedelta(seconds=60)

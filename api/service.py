@@ -12,10 +12,10 @@ from api.fairness import Places
 from config.redis import connect
 from config.settings import Settings
 from config.web import THREADS
-from operations.budget import Budget
-from operations.index import Limit
-from operations.presence import Presence
-from operations.store import Store
+from operations.storage.budget import Budget
+from operations.storage.index import Limit
+from operations.storage.presence import Presence
+from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round
 
 REDIS_TIMEOUT_S = 0.9

@@ -15,10 +15,12 @@ from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import DEFAULT_ACCOUNT, Settings
 from notifiers import wording
-from operations import announcement, intake, listing, view
+from operations import intake
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.records import Stored
+from operations.storage import listing
+from operations.storage.records import Stored
+from operations.telling import announcement, view
 from scalingo import address
 
 FULL_RETRY_AFTER_S = 10

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from operations.budget import GOOD_FOR_S
 from operations.errors import NewerRecordError
-from operations.model import Operation, Tracking, decode
-from operations.records import record_key
-from operations.store import Store
+from operations.model import Operation, Tracking
+from operations.storage.budget import GOOD_FOR_S
+from operations.storage.codec import decode
+from operations.storage.records import record_key
+from operations.storage.store import Store
 
 ACCOUNTS = 200
 EACH_S = 5.0

@@ -11,7 +11,7 @@ from benchmarks.service import Stage, call, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals
 from local.processes import LocalError
 from local.service import API_TOKEN
-from operations.budget import Budget
+from operations.storage.budget import Budget
 
 OPERATIONS = 100  # so many that every token is wanted
 OTHER_A_MINUTE = 30

@@ -20,7 +20,7 @@ from benchmarks.counts import Counts, start_api
 from benchmarks.service import Stage, call, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals, print_table
 from benchmarks.usual import RQ_WORKERS, Usual, usual_way
-from operations.store import Store
+from operations.storage.store import Store
 
 OPERATIONS = (10_000, 20_000)
 WORKERS = (1, 2, 4)

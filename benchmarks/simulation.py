@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.policies import Policy
-from operations.budget import Allowance
+from operations.storage.budget import Allowance
 
 REQUESTS_PER_MINUTE = 50
 TICK_S = 0.25

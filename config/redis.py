@@ -6,7 +6,7 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from config.settings import Settings
-from operations.presence import storage_faults
+from operations.storage.presence import storage_faults
 
 log = structlog.get_logger()
 

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from config import targets
 from config.environment import Environment
 from notifiers.targets import Target, described
-from operations.audience import Rules
 from operations.errors import ConfigError
+from operations.telling.audience import Rules
 from scalingo.address import OFFICIAL_REGIONS
 
 T = TypeVar("T")

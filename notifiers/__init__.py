@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkab
 
 from pydantic import AfterValidator, ConfigDict, SecretStr, ValidationInfo
 
-from operations.announcement import Announcement
-from operations.live import Progress
-from operations.posted import Posted
-from operations.together import Together
+from operations.model import MessageRef
+from operations.telling.announcement import Announcement
+from operations.telling.group_message import Together
+from operations.telling.live import Progress
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -21,12 +21,12 @@ GROUP = "opwatch.notifiers"
 BUILT_IN = (
     EntryPoint("apprise", "notifiers.apprise:Apprise", GROUP),
     EntryPoint("console", "notifiers.console:Console", GROUP),
-    EntryPoint("discord", "notifiers.discord:Discord", GROUP),
+    EntryPoint("discord", "notifiers.chat.discord:Discord", GROUP),
     EntryPoint("email", "notifiers.email:Email", GROUP),
-    EntryPoint("mattermost", "notifiers.mattermost:Mattermost", GROUP),
-    EntryPoint("rocketchat", "notifiers.rocketchat:RocketChat", GROUP),
-    EntryPoint("slack", "notifiers.slack:Slack", GROUP),
-    EntryPoint("teams", "notifiers.teams:Teams", GROUP),
+    EntryPoint("mattermost", "notifiers.chat.mattermost:Mattermost", GROUP),
+    EntryPoint("rocketchat", "notifiers.chat.rocketchat:RocketChat", GROUP),
+    EntryPoint("slack", "notifiers.slack.notifier:Slack", GROUP),
+    EntryPoint("teams", "notifiers.chat.teams:Teams", GROUP),
     EntryPoint("webhook", "notifiers.webhook:Webhook", GROUP),
 )
 KIND_SETTINGS = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -75,19 +75,19 @@ class LiveNotifier(Protocol):
 
     live: bool
 
-    async def show(self, shown: Progress | Together, posted: Posted | None, http: "ClientSession") -> Posted:
+    async def show(self, shown: Progress | Together, posted: MessageRef | None, http: "ClientSession") -> MessageRef:
         """Show how an operation or a group goes, within 5 s: post it, or edit what was posted; returns where it stands.
 
         Where that message is gone, posts another, but not to show what is `stopped`. Raises as `send` does.
         """
 
-    async def follow_up(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
         """Tell the outcome, or that the operation is slow, by editing what was posted and replying to it.
 
         Where that cannot be, posts it as `send` does. Raises as `send` does.
         """
 
-    async def reply(self, announcement: Announcement, posted: Posted, http: "ClientSession") -> None:
+    async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
         """Reply to what was posted with what somebody has to hear of, and else do nothing; likewise."""
 
 

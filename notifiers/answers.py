@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from notifiers.reasons import reason_of
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
-from operations.retries import parse_retry_after
+from operations.telling.retries import parse_retry_after
 
 PAUSE_S = 30.0
 """How long to leave somebody alone who asks for fewer messages, and does not say for how long."""

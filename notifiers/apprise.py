@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from pydantic import BaseModel, SecretStr, ValidationInfo, model_validator
 
 from notifiers import KIND_SETTINGS, private_allowed, wording
-from operations.announcement import Announcement
 from operations.errors import PermanentError, TransientError
+from operations.telling.announcement import Announcement
 from operations.text import cut_middle
 
 if TYPE_CHECKING:

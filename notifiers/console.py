@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import BaseModel
 
 from notifiers import KIND_SETTINGS, wording
-from operations.announcement import Announcement
+from operations.telling.announcement import Announcement
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

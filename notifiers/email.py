@@ -24,8 +24,8 @@ from pydantic import (
 )
 
 from notifiers import KIND_SETTINGS, guard, private_allowed, wording
-from operations.announcement import Announcement
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, Reason, TransientError
+from operations.telling.announcement import Announcement
 from operations.text import first_line
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from notifiers import wording
-from operations.groups import WORST_FIRST, Group
 from operations.model import State, Tracking, Verdict
+from operations.telling.groups import WORST_FIRST, Group
 
 WORDS = {
     State.TRACKING: "under way",

@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from notifiers import Notifier, editing, kinds
-from operations.audience import Rule
 from operations.errors import ConfigError
 from operations.model import Verdict
+from operations.telling.audience import Rule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")

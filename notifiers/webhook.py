@@ -16,9 +16,9 @@ from notifiers import KIND_SETTINGS, SecretUrl
 from notifiers.answers import answered
 from notifiers.reach import reached
 from notifiers.reasons import reason_of
-from operations.announcement import Announcement
 from operations.errors import PermanentError, RateLimitedError, TransientError
-from operations.retries import parse_retry_after
+from operations.telling.announcement import Announcement
+from operations.telling.retries import parse_retry_after
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession

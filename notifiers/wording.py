@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
-from operations.announcement import Announcement
-from operations.live import Progress
 from operations.model import Usual, Verdict
+from operations.telling.announcement import Announcement
+from operations.telling.live import Progress
 from operations.text import cut_middle, first_line, plain
 
 ALERT_MARK = "⚠️"

@@ -6,37 +6,15 @@ with every look: a record in flight grows by about 100 bytes for each change of 
 that writes the record drops it, and the history begins anew.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
-from operations.moment import Moment
+from operations.model import Attempt, Looks
 from operations.text import first_line, plain
 
 LOOKS_KEPT = 20
 ATTEMPTS_KEPT = 10
 _LONGEST_TEXT = 160
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """Looks in a row that all met `what`: a status of the API or, where they `failed`, why.
-
-    `last_at` is there from the second on.
-    """
-
-    what: str
-    first_at: Moment
-    last_at: Moment | None = None
-    times: int = 1
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt to deliver: when it ended and, unless the receiver took it, why it failed."""
-
-    at: Moment
-    error: str | None = None
 
 
 def with_look(known: tuple[Looks, ...], met: str, at: datetime, *, failed: bool) -> tuple[Looks, ...]:

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from operations import lifecycle
-from operations.audience import Rules
 from operations.errors import PermanentError
-from operations.index import Limit
 from operations.model import Tracking
-from operations.store import Store
+from operations.storage.index import Limit
+from operations.storage.store import Store
+from operations.telling.audience import Rules
+from operations.watching import lifecycle
 
 
 class OtherAccountError(PermanentError):

@@ -10,10 +10,10 @@ from api import acts
 from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
-from operations import index, listing
 from operations.model import State, Tracking
-from operations.store import Store
-from operations.view import matches
+from operations.storage import index, listing
+from operations.storage.store import Store
+from operations.telling.view import matches
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
 from page.signing_in import require_own_form, require_session, small_forms_only

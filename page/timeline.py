@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from operations.history import Looks
-from operations.model import Delivery, State, Tracking
+from operations.model import Delivery, Looks, State, Tracking
 from operations.text import plain
 
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from notifiers.wording import duration, span
-from operations import pace
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
-from operations.slow import slow_from_s
 from operations.text import first_line, plain
+from operations.watching import pace
+from operations.watching.slow import slow_from_s
 
 _ENDED = {
     State.SUCCEEDED: "succeeded",

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from operations.announcement import cut_error
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -16,8 +15,8 @@ from operations.errors import (
     RateLimitedError,
     TransientError,
 )
-from operations.model import Operation
-from operations.moment import EARLIEST, LATEST
+from operations.model import EARLIEST, LATEST, Operation
+from operations.telling.announcement import cut_error
 from operations.text import encodable, first_line, plain
 
 _WORD_LIMIT = 80

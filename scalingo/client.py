@@ -19,10 +19,10 @@ from typing import Protocol
 import aiohttp
 from pydantic import SecretStr
 
-from operations.budget import GOOD_FOR_S
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError, no_answer
 from operations.model import Operation, Tracking
-from operations.retries import parse_retry_after
+from operations.storage.budget import GOOD_FOR_S
+from operations.telling.retries import parse_retry_after
 from scalingo import answers
 from scalingo.address import operation_url
 

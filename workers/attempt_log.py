@@ -7,10 +7,11 @@ from datetime import datetime
 
 import structlog
 
-from operations import delays, view
 from operations.errors import OpwatchError, Reason
 from operations.model import Delivery, DeliveryState, Tracking
-from operations.retries import Again, Decision, Delivered, GiveUp
+from operations.storage import tallies
+from operations.telling import view
+from operations.telling.retries import Again, Decision, Delivered, GiveUp
 
 log = structlog.get_logger()
 
@@ -48,7 +49,7 @@ def write(
         target=delivery.target,
         attempt=delivery.attempts,
         took_ms=took_ms,
-        dwell_s=delays.dwell_s(tracking, told) if isinstance(decision, Delivered) else None,
+        dwell_s=tallies.dwell_s(tracking, told) if isinstance(decision, Delivered) else None,
         error=None if error is None else str(error),
         reason=(Reason.OK if error is None else error.reason).value,
         next_attempt_at=view.timestamp(decision.at) if isinstance(decision, Again) else None,

@@ -13,11 +13,13 @@ import redis
 
 from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, lifecycle, live, together
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, Tracking
-from operations.records import Stored
-from operations.retries import after_attempt
+from operations.storage import tallies
+from operations.storage.records import Stored
+from operations.telling import alerts, announcement, group_message, live
+from operations.telling.retries import after_attempt
+from operations.watching import lifecycle
 from workers import attempt_log
 from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
@@ -201,11 +203,11 @@ def _record(
     def take_in(latest: Tracking) -> Tracking | None:
         after = lifecycle.attempted(latest, delivery_id, claim, decision, now)
         if after is not None and turn is not None and turn.written is not None and turn.group is not None:
-            after = together.told(after, delivery, turn.written, turn.group, now)
+            after = group_message.told(after, delivery, turn.written, turn.group, now)
         return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
 
     reason = Reason.OK if error is None else error.reason
-    after = runtime.store.update(claimed, take_in, counters=(counters.attempt(delivery.target, reason),))
+    after = runtime.store.update(claimed, take_in, counters=(tallies.attempt(delivery.target, reason),))
     if after is not None and alerts.news(tracking, after.tracking):
         runtime.deliveries_due.ring()
     outcome = None if after is None else decision

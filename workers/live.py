@@ -11,12 +11,11 @@ from functools import partial
 import structlog
 
 from notifiers import LiveNotifier, editing
-from operations import live, together
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
-from operations.live import Progress, Written
-from operations.model import Tracking
-from operations.posted import Live
-from operations.records import Stored
+from operations.model import LiveMessage, Tracking
+from operations.storage.records import Stored
+from operations.telling import group_message, live
+from operations.telling.live import Progress, Written
 from workers.runtime import STALE_AFTER_S, Runtime, kept_trying
 from workers.together import Seen, Turn, turn_of
 
@@ -34,7 +33,7 @@ class _Task:
 
     claimed: Stored
     live_id: str
-    message: Live
+    message: LiveMessage
     claim: str
     wanted: Progress
     notifier: LiveNotifier
@@ -59,7 +58,7 @@ def edit_round(runtime: Runtime, busy: Collection[str]) -> None:
             _claim_and_write(runtime, stored, message, notifier)
 
 
-def _claim_and_write(runtime: Runtime, stored: Stored, message: Live, notifier: LiveNotifier) -> None:
+def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, notifier: LiveNotifier) -> None:
     held = runtime.room.is_held(_edits_of(message.target))
     if held or not runtime.room.enter(message.target, runtime.targets[message.target].notifier.at_once):
         return
@@ -90,7 +89,7 @@ def _edits_of(target: str) -> str:
     return f"edits of {target}"
 
 
-def _has_turn(runtime: Runtime, tracking: Tracking, message: Live) -> bool:
+def _has_turn(runtime: Runtime, tracking: Tracking, message: LiveMessage) -> bool:
     """Take the next turn of all workers at this target's messages, if it has come."""
     targets = sum(editing(target.notifier) is not None for target in runtime.targets.values())
     posts = message.posted is None and tracking.group is None
@@ -145,7 +144,7 @@ def _record(runtime: Runtime, task: _Task, result: Written | OpwatchError | None
         after = live.attempted(tracking, task.live_id, task.claim, result, now=now, messages=messages)
         if after is None or turn is None or result is None:
             return after
-        return together.kept(after, task.live_id, turn.group, now)
+        return group_message.kept(after, task.live_id, turn.group, now)
 
     after = runtime.store.update(task.claimed, take_in)
     if after is not None and after.tracking.ended_at is not None:

@@ -13,12 +13,14 @@ import redis
 import structlog
 
 from config.settings import Settings
-from operations import alerts, delays, lifecycle, live, pace, slow
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
-from operations.records import WINDOW, Stored
-from operations.store import Change
-from operations.view import timestamp
+from operations.storage import tallies
+from operations.storage.records import WINDOW, Stored
+from operations.storage.store import Change
+from operations.telling import alerts, live
+from operations.telling.view import timestamp
+from operations.watching import lifecycle, pace, slow
 from workers.batch import AT_ONCE
 from workers.runtime import LOOKS_FOLD_S, Runtime, current, kept_asking, kept_trying
 
@@ -221,7 +223,7 @@ def _tell(runtime: Runtime, tracking: Tracking, seen: Operation | OpwatchError, 
         polls=tracking.polls,
         took_ms=took_ms,
         duration_s=tracking.duration_s,
-        detection_s=delays.detection_s(tracking),
+        detection_s=tallies.detection_s(tracking),
     )
 
 

@@ -16,11 +16,11 @@ from aiohttp.abc import AbstractResolver
 from config.redis import connect
 from config.settings import Settings
 from notifiers.targets import Target
-from operations.budget import Budget
-from operations.learned import Learned
-from operations.presence import Presence
-from operations.records import Stored
-from operations.store import Change, Store
+from operations.storage.budget import Budget
+from operations.storage.learned import Learned
+from operations.storage.presence import Presence
+from operations.storage.records import Stored
+from operations.storage.store import Change, Store
 from scalingo.client import Client
 from workers.batch import Batches
 from workers.doorbell import Doorbell, Round

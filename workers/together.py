@@ -14,15 +14,14 @@ import structlog
 
 from notifiers import LiveNotifier, editing
 from notifiers.targets import Target
-from operations import live, together
-from operations.announcement import Announcement
 from operations.errors import TransientError
-from operations.groups import Group
-from operations.live import Written
-from operations.model import Tracking
-from operations.posted import Live
-from operations.records import Stored
-from operations.together import Together
+from operations.model import LiveMessage, Tracking
+from operations.storage.records import Stored
+from operations.telling import group_message, live
+from operations.telling.announcement import Announcement
+from operations.telling.group_message import Together
+from operations.telling.groups import Group
+from operations.telling.live import Written
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
@@ -71,7 +70,7 @@ class Turn:
 
     def _is_overdue(self) -> bool:
         ended_at = self._tracking.ended_at
-        return ended_at is not None and self._runtime.store.now() - ended_at > together.ALONE_AFTER
+        return ended_at is not None and self._runtime.store.now() - ended_at > group_message.ALONE_AFTER
 
     async def end(self) -> None:
         """Let others have theirs; what is not given back lapses by itself."""
@@ -86,13 +85,13 @@ class Turn:
         shown = await asyncio.to_thread(_shown, self._runtime, self._tracking, self._target.name, telling=telling)
         if shown is None:
             return None
-        there = together.written(shown, self._target.name)
+        there = group_message.written(shown, self._target.name)
         posted = there.posted if there is not None else None
         self._edits = posted is not None
-        if posted is None or not together.up_to_date(shown, there):
+        if posted is None or not group_message.up_to_date(shown, there):
             async with asyncio.timeout(EDIT_WITHIN_S if self._edits else None):
                 posted = await self._notifier.show(shown, posted, self._runtime.loop.targets)
-        own = live.progress(self._tracking, Live(target=self._target.name, run=self._tracking.run), shown.now)
+        own = live.progress(self._tracking, LiveMessage(target=self._target.name, run=self._tracking.run), shown.now)
         self.written, self.group = Written(posted, own.digest, shown.digest), shown.group
         return self.written
 
@@ -128,7 +127,7 @@ class Seen:
         self._runtime = runtime
         self._known: dict[tuple[str, str | None], Together | None] = {}
 
-    def spares(self, stored: Stored, message: Live) -> bool:
+    def spares(self, stored: Stored, message: LiveMessage) -> bool:
         """Put off a message that says it all already, as others of its group have left it; tells whether it was."""
         mine = stored.tracking
         if mine.group is None or message.claim is not None or mine.run != message.run:
@@ -138,11 +137,11 @@ class Seen:
             with suppress(redis.ResponseError):  # something else is stored under that name
                 self._known[place] = _shown(self._runtime, mine, message.target)
         shown = self._known.get(place)
-        there = None if shown is None else together.written(shown, message.target)
-        if shown is None or there is None or not together.up_to_date(shown, there):
+        there = None if shown is None else group_message.written(shown, message.target)
+        if shown is None or there is None or not group_message.up_to_date(shown, there):
             return False
         messages = self._runtime.store.live_size()
-        leave = partial(together.passed_over, message=message, shown=shown, there=there, messages=messages)
+        leave = partial(group_message.passed_over, message=message, shown=shown, there=there, messages=messages)
         self._runtime.store.update(stored, leave)
         return True
 
@@ -150,4 +149,4 @@ class Seen:
 def _shown(runtime: Runtime, tracking: Tracking, target: str, *, telling: bool = False) -> Together | None:
     members = runtime.store.group(tracking.group or "")
     rules = runtime.settings.rules
-    return together.of(tracking, members, target, rules, runtime.store.now(), telling=telling)
+    return group_message.of(tracking, members, target, rules, runtime.store.now(), telling=telling)

@@ -10,7 +10,7 @@ from http.client import HTTPException
 from itertools import pairwise
 from typing import Any
 
-from operations.index import DUE, IN_FLIGHT, OUTBOX
+from operations.storage.index import DUE, IN_FLIGHT, OUTBOX
 from tests.chaos.journey import REQUESTS_PER_MINUTE, WORKERS, Handed, Journey, faults_in, unix_time
 from tests.chaos.targets import Receipt
 

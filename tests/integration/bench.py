@@ -8,14 +8,14 @@ import redis
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from operations import lifecycle
-from operations.audience import Rules
-from operations.durations import Durations
 from operations.errors import OpwatchError
 from operations.model import Delivery, Operation, Tracking
-from operations.records import Stored
-from operations.retries import Decision
-from operations.store import Store
+from operations.storage.records import Stored
+from operations.storage.store import Store
+from operations.telling.audience import Rules
+from operations.telling.retries import Decision
+from operations.watching import lifecycle
+from operations.watching.durations import Durations
 from tests.support.running import CALLER_TOKEN, wait_until
 
 OPERATION_ID = "5ed11f2c884fef000f5e502e"

@@ -13,7 +13,7 @@ from api.service import KEY, Service
 from app import create_app
 from config.settings import Settings, load
 from local.valkey import Valkey
-from operations.store import Store
+from operations.storage.store import Store
 from standin.api import ScalingoApi
 from tests.integration.bench import RETENTION, Caller, connected
 from tests.support.receiver import Receiver

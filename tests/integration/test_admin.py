@@ -15,11 +15,11 @@ from standardwebhooks import Webhook
 from admin import sample, trackings
 from admin.__main__ import main
 from config.settings import Settings
-from operations.budget import Budget
 from operations.errors import SignInRejectedError
-from operations.presence import Presence
-from operations.retries import Again, Delivered, GiveUp
-from operations.store import Store
+from operations.storage.budget import Budget
+from operations.storage.presence import Presence
+from operations.storage.store import Store
+from operations.telling.retries import Again, Delivered, GiveUp
 from standin import faults
 from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked

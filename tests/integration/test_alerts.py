@@ -14,13 +14,14 @@ import redis
 from standardwebhooks import Webhook
 
 from config.settings import Settings, load
-from operations import alerts, lifecycle
 from operations.errors import SignInRejectedError
-from operations.index import EXPIRING, OUTBOX
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
-from operations.presence import Presence
-from operations.retries import Again, GiveUp
-from operations.store import Store
+from operations.storage.index import EXPIRING, OUTBOX
+from operations.storage.presence import Presence
+from operations.storage.store import Store
+from operations.telling import alerts
+from operations.telling.retries import Again, GiveUp
+from operations.watching import lifecycle
 from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, operation_id, seen, tracked

@@ -10,9 +10,9 @@ from aiohttp import ClientSession
 
 from notifiers.apprise import Apprise
 from notifiers.targets import build
-from operations.announcement import Announcement
 from operations.errors import ConfigError, PermanentError
 from operations.model import Verdict
+from operations.telling.announcement import Announcement
 from tests.support.receiver import Receiver
 from tests.unit.test_slack_message import SHOP
 

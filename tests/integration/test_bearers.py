@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from operations.store import Store
+from operations.storage.store import Store
 from standin.api import ScalingoApi
 from tests.integration.bench import OPERATION_ID, Caller, faulty_fields, found
 from tests.support.receiver import Receiver, Reply

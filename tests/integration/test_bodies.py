@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from flask import Flask
 
-from operations.store import Store
+from operations.storage.store import Store
 from tests.integration.bench import problem
 from tests.support.running import CALLER_TOKEN
 

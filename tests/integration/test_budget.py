@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.valkey import Valkey
-from operations.budget import GOOD_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Allowance, Budget
+from operations.storage.budget import GOOD_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Allowance, Budget
 from tests.integration.bench import connected
 
 BUCKET = "opwatch:budget:default"

@@ -4,8 +4,8 @@ import pytest
 
 from config.settings import Settings
 from operations.model import Operation
-from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.store import Store
+from operations.storage.store import Store
+from operations.telling.retries import Again, Decision, Delivered, GiveUp
 from tests.integration.bench import BROKEN, DONE, OPERATION_ID, Caller, attempted, problem, seen
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"

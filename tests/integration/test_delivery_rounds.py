@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from config.settings import Settings
-from operations.store import Store
+from operations.storage.store import Store
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until

@@ -14,11 +14,12 @@ from werkzeug.test import TestResponse
 
 from config.settings import Settings
 from notifiers.targets import build
-from operations import announcement
 from operations.errors import OpwatchError
-from operations.index import DUE, EXPIRING, OUTBOX, RECENT
-from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, encode
-from operations.store import Store
+from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
+from operations.storage.codec import encode
+from operations.storage.index import DUE, EXPIRING, OUTBOX, RECENT
+from operations.storage.store import Store
+from operations.telling import announcement
 from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen

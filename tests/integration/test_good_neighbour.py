@@ -16,10 +16,10 @@ import redis
 
 from config.settings import Settings, load
 from local.valkey import Valkey
-from operations.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
 from operations.errors import OpwatchError
 from operations.model import State
-from operations.store import Store
+from operations.storage.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
+from operations.storage.store import Store
 from standin import faults
 from standin.accounts import SlidingWindow
 from standin.api import ScalingoApi

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import redis
 
-from operations import index, lifecycle, together
-from operations.groups import SETTLE
-from operations.model import DeliveryState, State
-from operations.posted import Live, Posted
-from operations.store import Store
+from operations.model import DeliveryState, LiveMessage, MessageRef, State
+from operations.storage import index
+from operations.storage.store import Store
+from operations.telling import group_message
+from operations.telling.groups import SETTLE
+from operations.watching import lifecycle
 from standin.api import ScalingoApi
 from tests.integration.bench import found, tracked
 from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
@@ -45,19 +46,19 @@ def another(store: Store, scalingo: ScalingoApi, app: str = "shop", **more: Any)
     return identity
 
 
-def live(store: Store, identity: str) -> Live:
+def live(store: Store, identity: str) -> LiveMessage:
     """Return the member's part in the message."""
     (only,) = found(store, identity).tracking.live
     return only
 
 
-def shown(store: Store, identity: str) -> Live:
+def shown(store: Store, identity: str) -> LiveMessage:
     """Make the member's part due, and hold rounds until the message was seen to."""
     before = live(store, identity)
     now = store.now()
     store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
 
-    def written() -> Live | None:
+    def written() -> LiveMessage | None:
         current().connection.delete("opwatch:lock:live:deploys")  # as if the target's next turn had come
         delivery_round()
         after = live(store, identity)
@@ -96,7 +97,7 @@ def test_the_members_of_a_group_share_one_message_with_one_verdict(
 ) -> None:
     assert text(receiver).startswith("🔄 *shop*: restart *running for ")
     two = another(store, scalingo, "blog")
-    assert shown(store, two).posted == Posted(channel="C1", ts="1.000100")
+    assert shown(store, two).posted == MessageRef(channel="C1", ts="1.000100")
     assert text(receiver).startswith("🔄 *build 7*: *0 of 2 ended* after ")
     ended(store, scalingo, one)
     headline, shop, blog = text(receiver).splitlines()
@@ -172,7 +173,7 @@ def test_one_that_has_ended_at_its_first_look_begins_the_message(
     look(store, identity)
     tell_all(store)
     assert text(receiver).startswith("🔄 *build 7*: *1 of 2 ended* after ")
-    assert live(store, identity).posted == Posted(channel="C1", ts="1.000100")
+    assert live(store, identity).posted == MessageRef(channel="C1", ts="1.000100")
     shown(store, another(store, scalingo, "blog"))
     assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
 
@@ -286,7 +287,7 @@ def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
     wait_until(lambda: found(store, one).tracking.deliveries[0].claim is None, what="the delivery being handed back")
     (delivery,) = found(store, one).tracking.deliveries
     assert (delivery.attempts, delivery.state, len(calls(receiver))) == (0, DeliveryState.PENDING, before)
-    long_ago = store.now() - together.ALONE_AFTER - SETTLE
+    long_ago = store.now() - group_message.ALONE_AFTER - SETTLE
     store.update(found(store, one), lambda t: replace(t, ended_at=long_ago))
     tell_all(store)
     method, last = calls(receiver)[-1]

@@ -11,10 +11,11 @@ import redis
 from flask import Flask
 
 from config.settings import Settings
-from operations import index, lifecycle
-from operations.groups import LARGEST, SETTLE
 from operations.model import State
-from operations.store import Store
+from operations.storage import index
+from operations.storage.store import Store
+from operations.telling.groups import LARGEST, SETTLE
+from operations.watching import lifecycle
 from tests.integration.bench import (
     BROKEN,
     DONE,

@@ -13,7 +13,7 @@ from config.settings import Settings
 from config.web import THREADS
 from operations.errors import OperationMissingError
 from operations.model import Operation
-from operations.store import Store
+from operations.storage.store import Store
 from standin.api import ScalingoApi
 from tests.integration.bench import (
     BROKEN,

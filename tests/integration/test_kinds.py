@@ -12,9 +12,9 @@ from config import logs
 from config.settings import load
 from notifiers import BUILT_IN, Checkable, Notifier
 from notifiers.targets import build
-from operations.announcement import Announcement, body_of, read
 from operations.errors import ConfigError, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import Operation, State
+from operations.telling.announcement import Announcement, body_of, read
 from tests.support.receiver import Reply
 from tests.support.stages import LANDING, MAIL, PAGE, SECRET, SIGNING_SECRET, WAYS, HttpStage, Stage, attempted, staged
 from tests.unit.strategies import NOW, a_tracking

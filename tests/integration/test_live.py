@@ -12,11 +12,11 @@ import pytest
 import redis
 
 from config.settings import Settings, load
-from operations import lifecycle, live
-from operations.index import LIVE
-from operations.model import DeliveryState, Usual
-from operations.posted import Live, Posted
-from operations.store import Store
+from operations.model import DeliveryState, LiveMessage, MessageRef, Usual
+from operations.storage.index import LIVE
+from operations.storage.store import Store
+from operations.telling import live
+from operations.watching import lifecycle
 from standin.api import ScalingoApi
 from tests.integration.bench import Caller, found, tracked
 from tests.support.receiver import Receiver, Reply
@@ -84,13 +84,13 @@ def look(store: Store, identity: str) -> None:
     wait_until(looked, what="the look")
 
 
-def message(store: Store, identity: str) -> Live:
+def message(store: Store, identity: str) -> LiveMessage:
     """Return the one live message."""
     (only,) = found(store, identity).tracking.live
     return only
 
 
-def write(store: Store, identity: str) -> Live:
+def write(store: Store, identity: str) -> LiveMessage:
     """Make the message due and hold rounds until it was written, or failed to be."""
     before = message(store, identity)
     store.update(
@@ -98,7 +98,7 @@ def write(store: Store, identity: str) -> Live:
         lambda t: replace(t, live=tuple(replace(m, due_at=store.now()) for m in t.live)),
     )
 
-    def written() -> Live | None:
+    def written() -> LiveMessage | None:
         delivery_round()
         after = message(store, identity)
         done = after.claim is None and (after.shown_at, after.failures) != (before.shown_at, before.failures)
@@ -140,7 +140,7 @@ def shown(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
     assert channel.targets["deploys"].rule.live
     identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
     look(store, identity)
-    assert write(store, identity).posted == Posted(channel="C1", ts="1.000100")
+    assert write(store, identity).posted == MessageRef(channel="C1", ts="1.000100")
     return identity
 
 
@@ -197,7 +197,7 @@ def test_a_message_that_cannot_be_edited_any_more_is_posted_anew(
 ) -> None:
     receiver.script(UPDATE, refused("message_not_found"))
     receiver.script(POST, posted("2.000200"))
-    assert write(store, shown).posted == Posted(channel="C1", ts="2.000200")
+    assert write(store, shown).posted == MessageRef(channel="C1", ts="2.000200")
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
     tell_all(store)

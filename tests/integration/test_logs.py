@@ -12,8 +12,8 @@ from flask import Flask
 
 from config import logs
 from config.settings import Settings
-from operations import lifecycle
-from operations.store import Store
+from operations.storage.store import Store
+from operations.watching import lifecycle
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, problem, seen, tracked
 from tests.support.receiver import Receiver, Reply

@@ -15,12 +15,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.service import KEY
 from config.settings import Settings
 from local.valkey import Valkey
-from operations.audience import Rule
 from operations.errors import Reason
 from operations.model import Tracking
-from operations.presence import Presence
-from operations.retries import Again, Delivered, GiveUp
-from operations.store import Store
+from operations.storage.presence import Presence
+from operations.storage.store import Store
+from operations.telling.audience import Rule
+from operations.telling.retries import Again, Delivered, GiveUp
 from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"

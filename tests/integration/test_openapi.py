@@ -17,9 +17,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 from api import openapi
 from config.settings import Settings
 from operations.errors import SignInRejectedError
-from operations.presence import Presence
-from operations.retries import GiveUp
-from operations.store import Store
+from operations.storage.presence import Presence
+from operations.storage.store import Store
+from operations.telling.retries import GiveUp
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, attempted, operation_id, seen
 from tests.support.running import CALLER_TOKEN
 

@@ -17,8 +17,8 @@ from werkzeug.test import TestResponse
 from config.settings import Settings
 from local.valkey import Valkey
 from operations.model import Operation, Usual
-from operations.retries import Again, GiveUp
-from operations.store import Store
+from operations.storage.store import Store
+from operations.telling.retries import Again, GiveUp
 from page import sessions, throttle
 from page.html import POLICY
 from page.signing_in import COOKIE

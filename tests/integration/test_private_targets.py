@@ -13,7 +13,7 @@ from aiohttp.resolver import ThreadedResolver
 
 from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState
-from operations.store import Store
+from operations.storage.store import Store
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
 from tests.support.receiver import Receiver, Reply

@@ -12,9 +12,9 @@ from flask import Flask
 
 from config.settings import Settings
 from operations.errors import SignInRejectedError
-from operations.index import RECENT
 from operations.model import Delivery, DeliveryState, Operation, Tracking, Verdict
-from operations.store import Store
+from operations.storage.index import RECENT
+from operations.storage.store import Store
 from tests.integration.bench import (
     BROKEN,
     DONE,

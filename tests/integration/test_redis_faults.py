@@ -14,10 +14,10 @@ from rq.serializers import JSONSerializer
 
 from config.settings import Settings, load
 from local.valkey import Valkey
-from operations.lifecycle import LEASE
 from operations.model import State
-from operations.presence import Presence
-from operations.store import Store
+from operations.storage.presence import Presence
+from operations.storage.store import Store
+from operations.watching.lifecycle import LEASE
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, connected, found, looked_at, seen, tracked
 from tests.support.receiver import Receiver
@@ -168,6 +168,6 @@ def test_an_alert_whose_worker_died_is_cleared_by_anothers_good_looks(
     assert dying.raise_alert("default", "rejected")
     looking.clear_alert("default")
     assert looking.alerts(["default"]) == ["rejected"]  # it has made sure a moment ago
-    monkeypatch.setattr("operations.presence.CLEAR_FOR_S", 0.0)
+    monkeypatch.setattr("operations.storage.presence.CLEAR_FOR_S", 0.0)
     looking.clear_alert("default")
     assert looking.alerts(["default"]) == []

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from config.settings import Settings, load
-from operations import lifecycle
-from operations.budget import GOOD_FOR_S
-from operations.lifecycle import LEASE
 from operations.model import Delivery, DeliveryState, State, Tracking
-from operations.records import WINDOW
-from operations.store import Store
+from operations.storage.budget import GOOD_FOR_S
+from operations.storage.records import WINDOW
+from operations.storage.store import Store
+from operations.watching import lifecycle
+from operations.watching.lifecycle import LEASE
 from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked

@@ -15,10 +15,10 @@ import redis
 from standardwebhooks import Webhook
 
 from config.settings import Settings, load
-from operations import lifecycle
-from operations.index import OUTBOX, durations_keys
 from operations.model import Delivery, DeliveryState, Operation, State
-from operations.store import Store
+from operations.storage.index import OUTBOX, durations_keys
+from operations.storage.store import Store
+from operations.watching import lifecycle
 from standin.api import OperationHandle, ScalingoApi
 from tests.integration.bench import DONE, Caller, begun, found, operation_id, seen, tracked
 from tests.support.receiver import Receiver, Reply, RequestReceived

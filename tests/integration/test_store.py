@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from local.valkey import Valkey
-from operations import alerts, intake, lifecycle
-from operations.audience import Rule, Rules
-from operations.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
+from operations import intake
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -26,12 +24,27 @@ from operations.errors import (
     TooManyInFlightError,
     TransientError,
 )
-from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Limit, caller_field, durations_keys
-from operations.learned import MOST_KEPT, Learned
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
-from operations.records import Stored
-from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.store import Change, Store
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
+from operations.storage.codec import decode, encode
+from operations.storage.index import (
+    COUNTERS,
+    DUE,
+    EXPIRING,
+    IN_FLIGHT,
+    OUTBOX,
+    RECENT,
+    Limit,
+    caller_field,
+    durations_keys,
+)
+from operations.storage.learned import MOST_KEPT, Learned
+from operations.storage.records import Stored
+from operations.storage.store import Change, Store
+from operations.telling import alerts
+from operations.telling.audience import Rule, Rules
+from operations.telling.retries import Again, Decision, Delivered, GiveUp
+from operations.watching import lifecycle
+from operations.watching.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
 from tests.integration import bench
 from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
 

@@ -8,9 +8,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
-from operations.history import Attempt, Looks
-from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
-from operations.posted import Live, Posted
+from operations.model import (
+    Alert,
+    AlertKind,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    LiveMessage,
+    Looks,
+    MessageRef,
+    Operation,
+    Slow,
+    State,
+    Tracking,
+    Usual,
+    Verdict,
+)
 
 settings.register_profile("unit", deadline=None, max_examples=50)  # a busy machine is no fault of the code
 settings.load_profile("unit")
@@ -101,12 +114,12 @@ warnings = st.builds(
 )
 
 live_messages = st.builds(
-    Live,
+    LiveMessage,
     target=target_names,
     run=st.integers(1, 99),
     due_at=st.none() | times,
     claim=st.none() | a_text(),
-    posted=st.none() | st.builds(Posted, channel=a_text(), ts=a_text()),
+    posted=st.none() | st.builds(MessageRef, channel=a_text(), ts=a_text()),
     shows=st.none() | a_text(max_size=16),
     shown_at=st.none() | times,
     failures=st.integers(0, 99),

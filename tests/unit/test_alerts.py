@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from notifiers import wording
 from notifiers.console import Console
-from notifiers.slack_message import message
-from operations import alerts, lifecycle, view
-from operations.announcement import BODY_LIMIT_BYTES, Announcement, body_of, read, read_alert
+from notifiers.slack.message import message
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
-from operations.model import AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict, decode, encode
-from operations.retries import Again, Decision, Delivered, GiveUp
+from operations.model import AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict
+from operations.storage.codec import decode, encode
+from operations.telling import alerts, view
+from operations.telling.announcement import BODY_LIMIT_BYTES, Announcement, body_of, read, read_alert
+from operations.telling.retries import Again, Decision, Delivered, GiveUp
 from operations.text import json_bytes
+from operations.watching import lifecycle
 from tests.unit.strategies import NOW, a_delivery, a_text, a_tracking, target_names, times, trackings
 
 REJECTED = SignInRejectedError("Scalingo rejects the API token of the account default")

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from operations import view
-from operations.announcement import body_of
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -18,7 +16,10 @@ from operations.errors import (
     RateLimitedError,
     TransientError,
 )
-from operations.model import Operation, State, decode, encode
+from operations.model import Operation, State
+from operations.storage.codec import decode, encode
+from operations.telling import view
+from operations.telling.announcement import body_of
 from operations.text import json_bytes
 from scalingo import answers
 from tests.unit.strategies import NOW, OPERATION_ID, a_tracking

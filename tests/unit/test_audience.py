@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import audience
-from operations.audience import Rule
 from operations.model import DeliveryState, Verdict
+from operations.telling import audience
+from operations.telling.audience import Rule
 from tests.unit.strategies import NOW, a_tracking, target_names
 
 FAILURES = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 
-from operations import audience, lifecycle
-from operations.delays import detection_s, dwell_s
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
-from operations.retries import Delivered
+from operations.storage.tallies import detection_s, dwell_s
+from operations.telling import audience
+from operations.telling.retries import Delivered
+from operations.watching import lifecycle
 from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
 
 

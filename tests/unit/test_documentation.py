@@ -23,9 +23,9 @@ from config.settings import load
 from notifiers import Notifier, kinds
 from notifiers.targets import build
 from notifiers.webhook import Webhook
-from operations.announcement import SLOW, body_of, read
 from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
+from operations.telling.announcement import SLOW, body_of, read
 from tests.unit.strategies import NOW, a_tracking
 
 ROOT = Path(__file__).parents[2]

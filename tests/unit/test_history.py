@@ -5,13 +5,15 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import lifecycle, view
-from operations.announcement import body_of
-from operations.durations import Durations
 from operations.errors import OpwatchError, TransientError
-from operations.history import ATTEMPTS_KEPT, LOOKS_KEPT, Attempt, Looks, with_attempt, with_look
-from operations.model import Operation, State, decode, encode
-from operations.retries import Again, Delivered, GiveUp
+from operations.history import ATTEMPTS_KEPT, LOOKS_KEPT, with_attempt, with_look
+from operations.model import Attempt, Looks, Operation, State
+from operations.storage.codec import decode, encode
+from operations.telling import view
+from operations.telling.announcement import body_of
+from operations.telling.retries import Again, Delivered, GiveUp
+from operations.watching import lifecycle
+from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_delivery, a_tracking
 
 SECOND = timedelta(seconds=1)

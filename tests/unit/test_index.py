@@ -6,10 +6,12 @@ from datetime import datetime, timedelta
 
 from hypothesis import given, settings
 
-from operations import alerts, index, lifecycle
-from operations.index import Move, milliseconds, moves
 from operations.model import DeliveryState, Operation, State, Tracking
-from operations.retries import GiveUp
+from operations.storage import index
+from operations.storage.index import Move, milliseconds, moves
+from operations.telling import alerts
+from operations.telling.retries import GiveUp
+from operations.watching import lifecycle
 from tests.unit.strategies import NOW, OPERATION_ID, a_delivery, a_tracking, times, trackings
 
 RETENTION = timedelta(days=7)

@@ -9,9 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operations import lifecycle
-from operations.audience import Rule
-from operations.durations import Durations
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -20,10 +17,13 @@ from operations.errors import (
     SignInRejectedError,
     TransientError,
 )
-from operations.lifecycle import LEASE
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
-from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.verdicts import CLOCK_SKEW
+from operations.telling.audience import Rule
+from operations.telling.retries import Again, Decision, Delivered, GiveUp
+from operations.watching import lifecycle
+from operations.watching.durations import Durations
+from operations.watching.lifecycle import LEASE
+from operations.watching.verdicts import CLOCK_SKEW
 from tests.unit.strategies import NOW, a_delivery, a_tracking, operations, trackings
 
 RUNNING, DONE, ERROR = Operation(status="running"), Operation(status="done"), Operation(status="error", error="boom")

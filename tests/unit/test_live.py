@@ -6,48 +6,50 @@ from typing import Any
 
 import pytest
 
-from operations import lifecycle, live
-from operations.audience import Rule
-from operations.durations import Durations
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
-from operations.live import CALM_S, LEASE, SPACING, Written
-from operations.model import Operation, Slow, State, Tracking, Usual, Verdict
-from operations.posted import Live, Posted
+from operations.model import LiveMessage, MessageRef, Operation, Slow, State, Tracking, Usual, Verdict
+from operations.telling import live
+from operations.telling.audience import Rule
+from operations.telling.live import CALM_S, LEASE, SPACING, Written
+from operations.watching import lifecycle
+from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_delivery, a_tracking
 
 RULES = {"slack": Rule(live=True), "other": Rule()}
 RUNNING = Operation(status="running", type="restart")
-POSTED = Posted(channel="C1", ts="1.2")
+POSTED = MessageRef(channel="C1", ts="1.2")
 LATER = NOW + timedelta(seconds=5)
 ID = f"{a_tracking().id}_1_live_slack"
 
 
-def watched(*messages: Live, **changes: Any) -> Tracking:
+def watched(*messages: LiveMessage, **changes: Any) -> Tracking:
     """Give a tracking that was just looked at and runs, with these messages."""
     sample = {"operation": RUNNING, "last_polled_at": NOW, "live": messages}
     return a_tracking(**{**sample, **changes})
 
 
-def a_message(**changes: Any) -> Live:
+def a_message(**changes: Any) -> LiveMessage:
     """Give a message that is posted, shows what there is, and waits for its refresh."""
-    shows = live.progress(watched(), Live(target="slack", run=1), NOW).digest
-    sample = Live(target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW)
+    shows = live.progress(watched(), LiveMessage(target="slack", run=1), NOW).digest
+    sample = LiveMessage(
+        target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW
+    )
     return replace(sample, **changes)
 
 
-def under_way(**changes: Any) -> Live:
+def under_way(**changes: Any) -> LiveMessage:
     """Give a message that somebody is at."""
     return a_message(**{"claim": "ours", "due_at": NOW + LEASE, **changes})
 
 
-def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> Live:
+def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> LiveMessage:
     """Give the message once the attempt at it has ended so, at LATER."""
     taken_in = live.attempted(tracking, ID, "ours", result, now=LATER, messages=messages)
     assert taken_in is not None
     return taken_in.live[0]
 
 
-def due_in_s(message: Live) -> float | None:
+def due_in_s(message: LiveMessage) -> float | None:
     return None if message.due_at is None else (message.due_at - LATER).total_seconds()
 
 
@@ -59,7 +61,7 @@ def ended(tracking: Tracking, verdict: State = State.SUCCEEDED) -> Tracking:
 class TestLooks:
     def test_the_first_look_that_shows_the_operation_begins_the_message(self) -> None:
         (message,) = live.followed(watched(), RULES).live
-        assert message == Live(target="slack", run=1, due_at=NOW)
+        assert message == LiveMessage(target="slack", run=1, due_at=NOW)
 
     @pytest.mark.parametrize(
         "tracking",
@@ -91,7 +93,7 @@ class TestLooks:
         ],
     )
     def test_what_a_look_changes_is_written_soon_but_never_in_two_breaths(
-        self, message: Live, due_in_s: float | None
+        self, message: LiveMessage, due_in_s: float | None
     ) -> None:
         found = live.followed(watched(message, run=1), RULES).live[0]
         assert found == replace(message, due_at=None if due_in_s is None else NOW + timedelta(seconds=due_in_s))
@@ -99,7 +101,7 @@ class TestLooks:
     @pytest.mark.parametrize(
         ("before", "now", "news"),
         [
-            ((), (Live(target="slack", run=1, due_at=NOW),), True),
+            ((), (LiveMessage(target="slack", run=1, due_at=NOW),), True),
             ((a_message(),), (a_message(due_at=NOW),), True),
             ((a_message(),), (a_message(due_at=LATER),), False),
             ((a_message(),), (a_message(due_at=None),), False),
@@ -107,7 +109,7 @@ class TestLooks:
         ],
     )
     def test_a_bell_is_rung_for_what_has_come_due(
-        self, before: tuple[Live, ...], now: tuple[Live, ...], *, news: bool
+        self, before: tuple[LiveMessage, ...], now: tuple[LiveMessage, ...], *, news: bool
     ) -> None:
         assert live.news(watched(*before), watched(*now)) is news
 
@@ -177,7 +179,7 @@ class TestAttempts:
         ],
     )
     def test_a_failure_waits_for_its_turn(
-        self, message: Live, error: OpwatchError, wait_s: float | None, failures: int
+        self, message: LiveMessage, error: OpwatchError, wait_s: float | None, failures: int
     ) -> None:
         failed = after(watched(message), error)
         assert (due_in_s(failed), failed.failures, failed.posted) == (wait_s, failures, message.posted)
@@ -248,7 +250,9 @@ class TestCancelled:
             (under_way(), under_way()),
         ],
     )
-    def test_what_was_never_posted_is_dropped_and_what_is_under_way_goes_on(self, message: Live, left: Live) -> None:
+    def test_what_was_never_posted_is_dropped_and_what_is_under_way_goes_on(
+        self, message: LiveMessage, left: LiveMessage
+    ) -> None:
         over = lifecycle.cancelled(watched(message), LATER)
         assert over is not None
         assert over.live == (left,)
@@ -264,7 +268,7 @@ class TestCancelled:
         ],
     )
     def test_the_last_edit_is_tried_a_few_times(
-        self, message: Live, result: Written | OpwatchError, wait_s: float | None
+        self, message: LiveMessage, result: Written | OpwatchError, wait_s: float | None
     ) -> None:
         over = watched(message, state=State.CANCELLED, ended_at=NOW)
         assert due_in_s(after(over, result)) == wait_s

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations.errors import NewerRecordError
-from operations.model import RECORD_VERSION, Delivery, Tracking, decode, encode, tracking_id
+from operations.model import Delivery, Tracking, tracking_id
+from operations.storage.codec import RECORD_VERSION, decode, encode
 from tests.unit.strategies import a_delivery, a_tracking, alerts, deliveries, operation_ids, regions, trackings
 
 

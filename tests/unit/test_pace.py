@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operations import pace
-from operations.budget import Allowance
-from operations.durations import Durations
 from operations.model import Operation, Tracking
+from operations.storage.budget import Allowance
+from operations.watching import pace
+from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_tracking
 
 RUNNING = Operation(status="running", type="restart", created_at=NOW)

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from operations.history import Attempt, Looks
-from operations.model import DeliveryState, Operation, State, Usual
+from operations.model import Attempt, DeliveryState, Looks, Operation, State, Usual
 from page import throttle, timeline, view
 from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
 

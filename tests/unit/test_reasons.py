@@ -6,7 +6,7 @@ import pytest
 
 from notifiers.guard import PrivateAddressError, refusal
 from notifiers.reasons import reason_of
-from notifiers.slack_errors import classify
+from notifiers.slack.errors import classify
 from operations.errors import PermanentError, RateLimitedError, Reason, TransientError, no_answer
 
 STATUSES = {

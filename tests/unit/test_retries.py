@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.slack import Slack
+from notifiers.slack.notifier import Slack
 from notifiers.webhook import Webhook
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
-from operations.retries import Again, Delivered, GiveUp, after_attempt, parse_retry_after
+from operations.telling.retries import Again, Delivered, GiveUp, after_attempt, parse_retry_after
 from tests.unit.strategies import NOW
 
 DELAYS_S = (5.0, 300.0, 1800.0)

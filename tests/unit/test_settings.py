@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from config.settings import load
 from notifiers.console import Console
-from notifiers.slack import Slack
+from notifiers.slack.notifier import Slack
 from notifiers.webhook import Webhook
 from operations.errors import ConfigError
 from operations.model import Verdict

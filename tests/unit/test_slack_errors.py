@@ -2,7 +2,7 @@
 
 import pytest
 
-from notifiers.slack_errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
+from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
 
 RATE = "ratelimited rate_limited"

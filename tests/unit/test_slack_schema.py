@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifiers import slack_live, slack_message
-from operations.announcement import Announcement
-from operations.live import Progress
+from notifiers.slack import live as slack_live
+from notifiers.slack import message as slack_message
+from operations.telling.announcement import Announcement
+from operations.telling.live import Progress
 from tests.support.block_kit import page
 from tests.support.slack_samples import FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT, samples
 from tests.unit.strategies import apps, usuals

@@ -10,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifiers import wording
-from notifiers.slack_message import message
-from operations import lifecycle, pace, slow, view
-from operations.announcement import BODY_LIMIT_BYTES, body_of, read, slow_body_of
-from operations.audience import Rule, Rules
-from operations.durations import Durations
+from notifiers.slack.message import message
 from operations.errors import OpwatchError, TransientError
-from operations.model import DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
-from operations.retries import Again, Decision, Delivered, GiveUp
+from operations.model import DeliveryState, Operation, State, Tracking, Usual, Verdict
+from operations.storage.codec import decode, encode
+from operations.telling import view
+from operations.telling.announcement import BODY_LIMIT_BYTES, body_of, read, slow_body_of
+from operations.telling.audience import Rule, Rules
+from operations.telling.retries import Again, Decision, Delivered, GiveUp
+from operations.watching import lifecycle, pace, slow
+from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_tracking, trackings, usuals
 
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.slack_message import slack_length
+from notifiers.slack.message import slack_length
 from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain, whole_lines
 from tests.unit.strategies import a_text
 

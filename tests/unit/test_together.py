@@ -9,20 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifiers import slack_group
-from notifiers.slack_message import slack_length
-from operations import together
-from operations.audience import Rule, Rules
-from operations.groups import SETTLE
-from operations.live import Written
-from operations.model import Operation, State, Tracking
-from operations.posted import Live, Posted
-from operations.together import AGAIN_FOR, AGAIN_S, Together
+from notifiers.slack import group as slack_group
+from notifiers.slack.message import slack_length
+from operations.model import LiveMessage, MessageRef, Operation, State, Tracking
+from operations.telling import group_message
+from operations.telling.audience import Rule, Rules
+from operations.telling.group_message import AGAIN_FOR, AGAIN_S, Together
+from operations.telling.groups import SETTLE
+from operations.telling.live import Written
 from tests.unit.strategies import NOW, a_delivery, a_tracking, apps
 from tests.unit.test_slack_message import check, check_escaped, contexts, huge, nasty
 
 RULES: Rules = {"deploys": Rule(live=True), "shops": Rule(live=True, apps=("shop*",)), "quiet": Rule()}
-POSTED = Posted(channel="C1", ts="1.0001")
+POSTED = MessageRef(channel="C1", ts="1.0001")
 
 
 def at(second: float) -> datetime:
@@ -49,7 +48,7 @@ def member(number: int, state: State = State.TRACKING, app: str = "shop", error:
 
 
 def shown(*members: Tracking, second: float = 60, target: str = "deploys", telling: bool = False) -> Together:
-    made = together.of(members[0], members, target, RULES, at(second), telling=telling)
+    made = group_message.of(members[0], members, target, RULES, at(second), telling=telling)
     assert made is not None
     return made
 
@@ -191,18 +190,18 @@ def test_a_target_sees_only_the_members_it_is_told_of() -> None:
     both = member(0, State.SUCCEEDED, group_size=2), member(1, app="blog")
     assert [each.app for each in shown(*both, target="shops").group.members] == ["shop"]
     assert shown(*both, target="shops").group.state is State.SUCCEEDED  # it waits for nobody it is not told of
-    assert together.of(both[1], both, "shops", RULES, NOW) is None
-    assert together.of(both[0], both, "quiet", RULES, NOW) is None
-    assert together.of(member(9), both, "deploys", RULES, NOW) is None
+    assert group_message.of(both[1], both, "shops", RULES, NOW) is None
+    assert group_message.of(both[0], both, "quiet", RULES, NOW) is None
+    assert group_message.of(member(9), both, "deploys", RULES, NOW) is None
 
 
 def test_the_newest_word_on_where_the_message_stands_counts() -> None:
-    old = Live(target="deploys", run=1, posted=POSTED, together="x", shown_at=at(1))
-    new = replace(old, posted=Posted(channel="C1", ts="2.0002"), shown_at=at(2))
+    old = LiveMessage(target="deploys", run=1, posted=POSTED, together="x", shown_at=at(1))
+    new = replace(old, posted=MessageRef(channel="C1", ts="2.0002"), shown_at=at(2))
     others = replace(new, target="shops", shown_at=at(3)), replace(new, together=None, shown_at=at(4))
     made = shown(member(0, live=(new, *others)), member(1, live=(old,)))
-    assert together.written(made, "deploys") == new
-    assert together.written(shown(member(0)), "deploys") is None
+    assert group_message.written(made, "deploys") == new
+    assert group_message.written(shown(member(0)), "deploys") is None
 
 
 @pytest.mark.parametrize(
@@ -214,15 +213,15 @@ def test_a_message_is_up_to_date_that_says_it_all_and_counts_the_time(
 ) -> None:
     members = [member(n, State.SUCCEEDED if each == "s" else State.TRACKING) for n, each in enumerate(states)]
     made = shown(*members, second=4000)
-    there = Live(
+    there = LiveMessage(
         target="deploys",
         run=1,
         posted=POSTED,
         together=says or made.digest,
         shown_at=made.now - timedelta(seconds=age_s),
     )
-    assert together.up_to_date(made, there) is expected
-    assert not together.up_to_date(made, None)
+    assert group_message.up_to_date(made, there) is expected
+    assert not group_message.up_to_date(made, None)
 
 
 def test_an_outcome_that_was_told_is_looked_at_again_until_the_group_is_final() -> None:
@@ -231,7 +230,7 @@ def test_an_outcome_that_was_told_is_looked_at_again_until_the_group_is_final() 
 
     def due_at(*members: Tracking, second: float) -> datetime | None:
         made = shown(*members, second=second)
-        after = together.told(members[0], delivery, Written(POSTED, "own", made.digest), made.group, at(second))
+        after = group_message.told(members[0], delivery, Written(POSTED, "own", made.digest), made.group, at(second))
         (message,) = after.live
         assert (message.posted, message.together, message.shown_at) == (POSTED, made.digest, at(second))
         return message.due_at
@@ -245,16 +244,16 @@ def test_an_outcome_that_was_told_is_looked_at_again_until_the_group_is_final() 
 
 
 def test_what_says_it_all_already_is_left_as_others_have_left_it() -> None:
-    mine = Live(target="deploys", run=1, due_at=at(60))
+    mine = LiveMessage(target="deploys", run=1, due_at=at(60))
     one = member(0, live=(mine,))
     made = shown(one, member(1))
-    there = Live(target="deploys", run=1, posted=POSTED, together=made.digest, shown_at=at(59))
-    after = together.passed_over(one, mine, made, there, 3)
+    there = LiveMessage(target="deploys", run=1, posted=POSTED, together=made.digest, shown_at=at(59))
+    after = group_message.passed_over(one, mine, made, there, 3)
     assert after is not None
     (left,) = after.live
     assert (left.posted, left.together, left.shown_at, left.due_at) == (POSTED, made.digest, at(59), at(80))
-    assert together.passed_over(after, mine, made, there, 3) is None
+    assert group_message.passed_over(after, mine, made, there, 3) is None
     ended = member(0, State.CANCELLED, live=(mine,))
-    after = together.passed_over(ended, mine, shown(ended, second=12), there, 3)
+    after = group_message.passed_over(ended, mine, shown(ended, second=12), there, 3)
     assert after is not None
     assert [m.due_at for m in after.live] == [at(10) + SETTLE]

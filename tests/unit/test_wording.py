@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers import wording
-from operations.announcement import Announcement
 from operations.model import Usual, Verdict
+from operations.telling.announcement import Announcement
 from tests.unit.strategies import usuals
 from tests.unit.test_slack_message import SHOP
 

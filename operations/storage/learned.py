@@ -1,0 +1,50 @@
+"""What past operations teach of how long the next will take, read from Redis and kept for a few seconds."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+
+from operations.model import Tracking
+from operations.storage.index import durations_keys
+from operations.watching.durations import KEPT, LONGEST_S, Durations
+
+KEPT_FOR_S = 10.0
+MOST_KEPT = 5_000
+
+
+class Learned:
+    """Durations by app and type. Any thread may ask; raises redis.RedisError when Redis is away."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._known: dict[tuple[str, ...], tuple[float, Durations]] = {(): (float("inf"), Durations.of())}
+
+    def of(self, trackings: Iterable[Tracking]) -> list[Durations]:
+        """Say how long each of these operations may take; asks Redis at most once."""
+        wanted = [durations_keys(tracking) for tracking in trackings]
+        known, now_s = self._known, time.monotonic()
+        missing = [keys for keys in dict.fromkeys(wanted) if known.get(keys, (0.0,))[0] < now_s]
+        if missing:
+            if len(known) + len(missing) > MOST_KEPT:
+                known = self._known = {keys: known[keys] for keys in ((), *wanted) if keys in known}
+            pipe = self._redis.pipeline(transaction=False)
+            for own, of_type in missing:
+                pipe.lrange(own, 0, KEPT - 1)
+                pipe.lrange(of_type, 0, KEPT - 1)
+            answers = iter(pipe.execute(raise_on_error=False))
+            for keys in missing:
+                known[keys] = now_s + KEPT_FOR_S, Durations.of(_seconds(next(answers)), _seconds(next(answers)))
+        return [known[keys][1] for keys in wanted]
+
+
+def _seconds(stored: list[bytes] | redis.RedisError) -> list[float]:
+    """Read durations, passing over what is none: a prior is better than a stopped round."""
+    read = []
+    for each in stored if isinstance(stored, list) else ():
+        try:
+            read.append(float(each))
+        except ValueError:
+            continue
+    return [duration_s for duration_s in read if 0 <= duration_s <= LONGEST_S]
