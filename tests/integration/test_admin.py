@@ -20,12 +20,12 @@ from operations.storage.budget import Budget
 from operations.storage.presence import Presence
 from operations.storage.store import Store
 from operations.telling.retries import Again, Delivered, GiveUp
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked
 from tests.support import leaks, plugins
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import CALLER_TOKEN, ROOT, WEBHOOK_SECRET
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.trap import Trap
 
 SECRETS = [CALLER_TOKEN, WEBHOOK_SECRET, *DEFAULT_TOKENS.values(), "tk-us-other", "xoxb-sEkrEt", "sEkrEt"]

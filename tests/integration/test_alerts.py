@@ -22,11 +22,11 @@ from operations.storage.store import Store
 from operations.telling import alerts
 from operations.telling.retries import Again, GiveUp
 from operations.watching import lifecycle
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.poll import poll_round

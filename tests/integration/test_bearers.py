@@ -5,10 +5,10 @@ import re
 import pytest
 
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import OPERATION_ID, Caller, faulty_fields, found
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
 from workers.poll import poll_round
 

@@ -20,11 +20,11 @@ from operations.storage.codec import encode
 from operations.storage.index import DUE, EXPIRING, OUTBOX, RECENT
 from operations.storage.store import Store
 from operations.telling import announcement
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.unit.strategies import a_tracking, trackings
 from workers.deliver import _sent, delivery_round
 from workers.poll import poll_round

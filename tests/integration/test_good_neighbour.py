@@ -20,14 +20,14 @@ from operations.errors import OpwatchError
 from operations.model import State
 from operations.storage.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
 from operations.storage.store import Store
+from standin import faults
+from standin.accounts import SlidingWindow
+from standin.api import ScalingoApi
+from standin.replies import Reply
 from tests.integration.bench import found, looked_at, tracked
 from tests.integration.test_budget import BUCKET, later, server_time
-from tests.support import scalingo_faults as faults
 from tests.support.redis_proxy import RedisProxy
-from tests.support.replies import Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_accounts import SlidingWindow
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.poll import poll_round
 from workers.runtime import Runtime

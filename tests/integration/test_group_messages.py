@@ -14,11 +14,11 @@ from operations.storage.store import Store
 from operations.telling import group_message
 from operations.telling.groups import SETTLE
 from operations.watching import lifecycle
+from standin.api import ScalingoApi
 from tests.integration.bench import found, tracked
 from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
 from workers.runtime import Runtime, current
 from workers.together import Turn, turn_of

@@ -14,6 +14,7 @@ from config.web import THREADS
 from operations.errors import OperationMissingError
 from operations.model import Operation
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import (
     BROKEN,
     DONE,
@@ -26,7 +27,6 @@ from tests.integration.bench import (
     seen,
 )
 from tests.support.running import CALLER_TOKEN
-from tests.support.scalingo_api import ScalingoApi
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
 IDENTITY = f"osc-fr1-{OPERATION_ID}"

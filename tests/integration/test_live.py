@@ -17,10 +17,10 @@ from operations.storage.index import LIVE
 from operations.storage.store import Store
 from operations.telling import live
 from operations.watching import lifecycle
+from standin.api import ScalingoApi
 from tests.integration.bench import Caller, found, tracked
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.unit.strategies import NOW
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round

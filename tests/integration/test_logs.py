@@ -14,10 +14,10 @@ from config import logs
 from config.settings import Settings
 from operations.storage.store import Store
 from operations.watching import lifecycle
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, problem, seen, tracked
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
 from workers.poll import poll_round
 from workers.runtime import Runtime

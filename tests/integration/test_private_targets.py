@@ -14,10 +14,10 @@ from aiohttp.resolver import ThreadedResolver
 from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round

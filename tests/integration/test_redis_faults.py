@@ -18,11 +18,11 @@ from operations.model import State
 from operations.storage.presence import Presence
 from operations.storage.store import Store
 from operations.watching.lifecycle import LEASE
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, connected, found, looked_at, seen, tracked
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.doorbell import Round, enqueue, tidy

@@ -22,11 +22,11 @@ from operations.storage.records import WINDOW
 from operations.storage.store import Store
 from operations.watching import lifecycle
 from operations.watching.lifecycle import LEASE
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import UNHURRIED, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round

@@ -19,10 +19,10 @@ from operations.model import Delivery, DeliveryState, Operation, State
 from operations.storage.index import OUTBOX, durations_keys
 from operations.storage.store import Store
 from operations.watching import lifecycle
+from standin.api import OperationHandle, ScalingoApi
 from tests.integration.bench import DONE, Caller, begun, found, operation_id, seen, tracked
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import OperationHandle, ScalingoApi
 from workers import deliver
 from workers import runtime as workers_runtime
 from workers.deliver import ATTEMPT_DEADLINE_S, delivery_round
