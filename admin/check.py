@@ -4,21 +4,21 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
 from aiohttp import ClientSession
 
 from admin import trackings
-from config.redis import connect
+from config.redis import connect, storage_faults
 from config.settings import Settings
 from notifiers import Checkable
 from notifiers.targets import Target
 from operations.errors import OpwatchError, RateLimitedError
 from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
-from operations.storage.presence import Presence, storage_faults
-from operations.storage.store import Store
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.locks import Locks
+from operations.storage.records import Records
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
 from workers.loop import api_session, targets_session
@@ -74,7 +74,7 @@ def _listed(names: Iterable[str]) -> str:
 def _redis(connection: Redis) -> Iterator[Finding]:
     try:
         server: Any = connection.info("server")
-        storage, (workers, _) = storage_faults(connection), Presence(connection).workers()
+        storage, workers = storage_faults(connection), Heartbeat(connection).beats().alive
     except RedisError as error:
         what = (
             f"does not answer ({type(error).__name__}): see whether it runs, and whether REDIS_URL is right from here"
@@ -101,12 +101,12 @@ def _redis(connection: Redis) -> Iterator[Finding]:
 
 def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
     """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
-    store = Store(connection, retention=timedelta(days=settings.retention_days))
+    records = Records(connection)
     with suppress(RedisError):  # that has been said
-        if dead := trackings.count_dead(store):
+        if dead := trackings.count_dead(records):
             what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
             yield Finding("warn", "deliveries", what)
-        if retrying := {target: count for target, count in store.retrying(settings.targets).items() if count}:
+        if retrying := {target: count for target, count in records.retrying(settings.targets).items() if count}:
             what = f"failed, to be tried again: {trackings.each_of(retrying)}; see `list --delivery retrying`"
             yield Finding("warn", "deliveries", what)
         if not dead and not retrying:
@@ -124,7 +124,7 @@ async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis
             accounts=settings.accounts,
             regions=settings.regions,
             auth_url=settings.auth_url,
-            gate=SharedGate(budget, Presence(connection), "admin"),
+            gate=SharedGate(budget, Locks(connection), "admin"),
         )
         for trying in [asyncio.ensure_future(_account(client, budget, name)) for name in settings.accounts]:
             yield await trying
@@ -136,7 +136,7 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
     try:
         async with asyncio.timeout(SIGN_IN_WITHIN_S):
             await client.sign_in(account)
-            share = await asyncio.to_thread(budget.share, account)
+            share = (await asyncio.to_thread(budget.balance, account)).share
     except TimeoutError:
         what = f"no turn to sign in within {SIGN_IN_WITHIN_S:.0f} s: the workers use up the account's budget; try again"
         return Finding("warn", name, what)

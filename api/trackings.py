@@ -40,7 +40,7 @@ def track() -> Response:
     account = wanted.account or DEFAULT_ACCOUNT
     _require_known("account", [account], settings.accounts)
     _require_known("notify", wanted.notify or [], settings.targets)
-    now = parts.store.now()
+    now = parts.records.now()
     fresh = Tracking(
         id=f"{where.region}-{where.operation_id}",
         app=where.app,
@@ -84,7 +84,7 @@ def list_trackings() -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     page = listing.page(
-        service().store,
+        service().records,
         lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
         cursor=query.cursor,
         limit=query.limit,

@@ -17,15 +17,16 @@ from admin.__main__ import main
 from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.storage.budget import Budget
-from operations.storage.presence import Presence
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.index import OUTBOX
 from operations.storage.store import Store
 from operations.telling.retries import Again, Delivered, GiveUp
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked
 from tests.support import leaks, plugins
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import CALLER_TOKEN, ROOT, WEBHOOK_SECRET
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.trap import Trap
 
 SECRETS = [CALLER_TOKEN, WEBHOOK_SECRET, *DEFAULT_TOKENS.values(), "tk-us-other", "xoxb-sEkrEt", "sEkrEt"]
@@ -55,7 +56,7 @@ letters = "letters:Letters"
 @pytest.fixture
 def beating(connection: redis.Redis, store: Store) -> None:
     """Let a worker's clock beat."""
-    Presence(connection).beat("a-worker", store.now())
+    Heartbeat(connection).beat("a-worker", store.records.now())
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ class TestCheck:
         assert line(printed, "account default") == "ok    account default: signs in"
         assert {(each.method, each.path) for each in receiver.requests} == {("HEAD", "/")}
         assert [each.path for each in scalingo.requests] == ["/v1/tokens/exchange"]
-        assert Budget(connection, 10).left("default") < 1, "the request took a token of the shared budget"
+        assert Budget(connection, 10).balance("default").tokens < 1, "the request took a token of the shared budget"
 
     def test_lists_every_fault_and_tries_the_rest(
         self, admin: Admin, monkeypatch: pytest.MonkeyPatch, connection: redis.Redis
@@ -188,7 +189,7 @@ class TestCheck:
         scalingo.fault(faults.rate_limited(7), exchange=True)
         _, printed = admin("check")
         assert line(printed, "account default").startswith("warn")
-        assert Budget(connection, 6000).share("default") < 1
+        assert Budget(connection, 6000).balance("default").share < 1
 
     def test_is_for_scripts_too(self, admin: Admin) -> None:
         code, printed = admin("check", "--json")
@@ -234,7 +235,7 @@ class TestCheck:
     def test_says_what_was_not_told(self, admin: Admin, store: Store, settings: Settings) -> None:
         identity = ended(store, settings, 1)
         attempted(store, identity, "slack", GiveUp("Slack answered 404: no_service"))
-        attempted(store, identity, "webhook", Again(store.now(), "410 Gone"))
+        attempted(store, identity, "webhook", Again(store.records.now(), "410 Gone"))
         _, printed = admin("check")
         dead, retrying = (each for each in printed.splitlines() if each.startswith("warn  deliveries: "))
         assert "given up: 1 to slack;" in dead
@@ -468,7 +469,7 @@ class TestRetryDead:
         assert admin("retry-dead") == (0, "3 due again: 1 to slack, 2 to webhook\n")
         assert states(store, self.one) == {"slack": "pending", "webhook": "pending"}
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
-        assert store.outbox_size() == 3
+        assert store.records.size(OUTBOX) == 3
         assert connection.llen("rq:queue:deliver") == 1, "a worker is told at once"
         assert admin("retry-dead") == (0, "no delivery is dead\n")
 

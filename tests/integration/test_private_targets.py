@@ -14,10 +14,10 @@ from aiohttp.resolver import ThreadedResolver
 from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
@@ -188,7 +188,7 @@ def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: 
     assert {
         name: d.last_error for name, d in deliveries.items() if "refused by Opwatch" not in (d.last_error or "")
     } == {}
-    counters = store.counters()
+    counters = store.records.counters()
     assert [name for name in deliveries if counters.get(f"attempts:{name}:guard") != 1] == []
     # A URL that means nothing to the client never will: it is given up, and says what to do.
     dead = {name for name, d in deliveries.items() if d.state is DeliveryState.DEAD}

@@ -15,13 +15,13 @@ import pytest
 import redis
 
 from local.valkey import Valkey
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
+from standin.operations import new_id
 from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import UNHURRIED, Opwatch, wait_until
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
-from tests.support.scalingo_operations import new_id
 
 LEASE_S = 30
 WEBHOOK_ONLY = {**UNHURRIED, "SLACK_WEBHOOK_URL": ""}

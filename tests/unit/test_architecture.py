@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "server": ("config", "server"),
     "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
+    "standin": ("standin",),
     "local": ("local",),
 }
 """What each part may import of ours; a name stands for itself and everything below it."""
