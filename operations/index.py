@@ -25,6 +25,8 @@ IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
 GROUP = "opwatch:group"
+ENDED = "opwatch:ended"
+"""The channel on which the end of a tracking is published: its id and, after a space, its group if it has one."""
 
 Entries = dict[tuple[str, str], int]
 """Keys of sorted sets and members of them, and when each is due, in milliseconds since 1970."""
@@ -35,7 +37,8 @@ class Move(NamedTuple):
 
     `z` sets the score of a sorted set's member (None removes it), `h` adds an amount to a field, `m` marks a key for so
     many seconds and has the record refused where it is marked already. `c` is a ceiling of a field; `n` removes the
-    fields of callers where an account's is at zero. `l` puts a member in front of a list that keeps so many.
+    fields of callers where an account's is at zero. `l` puts a member in front of a list that keeps so many. `p`
+    publishes the member on a channel.
     """
 
     kind: str
@@ -70,6 +73,7 @@ def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator
     if old is not None and (old.ended_at, old.outgoing) == (new.ended_at, new.outgoing):
         return  # as for nearly every claim and every look
     if old is not None and old.ended_at is None and new.ended_at is not None:
+        yield Move("p", ENDED, new.id if new.group is None else f"{new.id} {new.group}", None)
         yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
         yield from _lessons(new)
         yield from _observed(DETECTION, new.account, delays.detection_s(new))

@@ -5,7 +5,7 @@
 --       to keep ('' for none), how many moves, and for each of them (kind, key number, member, value): 'z' sets a score
 --       ('' removes), 'h' adds to a field, 'm' marks a key for so many seconds, 'c' is a ceiling for a field, 'n'
 --       removes the fields below one ('<member>:...') where it has come down to nothing, 'l' puts a member in front of
---       a list of so many that is forgotten 90 days after the last.
+--       a list of so many that is forgotten 90 days after the last, 'p' publishes a member on a channel.
 -- Returns for each change false when done, an error when Redis refused it, else, with nothing written: the record found,
 -- 'marked' when a key to mark is marked already, or the counts when every ceiling is reached.
 local changes, names, stored = tonumber(ARGV[1]), {}, {}
@@ -29,6 +29,8 @@ local function move(kind, key, member, value)
     redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
     redis.pcall('LTRIM', key, 0, value - 1)
     redis.call('EXPIRE', key, 7776000)
+  elseif kind == 'p' then
+    redis.pcall('PUBLISH', key, member)  -- it may be forbidden: those who wait also look by themselves
   elseif kind == 'n' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if string.sub(field, 1, #member + 1) == member .. ':' then

@@ -18,7 +18,6 @@ MAY_IMPORT = {
     "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
     "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
     "page": ("operations", "notifiers.wording", "config", "api", "page"),
-    "server": ("config", "server"),
     "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
     "local": ("local",),
