@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Most tests wait rather than compute.
 TESTS_AT_ONCE ?= 4
+# pytest exits with 5 where nothing was selected: TESTS may hold no test that runs alone, or none but those.
+NO_TESTS := [ $$? -eq 5 ]
 
-.PHONY: help run test check lint again chaos slack setup bench lock clean
+.PHONY: help run test check lint chaos slack setup bench lock clean
 
 help:  ## Show what there is
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -15,7 +17,8 @@ run: setup  ## Run the whole service on http://localhost:8000
 	@exec $(BIN)/python -m local
 
 test: setup  ## Run all tests, or those in TESTS
-	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup -m "not alone" $(TESTS) || $(NO_TESTS)
+	$(BIN)/pytest -m alone $(TESTS) || $(NO_TESTS)
 
 check: lint test  ## Lint, types, tests
 
@@ -23,9 +26,6 @@ lint: setup  ## Lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-
-again: setup  ## Run once more, one at a time, the tests that failed
-	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 chaos: setup  ## Break everything, 20 times over, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos

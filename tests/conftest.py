@@ -11,6 +11,13 @@ from tests.support.receiver import Receiver
 from tests.support.scalingo_api import ScalingoApi
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seconds that tests measured (`record_property`) and bound loosely or not at all."""
+    reports = terminalreporter.getreports("passed")
+    for name, took_s in [each for report in reports for each in report.user_properties]:
+        terminalreporter.write_line(f"{name}: {took_s:.2f} s")
+
+
 @pytest.fixture(autouse=True)
 def _log_lines_of_the_test_that_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Keep no logger from one test to the next: it would go on writing to the standard output of the first."""

@@ -42,7 +42,9 @@ def browser() -> Iterator[Browser]:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     assert path, "these tests need Chromium: install the package `chromium`, or name the program in CHROMIUM"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        running = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=PATIENCE_S * 1000
+        )
         yield running
         running.close()
 
@@ -57,6 +59,7 @@ def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
             complaints.append(message.text)
 
     context = browser.new_context(base_url=f"http://localhost:{stage.opwatch.port}", **options)
+    context.set_default_timeout(PATIENCE_S * 1000)
     page = context.new_page()
     page.on("console", heard)
     page.on("pageerror", lambda error: complaints.append(str(error)))
