@@ -25,7 +25,7 @@ from tests.integration.test_budget import BUCKET, later, server_time
 from tests.support import scalingo_faults as faults
 from tests.support.redis_proxy import RedisProxy
 from tests.support.replies import Reply
-from tests.support.running import wait_until
+from tests.support.running import PATIENCE_S, wait_until
 from tests.support.scalingo_accounts import SlidingWindow
 from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
@@ -77,7 +77,7 @@ def asked(running: Runtime, store: Store, identity: str, granted_at_s: float) ->
             ended.put(error)
 
     running.loop.submit(ask)
-    return ended.get(timeout=20)
+    return ended.get(timeout=PATIENCE_S)
 
 
 def looks(scalingo: ScalingoApi) -> int:

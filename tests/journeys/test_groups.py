@@ -3,13 +3,9 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.integration.test_live import POST, UPDATE, posted
 from tests.journeys.stage import staged
 from tests.support.running import wait_until
-
-pytestmark = pytest.mark.xdist_group("groups")
 
 LIVE = """
     [targets.deploys]

@@ -3,13 +3,9 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.journeys.stage import document, staged
 from tests.support.receiver import Reply
 from tests.support.running import wait_until
-
-pytestmark = pytest.mark.xdist_group("live")
 
 POST, UPDATE = "/api/chat.postMessage", "/api/chat.update"
 TARGETS = """

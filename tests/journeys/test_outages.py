@@ -12,8 +12,6 @@ from tests.journeys.stage import Measure, staged
 from tests.support import scalingo_faults as faults
 from tests.support.running import Opwatch, wait_until
 
-pytestmark = pytest.mark.xdist_group("outages")
-
 
 def test_a_redis_that_is_killed_and_comes_back_has_lost_nothing(tmp_path: Path) -> None:
     with staged(tmp_path) as stage:

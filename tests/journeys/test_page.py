@@ -15,8 +15,6 @@ from tests.journeys.stage import Stage, staged
 from tests.support.receiver import Reply
 from tests.support.running import CALLER_TOKEN, PATIENCE_S, WEBHOOK_SECRET
 
-pytestmark = pytest.mark.xdist_group("page")
-
 TARGETS = f"""
     [targets.ledger]
     kind = "webhook"

@@ -9,8 +9,6 @@ from tests.journeys.stage import Stage, document, staged
 from tests.support.running import PATIENCE_S
 from tests.support.scalingo_operations import new_id
 
-pytestmark = pytest.mark.xdist_group("patience")
-
 A_MINUTE_AND_MORE_S = 60 + PATIENCE_S
 
 

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import redis
 
 from local.valkey import Valkey
@@ -59,7 +58,6 @@ def watched(directory: Path, *workers: str) -> Iterator[Watched]:
         yield Watched(valkey, scalingo, receiver, opwatch, proxies)
 
 
-@pytest.mark.xdist_group("recovery-1")
 def test_a_killed_worker_that_starts_again_waits_for_no_lease_of_its_own(
     tmp_path: Path, record_property: Measure
 ) -> None:
@@ -99,7 +97,6 @@ def started(stage: Stage, times: int) -> float:
     return datetime.fromisoformat(stage.opwatch.events("worker", "worker started")[-1]["timestamp"]).timestamp()
 
 
-@pytest.mark.xdist_group("recovery-2")
 def test_another_worker_takes_over_whenever_one_is_killed(tmp_path: Path, record_property: Measure) -> None:
     """One is killed as it begins a round it has taken, one with a message sent and no answer yet."""
     with watched(tmp_path, "at-dequeuing", "at-delivering", "survivor") as stage:
@@ -127,7 +124,6 @@ def test_another_worker_takes_over_whenever_one_is_killed(tmp_path: Path, record
         assert first.body == second.body
 
 
-@pytest.mark.xdist_group("recovery-3")
 def test_a_worker_frozen_past_its_lease_can_neither_change_nor_repeat_an_outcome(tmp_path: Path) -> None:
     """Frozen at the claim, at the last thing before a message is sent, and at the record of a look."""
     moments = {
@@ -175,7 +171,6 @@ def all_beat(stage: Watched, count: int) -> bool:
         return int(connection.zcount("opwatch:workers", (time.time() - 2) * 1000, "+inf")) == count
 
 
-@pytest.mark.xdist_group("recovery-1")
 def test_doorbells_that_are_lost_are_not_noticed(tmp_path: Path, record_property: Measure) -> None:
     with staged(tmp_path, workers=("worker",)) as stage, redis.Redis.from_url(stage.valkey.url) as connection:
         stage.opwatch.kill("worker")
@@ -189,7 +184,6 @@ def test_doorbells_that_are_lost_are_not_noticed(tmp_path: Path, record_property
         assert len(stage.told("/webhook", identity)) == 1
 
 
-@pytest.mark.xdist_group("recovery-4")
 def test_a_minute_without_redis_is_made_up_for_after_its_return(tmp_path: Path, record_property: Measure) -> None:
     with staged(tmp_path, workers=("worker", "worker-2")) as stage:
         stage.receiver.script("/webhook", Reply(delay_s=2))
@@ -216,7 +210,6 @@ def test_a_minute_without_redis_is_made_up_for_after_its_return(tmp_path: Path, 
         assert len(stage.told("/webhook", ended)) == 1
 
 
-@pytest.mark.xdist_group("recovery-5")
 def test_a_worker_told_to_stop_leaves_no_lease_behind(tmp_path: Path, record_property: Measure) -> None:
     with staged(tmp_path) as stage:
         hanging = stage.scalingo.operation("hanging-shop", duration_s=None)
@@ -240,7 +233,6 @@ def test_a_worker_told_to_stop_leaves_no_lease_behind(tmp_path: Path, record_pro
         assert stage.opwatch.get(f"/v1/operations/osc-fr1-{new_id()}").status == 404
 
 
-@pytest.mark.xdist_group("recovery-5")
 def test_a_redis_that_stalls_makes_no_worker_take_another_for_dead(tmp_path: Path) -> None:
     with staged(tmp_path, workers=("worker", "worker-2", "worker-3")) as stage:
         slow = [stage.scalingo.operation(f"slow-shop-{number}") for number in range(6)]

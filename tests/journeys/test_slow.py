@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-import pytest
 from standardwebhooks import Webhook
 
 from tests.journeys.stage import document, staged
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
-
-pytestmark = pytest.mark.xdist_group("slow")
 
 EARLY = """
     [targets.early]

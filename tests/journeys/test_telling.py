@@ -14,8 +14,6 @@ from tests.support import scalingo_faults as faults
 from tests.support.receiver import Reply
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
 
-pytestmark = pytest.mark.xdist_group("telling")
-
 BOT_TOKEN = "xoxb-journeys-only"  # noqa: S105 - it opens nothing
 EMOJI = "🔥"
 
