@@ -131,6 +131,7 @@ class TestLooks:
             (faults.payment_required(), "402"),
             (faults.unknown_route(), "404"),
             (faults.hang(0.2), "no answer"),
+            (faults.reset(), "no answer"),
             (faults.answer(302), "302"),
             (faults.forbidden(), "403"),
             (faults.operation_not_found(), "404"),
