@@ -17,7 +17,7 @@ run: setup  ## Run the whole service on http://localhost:8000
 	@exec $(BIN)/python -m local
 
 test: setup  ## Run all tests, or those in TESTS
-	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist worksteal -m "not alone" $(TESTS) || $(NO_TESTS)
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) -m "not alone" $(TESTS) || $(NO_TESTS)
 	$(BIN)/pytest -m alone $(TESTS) || $(NO_TESTS)
 
 check: lint test  ## Lint, types, tests

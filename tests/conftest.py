@@ -1,14 +1,29 @@
 """What every test may ask for: a real Redis-compatible server, and the stand-ins for the services around Opwatch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from local.valkey import Valkey
 from tests.support.receiver import Receiver
 from tests.support.scalingo_api import ScalingoApi
+
+
+class _JourneysByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Gives all journeys of a module to one process, since they share a service; any other test goes to a free one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if "/journeys/" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Share the tests out; a mark (xdist_group) cannot say how (pytest-dev/pytest-xdist#1386)."""
+    return _JourneysByModule(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
