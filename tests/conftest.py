@@ -9,8 +9,8 @@ import structlog
 from xdist.scheduler import LoadScopeScheduling
 
 from local.valkey import Valkey
+from standin.api import ScalingoApi
 from tests.support.receiver import Receiver
-from tests.support.scalingo_api import ScalingoApi
 
 
 class _JourneysByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types

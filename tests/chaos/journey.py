@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import redis
 
 from local.valkey import Valkey
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.chaos.plan import CALMING, Event, plan
 from tests.chaos.targets import FailingTargets
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import Opwatch, wait_until
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 
 REQUESTS_PER_MINUTE = 600
 WORKERS = ("worker", "worker-2")

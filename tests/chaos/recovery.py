@@ -11,8 +11,8 @@ from pathlib import Path
 
 import redis
 
+from standin import faults
 from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Reply
 from tests.support.running import wait_until
 

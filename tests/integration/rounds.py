@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from operations.model import Tracking
+from operations.storage.index import OUTBOX
 from operations.storage.store import Store
 from tests.integration.bench import found
 from tests.support.running import wait_until
@@ -27,11 +28,11 @@ def hold(one_round: Callable[[], None], enough: Callable[[], T], what: str = "wh
 def look(store: Store, identity: str) -> Tracking:
     """Make the tracking due and look; return what was recorded. The budget may want a moment."""
     before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
+    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
     hold(poll_round, lambda: found(store, identity).tracking.polls > before.tracking.polls, "the look")
     return found(store, identity).tracking
 
 
 def tell_all(store: Store) -> None:
     """Hold rounds until nothing is to be sent."""
-    hold(delivery_round, lambda: store.outbox_size() == 0, "an empty outbox")
+    hold(delivery_round, lambda: store.records.size(OUTBOX) == 0, "an empty outbox")

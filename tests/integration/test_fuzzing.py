@@ -20,11 +20,11 @@ from operations.storage.codec import encode
 from operations.storage.index import DUE, EXPIRING, OUTBOX, RECENT
 from operations.storage.store import Store
 from operations.telling import announcement
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.unit.strategies import a_tracking, trackings
 from workers.deliver import _sent, delivery_round
 from workers.poll import poll_round
@@ -104,7 +104,7 @@ def test_a_name_given_twice_is_refused_and_nothing_is_tracked(
     answer = caller.request("POST", "/v1/operations", data=body % OPERATION_ID.encode(), content_type=KINDS[0])
     assert answer.status_code == 422
     assert answer.get_json(force=True)["errors"] == [{"field": field, "message": "is given more than once"}]
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []
 
 
 def test_a_name_given_six_thousand_times_is_refused_at_once(caller: Caller) -> None:

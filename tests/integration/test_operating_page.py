@@ -9,9 +9,9 @@ import pytest
 
 from config import logs
 from config.settings import Settings
+from standin.api import ScalingoApi
 from tests.integration.bench import Caller
 from tests.support.running import ROOT, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers.poll import poll_round
 
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")

@@ -16,16 +16,17 @@ import pytest
 from config.settings import Settings
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.storage.budget import GOOD_FOR_S
+from operations.storage.index import OUTBOX
 from operations.storage.records import WINDOW
 from operations.storage.store import Store
 from operations.watching import lifecycle
 from operations.watching.lifecycle import LEASE
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, Caller, found, looked_at, operation_id, seen, tracked
 from tests.integration.rounds import hold, look, tell_all
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import PATIENCE_S, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
@@ -40,7 +41,9 @@ def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
     identity = tracked(store, scalingo.operation().id)
     poll_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
-    wait_until(lambda: running.budget.left("default") >= running.budget.allowance.capacity, what="a full bucket")
+    wait_until(
+        lambda: running.budget.balance("default").tokens >= running.budget.allowance.capacity, what="a full bucket"
+    )
 
 
 def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
@@ -87,7 +90,7 @@ class TestLooks:
         assert after.operation is not None
         assert after.operation.status == "running"
         assert after.next_look_at is not None
-        assert store.due_trackings() == []
+        assert store.records.due_trackings() == []
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(("outcome", "state"), [("done", "succeeded"), ("error", "failed")])
@@ -100,7 +103,7 @@ class TestLooks:
         states = {d.target: d.state.value for d in after.deliveries}
         assert states["slack"] == states["webhook"] == "pending"
         assert states["failures"] == ("pending" if state == "failed" else "skipped")
-        assert store.announcement(identity, 1)
+        assert store.records.announcement(identity, 1)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(
@@ -135,7 +138,7 @@ class TestLooks:
     def test_a_watch_past_its_time_ends_with_an_answer_that_says_it_still_runs(
         self, store: Store, scalingo: ScalingoApi
     ) -> None:
-        long_ago = store.now() - timedelta(hours=2)
+        long_ago = store.records.now() - timedelta(hours=2)
         operation = scalingo.operation(duration_s=None).id
         identity = tracked(store, operation, created_at=long_ago)
         scalingo.fault(faults.internal_error(), operation_id=operation)
@@ -146,7 +149,7 @@ class TestLooks:
 
     @pytest.mark.usefixtures("runtime")
     def test_a_watch_past_its_time_without_any_answer_says_that(self, store: Store, scalingo: ScalingoApi) -> None:
-        now = store.now()
+        now = store.records.now()
         operation = scalingo.operation().id
         scalingo.fault(faults.internal_error(), operation_id=operation)
         identity = tracked(
@@ -167,7 +170,7 @@ class TestLooks:
         backdate = timedelta(seconds=61)
         store.update(
             found(store, identity),
-            lambda t: replace(t, missing_since=(t.missing_since or store.now()) - backdate),
+            lambda t: replace(t, missing_since=(t.missing_since or store.records.now()) - backdate),
         )
         assert look(store, identity).state is State.TRACKING
         after = look(store, identity)
@@ -184,13 +187,13 @@ class TestLooks:
         poll_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
         assert found(store, stuck).tracking.polls == 0
-        assert store.due_trackings() == []  # claimed: nobody else looks meanwhile
+        assert store.records.due_trackings() == []  # claimed: nobody else looks meanwhile
         scalingo.stop()  # which ends the look
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
         operations = [scalingo.operation(duration_s=None).id for _ in range(10)]
-        an_hour_ago = store.now() - timedelta(hours=1)  # the next looks come after half a minute
+        an_hour_ago = store.records.now() - timedelta(hours=1)  # the next looks come after half a minute
         identities = [tracked(store, operation, timeout_s=7200, created_at=an_hour_ago) for operation in operations]
         all_seen = all_looked_at(store, identities)
         with ThreadPoolExecutor(4) as pool:
@@ -204,7 +207,7 @@ class TestLooks:
     ) -> None:
         running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
         signed_in(running, store, scalingo)
-        now = store.now()
+        now = store.records.now()
         identities = [
             tracked(
                 store,
@@ -245,7 +248,7 @@ class TestLooks:
         identity = tracked(store, operation)
         poll_round()
         scalingo.wait_for(1, operation_id=operation)
-        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.records.now()))
         assert cancelled is not None
         running.finish(PATIENCE_S)  # which waits for the answer
         running.close()
@@ -260,8 +263,8 @@ class TestLooks:
         running.close()
         handed_back = found(store, identity).tracking
         assert (handed_back.claim, handed_back.polls) == (None, 0)
-        assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
-        assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [identity]
+        assert [stored.tracking.id for stored, _ in store.records.due_deliveries()] == [told]
 
     def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
         self, start_worker: Start, store: Store, scalingo: ScalingoApi
@@ -273,7 +276,7 @@ class TestLooks:
             poll_round()
             scalingo.wait_for(1)  # the sign-in, which takes four seconds
         assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
-        assert running.budget.left("default") >= 3
+        assert running.budget.balance("default").tokens >= 3
         wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
         poll_round()
         claimed = [found(store, identity).tracking for identity in identities]
@@ -284,7 +287,7 @@ class TestLooks:
     ) -> None:
         silent = start_worker()
         identity, told = under_way(store, settings, scalingo, receiver)
-        silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
+        silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
         other = start_worker()
         clock = Clock(other)
         clock.start()
@@ -301,11 +304,11 @@ class TestLooks:
         silent, other = start_worker(), start_worker()
         clock = Clock(other)
         try:
-            assert silent.presence.lock("sign-in:default", silent.name, 60) is not None
-            silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
-            assert other.presence.lock("sign-in:default", other.name, 60) is None
+            assert silent.locks.acquire("sign-in:default", silent.name, 60) is not None
+            silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
+            assert other.locks.acquire("sign-in:default", other.name, 60) is None
             clock.start()
-            wait_until(lambda: other.presence.lock("sign-in:default", other.name, 60), what="the lock")
+            wait_until(lambda: other.locks.acquire("sign-in:default", other.name, 60), what="the lock")
         finally:
             clock.stop()
 
@@ -326,10 +329,10 @@ class TestLooks:
         async def ask() -> None:
             ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-        before, began_s = running.budget.left("default"), time.monotonic()
+        before, began_s = running.budget.balance("default").tokens, time.monotonic()
         running.loop.submit(ask)
         assert ended.get(timeout=PATIENCE_S) == "done"
-        gone = before - running.budget.left("default")
+        gone = before - running.budget.balance("default").tokens
         refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
         assert max(0.0, spent - refilled) <= gone <= spent
 
@@ -391,7 +394,7 @@ class TestDeliveries:
             delivery(store, identity, target, "delivered")
         delivery_round()
         assert sorted(seen.path for seen in receiver.requests) == ["/failures", "/slack", "/webhook"]
-        assert store.outbox_size() == 0
+        assert store.records.size(OUTBOX) == 0
 
     @pytest.mark.usefixtures("runtime")
     def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(
@@ -410,15 +413,15 @@ class TestDeliveries:
         delivery(store, identity, "slack", "delivered")
         delivery(store, identity, "failures", "delivered")
         assert delivery(store, identity, "webhook", "pending").claim is not None
-        assert list(store.due_deliveries()) == []  # under its lease
+        assert list(store.records.due_deliveries()) == []  # under its lease
         receiver.stop()  # which ends the attempt
 
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         identity = ended(store, settings, named=("webhook",))
-        long_ago = store.now() - LEASE - timedelta(seconds=30)
-        (delivery_id,) = next(due for stored, due in store.due_deliveries() if stored.tracking.id == identity)
+        long_ago = store.records.now() - LEASE - timedelta(seconds=30)
+        (delivery_id,) = next(due for stored, due in store.records.due_deliveries() if stored.tracking.id == identity)
         store.update(
             found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "holder", long_ago)
         )
@@ -427,7 +430,7 @@ class TestDeliveries:
         clock = Clock(runtime)
         clock.start()
         try:
-            wait_until(lambda: runtime.presence.steady, what="Redis answering for a while")
+            wait_until(lambda: runtime.heartbeat.is_settled, what="Redis answering for a while")
             delivery_round()
             delivery(store, identity, "webhook", "delivered")
             assert len(receiver.requests) == 1
@@ -484,7 +487,7 @@ class TestDeliveries:
     ) -> None:
         receiver.script("/slack", reply)
         identity = ended(store, settings, named=("slack",))
-        began = store.now()
+        began = store.records.now()
         delivery_round()
         waiting = delivery(store, identity, "slack", "retrying")
         assert said in (waiting.last_error or "")
@@ -492,7 +495,7 @@ class TestDeliveries:
         assert waiting.claim is None
         least_s, most_s = (16.5, 17.5) if reply.status == 429 else (4.0, 6.0)  # our clock and the worker's may differ
         assert began + timedelta(seconds=least_s) <= waiting.next_attempt_at
-        assert waiting.next_attempt_at <= store.now() + timedelta(seconds=most_s)
+        assert waiting.next_attempt_at <= store.records.now() + timedelta(seconds=most_s)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("path", ["slack", "webhook"])
@@ -512,7 +515,9 @@ class TestDeliveries:
 
         def due_for_the_last_time(tracking: Tracking) -> Tracking:
             (only,) = tracking.deliveries
-            last = replace(only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
+            last = replace(
+                only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.records.now()
+            )
             return replace(tracking, deliveries=(last,))
 
         store.update(found(store, identity), due_for_the_last_time)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from standin import faults
 from tests.journeys.stage import Measure, staged
-from tests.support import scalingo_faults as faults
 from tests.support.running import Opwatch, wait_until
 
 

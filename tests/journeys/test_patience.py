@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from standin.operations import new_id
 from tests.journeys.stage import Stage, document, staged
 from tests.support.running import PATIENCE_S
-from tests.support.scalingo_operations import new_id
 
 A_MINUTE_AND_MORE_S = 60 + PATIENCE_S
 
