@@ -10,7 +10,7 @@ from operations.storage.store import Store
 from tests.integration.bench import found
 from tests.support.running import wait_until
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.look import look_round
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def look(store: Store, identity: str) -> Tracking:
     """Make the tracking due and look; return what was recorded. The budget may want a moment."""
     before = found(store, identity)
     store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
-    hold(poll_round, lambda: found(store, identity).tracking.polls > before.tracking.polls, "the look")
+    hold(look_round, lambda: found(store, identity).tracking.polls > before.tracking.polls, "the look")
     return found(store, identity).tracking
 
 
