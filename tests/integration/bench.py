@@ -23,6 +23,8 @@ OPERATION_ID = "5ed11f2c884fef000f5e502e"
 DONE = Operation(status="done", type="restart")
 BROKEN = Operation(status="error", type="restart", error="it broke")
 RETENTION = timedelta(days=7)
+NO_OTHER_TARGETS = dict.fromkeys(("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"), "")
+"""Of the settings that there are, an empty one counts as unset."""
 
 
 def operation_id(number: int) -> str:

@@ -16,7 +16,8 @@ from operations.telling.groups import SETTLE
 from operations.watching import looks
 from standin.api import ScalingoApi
 from tests.integration.bench import found, tracked
-from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
+from tests.integration.rounds import look, tell_all
+from tests.integration.test_live import UPDATE, calls, channel, operation_of, posted, refused, said
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
 from workers.deliver import delivery_round

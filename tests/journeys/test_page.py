@@ -15,8 +15,6 @@ from tests.journeys.stage import Stage, staged
 from tests.support.receiver import Reply
 from tests.support.running import CALLER_TOKEN, PATIENCE_S, WEBHOOK_SECRET
 
-pytestmark = pytest.mark.xdist_group("page")
-
 TARGETS = f"""
     [targets.ledger]
     kind = "webhook"
@@ -42,7 +40,9 @@ def browser() -> Iterator[Browser]:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     assert path, "these tests need Chromium: install the package `chromium`, or name the program in CHROMIUM"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        running = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=PATIENCE_S * 1000
+        )
         yield running
         running.close()
 
@@ -57,6 +57,7 @@ def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
             complaints.append(message.text)
 
     context = browser.new_context(base_url=f"http://localhost:{stage.opwatch.port}", **options)
+    context.set_default_timeout(PATIENCE_S * 1000)
     page = context.new_page()
     page.on("console", heard)
     page.on("pageerror", lambda error: complaints.append(str(error)))

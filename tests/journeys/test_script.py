@@ -14,7 +14,7 @@ from api.openapi import VERSION
 from tests.journeys.stage import Stage, document, staged
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import CALLER_TOKEN
-from tests.support.script import SCRIPT, SHELLS, Script
+from tests.support.script import PATIENCE_S, SCRIPT, SHELLS, Script
 
 ID = "osc-fr1-5ed11f2c884fef000f5e502e"
 LOCATION = "https://api.osc-fr1.scalingo.com/v1/apps/shop/operations/5ed11f2c884fef000f5e502e"
@@ -230,9 +230,9 @@ def test_a_tracking_that_is_gone_leaves_the_end_unknown(script: Script, receiver
 def test_ctrl_c_ends_the_waiting_and_says_that_the_tracking_goes_on(script: Script, receiver: Receiver) -> None:
     receiver.script(GET, Reply(hang_s=60))
     with script.running("track", LOCATION, "--wait") as process:
-        receiver.wait_for(1, GET, timeout_s=30)
+        receiver.wait_for(1, GET)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, "")
     assert err.endswith(f"opwatch: no longer waiting; Opwatch goes on tracking {ID}\n")
 
