@@ -17,7 +17,7 @@ from local.processes import LocalError
 LAST_PORT = 65535
 TOKEN = re.compile(r"local:[0-9a-f]{32,}")
 API_TOKEN = re.compile(r"SCALINGO_API_TOKEN(_.+)?")
-DEFAULTS = {"PORT": "8000", "WEB_CONCURRENCY": "2", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
+DEFAULTS = {"PORT": "8000", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
