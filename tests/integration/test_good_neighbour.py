@@ -20,16 +20,16 @@ from operations.errors import OpwatchError
 from operations.model import State
 from operations.storage.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
 from operations.storage.store import Store
+from standin import faults
+from standin.accounts import SlidingWindow
+from standin.api import ScalingoApi
+from standin.replies import Reply
 from tests.integration.bench import found, looked_at, tracked
 from tests.integration.test_budget import BUCKET, later, server_time
-from tests.support import scalingo_faults as faults
 from tests.support.redis_proxy import RedisProxy
-from tests.support.replies import Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_accounts import SlidingWindow
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 EXCHANGE = "/v1/tokens/exchange"
@@ -95,14 +95,14 @@ class TestTokens:
         size = running.budget.allowance
         began_s = server_time(connection)
         identity = tracked(store, scalingo.operation(duration_s=None).id)
-        poll_round()
+        look_round()
         looked_at(store, identity)
         scalingo.expire_bearers()
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.now()))
-        poll_round()
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
+        look_round()
         looked_at(store, identity, polls=2)
         assert [seen.status for seen in scalingo.requests] == [200, 200, 401, 200, 200]
-        left = running.budget.left("default")
+        left = running.budget.balance("default").tokens
         assert left <= size.capacity - 5 + size.per_second * (server_time(connection) - began_s)
 
     def test_a_token_that_took_long_to_come_is_not_used(
@@ -122,7 +122,7 @@ class TestTokens:
             proxy.delay_s = GOOD_FOR_S + 0.2
             proxy.watch(lambda chunk: b"EVALSHA" in chunk, lambda: setattr(proxy, "delay_s", 0.0))
             assert asked(running, store, identity, float("-inf")) == "done"
-            left = running.budget.left("default")
+            left = running.budget.balance("default").tokens
             assert left <= 3 - 2 + running.budget.allowance.per_second * (server_time(connection) - began_s)
 
     def test_a_request_that_cannot_leave_while_its_token_is_good_is_not_made(
@@ -143,11 +143,11 @@ class TestRefusals:
         signed_in(store, scalingo)
         scalingo.fault(faults.rate_limited(), app="busy-shop", times=None)
         refused = [tracked(store, scalingo.operation("busy-shop").id, app="busy-shop") for _ in range(5)]
-        poll_round()
+        look_round()
         for identity in refused:
             assert "429" in (looked_at(store, identity).last_error or "")
         running.finish(5.0)  # all have been heeded
-        assert running.budget.share("default") == 0.5
+        assert running.budget.balance("default").share == 0.5
         running.close()
         (line,) = [line for line in capsys.readouterr().out.splitlines() if "slowed down by a 429" in line]
         assert all(part in line for part in ("warning", "default", "0.5", "resumes_at"))
@@ -159,7 +159,7 @@ class TestRefusals:
         scalingo.fault(faults.slow(1), operation_id=slow.id)
         scalingo.fault(faults.rate_limited(retry_after_s=3600), operation_id=busy.id)
         under_way, refused = tracked(store, slow.id), tracked(store, busy.id)
-        poll_round()
+        look_round()
         assert looked_at(store, refused).state is State.TRACKING
         assert looked_at(store, under_way).state is State.SUCCEEDED
 
@@ -189,19 +189,19 @@ class TestRefusals:
         scalingo.fault(lambda _: Reply(429, "Retry later", {"Retry-After": said(datetime.now(UTC))}), operation_id=busy)
         began_s = server_time(connection)
         refused = tracked(store, busy)
-        poll_round()
+        look_round()
         looked_at(store, refused)
-        wait_until(lambda: runtime.budget.share("default") < 1, what="the smaller share")
+        wait_until(lambda: runtime.budget.balance("default").share < 1, what="the smaller share")
         resumes_s = float(connection.hget(BUCKET, "at") or 0)
         assert began_s + least_s <= resumes_s <= server_time(connection) + most_s
         other = tracked(store, scalingo.operation().id)
         before = looks(scalingo)
         later(connection, resumes_s - server_time(connection) - 2)  # 2 s of the pause are left
-        poll_round()
+        look_round()
         assert looks(scalingo) == before
         assert found(store, other).tracking.claim is None
         later(connection, 4)
-        poll_round()
+        look_round()
         assert looked_at(store, other).state is State.SUCCEEDED
 
     def test_nobody_tries_to_sign_in_before_that_time_either(
@@ -210,19 +210,19 @@ class TestRefusals:
         first = started_with()
         scalingo.fault(faults.rate_limited(retry_after_s=60), exchange=True)
         identity = tracked(store, scalingo.operation().id)
-        poll_round()
+        look_round()
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
-        wait_until(lambda: first.budget.share("default") < 1, what="the smaller share")
+        wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
         other = started_with()  # it knows of no failed sign-in
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.now()))
-        poll_round()
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
+        look_round()
         after = found(store, identity).tracking
         assert (after.claim, after.polls) == (None, 1)
         assert "429" in (after.last_error or "")
         assert len(scalingo.requests) == 1
         later(connection, 70)
-        poll_round()
+        look_round()
         assert looked_at(store, identity, polls=2).state is State.SUCCEEDED
         assert other.client.is_signed_in("default")
 
@@ -230,7 +230,7 @@ class TestRefusals:
 def signed_in(store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
 
 
@@ -259,4 +259,4 @@ def test_beside_another_client_it_backs_off_keeps_asking_and_comes_back_by_itsel
     assert 0 < sum(refused) <= 30  # of some hundred requests
     assert min(answered[beside]) >= (60 - others) / 2
     assert others_refused <= 10
-    assert budget.share("default") == 1
+    assert budget.balance("default").share == 1

@@ -15,9 +15,20 @@ from operations.errors import ConfigError, OpwatchError, PermanentError, RateLim
 from operations.model import Operation, State
 from operations.telling.announcement import Announcement, body_of, read
 from tests.support import plugins
-from tests.support.attempts import attempted
 from tests.support.receiver import Reply
-from tests.support.stages import LANDING, MAIL, PAGE, SECRET, SIGNING_SECRET, SILENT, WAYS, HttpStage, Stage, staged
+from tests.support.stages import (
+    LANDING,
+    MAIL,
+    PAGE,
+    SECRET,
+    SIGNING_SECRET,
+    SILENT,
+    WAYS,
+    HttpStage,
+    Stage,
+    attempted,
+    staged,
+)
 from tests.unit.strategies import NOW, a_tracking
 from workers.loop import HttpLoop
 

@@ -14,14 +14,14 @@ from aiohttp.resolver import ThreadedResolver
 from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -188,7 +188,7 @@ def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: 
     assert {
         name: d.last_error for name, d in deliveries.items() if "refused by Opwatch" not in (d.last_error or "")
     } == {}
-    counters = store.counters()
+    counters = store.records.counters()
     assert [name for name in deliveries if counters.get(f"attempts:{name}:guard") != 1] == []
     # A URL that means nothing to the client never will: it is given up, and says what to do.
     dead = {name for name, d in deliveries.items() if d.state is DeliveryState.DEAD}
@@ -269,7 +269,7 @@ def test_no_proxy_of_the_environment_is_asked(  # noqa: PLR0913, PLR0917 - it ta
     identity = f"osc-fr1-{operation.id}"
 
     def looked_at() -> bool:
-        poll_round()
+        look_round()
         return found(store, identity).tracking.ended_at is not None
 
     wait_until(looked_at, what="the look")

@@ -13,6 +13,7 @@ from flask import Flask
 from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.model import Delivery, DeliveryState, Operation, Tracking, Verdict
+from operations.storage.codec import with_ids
 from operations.storage.index import RECENT
 from operations.storage.store import Store
 from tests.integration.bench import (
@@ -35,7 +36,7 @@ class TestOne:
 
     def test_what_the_api_said_is_shown_in_its_words(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(notify=["webhook"])
-        now = store.now()
+        now = store.records.now()
         operation = Operation(
             status="error",
             type="start-one-off",
@@ -159,7 +160,7 @@ class TestMany:
         self, caller: Caller, store: Store, state: DeliveryState
     ) -> None:
         deliveries = [
-            Delivery(target=each.value, run=1, verdict=Verdict.FAILED, state=each, next_attempt_at=store.now())
+            Delivery(target=each.value, run=1, verdict=Verdict.FAILED, state=each, next_attempt_at=store.records.now())
             for each in DeliveryState
         ]
         one, other, both, earlier, _ = add(store, 5, apps=("shop", "blog"))
@@ -224,7 +225,7 @@ def add(
     store: Store, count: int, *, start: int = 0, apart_ms: int = 1, apps: tuple[str, ...] = ("shop",)
 ) -> list[Tracking]:
     """Store trackings, the later the younger, numbered from `start`."""
-    now = store.now()
+    now = store.records.now()
     first = Tracking(
         id="",
         app="",
@@ -252,7 +253,7 @@ def add(
 
 def change(store: Store, tracking: Tracking, **changes: Any) -> None:
     """Store a tracking with changes."""
-    assert store.update(found(store, tracking.id), lambda known: replace(known, **changes)) is not None
+    assert store.update(found(store, tracking.id), lambda known: with_ids(replace(known, **changes))) is not None
 
 
 def listed(caller: Caller, query: str = "") -> list[str]:

@@ -18,28 +18,32 @@ import pytest
 from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.storage.budget import GOOD_FOR_S
+from operations.storage.index import OUTBOX
 from operations.storage.records import WINDOW
 from operations.storage.store import Store
-from operations.watching import lifecycle
-from operations.watching.lifecycle import LEASE
+from operations.telling import attempts
+from operations.telling.attempts import LEASE
+from operations.watching import looks
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import UNHURRIED, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
-from workers.poll import hand_back_of, poll_round
+from workers.look import look_round, release_looks_of
 from workers.runtime import Runtime
 
 
 def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in, and the budget recover from it."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
-    wait_until(lambda: running.budget.left("default") >= running.budget.allowance.capacity, what="a full bucket")
+    wait_until(
+        lambda: running.budget.balance("default").tokens >= running.budget.allowance.capacity, what="a full bucket"
+    )
 
 
 def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
@@ -48,9 +52,9 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
     scalingo.fault(faults.hang(60), operation_id=operation)
     receiver.script("/webhook", Reply(hang_s=60))
     identity = tracked(store, operation)
-    told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
+    told = tracked(store, scalingo.operation().id, notify_all=False, notify=("webhook",))
     seen(store, told, BROKEN, settings.rules)
-    poll_round()
+    look_round()
     delivery_round()
     scalingo.wait_for(1, operation_id=operation)
     receiver.wait_for(1)
@@ -60,7 +64,7 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
 def look(store: Store, identity: str) -> Tracking:
     """Make the tracking due and look; return what was recorded."""
     before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
+    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
     hold_rounds_until(lambda: found(store, identity).tracking.polls > before.tracking.polls)
     return found(store, identity).tracking
 
@@ -69,7 +73,7 @@ def hold_rounds_until(enough: Callable[[], bool]) -> None:
     """Hold one round after another, as the clock does: the budget may want a moment."""
 
     def there() -> bool:
-        poll_round()
+        look_round()
         return enough()
 
     wait_until(there, what="the looks")
@@ -93,7 +97,7 @@ def delivery(store: Store, identity: str, target: str, *states: str) -> Delivery
 
 
 class TestLooks:
-    """A poll round."""
+    """A round of looks."""
 
     @pytest.mark.usefixtures("runtime")
     def test_an_operation_that_runs_is_looked_at_again_later(self, store: Store, scalingo: ScalingoApi) -> None:
@@ -104,7 +108,7 @@ class TestLooks:
         assert after.operation is not None
         assert after.operation.status == "running"
         assert after.next_look_at is not None
-        assert store.due_trackings() == []
+        assert store.records.due_trackings() == []
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(("outcome", "state"), [("done", "succeeded"), ("error", "failed")])
@@ -117,7 +121,7 @@ class TestLooks:
         states = {d.target: d.state.value for d in after.deliveries}
         assert states["slack"] == states["webhook"] == "pending"
         assert states["failures"] == ("pending" if state == "failed" else "skipped")
-        assert store.announcement(identity, 1)
+        assert store.records.announcement(identity, 1)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ class TestLooks:
     def test_a_watch_past_its_time_ends_with_an_answer_that_says_it_still_runs(
         self, store: Store, scalingo: ScalingoApi
     ) -> None:
-        long_ago = store.now() - timedelta(hours=2)
+        long_ago = store.records.now() - timedelta(hours=2)
         operation = scalingo.operation(duration_s=None).id
         identity = tracked(store, operation, created_at=long_ago)
         scalingo.fault(faults.internal_error(), operation_id=operation)
@@ -162,7 +166,7 @@ class TestLooks:
 
     @pytest.mark.usefixtures("runtime")
     def test_a_watch_past_its_time_without_any_answer_says_that(self, store: Store, scalingo: ScalingoApi) -> None:
-        now = store.now()
+        now = store.records.now()
         operation = scalingo.operation().id
         scalingo.fault(faults.internal_error(), operation_id=operation)
         identity = tracked(
@@ -183,7 +187,7 @@ class TestLooks:
         backdate = timedelta(seconds=61)
         store.update(
             found(store, identity),
-            lambda t: replace(t, missing_since=(t.missing_since or store.now()) - backdate),
+            lambda t: replace(t, missing_since=(t.missing_since or store.records.now()) - backdate),
         )
         assert look(store, identity).state is State.TRACKING
         after = look(store, identity)
@@ -198,17 +202,17 @@ class TestLooks:
         scalingo.fault(faults.hang(60), operation_id=hanging)
         stuck, fine = tracked(store, hanging), tracked(store, well)
         began_s = time.monotonic()
-        poll_round()
+        look_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
         assert time.monotonic() - began_s < 5
         assert found(store, stuck).tracking.polls == 0
-        assert store.due_trackings() == []  # claimed: nobody else looks meanwhile
+        assert store.records.due_trackings() == []  # claimed: nobody else looks meanwhile
         scalingo.stop()  # which ends the look
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
         operations = [scalingo.operation(duration_s=None).id for _ in range(10)]
-        an_hour_ago = store.now() - timedelta(hours=1)  # the next looks come after half a minute
+        an_hour_ago = store.records.now() - timedelta(hours=1)  # the next looks come after half a minute
         identities = [tracked(store, operation, timeout_s=7200, created_at=an_hour_ago) for operation in operations]
         all_seen = all_looked_at(store, identities)
         with ThreadPoolExecutor(4) as pool:
@@ -225,7 +229,7 @@ class TestLooks:
         running = workers_runtime.start(load_anew())
         try:
             signed_in(running, store, scalingo)
-            now = store.now()
+            now = store.records.now()
             identities = [
                 tracked(
                     store,
@@ -235,7 +239,7 @@ class TestLooks:
                 )
                 for number in range(12)
             ]
-            poll_round()  # five tokens: five looks are claimed
+            look_round()  # five tokens: five looks are claimed
             now_known = [found(store, identity).tracking for identity in identities]
             assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
         finally:
@@ -257,7 +261,7 @@ class TestLooks:
             before = len(scalingo.requests)
 
             def seen_twice() -> bool:
-                poll_round()
+                look_round()
                 return found(store, one).tracking.polls >= 2
 
             wait_until(seen_twice, what="two looks at the one")
@@ -278,15 +282,15 @@ class TestLooks:
         operation = scalingo.operation(outcome="error").id
         scalingo.fault(faults.slow(3), operation_id=operation)
         identity = tracked(store, operation)
-        poll_round()
+        look_round()
         scalingo.wait_for(1, operation_id=operation)
-        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+        cancelled = store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
         assert cancelled is not None
         running.finish(15.0)  # which waits for the answer
         running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
-    def test_what_is_under_way_at_the_end_is_handed_back(
+    def test_what_is_under_way_at_the_end_is_released(
         self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         running = workers_runtime.start(settings)
@@ -295,10 +299,10 @@ class TestLooks:
         running.finish(0.2)
         running.close()
         assert time.monotonic() - began_s < 8  # what is under way would hang for longer
-        handed_back = found(store, identity).tracking
-        assert (handed_back.claim, handed_back.polls) == (None, 0)
-        assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
-        assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
+        released = found(store, identity).tracking
+        assert (released.claim, released.polls) == (None, 0)
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [identity]
+        assert [stored.tracking.id for stored, _ in store.records.due_deliveries()] == [told]
 
     def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
         self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
@@ -310,12 +314,12 @@ class TestLooks:
             scalingo.fault(faults.slow(4), exchange=True)
             identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
             for _ in range(3):
-                poll_round()
+                look_round()
                 scalingo.wait_for(1)  # the sign-in, which takes four seconds
             assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
-            assert running.budget.left("default") >= 3
+            assert running.budget.balance("default").tokens >= 3
             wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
-            poll_round()
+            look_round()
             claimed = [found(store, identity).tracking for identity in identities]
             assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
         finally:
@@ -327,13 +331,13 @@ class TestLooks:
     ) -> None:
         silent = workers_runtime.start(settings)
         identity, told = under_way(store, settings, scalingo, receiver)
-        silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
+        silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
         other = workers_runtime.start(settings)
         clock = Clock(other)
         clock.start()
         try:
-            wait_until(lambda: found(store, identity).tracking.claim is None, what="the look handed back")
-            poll_round()
+            wait_until(lambda: found(store, identity).tracking.claim is None, what="the release of the look")
+            look_round()
             assert looked_at(store, identity).state is State.SUCCEEDED
             # Its message may still be on its way: that lease has to run out.
             assert found(store, told).tracking.deliveries[0].claim is not None
@@ -347,11 +351,11 @@ class TestLooks:
         silent, other = workers_runtime.start(settings), workers_runtime.start(settings)
         clock = Clock(other)
         try:
-            assert silent.presence.lock("sign-in:default", silent.name, 60) is not None
-            silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
-            assert other.presence.lock("sign-in:default", other.name, 60) is None
+            assert silent.locks.acquire("sign-in:default", silent.name, 60) is not None
+            silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
+            assert other.locks.acquire("sign-in:default", other.name, 60) is None
             clock.start()
-            wait_until(lambda: other.presence.lock("sign-in:default", other.name, 60), what="the lock")
+            wait_until(lambda: other.locks.acquire("sign-in:default", other.name, 60), what="the lock")
         finally:
             clock.stop()
             for running in (silent, other):
@@ -379,10 +383,10 @@ class TestLooks:
             async def ask() -> None:
                 ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-            before, began_s = running.budget.left("default"), time.monotonic()
+            before, began_s = running.budget.balance("default").tokens, time.monotonic()
             running.loop.submit(ask)
             assert ended.get(timeout=10) == "done"
-            gone = before - running.budget.left("default")
+            gone = before - running.budget.balance("default").tokens
             refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
             assert max(0.0, spent - refilled) <= gone <= spent
         finally:
@@ -397,10 +401,10 @@ class TestLooks:
         identity = tracked(store, operation)
         silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
         try:
-            poll_round()
+            look_round()
             claim = found(store, identity).tracking.claim
             assert claim is not None
-            assert hand_back_of(beating, frozenset({silent.name})) == 0
+            assert release_looks_of(beating, frozenset({silent.name})) == 0
             assert found(store, identity).tracking.claim == claim
         finally:
             for running in (silent, beating):
@@ -452,13 +456,13 @@ class TestDeliveries:
             delivery(store, identity, target, "delivered")
         delivery_round()
         assert sorted(seen.path for seen in receiver.requests) == ["/failures", "/slack", "/webhook"]
-        assert store.outbox_size() == 0
+        assert store.records.size(OUTBOX) == 0
 
     @pytest.mark.usefixtures("runtime")
     def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(
         self, store: Store, settings: Settings
     ) -> None:
-        identity = ended(store, settings, named=("former",))
+        identity = ended(store, settings, notify=("former",))
         delivery_round()
         dead = delivery(store, identity, "former", "dead")
         assert "no longer configured" in (dead.last_error or "")
@@ -473,24 +477,21 @@ class TestDeliveries:
         delivery(store, identity, "failures", "delivered")
         assert time.monotonic() - began_s < 5
         assert delivery(store, identity, "webhook", "pending").claim is not None
-        assert list(store.due_deliveries()) == []  # under its lease
+        assert list(store.records.due_deliveries()) == []  # under its lease
         receiver.stop()  # which ends the attempt
 
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
-        identity = ended(store, settings, named=("webhook",))
-        long_ago = store.now() - LEASE - timedelta(seconds=30)
-        (delivery_id,) = next(due for stored, due in store.due_deliveries() if stored.tracking.id == identity)
-        store.update(
-            found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "holder", long_ago)
-        )
+        identity = ended(store, settings, notify=("webhook",))
+        long_ago = store.records.now() - LEASE - timedelta(seconds=30)
+        store.update(found(store, identity), lambda t: attempts.claimed(t, t.deliveries, "holder", long_ago))
         delivery_round()  # of a worker that has just come up, or that Redis has just come back to
         assert found(store, identity).tracking.deliveries[0].claim == "holder"
         clock = Clock(runtime)
         clock.start()
         try:
-            wait_until(lambda: runtime.presence.steady, what="Redis answering for a while")
+            wait_until(lambda: runtime.heartbeat.is_settled, what="Redis answering for a while")
             delivery_round()
             delivery(store, identity, "webhook", "delivered")
             assert len(receiver.requests) == 1
@@ -499,7 +500,7 @@ class TestDeliveries:
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_tell_only_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:
-        identities = [ended(store, settings, named=("webhook",)) for _ in range(8)]
+        identities = [ended(store, settings, notify=("webhook",)) for _ in range(8)]
         with ThreadPoolExecutor(4) as pool:
             for round_held in [pool.submit(delivery_round) for _ in range(8)]:
                 round_held.result()
@@ -514,7 +515,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, code: str
     ) -> None:
         receiver.script("/slack", Reply(403, code))
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         delivery_round()
         assert code in (delivery(store, identity, "slack", "dead").last_error or "")
         assert len(receiver.requests) == 1
@@ -524,7 +525,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         receiver.script("/slack", Reply(400, "invalid_blocks"), Reply())
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         delivery_round()
         assert delivery(store, identity, "slack", "delivered").attempts == 1
         first, second = (json.loads(seen.body) for seen in receiver.requests)
@@ -546,8 +547,8 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, reply: Reply, said: str
     ) -> None:
         receiver.script("/slack", reply)
-        identity = ended(store, settings, named=("slack",))
-        began = store.now()
+        identity = ended(store, settings, notify=("slack",))
+        began = store.records.now()
         delivery_round()
         waiting = delivery(store, identity, "slack", "retrying")
         assert said in (waiting.last_error or "")
@@ -555,7 +556,7 @@ class TestDeliveries:
         assert waiting.claim is None
         least_s, most_s = (16.5, 17.5) if reply.status == 429 else (4.0, 6.0)  # our clock and the worker's may differ
         assert began + timedelta(seconds=least_s) <= waiting.next_attempt_at
-        assert waiting.next_attempt_at <= store.now() + timedelta(seconds=most_s)
+        assert waiting.next_attempt_at <= store.records.now() + timedelta(seconds=most_s)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("path", ["slack", "webhook"])
@@ -563,7 +564,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, path: str
     ) -> None:
         receiver.script(f"/{path}", Reply(302, "", {"Location": receiver.url("/elsewhere")}))
-        identity = ended(store, settings, named=(path,))
+        identity = ended(store, settings, notify=(path,))
         delivery_round()
         delivery(store, identity, path, "retrying")
         assert [seen.path for seen in receiver.requests] == [f"/{path}"]
@@ -571,11 +572,13 @@ class TestDeliveries:
     @pytest.mark.usefixtures("runtime")
     def test_after_the_last_attempt_it_is_dead(self, store: Store, settings: Settings, receiver: Receiver) -> None:
         receiver.script("/webhook", Reply(503, "still down"))
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
 
         def due_for_the_last_time(tracking: Tracking) -> Tracking:
             (only,) = tracking.deliveries
-            last = replace(only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
+            last = replace(
+                only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.records.now()
+            )
             return replace(tracking, deliveries=(last,))
 
         store.update(found(store, identity), due_for_the_last_time)
@@ -591,7 +594,7 @@ class TestDeliveries:
             (410, "dead", "410 Gone"),
             (500, "retrying", "500 Internal Server Error"),
             (429, "retrying", "429 Too Many Requests"),
-            (302, "retrying", "302 Found"),
+            (302, "retrying", "302 Found; redirects are refused: give its final URL"),
             (599, "retrying", "599"),
         ],
     )
@@ -599,7 +602,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, status: int, state: str, said: str
     ) -> None:
         receiver.script("/webhook", Reply(status, "no"))
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
         delivery_round()
         assert delivery(store, identity, "webhook", state).last_error == said
 
@@ -677,7 +680,7 @@ class TestOtherSettings:
 
         def all_told() -> bool:
             delivery_round()
-            return store.outbox_size() == 0
+            return store.records.size(OUTBOX) == 0
 
         wait_until(all_told, what="the second message")
         first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)
@@ -685,9 +688,9 @@ class TestOtherSettings:
         assert "<!here>" not in second
 
 
-def ended(store: Store, settings: Settings, named: tuple[str, ...] = ()) -> str:
+def ended(store: Store, settings: Settings, notify: tuple[str, ...] = ()) -> str:
     """Store an operation that has just failed; all are to be told of it, or those named."""
-    identity = tracked(store, secrets.token_hex(12), named=named, everyone=not named)
+    identity = tracked(store, secrets.token_hex(12), notify=notify, notify_all=not notify)
     seen(store, identity, BROKEN, settings.rules)
     return identity
 

@@ -13,11 +13,11 @@ import pytest
 import redis
 
 from local.valkey import Valkey
+from standin import faults
+from standin.api import ScalingoApi
 from tests.support import leaks, plugins
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import CALLER_TOKEN, UNHURRIED, Opwatch, wait_until
-from tests.support.scalingo_api import ScalingoApi
 
 pytestmark = pytest.mark.xdist_group("secrets")
 

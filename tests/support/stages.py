@@ -2,20 +2,25 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from notifiers import BUILT_IN, kinds
+from operations.errors import OpwatchError
 from tests.support.mail_server import BREAK_OFF, HANG, MailServer
 from tests.support.receiver import Receiver, Reply
+from workers.deliver import failure_of
+from workers.loop import HttpLoop
 
 SECRET = "sEkrEt-of-nobody"  # noqa: S105 - it opens nothing
 SIGNING_SECRET = "whsec_c0VrckV0LXNpZ25pbmcta2V5LW9mLW5vYm9keS0wMTIz"  # noqa: S105
 LANDING = "/landing"
 PAGE = Reply(200, "<html>Sign in</html>", {"Content-Type": "text/html"})
 JSON = {"Content-Type": "application/json"}
+DEADLINE_S = 20.0
 
 
 class Stage(ABC):
@@ -192,3 +197,16 @@ def staged(name: str) -> Iterator[Stage]:
     else:
         with Receiver() as receiver:
             yield HttpStage(WAYS[name], receiver)
+
+
+def attempted(
+    loop: HttpLoop, make: Callable[[], Awaitable[object]], deadline_s: float = DEADLINE_S
+) -> OpwatchError | None:
+    """Make one attempt on a worker's event loop, within the deadline; return its error, if any."""
+    ended: Future[OpwatchError | None] = Future()
+
+    async def attempt() -> None:
+        ended.set_result(await failure_of(make(), deadline_s))
+
+    loop.submit(attempt)
+    return ended.result(DEADLINE_S + 10)

@@ -23,11 +23,13 @@ MAY_IMPORT = {
     "server": ("config", "server"),
     "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
+    "standin": ("standin",),
     "local": ("local",),
 }
 """What each part may import of ours; a name stands for itself and everything below it."""
 
 OURS = {*MAY_IMPORT, "docs", "tests", "benchmarks"}
+MAY_IMPORT_REDIS = ("operations/storage/", "config/", "workers/", "api/breaker.py", "api/service.py")
 NOT_THE_DOMAINS = {"flask", "werkzeug", "rq", "aiohttp", "slack_sdk", "gunicorn", "requests", "http", "urllib.request"}
 
 
@@ -82,6 +84,14 @@ def test_the_domain_knows_neither_flask_nor_rq_nor_http() -> None:
         if any(within(name, other) for other in NOT_THE_DOMAINS)
     ]
     assert wrong == []
+
+
+def test_redis_is_imported_by_storage_config_and_workers_alone() -> None:
+    modules = (path for part in MAY_IMPORT for path in modules_of(part))
+    importers = [
+        str(path.relative_to(ROOT)) for path in modules if any(within(name, "redis") for name in imports_of(path))
+    ]
+    assert [path for path in importers if not path.startswith(MAY_IMPORT_REDIS)] == []
 
 
 CHATS = ("discord", "mattermost", "rocketchat", "teams")
