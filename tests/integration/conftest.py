@@ -1,12 +1,13 @@
 """The app and the worker's runtime in this process, with settings from the environment as in real life."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
 import redis
+from aiohttp.abc import AbstractResolver
 from flask import Flask
 
 from api.service import KEY, Service
@@ -15,7 +16,7 @@ from config.settings import Settings, load
 from local.valkey import Valkey
 from operations.storage.store import Store
 from standin.api import ScalingoApi
-from tests.integration.bench import RETENTION, Caller, connected
+from tests.integration.bench import RETENTION, Caller, StartWorker, connected
 from tests.support.receiver import Receiver
 from tests.support.running import UNHURRIED, environment
 from tests.support.trap import Trap
@@ -103,12 +104,37 @@ def caller(app: Flask) -> Caller:
 
 
 @pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
+def start_worker(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path) -> Iterator[StartWorker]:
+    """Give what starts a worker's parts, as `StartWorker` says; in the end they stop."""
+    assert settings
+    with ExitStack() as opened:
+
+        def start(
+            changes: Mapping[str, str] | None = None,
+            *,
+            targets: str | None = None,
+            drain_s: float = 5.0,
+            resolver: AbstractResolver | None = None,
+        ) -> Runtime:
+            changed = dict(changes or {})
+            if targets is not None:
+                file = tmp_path / "other-targets.toml"
+                file.write_text(targets, encoding="utf-8")
+                changed["OPWATCH_TARGETS_FILE"] = str(file)
+            for name, value in changed.items():
+                monkeypatch.setenv(name, value)
+            running = workers_runtime.start(load(os.environ), resolver=resolver)
+            opened.callback(running.close)
+            opened.callback(running.finish, drain_s)
+            return running
+
+        yield start
+
+
+@pytest.fixture
+def runtime(start_worker: StartWorker) -> Runtime:
     """Run what a worker process is made of, without RQ: the test calls the rounds."""
-    running = workers_runtime.start(settings)
-    yield running
-    running.finish(5.0)
-    running.close()
+    return start_worker()
 
 
 @pytest.fixture

@@ -1,9 +1,7 @@
 """Alerts over a real server: told once for many failures, never lost, never of themselves, and no caller's business."""
 
 import json
-import os
 import secrets
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +11,7 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from config.settings import Settings, load
+from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 from operations.storage.index import EXPIRING, OUTBOX
@@ -24,10 +22,19 @@ from operations.telling.retries import Again, GiveUp
 from operations.watching import lifecycle
 from standin import faults
 from standin.api import ScalingoApi
-from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, operation_id, seen, tracked
+from tests.integration.bench import (
+    BROKEN,
+    RETENTION,
+    Caller,
+    StartWorker,
+    attempted,
+    found,
+    operation_id,
+    seen,
+    tracked,
+)
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.poll import poll_round
 from workers.runtime import Runtime
@@ -36,26 +43,9 @@ FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone"
 
 
 @pytest.fixture
-def started_with(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[..., Runtime]]:
-    """Give what starts a runtime with an alert target."""
-    running: list[Runtime] = []
-    assert settings.alert_target is None
-
-    def start(alert_target: str) -> Runtime:
-        monkeypatch.setenv("OPWATCH_ALERT_TARGET", alert_target)
-        running.append(workers_runtime.start(load(os.environ)))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.finish(5.0)
-        each.close()
-
-
-@pytest.fixture
-def alerting(started_with: Callable[..., Runtime]) -> Runtime:
+def alerting(start_worker: StartWorker) -> Runtime:
     """Run a worker's parts with `slack` as the alert target."""
-    return started_with("slack")
+    return start_worker({"OPWATCH_ALERT_TARGET": "slack"})
 
 
 def failed(store: Store, settings: Settings, *, named: tuple[str, ...] = ("webhook",)) -> str:
@@ -173,9 +163,9 @@ class TestFailingDeliveries:
             assert all(part in line for part in ("warning", "webhook", "500 Internal Server Error", "next_attempt_at"))
 
     def test_the_alert_target_itself_is_never_told_of(
-        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+        self, start_worker: StartWorker, store: Store, receiver: Receiver
     ) -> None:
-        running = started_with("webhook")
+        running = start_worker({"OPWATCH_ALERT_TARGET": "webhook"})
         receiver.script("/webhook", Reply(410))
         identity = failed(store, running.settings)
         deliver_all(store)
@@ -201,9 +191,9 @@ class TestFailingDeliveries:
         wait_until(said, what="the line")
 
     def test_an_alert_is_tried_again_with_the_same_id_and_bytes(
-        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+        self, start_worker: StartWorker, store: Store, receiver: Receiver
     ) -> None:
-        running = started_with("failures")
+        running = start_worker({"OPWATCH_ALERT_TARGET": "failures"})
         receiver.script("/webhook", Reply(410))
         receiver.script("/failures", Reply(500), Reply())
         identity = failed(store, running.settings)

@@ -9,6 +9,7 @@ import redis
 
 from config.settings import Settings, load
 from local.valkey import Valkey
+from tests.integration.bench import StartWorker
 from tests.support.receiver import Receiver
 from tests.support.running import wait_until
 from workers import runtime as workers_runtime
@@ -28,14 +29,12 @@ def pinging(settings: Settings, monkeypatch: pytest.MonkeyPatch, own_valkey: Val
 
 
 @pytest.fixture
-def clock(pinging: Settings) -> Iterator[Clock]:
+def clock(pinging: Settings, start_worker: StartWorker) -> Iterator[Clock]:
     """Give the clock of a worker that pings at every tick."""
-    runtime = workers_runtime.start(pinging)
-    running = Clock(runtime, report_every_s=0)
+    assert pinging
+    running = Clock(start_worker(), report_every_s=0)
     yield running
     running.stop()
-    runtime.finish(5.0)
-    runtime.close()
 
 
 def pings(receiver: Receiver) -> int:

@@ -1,28 +1,24 @@
 """One Slack message for each operation, kept up to date, over a real server: what is posted, edited and replied."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from config.settings import Settings, load
 from operations.model import DeliveryState, LiveMessage, MessageRef, Usual
 from operations.storage.index import LIVE
 from operations.storage.store import Store
 from operations.telling import live
 from operations.watching import lifecycle
 from standin.api import ScalingoApi
-from tests.integration.bench import Caller, found, tracked
+from tests.integration.bench import Caller, StartWorker, found, tracked
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
 from tests.unit.strategies import NOW
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.live import edit_round
 from workers.poll import poll_round
@@ -56,20 +52,11 @@ def refused(code: str) -> Reply:
 
 
 @pytest.fixture
-def channel(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, receiver: Receiver
-) -> Iterator[Runtime]:
+def channel(start_worker: StartWorker, receiver: Receiver) -> Runtime:
     """Run a worker's parts with one target, live."""
-    assert settings.targets
-    file = tmp_path / "live.toml"
-    file.write_text(TARGETS, encoding="utf-8")
-    monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
     receiver.script(POST, posted())
     receiver.script(UPDATE, posted())
-    running = workers_runtime.start(load(os.environ))
-    yield running
-    running.finish(5.0)
-    running.close()
+    return start_worker(targets=TARGETS)
 
 
 def look(store: Store, identity: str) -> None:

@@ -2,20 +2,18 @@
 
 import base64
 import json
-import os
 import queue
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.settings import Settings, load
+from config.settings import Settings
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.storage.budget import GOOD_FOR_S
 from operations.storage.records import WINDOW
@@ -24,9 +22,19 @@ from operations.watching import lifecycle
 from operations.watching.lifecycle import LEASE
 from standin import faults
 from standin.api import ScalingoApi
-from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
+from tests.integration.bench import (
+    BROKEN,
+    FILE_ONLY,
+    Caller,
+    StartWorker,
+    found,
+    looked_at,
+    operation_id,
+    seen,
+    tracked,
+)
 from tests.support.receiver import Receiver, Reply
-from tests.support.running import UNHURRIED, wait_until
+from tests.support.running import wait_until
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
@@ -218,53 +226,41 @@ class TestLooks:
         assert sorted(looks) == sorted(operations)
 
     def test_a_short_budget_goes_to_those_unseen_for_longest(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: StartWorker, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            now = store.now()
-            identities = [
-                tracked(
-                    store,
-                    scalingo.operation(duration_s=None).id,
-                    last_polled_at=now - timedelta(seconds=number),
-                    created_at=now - timedelta(minutes=5),
-                )
-                for number in range(12)
-            ]
-            poll_round()  # five tokens: five looks are claimed
-            now_known = [found(store, identity).tracking for identity in identities]
-            assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
-        finally:
-            running.finish(0.1)
-            running.close()
+        running = start_worker({"SCALINGO_REQUESTS_PER_MINUTE": "60"}, drain_s=0.1)
+        signed_in(running, store, scalingo)
+        now = store.now()
+        identities = [
+            tracked(
+                store,
+                scalingo.operation(duration_s=None).id,
+                last_polled_at=now - timedelta(seconds=number),
+                created_at=now - timedelta(minutes=5),
+            )
+            for number in range(12)
+        ]
+        poll_round()  # five tokens: five looks are claimed
+        now_known = [found(store, identity).tracking for identity in identities]
+        assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
 
     def test_a_short_budget_is_shared_by_callers_however_many_operations_one_has(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: StartWorker, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            for number in range(WINDOW + 50):  # more than one window of them
-                many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
-                tracked(store, operation_id(number), **many)
-            one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
-            before = len(scalingo.requests)
+        running = start_worker({"SCALINGO_REQUESTS_PER_MINUTE": "60"}, drain_s=0.1)
+        signed_in(running, store, scalingo)
+        for number in range(WINDOW + 50):  # more than one window of them
+            many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
+            tracked(store, operation_id(number), **many)
+        one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
+        before = len(scalingo.requests)
 
-            def seen_twice() -> bool:
-                poll_round()
-                return found(store, one).tracking.polls >= 2
+        def seen_twice() -> bool:
+            poll_round()
+            return found(store, one).tracking.polls >= 2
 
-            wait_until(seen_twice, what="two looks at the one")
-            assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
-        finally:
-            running.finish(0.1)
-            running.close()
+        wait_until(seen_twice, what="two looks at the one")
+        assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
 
     def test_a_429_slows_the_account_down(self, runtime: Runtime, store: Store, scalingo: ScalingoApi) -> None:
         operation = scalingo.operation().id
@@ -301,34 +297,28 @@ class TestLooks:
         assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
 
     def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: StartWorker, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute != 60
-        running = workers_runtime.start(load_anew())
-        try:
-            scalingo.fault(faults.slow(4), exchange=True)
-            identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
-            for _ in range(3):
-                poll_round()
-                scalingo.wait_for(1)  # the sign-in, which takes four seconds
-            assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
-            assert running.budget.left("default") >= 3
-            wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+        running = start_worker({"SCALINGO_REQUESTS_PER_MINUTE": "60"}, drain_s=0.1)
+        scalingo.fault(faults.slow(4), exchange=True)
+        identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
+        for _ in range(3):
             poll_round()
-            claimed = [found(store, identity).tracking for identity in identities]
-            assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
-        finally:
-            running.finish(5)
-            running.close()
+            scalingo.wait_for(1)  # the sign-in, which takes four seconds
+        assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
+        assert running.budget.left("default") >= 3
+        wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+        poll_round()
+        claimed = [found(store, identity).tracking for identity in identities]
+        assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
 
     def test_what_a_silent_worker_was_looking_at_is_looked_at_by_another(
-        self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
+        self, start_worker: StartWorker, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
-        silent = workers_runtime.start(settings)
+        silent = start_worker(drain_s=0.1)
         identity, told = under_way(store, settings, scalingo, receiver)
         silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
-        other = workers_runtime.start(settings)
+        other = start_worker(drain_s=0.1)
         clock = Clock(other)
         clock.start()
         try:
@@ -339,12 +329,9 @@ class TestLooks:
             assert found(store, told).tracking.deliveries[0].claim is not None
         finally:
             clock.stop()
-            for running in (silent, other):
-                running.finish(0.1)
-                running.close()
 
-    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, settings: Settings, store: Store) -> None:
-        silent, other = workers_runtime.start(settings), workers_runtime.start(settings)
+    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, start_worker: StartWorker, store: Store) -> None:
+        silent, other = start_worker(drain_s=0.1), start_worker(drain_s=0.1)
         clock = Clock(other)
         try:
             assert silent.presence.lock("sign-in:default", silent.name, 60) is not None
@@ -354,58 +341,43 @@ class TestLooks:
             wait_until(lambda: other.presence.lock("sign-in:default", other.name, 60), what="the lock")
         finally:
             clock.stop()
-            for running in (silent, other):
-                running.finish(0.1)
-                running.close()
 
     @pytest.mark.parametrize(("age_s", "spent"), [(0.0, 0), (GOOD_FOR_S + 0.1, 1), (float("inf"), 1)])
     def test_a_token_that_has_grown_old_is_not_used(
         self,
-        monkeypatch: pytest.MonkeyPatch,
-        settings: Settings,
+        start_worker: StartWorker,
         store: Store,
         scalingo: ScalingoApi,
         age_s: float,
         spent: int,
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute != 60
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            asked = found(store, tracked(store, scalingo.operation().id)).tracking
-            ended: queue.Queue[str] = queue.Queue()
+        running = start_worker({"SCALINGO_REQUESTS_PER_MINUTE": "60"}, drain_s=0.1)
+        signed_in(running, store, scalingo)
+        asked = found(store, tracked(store, scalingo.operation().id)).tracking
+        ended: queue.Queue[str] = queue.Queue()
 
-            async def ask() -> None:
-                ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
+        async def ask() -> None:
+            ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-            before, began_s = running.budget.left("default"), time.monotonic()
-            running.loop.submit(ask)
-            assert ended.get(timeout=10) == "done"
-            gone = before - running.budget.left("default")
-            refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
-            assert max(0.0, spent - refilled) <= gone <= spent
-        finally:
-            running.finish(0.1)
-            running.close()
+        before, began_s = running.budget.left("default"), time.monotonic()
+        running.loop.submit(ask)
+        assert ended.get(timeout=10) == "done"
+        gone = before - running.budget.left("default")
+        refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
+        assert max(0.0, spent - refilled) <= gone <= spent
 
     def test_a_worker_that_beats_keeps_what_it_looks_at(
-        self, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: StartWorker, store: Store, scalingo: ScalingoApi
     ) -> None:
         operation = scalingo.operation().id
         scalingo.fault(faults.hang(60), operation_id=operation)
         identity = tracked(store, operation)
-        silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
-        try:
-            poll_round()
-            claim = found(store, identity).tracking.claim
-            assert claim is not None
-            assert hand_back_of(beating, frozenset({silent.name})) == 0
-            assert found(store, identity).tracking.claim == claim
-        finally:
-            for running in (silent, beating):
-                running.finish(0.1)
-                running.close()
+        silent, beating = start_worker(drain_s=0.1), start_worker(drain_s=0.1)
+        poll_round()
+        claim = found(store, identity).tracking.claim
+        assert claim is not None
+        assert hand_back_of(beating, frozenset({silent.name})) == 0
+        assert found(store, identity).tracking.claim == claim
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("fault", [faults.reset(), faults.hang(0.2)])
@@ -620,43 +592,20 @@ class TestDeliveries:
 class TestOtherSettings:
     """Targets as an operator may set them up otherwise."""
 
-    @pytest.fixture
-    def started_with(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
-    ) -> Iterator[Callable[[str], Settings]]:
-        """Give what starts a runtime with a targets file in place of all other targets."""
-        running: list[Runtime] = []
-        assert settings.targets
-
-        def start(targets: str) -> Settings:
-            for name in ("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"):
-                monkeypatch.delenv(name)
-            file = tmp_path / "other.toml"
-            file.write_text(targets, encoding="utf-8")
-            monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
-            loaded = load_anew()
-            running.append(workers_runtime.start(loaded))
-            return loaded
-
-        yield start
-        for each in running:
-            each.finish(5.0)
-            each.close()
-
     def test_with_no_target_at_all_outcomes_are_printed(
-        self, started_with: Callable[[str], Settings], store: Store, capsys: pytest.CaptureFixture[str]
+        self, start_worker: StartWorker, store: Store, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        identity = ended(store, started_with(""))
+        identity = ended(store, start_worker(FILE_ONLY, targets="").settings)
         delivery_round()
         delivery(store, identity, "console", "delivered")
         assert "shop: restart failed" in capsys.readouterr().out
 
     def test_every_secret_signs_while_one_is_replaced(
-        self, started_with: Callable[[str], Settings], store: Store, receiver: Receiver
+        self, start_worker: StartWorker, store: Store, receiver: Receiver
     ) -> None:
         new, old = (f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
         target = f'kind = "webhook"\nurl = "{receiver.url("/signed")}"\nsecret = ["{new}", "{old}"]'
-        identity = ended(store, started_with(f"[targets.signed]\n{target}"))
+        identity = ended(store, start_worker(FILE_ONLY, targets=f"[targets.signed]\n{target}").settings)
         delivery_round()
         delivery(store, identity, "signed", "delivered")
         (request,) = receiver.requests
@@ -665,10 +614,10 @@ class TestOtherSettings:
         assert all(signature.startswith("v1,") for signature in signatures)
 
     def test_somebody_is_mentioned_only_when_something_went_wrong(
-        self, started_with: Callable[[str], Settings], store: Store, scalingo: ScalingoApi, receiver: Receiver
+        self, start_worker: StartWorker, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         target = f'kind = "slack"\nwebhook_url = "{receiver.url("/loud")}"\nmention = "<!here>"'
-        loaded = started_with(f"[targets.loud]\n{target}")
+        loaded = start_worker(FILE_ONLY, targets=f"[targets.loud]\n{target}").settings
         failed = ended(store, loaded)
         delivery_round()
         delivery(store, failed, "loud", "delivered")
@@ -690,8 +639,3 @@ def ended(store: Store, settings: Settings, named: tuple[str, ...] = ()) -> str:
     identity = tracked(store, secrets.token_hex(12), named=named, everyone=not named)
     seen(store, identity, BROKEN, settings.rules)
     return identity
-
-
-def load_anew() -> Settings:
-    """Read the settings from the environment as it is now."""
-    return load(os.environ)

@@ -1,30 +1,25 @@
 """What is usual, and warnings of what takes far longer, over a real server: once, in time, and in no outcome's way."""
 
 import json
-import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from standardwebhooks import Webhook
 
-from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState, Operation, State
 from operations.storage.index import OUTBOX, durations_keys
 from operations.storage.store import Store
 from operations.watching import lifecycle
 from standin.api import OperationHandle, ScalingoApi
-from tests.integration.bench import DONE, Caller, begun, found, operation_id, seen, tracked
+from tests.integration.bench import DONE, Caller, StartWorker, begun, found, operation_id, seen, tracked
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
 from workers import deliver
-from workers import runtime as workers_runtime
 from workers.deliver import ATTEMPT_DEADLINE_S, delivery_round
 from workers.poll import poll_round
 from workers.runtime import Runtime
@@ -46,20 +41,11 @@ RUNNING = Operation(status="running", type="restart")
 
 
 @pytest.fixture
-def warning(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, connection: redis.Redis
-) -> Iterator[Runtime]:
+def warning(start_worker: StartWorker, connection: redis.Redis) -> Runtime:
     """Run a worker's parts with targets that want to be warned, and restarts of `shop` that usually take 1 s."""
-    assert settings.targets
-    file = tmp_path / "early.toml"
-    file.write_text(EARLY, encoding="utf-8")
-    monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
     own, _ = durations_keys(begun(Store(connection, retention=timedelta(days=7)), operation_id(0), operation=RUNNING))
     connection.rpush(own, *["1"] * 9)
-    running = workers_runtime.start(load(os.environ))
-    yield running
-    running.finish(5.0)
-    running.close()
+    return start_worker(targets=EARLY)
 
 
 def running_for(scalingo: ScalingoApi, age_s: float) -> OperationHandle:
