@@ -8,6 +8,7 @@ from itertools import islice
 
 from notifiers import wording
 from operations.model import Delivery, DeliveryState, Tracking
+from operations.storage.records import Records
 from operations.storage.store import Store
 from operations.telling import view
 from operations.text import first_line, plain
@@ -32,9 +33,9 @@ class Wanted:
         return view.matches(tracking, app=self.app, state=self.state, delivery=self.delivery, group=self.group)
 
 
-def listed(store: Store, wanted: Wanted) -> list[Tracking]:
+def listed(records: Records, wanted: Wanted) -> list[Tracking]:
     """Read what is wanted, newest first."""
-    found = (stored.tracking for _, stored in store.recent() if wanted.matches(stored.tracking))
+    found = (stored.tracking for _, stored in records.recent() if wanted.matches(stored.tracking))
     return list(islice(found, wanted.limit))
 
 
@@ -68,20 +69,20 @@ def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
     What is not dead is left alone, so that to do it twice does nothing more.
     """
     retried: Counter[str] = Counter()
-    for _, stored in store.recent():
+    for _, stored in store.records.recent():
         if _dead(stored.tracking, targets):
-            now = store.now()
+            now = store.records.now()
             after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
             if after is not None:
                 retried.update(_dead(stored.tracking, targets))
     return retried
 
 
-def count_dead(store: Store) -> Counter[str]:
+def count_dead(records: Records) -> Counter[str]:
     """Count the dead deliveries of current runs, by target."""
     return Counter(
         delivery.target
-        for _, stored in store.recent()
+        for _, stored in records.recent()
         for delivery in stored.tracking.deliveries
         if _is_dead(stored.tracking, delivery)
     )

@@ -35,8 +35,8 @@ def show(name: str) -> Response:
 
 
 def _group(name: str) -> Group:
-    store = service().store
-    members = store.group(name) if len(name) <= LONGEST_GROUP else []
+    records = service().records
+    members = records.group(name) if len(name) <= LONGEST_GROUP else []
     if not members:
         raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
-    return groups.of(name, members, store.now())
+    return groups.of(name, members, records.now())

@@ -12,9 +12,11 @@ from api.fairness import Places
 from config.redis import connect
 from config.settings import Settings
 from config.web import THREADS
+from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
+from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import Limit
-from operations.storage.presence import Presence
+from operations.storage.records import Records
 from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round
 
@@ -33,9 +35,11 @@ class Service:
 
     settings: Settings
     connection: redis.Redis
+    records: Records
     store: Store
     budget: Budget
-    presence: Presence
+    heartbeat: Heartbeat
+    account_alerts: AccountAlerts
     limit: Limit
     looks_due: Doorbell
     deliveries_due: Doorbell
@@ -45,12 +49,15 @@ class Service:
 def build(settings: Settings) -> Service:
     """Build the service; nothing is dialled before the first request."""
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis)
+    store = Store(connection, retention=timedelta(days=settings.retention_days))
     return Service(
         settings=settings,
         connection=connection,
-        store=Store(connection, retention=timedelta(days=settings.retention_days)),
+        records=store.records,
+        store=store,
         budget=Budget(connection, settings.requests_per_minute),
-        presence=Presence(connection),
+        heartbeat=Heartbeat(connection),
+        account_alerts=AccountAlerts(connection),
         limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
         looks_due=Doorbell(connection, Round.POLL, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),

@@ -13,7 +13,8 @@ from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
-from config.settings import DEFAULT_ACCOUNT, Settings
+from config.settings import Settings
+from config.values import DEFAULT_ACCOUNT
 from notifiers import wording
 from operations import intake
 from operations.errors import TooManyInFlightError
@@ -39,7 +40,7 @@ def track() -> Response:
     account = wanted.account or DEFAULT_ACCOUNT
     _require_known("account", [account], settings.accounts)
     _require_known("notify", wanted.notify or [], settings.targets)
-    now = parts.store.now()
+    now = parts.records.now()
     fresh = Tracking(
         id=f"{where.region}-{where.operation_id}",
         app=where.app,
@@ -83,7 +84,7 @@ def list_trackings() -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     page = listing.page(
-        service().store,
+        service().records,
         lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
         cursor=query.cursor,
         limit=query.limit,

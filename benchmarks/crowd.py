@@ -54,7 +54,7 @@ def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list
     15 min, as it were, so that the pace holds every one for new and wants a look at it about as often as the limit
     allows.
     """
-    ready_at = store.now() + timedelta(seconds=3 + operations / 4000)
+    ready_at = store.records.now() + timedelta(seconds=3 + operations / 4000)
     chance = random.Random(operations)  # noqa: S311 - a mix that is the same each time
     identities = []
     for number in range(operations):

@@ -35,7 +35,9 @@ def main() -> None:
         came_at = time.time()
         least = min(_shares_beside_another(stage, budget))
         left_at = time.time()
-        back_s = wait_until(lambda: budget.share("default") == 1, *processes, timeout_s=2 * BACK_WITHIN_S, every_s=0.5)
+        back_s = wait_until(
+            lambda: budget.balance("default").share == 1, *processes, timeout_s=2 * BACK_WITHIN_S, every_s=0.5
+        )
         back_at = time.time()
         time.sleep(WINDOW_S)
         requests = stage.seen_by_api()["requests"]
@@ -82,7 +84,7 @@ def _shares_beside_another(stage: Stage, budget: Budget) -> list[float]:
     while time.monotonic() < until_s:
         with suppress(LocalError):  # a 429 for it, too: the stand-in's log has them all
             call("GET", url, headers={"Authorization": f"Bearer {signed_in['token']}"})
-        shares.append(budget.share("default"))
+        shares.append(budget.balance("default").share)
         time.sleep(60 / OTHER_A_MINUTE)
     return shares
 

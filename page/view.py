@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from notifiers.wording import duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
-from operations.text import first_line, plain
+from operations.text import first_line, plain, url_fault
 from operations.watching import pace
 from operations.watching.slow import slow_from_s
 
@@ -89,7 +88,7 @@ def card(tracking: Tracking, now: datetime) -> Card:
     operation = tracking.operation
     in_flight = tracking.state is State.TRACKING
     link = tracking.context.get("url", "")
-    linked = _is_web(link)
+    linked = url_fault(link) is None  # anything else, `javascript:` above all, is only text
     return Card(
         id=tracking.id,
         app=plain(tracking.app),
@@ -210,15 +209,6 @@ def _note(usual: Usual, so_far_s: float) -> str:
 
 def _word(text: str | None) -> str:
     return first_line(plain(text or ""), 40)
-
-
-def _is_web(url: str) -> bool:
-    """Tell whether it may be linked: anything but http(s), `javascript:` above all, is only text."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and plain(url) == url
 
 
 def clock(at: datetime) -> str:

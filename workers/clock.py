@@ -67,22 +67,22 @@ class Clock(threading.Thread):
     def _tick(self) -> float:
         """Do what is to be done each second; returns the seconds until the next tick."""
         runtime = self._runtime
-        silent = runtime.presence.beat(runtime.name, runtime.store.now())
+        silent = runtime.heartbeat.beat(runtime.name, runtime.records.now())
         if self._silenced.is_set():
             return TICK_S
-        if silent and runtime.presence.steady:
+        if silent and runtime.heartbeat.is_settled:
             handed_back = hand_back_of(runtime, silent)
             for account in runtime.settings.accounts:
-                runtime.presence.unlock_for(sign_in_lock(account), silent)
-            runtime.presence.forget(silent)
+                runtime.locks.release_for(sign_in_lock(account), silent)
+            runtime.heartbeat.forget(silent)
             log.warning("workers fell silent", workers=sorted(silent), looks_handed_back=handed_back)
-        look_in_s, delivery_in_s = runtime.store.due_in_s()
+        look_in_s, delivery_in_s = runtime.records.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
             enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{moment}")
         if look_in_s <= 0:
             enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{moment}")
-            look_in_s = runtime.store.next_look_in_s()
+            look_in_s = runtime.records.next_look_in_s()
         if time.monotonic() >= self._purge_at_s:
             self._purge_at_s = time.monotonic() + PURGE_EVERY_S
             runtime.store.purge()

@@ -40,7 +40,7 @@ def delivery_round() -> None:
     runtime = current()
     warnings: list[tuple[Stored, list[Delivery]]] = []
     busy: set[str] = set()
-    for stored, due in runtime.store.due_deliveries():
+    for stored, due in runtime.records.due_deliveries():
         tracking = stored.tracking
         mine = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d)]
         busy.update(d.target for d in mine)
@@ -64,7 +64,7 @@ def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
 
     Such a holder records the answer it got as soon as Redis is back; until then nobody sends the message again.
     """
-    return delivery.claim is None or runtime.presence.steady
+    return delivery.claim is None or runtime.heartbeat.is_settled
 
 
 def _enter(runtime: Runtime, delivery: Delivery) -> bool:
@@ -74,7 +74,7 @@ def _enter(runtime: Runtime, delivery: Delivery) -> bool:
 
 def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery]) -> None:
     claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
-    now = runtime.store.now()
+    now = runtime.records.now()
     claim = secrets.token_hex(8)
 
     def take(tracking: Tracking) -> Tracking:
@@ -116,7 +116,7 @@ async def _attempt_once(
 ) -> None:
     target, tracking = runtime.targets.get(delivery.target), claimed.tracking
     try:
-        body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
+        body = await kept_trying(partial(runtime.records.announcement, tracking.id, delivery.run))
         its_turn = turn is None or await turn.begin()
         # The clock is asked at the very last moment before something is sent.
         if not its_turn or time.monotonic() - claimed_at_s > STALE_AFTER_S:
@@ -193,7 +193,7 @@ def _record(
     turn: Turn | None,
     took_ms: float,
 ) -> Stored | None:
-    now = runtime.store.now()
+    now = runtime.records.now()
     delays_s = target.notifier.retry_delays_s if target else ()
     jitter = random.uniform(-1, 1)  # noqa: S311 - it spreads retries, nothing more
     decision = after_attempt(delivery.failures + 1, error, delays_s, now=now, jitter=jitter)
@@ -220,6 +220,6 @@ async def _hand_back_later(runtime: Runtime, claimed: Stored, delivery: Delivery
 
 
 def _hand_back(runtime: Runtime, claimed: Stored, delivery: Delivery) -> Stored | None:
-    now, latest = runtime.store.now(), runtime.store.get(claimed.tracking.id)
+    now, latest = runtime.records.now(), runtime.records.get(claimed.tracking.id)
     delivery_id, claim = claimed.tracking.delivery_id(delivery), delivery.claim or ""
     return latest and runtime.store.update(latest, lambda known: lifecycle.given_back(known, delivery_id, claim, now))

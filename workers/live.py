@@ -13,6 +13,7 @@ import structlog
 from notifiers import LiveNotifier, editing
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
 from operations.model import LiveMessage, Tracking
+from operations.storage.index import LIVE
 from operations.storage.records import Stored
 from operations.telling import group_message, live
 from operations.telling.live import Progress, Written
@@ -46,14 +47,14 @@ def edit_round(runtime: Runtime, busy: Collection[str]) -> None:
     Each is written as its record stands then, so that nobody is shown what is over already.
     """
     seen = Seen(runtime)
-    for stored, message in runtime.store.due_live(_READ_AT_ONCE):
+    for stored, message in runtime.records.due_live(_READ_AT_ONCE):
         target = runtime.targets.get(message.target)
         notifier = None if target is None else editing(target.notifier)
         others = message.together is not None and message.run != stored.tracking.run  # its group shows the new run
         if target is None or notifier is None or others:  # or the settings have changed since it was begun
             runtime.store.update(stored, partial(live.given_up, message=message))
             continue
-        free = message.target not in busy and (message.claim is None or runtime.presence.steady)
+        free = message.target not in busy and (message.claim is None or runtime.heartbeat.is_settled)
         if free and not seen.spares(stored, message):
             _claim_and_write(runtime, stored, message, notifier)
 
@@ -65,7 +66,7 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, not
     claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
     claim, claimed = secrets.token_hex(8), None
     try:
-        now = runtime.store.now()
+        now = runtime.records.now()
         if _has_turn(runtime, stored.tracking, message):
             claimed = runtime.store.update(stored, partial(live.claimed, message=message, claim=claim, now=now))
     finally:
@@ -94,7 +95,7 @@ def _has_turn(runtime: Runtime, tracking: Tracking, message: LiveMessage) -> boo
     targets = sum(editing(target.notifier) is not None for target in runtime.targets.values())
     posts = message.posted is None and tracking.group is None
     turn_s = live.POST_EVERY_S if posts else live.EDIT_EVERY_S * targets
-    return runtime.presence.lock(f"live:{message.target}", runtime.name, turn_s) is not None
+    return runtime.locks.acquire(f"live:{message.target}", runtime.name, turn_s) is not None
 
 
 async def _write(runtime: Runtime, task: _Task) -> None:
@@ -138,7 +139,7 @@ async def _shown(runtime: Runtime, task: _Task, turn: Turn | None) -> Written:
 
 
 def _record(runtime: Runtime, task: _Task, result: Written | OpwatchError | None, turn: Turn | None) -> None:
-    now, messages = runtime.store.now(), runtime.store.live_size()
+    now, messages = runtime.records.now(), runtime.records.size(LIVE)
 
     def take_in(tracking: Tracking) -> Tracking | None:
         after = live.attempted(tracking, task.live_id, task.claim, result, now=now, messages=messages)

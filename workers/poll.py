@@ -42,7 +42,7 @@ def poll_round() -> None:
     """
     runtime, began_at_s = current(), time.monotonic()
     due: dict[str, list[Stored]] = defaultdict(list)
-    for stored in runtime.store.due_trackings(_window(runtime.settings)):
+    for stored in runtime.records.due_trackings(_window(runtime.settings)):
         due[stored.tracking.account].append(stored)
     signed_in = {account for account in due if runtime.client.is_signed_in(account)}
     asked_at_s = time.monotonic()
@@ -86,7 +86,7 @@ def hand_back_of(runtime: Runtime, workers: frozenset[str]) -> int:
     not handed back so: a message may still be on its way, until the lease has run out.
     """
     handed_back = 0
-    for stored in runtime.store.claimed_trackings():
+    for stored in runtime.records.claimed_trackings():
         claim = stored.tracking.claim or ""
         if claim.partition(".")[0] in workers and _hand_back(runtime, stored, claim) is not None:
             handed_back += 1
@@ -106,7 +106,7 @@ def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored
         return []
     known = {stored.tracking.id: stored for stored in due}
     trackings = [stored.tracking for stored in due]
-    ordered = pace.by_worth(zip(trackings, runtime.learned.of(trackings), strict=True), runtime.store.now())
+    ordered = pace.by_worth(zip(trackings, runtime.learned.durations(trackings), strict=True), runtime.records.now())
     return [known[tracking.id] for tracking in ordered[:wanted]]
 
 
@@ -116,7 +116,7 @@ def _claim_and_look(runtime: Runtime, chosen: list[Stored], granted_at_s: float)
     claim = f"{runtime.name}.{secrets.token_hex(4)}"
     for start in range(0, len(chosen), AT_ONCE):
         some = chosen[start : start + AT_ONCE]
-        now = runtime.store.now()
+        now = runtime.records.now()
         try:
             claimed = runtime.store.update_all([_claiming(stored, claim, now) for stored in some])
         except redis.RedisError:  # the claims were made, or were not
@@ -157,7 +157,7 @@ async def _look(runtime: Runtime, claimed: Stored, claim: str, granted_at_s: flo
     recording = _recording(runtime, claimed, claim, seen, time.monotonic())
     after = await kept_asking(partial(runtime.changes, recording))
     account = claimed.tracking.account
-    if not (isinstance(seen, Operation) and runtime.presence.is_known_clear(account)):
+    if not (isinstance(seen, Operation) and runtime.account_alerts.is_known_clear(account)):
         await kept_trying(partial(_heed, runtime, account, seen))
     if after is not None:
         if any(news(claimed.tracking, after.tracking) for news in (alerts.news, slow.news, live.news)):
@@ -175,8 +175,8 @@ def _recording(
 
     def take_in(tracking: Tracking) -> Tracking | None:
         since_ms = round((time.monotonic() - seen_at_s) * 1000)  # Redis may have been away since
-        now = runtime.store.now() - timedelta(milliseconds=since_ms)
-        (durations,) = runtime.learned.of([known])
+        now = runtime.records.now() - timedelta(milliseconds=since_ms)
+        (durations,) = runtime.learned.durations([known])
         after = lifecycle.looked(tracking, claim, seen, now=now, durations=durations)
         if after is None:
             return None
@@ -187,7 +187,7 @@ def _recording(
 
 
 def _hand_back(runtime: Runtime, claimed: Stored, claim: str) -> Stored | None:
-    now, latest = runtime.store.now(), runtime.store.get(claimed.tracking.id)
+    now, latest = runtime.records.now(), runtime.records.get(claimed.tracking.id)
     return latest and runtime.store.update(latest, lambda tracking: lifecycle.released(tracking, claim, now))
 
 
@@ -202,10 +202,10 @@ def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> Non
             "slowed down by a 429", account=account, share=slowed.share, resumes_at=timestamp(slowed.resumes_at)
         )
     if isinstance(seen, SignInRejectedError):
-        if runtime.presence.raise_alert(account, str(seen)):
+        if runtime.account_alerts.raise_for(account, str(seen)):
             log.error("API token rejected", account=account, error=str(seen))
     elif isinstance(seen, Operation):
-        runtime.presence.clear_alert(account)
+        runtime.account_alerts.clear(account)
 
 
 def _tell(runtime: Runtime, tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> None:

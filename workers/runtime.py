@@ -16,10 +16,12 @@ from aiohttp.abc import AbstractResolver
 from config.redis import connect
 from config.settings import Settings
 from notifiers.targets import Target
+from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
+from operations.storage.heartbeat import Heartbeat
 from operations.storage.learned import Learned
-from operations.storage.presence import Presence
-from operations.storage.records import Stored
+from operations.storage.locks import Locks
+from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
 from scalingo.client import Client
 from workers.batch import Batches
@@ -43,9 +45,9 @@ _SIGN_IN_LOCK_S = 8
 class SharedGate:
     """The budget and the sign-in lock that all processes share, as the client's event loop waits for them."""
 
-    def __init__(self, budget: Budget, presence: Presence, worker: str) -> None:
+    def __init__(self, budget: Budget, locks: Locks, worker: str) -> None:
         self._budget = budget
-        self._presence = presence
+        self._locks = locks
         self._worker = worker
 
     async def spend(self, account: str) -> float:
@@ -61,15 +63,15 @@ class SharedGate:
     async def signing_in(self, account: str) -> AsyncIterator[None]:
         """Wait for this account's turn to exchange its token."""
         name = sign_in_lock(account)
-        token = await asyncio.to_thread(self._presence.lock, name, self._worker, _SIGN_IN_LOCK_S)
+        token = await asyncio.to_thread(self._locks.acquire, name, self._worker, _SIGN_IN_LOCK_S)
         while token is None:
             await asyncio.sleep(0.1)
-            token = await asyncio.to_thread(self._presence.lock, name, self._worker, _SIGN_IN_LOCK_S)
+            token = await asyncio.to_thread(self._locks.acquire, name, self._worker, _SIGN_IN_LOCK_S)
         try:
             yield
         finally:
             with suppress(redis.RedisError):  # it lapses by itself
-                await asyncio.to_thread(self._presence.unlock, name, token)
+                await asyncio.to_thread(self._locks.release, name, token)
 
 
 def sign_in_lock(account: str) -> str:
@@ -85,11 +87,14 @@ class Runtime:
     connection: redis.Redis
     targets: Mapping[str, Target]
     settings: Settings
+    records: Records
     store: Store
     changes: Batches[Change, Stored | None]
     learned: Learned
     budget: Budget
-    presence: Presence
+    heartbeat: Heartbeat
+    locks: Locks
+    account_alerts: AccountAlerts
     loop: HttpLoop
     client: Client
     looks_due: Doorbell
@@ -105,7 +110,7 @@ class Runtime:
     def close(self) -> None:
         """Take leave of the others."""
         with suppress(redis.RedisError):
-            self.presence.forget([self.name])
+            self.heartbeat.forget([self.name])
         self.connection.close()
 
 
@@ -121,7 +126,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
     """Build the runtime and make it the one of this process; `resolver` finds targets in place of the system."""
     name = secrets.token_hex(6)
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
-    budget, presence = Budget(connection, settings.requests_per_minute), Presence(connection)
+    budget, locks = Budget(connection, settings.requests_per_minute), Locks(connection)
     loop = HttpLoop(allow_private_targets=settings.allow_private_targets, resolver=resolver)
     store = Store(connection, retention=timedelta(days=settings.retention_days))
     runtime = Runtime(
@@ -129,18 +134,21 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         connection=connection,
         targets=settings.targets,
         settings=settings,
+        records=store.records,
         store=store,
         changes=Batches(store.update_all, loop.submit),
         learned=Learned(connection),
         budget=budget,
-        presence=presence,
+        heartbeat=Heartbeat(connection),
+        locks=locks,
+        account_alerts=AccountAlerts(connection),
         loop=loop,
         client=Client(
             loop.api,
             accounts=settings.accounts,
             regions=settings.regions,
             auth_url=settings.auth_url,
-            gate=SharedGate(budget, presence, name),
+            gate=SharedGate(budget, locks, name),
         ),
         looks_due=Doorbell(connection, Round.POLL, fold_s=LOOKS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=DELIVERIES_FOLD_S),

@@ -16,6 +16,7 @@ from notifiers import LiveNotifier, editing
 from notifiers.targets import Target
 from operations.errors import TransientError
 from operations.model import LiveMessage, Tracking
+from operations.storage.index import LIVE
 from operations.storage.records import Stored
 from operations.telling import group_message, live
 from operations.telling.announcement import Announcement
@@ -65,18 +66,18 @@ class Turn:
         return False
 
     def _take(self) -> bool:
-        self._token = self._runtime.presence.lock(self._lock, self._runtime.name, _LOCKED_S)
+        self._token = self._runtime.locks.acquire(self._lock, self._runtime.name, _LOCKED_S)
         return self._token is not None
 
     def _is_overdue(self) -> bool:
         ended_at = self._tracking.ended_at
-        return ended_at is not None and self._runtime.store.now() - ended_at > group_message.ALONE_AFTER
+        return ended_at is not None and self._runtime.records.now() - ended_at > group_message.ALONE_AFTER
 
     async def end(self) -> None:
         """Let others have theirs; what is not given back lapses by itself."""
         if self._token is not None:
             with suppress(redis.RedisError):
-                await asyncio.to_thread(self._runtime.presence.unlock, self._lock, self._token)
+                await asyncio.to_thread(self._runtime.locks.release, self._lock, self._token)
 
     async def write(self, *, telling: bool = False) -> Written | None:
         """Bring the message up to date; gives None where the group does not show this member. Raises as `send` does."""
@@ -140,13 +141,13 @@ class Seen:
         there = None if shown is None else group_message.written(shown, message.target)
         if shown is None or there is None or not group_message.up_to_date(shown, there):
             return False
-        messages = self._runtime.store.live_size()
+        messages = self._runtime.records.size(LIVE)
         leave = partial(group_message.passed_over, message=message, shown=shown, there=there, messages=messages)
         self._runtime.store.update(stored, leave)
         return True
 
 
 def _shown(runtime: Runtime, tracking: Tracking, target: str, *, telling: bool = False) -> Together | None:
-    members = runtime.store.group(tracking.group or "")
+    members = runtime.records.group(tracking.group or "")
     rules = runtime.settings.rules
-    return group_message.of(tracking, members, target, rules, runtime.store.now(), telling=telling)
+    return group_message.of(tracking, members, target, rules, runtime.records.now(), telling=telling)

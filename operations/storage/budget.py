@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
@@ -38,7 +38,7 @@ class Allowance:
     per_second: float
 
     @classmethod
-    def of(cls, requests_per_minute: int) -> "Allowance":
+    def per_minute(cls, requests_per_minute: int) -> "Allowance":
         """Size the bucket so that no 60 s see more than `requests_per_minute` (at least 2)."""
         capacity = min(LARGEST_BURST, max(1, requests_per_minute // 10))
         return cls(capacity=capacity, per_second=(requests_per_minute - capacity) / (60 + GOOD_FOR_S))
@@ -52,35 +52,45 @@ class SlowedDown:
     resumes_at: datetime
 
 
+class Grant(NamedTuple):
+    """How many tokens were granted, and in how many seconds there is another."""
+
+    tokens: int
+    wait_s: float
+
+
+class Balance(NamedTuple):
+    """How many tokens a bucket holds, and at what share of its rate it refills (1 unless a 429 came lately)."""
+
+    tokens: float
+    share: float
+
+
 class Budget:
     """Every request to the API takes a token here first."""
 
     def __init__(self, connection: redis.Redis, requests_per_minute: int) -> None:
-        self.allowance = Allowance.of(requests_per_minute)
+        self.allowance = Allowance.per_minute(requests_per_minute)
         self._spend = _script(connection, "spend.lua")
         self._slow_down = _script(connection, "slow_down.lua")
 
-    def spend(self, account: str, wanted: int) -> tuple[int, float]:
-        """Take up to `wanted` tokens; returns how many were granted, and the seconds until there is another."""
+    def spend(self, account: str, wanted: int) -> Grant:
+        """Take up to `wanted` tokens of one account's bucket."""
         return self.spend_each({account: wanted})[account]
 
-    def spend_each(self, wanted: Mapping[str, int]) -> dict[str, tuple[int, float]]:
-        """Do so for several accounts in one round trip."""
+    def spend_each(self, wanted: Mapping[str, int]) -> dict[str, Grant]:
+        """Take tokens of several accounts' buckets in one round trip."""
         buckets = self._buckets(wanted)
-        return {account: (int(granted), int(wait_ms) / 1000) for account, (granted, wait_ms, *_) in buckets.items()}
+        return {account: Grant(int(tokens), int(wait_ms) / 1000) for account, (tokens, wait_ms, *_) in buckets.items()}
 
-    def left(self, account: str) -> float:
-        """Tell how many tokens the bucket holds now, without taking any."""
-        return float(self._buckets({account: 0})[account][2])
-
-    def share(self, account: str) -> float:
-        """Tell at what share of its rate the bucket refills: 1 unless a 429 came in the last minutes."""
-        return float(self._buckets({account: 0})[account][3])
-
-    def standing(self, accounts: Iterable[str]) -> dict[str, tuple[float, float]]:
-        """Tell both of several accounts, in one round trip."""
+    def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
+        """Tell how the accounts' buckets stand, in one round trip; takes no token."""
         buckets = self._buckets(dict.fromkeys(accounts, 0))
-        return {account: (float(left), float(share)) for account, (_, _, left, share) in buckets.items()}
+        return {account: Balance(float(left), float(share)) for account, (_, _, left, share) in buckets.items()}
+
+    def balance(self, account: str) -> Balance:
+        """Tell how one account's bucket stands."""
+        return self.balances([account])[account]
 
     def slow_down(self, account: str, retry_after_s: float | None) -> SlowedDown | None:
         """Take in a 429: pause, then go on at half the share; None where one of the same burst has done that.

@@ -1,20 +1,17 @@
-"""Which index entries a record stands for, and which differ between two records. Pure.
+"""The index entries that a record stands for, and the changes from one record's entries to the next one's. Pure.
 
-An unfinished tracking is always in `due`, an unfinished delivery always in `outbox`: not because somebody remembers to
-put it there, but because the entries are derived from the record here and written along with it.
+An unfinished tracking is always in `due`, and an unfinished delivery always in `outbox`: the entries are derived from
+the record here, and one script writes both.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
-from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, tracking_id
-from operations.storage import tallies
-from operations.storage.tallies import DETECTION, DWELL, Histogram
+from operations.model import Delivery, DeliveryState, Tracking, tracking_id
 from operations.telling import alerts
-from operations.watching import verdicts
-from operations.watching.durations import KEPT, LONGEST_S
 
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
@@ -24,23 +21,33 @@ EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
 DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
-COUNTERS = "opwatch:counters"
-DURATIONS = "opwatch:durations"
 GROUP = "opwatch:group"
 
 Entries = dict[tuple[str, str], int]
-"""Keys of sorted sets and members of them, and when each is due, in milliseconds since 1970."""
+"""Keys of sorted sets and members of them, and their scores: mostly a time in milliseconds since 1970."""
 
 
-class Move(NamedTuple):
-    """One entry to write along with a record, by its `kind`; the kinds are those of swap.lua.
+class ChangeKind(StrEnum):
+    """What swap.lua does with one entry; it knows the kinds by these values."""
 
-    `z` sets the score of a sorted set's member (None removes it), `h` adds an amount to a field, `m` marks a key for so
-    many seconds and has the record refused where it is marked already. `c` is a ceiling of a field; `n` removes the
-    fields of callers where an account's is at zero. `l` puts a member in front of a list that keeps so many.
-    """
+    SCORE = "SCORE"
+    """Set the score of a sorted set's member; None removes the member."""
+    INCREMENT = "INCREMENT"
+    """Add an amount to a field of a hash."""
+    MARK = "MARK"
+    """Set a key for so many seconds; where it is set already, the record is refused."""
+    CEILING = "CEILING"
+    """Refuse the record where every CEILING's field has reached its limit."""
+    CLEAR = "CLEAR"
+    """Remove the fields of an account's callers once the account's own field is at zero."""
+    PUSH = "PUSH"
+    """Put a member at the front of a list that keeps so many."""
 
-    kind: str
+
+class IndexChange(NamedTuple):
+    """One entry to write along with a record."""
+
+    kind: ChangeKind
     key: str
     member: str
     value: int | None
@@ -59,62 +66,53 @@ class Limit:
         return max(1, self.in_flight // self.callers)
 
 
-def moves(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[Move]:
-    """List the index entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
+def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
+    """List the entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
     before, after = ({} if old is None else _entries(old, retention)), _entries(new, retention)
-    yield from (Move("z", *entry, score) for entry, score in after.items() if before.get(entry) != score)
-    yield from (Move("z", *entry, None) for entry in before if entry not in after)
+    for (key, member), score in after.items():
+        if before.get((key, member)) != score:
+            yield IndexChange(ChangeKind.SCORE, key, member, score)
+    yield from (_removal(*entry) for entry in before if entry not in after)
     counted_before, counted = _counted(old), _counted(new)
-    yield from (Move("h", IN_FLIGHT, field, 1) for field in counted if field not in counted_before)
-    yield from (Move("h", IN_FLIGHT, field, -1) for field in counted_before if field not in counted)
+    for field in counted:
+        if field not in counted_before:
+            yield IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, 1)
+    for field in counted_before:
+        if field not in counted:
+            yield IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, -1)
     if counted_before and not counted:
-        yield Move("n", IN_FLIGHT, counted_before[0], None)
-    if old is not None and (old.ended_at, old.outgoing) == (new.ended_at, new.outgoing):
-        return  # as for nearly every claim and every look
-    if old is not None and old.ended_at is None and new.ended_at is not None:
-        yield Move("h", COUNTERS, f"outcomes:{new.state}", 1)
-        yield from _lessons(new)
-        yield from _observed(DETECTION, new.account, tallies.detection_s(new))
-    finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
-    for delivery in new.outgoing:
-        if not delivery.unfinished and new.delivery_id(delivery) not in finished:
-            yield Move("h", COUNTERS, f"deliveries:{delivery.target}:{delivery.state}", 1)
-            yield from _observed(DWELL, delivery.target, tallies.dwell_s(new, delivery))
-    for delivery in alerts.news(old, new):
-        if (about := delivery.alert) is not None:
-            mark = alerts.mark(about.kind, about.subject)
-            yield Move("m", mark, new.delivery_id(delivery), alerts.QUIET_S[about.kind])
+        yield IndexChange(ChangeKind.CLEAR, IN_FLIGHT, counted_before[0], None)
+    if new.alerts and (old is None or old.alerts != new.alerts):
+        yield from _marks(old, new)
 
 
-def removals(tracking: Tracking) -> Iterator[Move]:
-    """List the index entries to remove with a record that is purged.
+def deletions(tracking: Tracking) -> Iterator[IndexChange]:
+    """List the entries to remove with a record that is deleted.
 
     `retrying` and `dead` too: an older version may have moved a delivery on without knowing that it is counted there.
     """
-    yield Move("z", EXPIRING, tracking.id, None)
-    yield Move("z", RECENT, tracking.id, None)
+    yield _removal(EXPIRING, tracking.id)
+    yield _removal(RECENT, tracking.id)
     if tracking.group is not None:
-        yield Move("z", group_key(tracking.group), tracking.id, None)
-    yield from (
-        Move("z", key, _failing_member(tracking, d), None) for d in tracking.outgoing for key in (RETRYING, DEAD)
-    )
+        yield _removal(group_key(tracking.group), tracking.id)
+    yield from (_removal(key, _failing_member(tracking, d)) for d in tracking.outgoing for key in (RETRYING, DEAD))
 
 
-def strays(tracking: Tracking, key: str, members: Iterable[str]) -> list[Move]:
-    """List those `members` of the sorted set `key` that are this tracking's and of nothing in it, to remove them.
+def orphans(tracking: Tracking, key: str, members: Iterable[str]) -> list[IndexChange]:
+    """List how to remove those `members` of the sorted set `key` that name this tracking but nothing in it.
 
-    An older version that writes the record drops what it does not know of, and leaves the entries.
+    An older version that writes the record drops what it does not know, and leaves the entries.
     """
-    there = _entries(tracking, timedelta())
-    mine = (member for member in members if tracking_id(member) == tracking.id)
-    return [Move("z", key, member, None) for member in mine if (key, member) not in there]
+    known = _entries(tracking, timedelta())
+    own = (member for member in members if tracking_id(member) == tracking.id)
+    return [_removal(key, member) for member in own if (key, member) not in known]
 
 
-def ceilings(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[Move]:
-    """List what must not all be reached for `new` to come into flight; nothing where it is in flight already."""
+def limits(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[IndexChange]:
+    """List the limits that refuse `new` when all are reached; none where it is in flight already."""
     if new.account in _counted(new) and new.account not in _counted(old):
-        yield Move("c", IN_FLIGHT, new.account, limit.in_flight)
-        yield Move("c", IN_FLIGHT, caller_field(new.account, new.created_by), limit.share)
+        yield IndexChange(ChangeKind.CEILING, IN_FLIGHT, new.account, limit.in_flight)
+        yield IndexChange(ChangeKind.CEILING, IN_FLIGHT, caller_field(new.account, new.created_by), limit.share)
 
 
 def caller_field(account: str, caller: str) -> str:
@@ -122,27 +120,35 @@ def caller_field(account: str, caller: str) -> str:
     return f"{account}:{caller}"
 
 
-def durations_keys(tracking: Tracking) -> tuple[str, ...]:
-    """Name the lists of how long such operations took: of the same app and type, and of the type, where known."""
-    kind = tracking.operation.type if tracking.operation is not None else None
-    if kind is None:
-        return ()
-    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}-of-type:{kind}"
+def group_key(name: str) -> str:
+    """Name the sorted set of a group's members by when they joined; names that differ in one byte are two groups'."""
+    return f"{GROUP}:{name}"
 
 
-def _lessons(ended: Tracking) -> Iterator[Move]:
-    """Remember how long it took; not where that cannot be, or is only how late the first look was."""
-    took_s, at = ended.duration_s, ended.ended_at
-    if took_s is None or took_s > LONGEST_S or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
-        return
-    if ended.polls > 1 or verdicts.api_duration_s(ended, Verdict(ended.state), at) is not None:
-        for key in durations_keys(ended):
-            yield Move("l", key, f"{took_s:g}", KEPT)
+def tracking_of(member: str) -> str:
+    """Tell which tracking a member of any sorted set belongs to."""
+    return tracking_id(member.rpartition(" ")[2])
 
 
-def _observed(histogram: Histogram, label: str, took_s: float | None) -> Iterator[Move]:
-    if took_s is not None:
-        yield from (Move("h", COUNTERS, field, amount) for field, amount in histogram.additions(label, took_s))
+def retrying_range(target: str) -> tuple[str, str]:
+    """Give the bounds, for ZLEXCOUNT, between which `retrying` holds the deliveries to one target."""
+    return f"[{target} ", f"({target}!"  # `!` comes right after the space
+
+
+def milliseconds(at: datetime) -> int:
+    """Write a time as a score: milliseconds since 1970."""
+    return round(at.timestamp() * 1000)
+
+
+def _removal(key: str, member: str) -> IndexChange:
+    return IndexChange(ChangeKind.SCORE, key, member, None)
+
+
+def _marks(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
+    for delivery in alerts.news(old, new):
+        if (about := delivery.alert) is not None:
+            mark = alerts.mark(about.kind, about.subject)
+            yield IndexChange(ChangeKind.MARK, mark, new.delivery_id(delivery), alerts.QUIET_S[about.kind])
 
 
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:
@@ -180,25 +186,5 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     return there
 
 
-def group_key(name: str) -> str:
-    """Name the sorted set of a group's members by when they joined; names that differ in one byte are two groups'."""
-    return f"{GROUP}:{name}"
-
-
 def _failing_member(tracking: Tracking, delivery: Delivery) -> str:
     return f"{delivery.target} {tracking.delivery_id(delivery)}"
-
-
-def tracking_of(member: str) -> str:
-    """Tell which tracking a member of any sorted set belongs to."""
-    return tracking_id(member.rpartition(" ")[2])
-
-
-def retrying_range(target: str) -> tuple[str, str]:
-    """Give the bounds, for ZLEXCOUNT, between which `retrying` holds the deliveries to one target."""
-    return f"[{target} ", f"({target}!"  # `!` comes right after the space
-
-
-def milliseconds(at: datetime) -> int:
-    """Write a time as a score: milliseconds since 1970."""
-    return round(at.timestamp() * 1000)

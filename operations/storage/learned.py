@@ -1,17 +1,22 @@
-"""What past operations teach of how long the next will take, read from Redis and kept for a few seconds."""
+"""How long past operations took, read from Redis and kept for a few seconds."""
 
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 
 from operations.model import Tracking
-from operations.storage.index import durations_keys
+from operations.storage.tallies import durations_keys
 from operations.watching.durations import KEPT, LONGEST_S, Durations
 
 KEPT_FOR_S = 10.0
 MOST_KEPT = 5_000
+
+
+class _Known(NamedTuple):
+    until_s: float
+    durations: Durations
 
 
 class Learned:
@@ -19,13 +24,13 @@ class Learned:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
-        self._known: dict[tuple[str, ...], tuple[float, Durations]] = {(): (float("inf"), Durations.of())}
+        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.of())}
 
-    def of(self, trackings: Iterable[Tracking]) -> list[Durations]:
+    def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
         """Say how long each of these operations may take; asks Redis at most once."""
         wanted = [durations_keys(tracking) for tracking in trackings]
         known, now_s = self._known, time.monotonic()
-        missing = [keys for keys in dict.fromkeys(wanted) if known.get(keys, (0.0,))[0] < now_s]
+        missing = [keys for keys in dict.fromkeys(wanted) if keys not in known or known[keys].until_s < now_s]
         if missing:
             if len(known) + len(missing) > MOST_KEPT:
                 known = self._known = {keys: known[keys] for keys in ((), *wanted) if keys in known}
@@ -35,8 +40,9 @@ class Learned:
                 pipe.lrange(of_type, 0, KEPT - 1)
             answers = iter(pipe.execute(raise_on_error=False))
             for keys in missing:
-                known[keys] = now_s + KEPT_FOR_S, Durations.of(_seconds(next(answers)), _seconds(next(answers)))
-        return [known[keys][1] for keys in wanted]
+                read = Durations.of(_seconds(next(answers)), _seconds(next(answers)))
+                known[keys] = _Known(now_s + KEPT_FOR_S, read)
+        return [known[keys].durations for keys in wanted]
 
 
 def _seconds(stored: list[bytes] | redis.RedisError) -> list[float]:

@@ -40,11 +40,11 @@ def page(
             last = position
             break
     more = last is not None and any(True for _ in islice(records.recent(last), 1))
-    return Page(tuple(found), f"{last[0]:.0f}_{last[1]}" if more and last is not None else None)
+    return Page(tuple(found), f"{last.score:.0f}_{last.identity}" if more and last is not None else None)
 
 
 def _position(cursor: str | None) -> Position | None:
     if cursor is None:
         return None
     score, _, identity = cursor.partition("_")
-    return float(score), identity
+    return Position(float(score), identity)

@@ -18,8 +18,9 @@ from operations.errors import TooManyInFlightError
 from operations.model import Tracking, tracking_id
 from operations.storage import index
 from operations.storage.codec import decode, encode
-from operations.storage.index import COUNTERS, EXPIRING, LIVE, OUTBOX, Limit, Move, ceilings
+from operations.storage.index import EXPIRING, LIVE, OUTBOX, IndexChange, Limit, index_changes, limits
 from operations.storage.records import Records, Stored, body_key, record_key
+from operations.storage.tallies import added, tally_changes
 from operations.telling import alerts, announcement
 
 _MARKED = b"marked"
@@ -36,11 +37,12 @@ class Change:
     limit: Limit | None = None
 
 
-class Store(Records):
-    """The shared memory of all processes, to be read and changed."""
+class Store:
+    """What all processes share, to be changed; `records` reads it."""
 
     def __init__(self, connection: redis.Redis, *, retention: timedelta) -> None:
-        super().__init__(connection)
+        self.records = Records(connection)
+        self._redis = connection
         self._retention = retention
         self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
 
@@ -117,33 +119,33 @@ class Store(Records):
     def purge(self) -> int:
         """Delete trackings kept past their time; returns how many. Entries that stand for nothing go, too."""
         gone = 0
-        _, members = self._due_members(EXPIRING, 0, _PURGED_AT_ONCE)
-        for stored in self._read(members):
+        _, members = self.records.due_members(EXPIRING, 0, _PURGED_AT_ONCE)
+        for stored in self.records.read(members):
             tracking = stored.tracking
-            if self._write([_Swap(tracking, stored.record, b"", b"", list(index.removals(tracking)))]) == [None]:
+            if self._write([_Swap(tracking, stored.record, b"", b"", list(index.deletions(tracking)))]) == [None]:
                 self._redis.delete(*(body_key(tracking.id, run + 1) for run in range(tracking.run)))
                 gone += 1
         for key in (OUTBOX, LIVE):
-            _, members = self._due_members(key, 0, _PURGED_AT_ONCE)
-            for stored in self._read(dict.fromkeys(tracking_id(member) for member in members)):
-                if strays := index.strays(stored.tracking, key, members):
-                    self._write([_Swap(stored.tracking, stored.record, stored.record, b"", strays)])
+            _, members = self.records.due_members(key, 0, _PURGED_AT_ONCE)
+            for stored in self.records.read(dict.fromkeys(tracking_id(member) for member in members)):
+                if orphans := index.orphans(stored.tracking, key, members):
+                    self._write([_Swap(stored.tracking, stored.record, stored.record, b"", orphans)])
         return gone
 
     def _swap_of(
         self, stored: Stored | None, new: Tracking, counters: Sequence[str] = (), limit: Limit | None = None
     ) -> "_Swap":
         old = None if stored is None else stored.tracking
-        moves = [*index.moves(old, new, self._retention), *(Move("h", COUNTERS, name, 1) for name in counters)]
+        changes = [*index_changes(old, new, self._retention), *tally_changes(old, new), *map(added, counters)]
         if limit is not None:
-            moves += ceilings(old, new, limit)
+            changes += limits(old, new, limit)
         ended = new.ended_at is not None and (old is None or old.ended_at is None)
         return _Swap(
             new=new,
             expected=b"" if stored is None else stored.record,
             record=encode(new),
             body=announcement.body_of(new) if ended else b"",
-            moves=moves,
+            changes=changes,
             limit=limit,
         )
 
@@ -155,8 +157,8 @@ class Store(Records):
         numbers: dict[str, int] = {}
         arguments: list[str | bytes | int] = [len(swaps)]
         for swap in swaps:
-            arguments += [swap.expected, swap.record, swap.body, len(swap.moves)]
-            for kind, key, member, value in swap.moves:
+            arguments += [swap.expected, swap.record, swap.body, len(swap.changes)]
+            for kind, key, member, value in swap.changes:
                 number = numbers.setdefault(key, len(keys) + len(numbers) + 1)  # as Lua counts
                 arguments += (kind, number, member, "" if value is None else value)
         answers = self._swap(keys=[*keys, *numbers], args=arguments)
@@ -175,13 +177,13 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Swap:
-    """A record to put in place of another, and what moves with it. No `record`: to delete."""
+    """A record to put in place of another, and the entries that change with it. No `record`: to delete."""
 
     new: Tracking
     expected: bytes
     record: bytes
     body: bytes
-    moves: list[Move]
+    changes: list[IndexChange]
     limit: Limit | None = None
 
 

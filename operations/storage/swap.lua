@@ -1,35 +1,33 @@
--- Replaces records, each only while it is still the one its change was computed from, and moves its index entries with
--- it. Each change is carried out, or not, by itself.
--- KEYS: for each change the record and its announcement, then sorted sets, hashes and whatever else there is to move.
--- ARGV: how many changes, then for each: the record expected ('' for none), the new one ('' deletes), the announcement
---       to keep ('' for none), how many moves, and for each of them (kind, key number, member, value): 'z' sets a score
---       ('' removes), 'h' adds to a field, 'm' marks a key for so many seconds, 'c' is a ceiling for a field, 'n'
---       removes the fields below one ('<member>:...') where it has come down to nothing, 'l' puts a member in front of
---       a list of so many that is forgotten 90 days after the last.
--- Returns for each change false when done, an error when Redis refused it, else, with nothing written: the record found,
--- 'marked' when a key to mark is marked already, or the counts when every ceiling is reached.
-local changes, names, stored = tonumber(ARGV[1]), {}, {}
-for n = 1, changes do
+-- Replaces records, each only while it is still the one its change was computed from (compare-and-swap), and changes its
+-- index entries with it. Each swap is carried out, or not, by itself.
+-- KEYS: for each swap the record and its announcement, then the sorted sets, hashes and other keys of the entries.
+-- ARGV: how many swaps, then for each: the record expected ('' for none), the new one ('' deletes), the announcement to
+--       keep ('' for none), how many entries change, and for each of these (kind, key number, member, value). The kinds
+--       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH.
+-- Returns for each swap false when done, an error when Redis refused it, else, with nothing written: the record found,
+-- 'marked' when a key to MARK is marked already, or the counts when every CEILING is reached.
+local swaps, names, stored = tonumber(ARGV[1]), {}, {}
+for n = 1, swaps do
   names[n] = KEYS[2 * n - 1]
 end
 for n, record in ipairs(redis.call('MGET', unpack(names))) do
   stored[names[n]] = record or ''
 end
 
-local function move(kind, key, member, value)
-  if kind == 'z' and value == '' then
+local function change(kind, key, member, value)
+  if kind == 'SCORE' and value == '' then
     redis.call('ZREM', key, member)
-  elseif kind == 'z' then
+  elseif kind == 'SCORE' then
     redis.call('ZADD', key, value, member)
-  elseif kind == 'h' then
+  elseif kind == 'INCREMENT' then
     redis.call('HINCRBY', key, member, value)
-  elseif kind == 'm' then
+  elseif kind == 'MARK' then
     redis.call('SET', key, member, 'EX', value)
-  elseif kind == 'l' then
+  elseif kind == 'PUSH' then
     redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
     redis.pcall('LTRIM', key, 0, value - 1)
     redis.call('EXPIRE', key, 7776000)
-  elseif kind == 'n' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
+  elseif kind == 'CLEAR' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if string.sub(field, 1, #member + 1) == member .. ':' then
         redis.call('HDEL', key, field)
@@ -42,18 +40,18 @@ local function swap(record, announcement, at, first, last)
   if stored[record] ~= ARGV[at] then
     return stored[record]
   end
-  local counts, room = {}, false
+  local counts, below = {}, false
   for i = first, last, 4 do
     local key = KEYS[tonumber(ARGV[i + 1])]
-    if ARGV[i] == 'm' and redis.call('EXISTS', key) == 1 then
+    if ARGV[i] == 'MARK' and redis.call('EXISTS', key) == 1 then
       return 'marked'
-    elseif ARGV[i] == 'c' then
+    elseif ARGV[i] == 'CEILING' then
       local count = tonumber(redis.call('HGET', key, ARGV[i + 2]) or 0)
       counts[#counts + 1] = count
-      room = room or count < tonumber(ARGV[i + 3])
+      below = below or count < tonumber(ARGV[i + 3])
     end
   end
-  if #counts > 0 and not room then
+  if #counts > 0 and not below then
     return counts
   end
   if ARGV[at + 1] == '' then
@@ -66,13 +64,13 @@ local function swap(record, announcement, at, first, last)
     redis.call('SET', announcement, ARGV[at + 2])
   end
   for i = first, last, 4 do
-    move(ARGV[i], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3])
+    change(ARGV[i], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3])
   end
   return false
 end
 
 local answers, at = {}, 2
-for n = 1, changes do
+for n = 1, swaps do
   local first = at + 4
   local last = first + 4 * tonumber(ARGV[at + 3]) - 1
   local done, answer = pcall(swap, names[n], KEYS[2 * n], at, first, last)

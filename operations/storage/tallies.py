@@ -1,13 +1,19 @@
-"""What is counted for the operator, by the fields of one hash that all processes add to. Pure.
+"""Counters, histograms and learned durations: what is added to them when one record replaces another. Pure.
 
-Whatever records an event adds to its counters in the same script, so that none is lost or counted twice.
+One script writes the record and the additions, so that none is lost or counted twice. The counters are the fields of
+one hash that all processes share.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from operations.model import Delivery, DeliveryState, State, Tracking
-from operations.watching.verdicts import CLOCK_SKEW
+from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
+from operations.storage.index import ChangeKind, IndexChange
+from operations.watching import verdicts
+from operations.watching.durations import KEPT, LONGEST_S
+
+COUNTERS = "opwatch:counters"
+DURATIONS = "opwatch:durations"
 
 _BEYOND = "+Inf"
 
@@ -38,9 +44,39 @@ DETECTION = Histogram("detection", (0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 60, 12
 DWELL = Histogram("dwell", (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400))
 
 
+def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
+    """List what is to be counted when `new` takes the place of `old`: an outcome, and each delivery that finished."""
+    if old is not None and (old.ended_at, old.outgoing) == (new.ended_at, new.outgoing):
+        return  # as for nearly every claim and every look
+    if old is not None and old.ended_at is None and new.ended_at is not None:
+        yield added(f"outcomes:{new.state}")
+        yield from _learned(new)
+        if (late_s := detection_s(new)) is not None:
+            yield from (added(*each) for each in DETECTION.additions(new.account, late_s))
+    finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
+    for delivery in new.outgoing:
+        if not delivery.unfinished and new.delivery_id(delivery) not in finished:
+            yield added(f"deliveries:{delivery.target}:{delivery.state}")
+            if (waited_s := dwell_s(new, delivery)) is not None:
+                yield from (added(*each) for each in DWELL.additions(delivery.target, waited_s))
+
+
+def added(counter: str, amount: int = 1) -> IndexChange:
+    """Add to a counter."""
+    return IndexChange(ChangeKind.INCREMENT, COUNTERS, counter, amount)
+
+
 def attempt(target: str, reason: str) -> str:
     """Name the counter of attempts to deliver to a target that ended for this reason."""
     return f"attempts:{target}:{reason}"
+
+
+def durations_keys(tracking: Tracking) -> tuple[str, ...]:
+    """Name the lists of how long such operations took: of the same app and type, and of the type, where known."""
+    kind = tracking.operation.type if tracking.operation is not None else None
+    if kind is None:
+        return ()
+    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}-of-type:{kind}"
 
 
 def detection_s(tracking: Tracking) -> float | None:
@@ -56,13 +92,13 @@ def detection_s(tracking: Tracking) -> float | None:
         return None
     finished_at = operation.finished_at
     in_order = operation.created_at is None or operation.created_at <= finished_at
-    if not (in_order and tracking.created_at <= finished_at <= seen_at + CLOCK_SKEW):
+    if not (in_order and tracking.created_at <= finished_at <= seen_at + verdicts.CLOCK_SKEW):
         return None
     return max(0.0, (seen_at - finished_at).total_seconds())
 
 
 def dwell_s(tracking: Tracking, delivery: Delivery) -> float | None:
-    """Tell how long an outcome that was delivered had waited for that, since it was observed or later asked for.
+    """Tell how long a delivered outcome had waited, since it was observed or later asked for.
 
     None of what tells no outcome of the current run, or has not been delivered.
     """
@@ -71,3 +107,13 @@ def dwell_s(tracking: Tracking, delivery: Delivery) -> float | None:
     if delivery.verdict is None or delivery.run != tracking.run or since is None or told_at is None:
         return None
     return max(0.0, (told_at - since).total_seconds())
+
+
+def _learned(ended: Tracking) -> Iterator[IndexChange]:
+    """Remember how long it took, unless that is impossible, or says only how late the first look was."""
+    took_s, at = ended.duration_s, ended.ended_at
+    if took_s is None or took_s > LONGEST_S or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
+        return
+    if ended.polls > 1 or verdicts.api_duration_s(ended, Verdict(ended.state), at) is not None:
+        for key in durations_keys(ended):
+            yield IndexChange(ChangeKind.PUSH, key, f"{took_s:g}", KEPT)

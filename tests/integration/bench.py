@@ -55,7 +55,7 @@ def operation_id(number: int) -> str:
 
 def begun(store: Store, operation: str, /, **changes: Any) -> Tracking:
     """Return a tracking of an operation that begins now."""
-    now = store.now()
+    now = store.records.now()
     fresh = Tracking(
         id=f"osc-fr1-{operation}",
         app="shop",
@@ -136,12 +136,12 @@ def faulty_fields(answer: TestResponse) -> set[str]:
 
 def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rules) -> Tracking:
     """Let a look meet `what`, and record it as a worker does."""
-    now = store.now()
+    now = store.records.now()
     claimed = store.update(found(store, identity), lambda tracking: lifecycle.claimed(tracking, "test", now))
     assert claimed is not None
 
     def take_in(tracking: Tracking) -> Tracking | None:
-        after = lifecycle.looked(tracking, "test", what, now=store.now(), durations=Durations.of())
+        after = lifecycle.looked(tracking, "test", what, now=store.records.now(), durations=Durations.of())
         return None if after is None else lifecycle.announced(after, rules)
 
     recorded = store.update(claimed, take_in)
@@ -151,7 +151,7 @@ def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rul
 
 def attempted(store: Store, identity: str, target: str, decision: Decision) -> Tracking:
     """Let an attempt to deliver end as decided, and record it as a worker does."""
-    now = store.now()
+    now = store.records.now()
 
     def begin(tracking: Tracking) -> Tracking:
         mine = frozenset(tracking.delivery_id(d) for d in tracking.deliveries if is_current(tracking, d, target))
@@ -168,7 +168,7 @@ def attempted(store: Store, identity: str, target: str, decision: Decision) -> T
 
 def found(store: Store, identity: str) -> Stored:
     """Read a tracking that must be there."""
-    stored = store.get(identity)
+    stored = store.records.get(identity)
     assert stored is not None
     return stored
 

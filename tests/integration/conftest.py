@@ -21,6 +21,7 @@ from tests.support.receiver import Receiver
 from tests.support.running import UNHURRIED, environment
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
+from workers.loop import HttpLoop
 from workers.runtime import Runtime
 
 OURS = ("OPWATCH_", "SCALINGO_", "SLACK_", "WEBHOOK_", "REDIS_", "LOG_")
@@ -135,6 +136,14 @@ def start_worker(monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: 
 def runtime(start_worker: StartWorker) -> Runtime:
     """Run what a worker process is made of, without RQ: the test calls the rounds."""
     return start_worker()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[HttpLoop]:
+    """Run what a worker sends with, private targets being allowed."""
+    running = HttpLoop(allow_private_targets=True)
+    yield running
+    running.drain(1.0)
 
 
 @pytest.fixture

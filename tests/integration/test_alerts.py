@@ -14,8 +14,8 @@ from standardwebhooks import Webhook
 from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
+from operations.storage.account_alerts import AccountAlerts
 from operations.storage.index import EXPIRING, OUTBOX
-from operations.storage.presence import Presence
 from operations.storage.store import Store
 from operations.telling import alerts
 from operations.telling.retries import Again, GiveUp
@@ -60,7 +60,7 @@ def deliver_all(store: Store) -> None:
 
     def all_told() -> bool:
         delivery_round()
-        return store.outbox_size() == 0
+        return store.records.size(OUTBOX) == 0
 
     wait_until(all_told, what="an empty outbox")
 
@@ -88,8 +88,8 @@ class TestFailingDeliveries:
         records = [found(store, identity).tracking for identity in identities]
         assert {d.state.value for tracking in records for d in tracking.deliveries} == {"dead"}
         assert sum(len(tracking.alerts) for tracking in records) == 1
-        assert store.counters()["deliveries:webhook:dead"] == 12
-        assert store.counters()["deliveries:slack:delivered"] == 1
+        assert store.records.counters()["deliveries:webhook:dead"] == 12
+        assert store.records.counters()["deliveries:slack:delivered"] == 1
 
     def test_records_that_fail_at_the_same_moment_in_many_workers_plan_one_alert(
         self, store: Store, settings: Settings
@@ -99,10 +99,12 @@ class TestFailingDeliveries:
         def die(identity: str) -> None:
             begun = found(store, identity)
             delivery_id = begun.tracking.delivery_id(begun.tracking.deliveries[0])
-            store.update(begun, lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.now()))
+            store.update(
+                begun, lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.records.now())
+            )
 
             def take_in(tracking: Tracking) -> Tracking | None:
-                now = store.now()
+                now = store.records.now()
                 after = lifecycle.attempted(tracking, delivery_id, "ours", GiveUp("410 Gone"), now)
                 return None if after is None else alerts.with_failing(after, delivery_id, "slack", now)
 
@@ -113,7 +115,7 @@ class TestFailingDeliveries:
         records = [found(store, identity).tracking for identity in identities]
         assert [d.state for tracking in records for d in tracking.deliveries] == [DeliveryState.DEAD] * 24
         assert sum(len(tracking.alerts) for tracking in records) == 1
-        assert store.outbox_size() == 1
+        assert store.records.size(OUTBOX) == 1
 
     def test_a_target_is_told_of_again_after_an_hour_and_others_at_once(
         self, alerting: Runtime, store: Store, receiver: Receiver, connection: redis.Redis
@@ -142,7 +144,9 @@ class TestFailingDeliveries:
         receiver.script("/webhook", Reply(500))
         identity = failed(store, settings)
         for attempts in (1, 2, 3):
-            hurried = store.update(found(store, identity), lambda t: lifecycle.retried(t, "webhook", store.now()))
+            hurried = store.update(
+                found(store, identity), lambda t: lifecycle.retried(t, "webhook", store.records.now())
+            )
             assert hurried is not None
             delivery_round()
             wait_until(lambda n=attempts: settled(store, identity) == ("retrying", n), what="the attempt")  # type: ignore[misc]
@@ -180,7 +184,7 @@ class TestFailingDeliveries:
         deliver_all(store)
         (alert,) = found(store, identity).tracking.alerts
         assert alert.state is DeliveryState.DEAD
-        assert store.counters()["deliveries:slack:dead"] == 1
+        assert store.records.counters()["deliveries:slack:dead"] == 1
         assert len(told(receiver, "/webhook")) == 1
         printed: list[str] = []
 
@@ -201,10 +205,12 @@ class TestFailingDeliveries:
         wait_until(lambda: found(store, identity).tracking.alerts, what="the alert")
         delivery_round()
         wait_until(lambda: alert_state(store, identity) == "retrying", what="the first attempt")
-        assert store.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
+        assert store.records.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
 
         def due_now(tracking: Tracking) -> Tracking:
-            return replace(tracking, alerts=tuple(replace(a, next_attempt_at=store.now()) for a in tracking.alerts))
+            return replace(
+                tracking, alerts=tuple(replace(a, next_attempt_at=store.records.now()) for a in tracking.alerts)
+            )
 
         store.update(found(store, identity), due_now)
         deliver_all(store)
@@ -285,24 +291,24 @@ class TestRejectedTokens:
         assert 800 < connection.ttl("opwatch:rejected:default") <= 900
 
     def test_the_mark_lasts_for_as_long_as_the_token_is_rejected(self, connection: redis.Redis) -> None:
-        presence = Presence(connection)
+        account_alerts = AccountAlerts(connection)
         connection.set("opwatch:rejected:default", "x", ex=5)
-        presence.raise_alert("default", "rejected")
+        account_alerts.raise_for("default", "rejected")
         assert connection.ttl("opwatch:rejected:default") > 800
-        presence.clear_alert("default")
+        account_alerts.clear("default")
         assert not connection.exists("opwatch:rejected:default")
 
     def test_each_time_and_each_account_is_news(self, store: Store, connection: redis.Redis) -> None:
-        presence, error = Presence(connection), SignInRejectedError("rejected")
+        account_alerts, error = AccountAlerts(connection), SignInRejectedError("rejected")
 
         def rejected(number: int, account: str) -> bool:
             stored = found(store, watched(store, number, account=account))
-            after = store.update(stored, lambda t: alerts.with_rejected(t, error, "slack", store.now()))
-            presence.raise_alert(account, "rejected")
+            after = store.update(stored, lambda t: alerts.with_rejected(t, error, "slack", store.records.now()))
+            account_alerts.raise_for(account, "rejected")
             return after is not None and bool(after.tracking.alerts)
 
         assert [rejected(1, "default"), rejected(2, "default"), rejected(3, "other")] == [True, False, True]
-        presence.clear_alert("default")
+        account_alerts.clear("default")
         assert [rejected(4, "default"), rejected(5, "other")] == [True, False]
 
     @pytest.mark.usefixtures("alerting")
@@ -311,7 +317,7 @@ class TestRejectedTokens:
     ) -> None:
         identity = watched(store, 7)
         error = SignInRejectedError("Scalingo rejects the API token")
-        store.update(found(store, identity), lambda t: alerts.with_rejected(t, error, "slack", store.now()))
+        store.update(found(store, identity), lambda t: alerts.with_rejected(t, error, "slack", store.records.now()))
         assert caller.request("DELETE", f"/v1/operations/{identity}").json["deliveries"] == []
         assert caller.track(operation_id=operation_id(7)).status_code == 202
         deliver_alerts(store)
@@ -337,7 +343,7 @@ class TestKeepingAlerts:
         assert connection.zscore(EXPIRING, identity) is None
         (alert,) = found(store, identity).tracking.alerts
         alert_id = found(store, identity).tracking.delivery_id(alert)
-        later = store.now() + timedelta(hours=2)
+        later = store.records.now() + timedelta(hours=2)
         store.update(found(store, identity), lambda t: lifecycle.attempting(t, frozenset({alert_id}), "ours", later))
         store.update(
             found(store, identity), lambda t: lifecycle.attempted(t, alert_id, "ours", GiveUp("no_service"), later)
@@ -352,8 +358,8 @@ class TestKeepingAlerts:
         document = json.loads(connection.get(key) or b"")
         del document["alerts"]  # as an older version writes the record: it keeps only the fields it knows
         connection.set(key, json.dumps(document))
-        assert store.outbox_size() == 2
-        look_in_s, delivery_in_s = store.due_in_s()
+        assert store.records.size(OUTBOX) == 2
+        look_in_s, delivery_in_s = store.records.due_in_s()
         assert look_in_s > 0 >= delivery_in_s
         store.purge()
         assert connection.zrange(OUTBOX, 0, -1) == [f"{sound}_1_failed_webhook".encode()]
@@ -365,7 +371,7 @@ class TestKeepingAlerts:
         identity = dead_with_alert(store, settings)
         connection.set(f"opwatch:tracking:{identity}", found(store, identity).record.rstrip(b"}") + b',"v":9}')
         store.purge()
-        assert store.outbox_size() == 1
+        assert store.records.size(OUTBOX) == 1
 
     @pytest.mark.parametrize("alerted", [False, True])
     def test_a_write_that_is_repeated_since_its_answer_was_lost_is_done_once(
@@ -381,7 +387,7 @@ class TestKeepingAlerts:
         before = found(store, identity)
         (delivery,) = before.tracking.deliveries
         delivery_id = before.tracking.delivery_id(delivery)
-        now = store.now()
+        now = store.records.now()
 
         def die(tracking: Tracking) -> Tracking:
             dead = replace(delivery, state=DeliveryState.DEAD, last_error="410 Gone", ended_at=now)
@@ -393,16 +399,18 @@ class TestKeepingAlerts:
         assert again is not None
         assert again.tracking == first.tracking
         assert len(again.tracking.alerts) == (not alerted)
-        assert store.counters()["deliveries:webhook:dead"] == 1
+        assert store.records.counters()["deliveries:webhook:dead"] == 1
 
 
 def dead_with_alert(store: Store, settings: Settings) -> str:
     """Store a failed tracking with a dead delivery and an alert about it that is not told."""
     identity = failed(store, settings)
-    attempted(store, identity, "webhook", Again(store.now(), "500"))
+    attempted(store, identity, "webhook", Again(store.records.now(), "500"))
     tracking = attempted(store, identity, "webhook", GiveUp("410 Gone"))
     delivery_id = tracking.delivery_id(tracking.deliveries[0])
-    planned = store.update(found(store, identity), lambda t: alerts.with_failing(t, delivery_id, "slack", store.now()))
+    planned = store.update(
+        found(store, identity), lambda t: alerts.with_failing(t, delivery_id, "slack", store.records.now())
+    )
     assert planned is not None
     assert len(planned.tracking.alerts) == 1
     return identity
@@ -418,7 +426,7 @@ def test_an_alert_of_any_state_survives_storing(store: Store, settings: Settings
         assert changed is not None
         assert found(store, identity).tracking == changed.tracking
         unfinished = state in (DeliveryState.PENDING, DeliveryState.RETRYING)
-        assert store.outbox_size() == unfinished
-        assert store.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
+        assert store.records.size(OUTBOX) == unfinished
+        assert store.records.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
     assert isinstance(changed.tracking.alerts[0], Delivery)
     assert changed.tracking.deliveries[0].verdict is Verdict.FAILED

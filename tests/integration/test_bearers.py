@@ -80,7 +80,7 @@ def test_a_hostile_url_is_refused_and_a_good_one_names_that_app_and_operation_on
 
     for url in HOSTILE:
         assert faulty_fields(post(url)) == {"operation_url"}, url  # type: ignore[arg-type]
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []
     for url in GOOD:
         assert post(url).status_code in (200, 202), url  # type: ignore[attr-defined]
 

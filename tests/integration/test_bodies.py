@@ -39,4 +39,4 @@ def test_half_or_odd_bodies_are_refused_and_nothing_is_tracked(
         environ_overrides={"CONTENT_LENGTH": str(len(body)), "wsgi.input_terminated": True, **environ},
     )
     problem(answer, status)
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []

@@ -27,7 +27,7 @@ def server_time(connection: redis.Redis) -> float:
 
 @pytest.mark.parametrize("requests_per_minute", [2, 9, 10, 50, 60, 1000, 100_000])
 def test_a_minute_never_sees_more_than_it_may(requests_per_minute: int) -> None:
-    size = Allowance.of(requests_per_minute)
+    size = Allowance.per_minute(requests_per_minute)
     assert 1 <= size.capacity <= 5
     assert size.per_second > 0
     assert size.capacity + (MINUTE_S + GOOD_FOR_S) * size.per_second == pytest.approx(requests_per_minute)
@@ -93,11 +93,11 @@ def test_a_429_empties_it_and_halves_its_share(connection: redis.Redis) -> None:
     before = server_time(connection)
     slowed = budget.slow_down("default", None)
     assert slowed is not None
-    assert slowed.share == budget.share("default") == 0.5
+    assert slowed.share == budget.balance("default").share == 0.5
     assert before + SHORTEST_PAUSE_S <= slowed.resumes_at.timestamp() <= server_time(connection) + SHORTEST_PAUSE_S
-    assert budget.left("default") == 0
-    assert budget.share("other") == 1
-    assert budget.left("other") == 5
+    assert budget.balance("default").tokens == 0
+    assert budget.balance("other").share == 1
+    assert budget.balance("other").tokens == 5
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_burst_of_429_counts_once_and_the_longest_pause_it_asks_for_is_kept(co
     assert budget.slow_down("default", None) is not None
     assert budget.slow_down("default", 30.0) is None
     assert budget.slow_down("default", None) is None
-    assert budget.share("default") == 0.5
+    assert budget.balance("default").share == 0.5
     one_s = 1 / (0.5 * budget.allowance.per_second)
     assert 29 < budget.spend("default", 1)[1] - one_s < 30.1
     later(connection, 29)
@@ -154,13 +154,13 @@ def test_its_share_grows_evenly_until_it_is_whole(connection: redis.Redis, refus
     later(connection, SHORTEST_PAUSE_S)
     least = 1 - whole_after_s / 120
     for passed_s in range(0, int(whole_after_s), 15):
-        assert budget.share("default") == pytest.approx(least + passed_s / 120, abs=0.01)
+        assert budget.balance("default").share == pytest.approx(least + passed_s / 120, abs=0.01)
         later(connection, 15)
     later(connection, 1)
-    assert budget.share("default") == 1
+    assert budget.balance("default").share == 1
     later(connection, 3600)
-    assert budget.share("default") == 1
-    assert budget.left("default") == 5
+    assert budget.balance("default").share == 1
+    assert budget.balance("default").tokens == 5
 
 
 def test_whoever_waits_as_long_as_it_says_is_granted_one_after_a_429_too(connection: redis.Redis) -> None:
@@ -178,9 +178,9 @@ def test_what_a_version_before_shares_wrote_is_heeded(connection: redis.Redis) -
     budget = Budget(connection, 60)
     now = server_time(connection)
     connection.hset(BUCKET, mapping={"tokens": 0, "at": f"{now:.6f}", "slow_until": f"{now + 60:.6f}"})
-    assert budget.share("default") == pytest.approx(0.5, abs=0.01)
+    assert budget.balance("default").share == pytest.approx(0.5, abs=0.01)
     later(connection, 61)
-    assert budget.share("default") == 1
+    assert budget.balance("default").share == 1
 
 
 def test_a_version_before_shares_goes_at_half_the_rate_until_the_share_is_whole(connection: redis.Redis) -> None:
@@ -268,10 +268,10 @@ def test_it_refills_by_what_a_growing_share_of_its_rate_adds_up_to(
                     assert server_time(connection) + passed_s >= resumed_s
                     model.refill(at_s() - min(max(refused_for_s, 5.0), 300.0))
                     model.refuse(at_s())
-            left = budget.left("default")
+            left = budget.balance("default").tokens
             model.refill(at_s())
             assert left == pytest.approx(model.tokens, abs=1e-3)
-            share = budget.share("default")
+            share = budget.balance("default").share
             model.refill(at_s())
             assert share == pytest.approx(model.share, abs=1e-5)
 
@@ -316,6 +316,6 @@ def test_a_bucket_far_ahead_of_the_clock_is_waited_for_no_longer_than_a_pause(co
     granted, wait_s = budget.spend("default", 1)
     assert granted == 0
     assert wait_s <= LONGEST_PAUSE_S + 10
-    assert budget.share("default") >= LEAST_SHARE - 1e-6
+    assert budget.balance("default").share >= LEAST_SHARE - 1e-6
     budget.slow_down("default", None)
     assert budget.spend("default", 1)[1] <= LONGEST_PAUSE_S + 10

@@ -104,7 +104,7 @@ def test_a_name_given_twice_is_refused_and_nothing_is_tracked(
     answer = caller.request("POST", "/v1/operations", data=body % OPERATION_ID.encode(), content_type=KINDS[0])
     assert answer.status_code == 422
     assert answer.get_json(force=True)["errors"] == [{"field": field, "message": "is given more than once"}]
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []
 
 
 def test_a_name_given_six_thousand_times_is_refused_at_once(caller: Caller) -> None:

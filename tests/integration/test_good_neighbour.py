@@ -81,11 +81,11 @@ class TestTokens:
         poll_round()
         looked_at(store, identity)
         scalingo.expire_bearers()
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.now()))
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
         poll_round()
         looked_at(store, identity, polls=2)
         assert [seen.status for seen in scalingo.requests] == [200, 200, 401, 200, 200]
-        left = running.budget.left("default")
+        left = running.budget.balance("default").tokens
         assert left <= size.capacity - 5 + size.per_second * (server_time(connection) - began_s)
 
     def test_a_token_that_took_long_to_come_is_not_used(
@@ -105,7 +105,7 @@ class TestTokens:
             proxy.delay_s = GOOD_FOR_S + 0.2
             proxy.watch(lambda chunk: b"EVALSHA" in chunk, lambda: setattr(proxy, "delay_s", 0.0))
             assert asked(running, store, identity, float("-inf")) == "done"
-            left = running.budget.left("default")
+            left = running.budget.balance("default").tokens
             assert left <= 3 - 2 + running.budget.allowance.per_second * (server_time(connection) - began_s)
 
     def test_a_request_that_cannot_leave_while_its_token_is_good_is_not_made(
@@ -130,7 +130,7 @@ class TestRefusals:
         for identity in refused:
             assert "429" in (looked_at(store, identity).last_error or "")
         running.finish(5.0)  # all have been heeded
-        assert running.budget.share("default") == 0.5
+        assert running.budget.balance("default").share == 0.5
         running.close()
         (line,) = [line for line in capsys.readouterr().out.splitlines() if "slowed down by a 429" in line]
         assert all(part in line for part in ("warning", "default", "0.5", "resumes_at"))
@@ -174,7 +174,7 @@ class TestRefusals:
         refused = tracked(store, busy)
         poll_round()
         looked_at(store, refused)
-        wait_until(lambda: runtime.budget.share("default") < 1, what="the smaller share")
+        wait_until(lambda: runtime.budget.balance("default").share < 1, what="the smaller share")
         resumes_s = float(connection.hget(BUCKET, "at") or 0)
         assert began_s + least_s <= resumes_s <= server_time(connection) + most_s
         other = tracked(store, scalingo.operation().id)
@@ -196,9 +196,9 @@ class TestRefusals:
         poll_round()
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
-        wait_until(lambda: first.budget.share("default") < 1, what="the smaller share")
+        wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
         other = start_worker(A_MINUTE, drain_s=0.1)  # it knows of no failed sign-in
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.now()))
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
         poll_round()
         after = found(store, identity).tracking
         assert (after.claim, after.polls) == (None, 1)
@@ -242,4 +242,4 @@ def test_beside_another_client_it_backs_off_keeps_asking_and_comes_back_by_itsel
     assert 0 < sum(refused) <= 30  # of some hundred requests
     assert min(answered[beside]) >= (60 - others) / 2
     assert others_refused <= 10
-    assert budget.share("default") == 1
+    assert budget.balance("default").share == 1

@@ -55,7 +55,7 @@ def live(store: Store, identity: str) -> LiveMessage:
 def shown(store: Store, identity: str) -> LiveMessage:
     """Make the member's part due, and hold rounds until the message was seen to."""
     before = live(store, identity)
-    now = store.now()
+    now = store.records.now()
     store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
 
     def written() -> LiveMessage | None:
@@ -120,7 +120,7 @@ def test_the_members_of_a_group_share_one_message_with_one_verdict(
     assert "and this is how" in json.dumps(reply["blocks"])
     assert {body["ts"] for method, body in calls(receiver) if method == "update"} == {"1.000100"}
     shown(store, one)  # it has yet to hear that all is over
-    assert store.due_in_s()[1] == float("inf")
+    assert store.records.due_in_s()[1] == float("inf")
     for identity in (one, two):
         assert [d.state for d in found(store, identity).tracking.deliveries] == [DeliveryState.DELIVERED]
 
@@ -191,7 +191,7 @@ def test_one_that_is_cancelled_is_shown_so(store: Store, scalingo: ScalingoApi, 
     two = another(store, scalingo, "blog")
     shown(store, two)
     ended(store, scalingo, one)
-    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.now()))
+    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.records.now()))
     shown(store, two)
     assert "⏹️ *blog*: restart *no longer watched after " in text(receiver)
     aged(store, one, two)
@@ -244,7 +244,7 @@ def test_a_reply_that_is_put_off_repeats_neither_the_message_nor_the_edit(
     look(store, identity)
     delivery_round()
     wait_until(lambda: state(store, identity) is DeliveryState.RETRYING, what="the failure")
-    store.update(found(store, identity), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    store.update(found(store, identity), lambda t: lifecycle.retried(t, "deploys", store.records.now()))
     tell_all(store)
     assert [(method, "thread_ts" in body) for method, body in calls(receiver)] == [
         ("postMessage", False),
@@ -287,7 +287,7 @@ def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
     wait_until(lambda: found(store, one).tracking.deliveries[0].claim is None, what="the delivery being handed back")
     (delivery,) = found(store, one).tracking.deliveries
     assert (delivery.attempts, delivery.state, len(calls(receiver))) == (0, DeliveryState.PENDING, before)
-    long_ago = store.now() - group_message.ALONE_AFTER - SETTLE
+    long_ago = store.records.now() - group_message.ALONE_AFTER - SETTLE
     store.update(found(store, one), lambda t: replace(t, ended_at=long_ago))
     tell_all(store)
     method, last = calls(receiver)[-1]
@@ -301,8 +301,8 @@ def test_one_that_is_watched_anew_goes_on_in_the_same_message(
     two = another(store, scalingo, "blog")
     shown(store, two)
     fresh = found(store, two).tracking
-    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.now()))
-    anew = replace(fresh, live=(), operation=None, created_at=store.now(), polls=0)
+    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.records.now()))
+    anew = replace(fresh, live=(), operation=None, created_at=store.records.now(), polls=0)
     store.update(found(store, two), lambda tracking: lifecycle.started_anew(tracking, anew))
     look(store, two)
     shown(store, one)

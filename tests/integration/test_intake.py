@@ -261,7 +261,7 @@ class TestTooMany:
         detail = problem(refused, 429)["detail"]
         assert detail.startswith("2 operations of the account default are in flight, and the limit is 2")
         assert int(refused.headers["Retry-After"]) > 0
-        assert len(store.due_trackings()) == 2
+        assert len(store.records.due_trackings()) == 2
         assert caller.track(operation_id=operation_id(1)).status_code == 200
         assert caller.track(operation_id=operation_id(2), account="other").status_code == 202
 
@@ -323,7 +323,7 @@ class TestTheSameAgain:
         assert answer.status_code == 200
         states = {d["target"]: d["state"] for d in answer.json["deliveries"]}
         assert states == {"slack": "pending", "webhook": "pending", "failures": "skipped"}
-        due = [member for _, members in store.due_deliveries() for member in members]
+        due = [member for _, members in store.records.due_deliveries() for member in members]
         assert f"{IDENTITY}_1_succeeded_webhook" in due
         again = caller.track(notify=["webhook"])
         assert again.json == answer.json
@@ -340,7 +340,7 @@ class TestTheSameAgain:
         assert answer.json["context"] == {"actor": "joe"}
         assert answer.json["account"] == "other"
         assert found(store, IDENTITY).tracking.timeout_s == 90
-        assert [stored.tracking.id for stored in store.due_trackings()] == [IDENTITY]
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [IDENTITY]
 
     def test_one_that_was_lost_or_timed_out_starts_anew(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(notify=["webhook"])
@@ -358,7 +358,7 @@ class TestTheSameAgain:
         third = caller.track()
         assert (third.status_code, third.json["run"]) == (202, 3)
         # What was already to be told is still told, each under a name of its own.
-        due = {member for _, members in store.due_deliveries() for member in members}
+        due = {member for _, members in store.records.due_deliveries() for member in members}
         assert due == {f"{IDENTITY}_1_timed_out_webhook", f"{IDENTITY}_2_lost_webhook"}
 
     @pytest.mark.parametrize("end", [DONE, BROKEN])

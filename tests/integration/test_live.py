@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from operations.model import DeliveryState, LiveMessage, MessageRef, Usual
-from operations.storage.index import LIVE
+from operations.storage.index import LIVE, OUTBOX
 from operations.storage.store import Store
 from operations.telling import live
 from operations.watching import lifecycle
@@ -62,7 +62,7 @@ def channel(start_worker: StartWorker, receiver: Receiver) -> Runtime:
 def look(store: Store, identity: str) -> None:
     """Make the tracking due and look."""
     before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
+    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
 
     def looked() -> bool:
         poll_round()
@@ -82,7 +82,7 @@ def write(store: Store, identity: str) -> LiveMessage:
     before = message(store, identity)
     store.update(
         found(store, identity),
-        lambda t: replace(t, live=tuple(replace(m, due_at=store.now()) for m in t.live)),
+        lambda t: replace(t, live=tuple(replace(m, due_at=store.records.now()) for m in t.live)),
     )
 
     def written() -> LiveMessage | None:
@@ -109,7 +109,7 @@ def hold_rounds_until(enough: Callable[[], Any], what: str) -> None:
 def tell_all(store: Store) -> None:
     """Hold rounds until nothing is to be sent."""
 
-    hold_rounds_until(lambda: store.outbox_size() == 0, "an empty outbox")
+    hold_rounds_until(lambda: store.records.size(OUTBOX) == 0, "an empty outbox")
 
 
 def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
@@ -148,7 +148,7 @@ def test_an_operation_is_shown_from_the_first_look_and_finished_in_place(
     assert again["ts"] == last["ts"] == "1.000100"
     assert first["text"].startswith("🔄 shop: restart running for ")
     assert last["text"].startswith("✅ shop: restart succeeded after ")
-    assert store.due_in_s()[1] == float("inf")
+    assert store.records.due_in_s()[1] == float("inf")
     assert {d.state for d in found(store, shown).tracking.deliveries} == {DeliveryState.DELIVERED}
 
 
@@ -214,7 +214,7 @@ def test_an_outcome_whose_reply_fails_is_told_at_the_same_message_again(
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
     hold_rounds_until(lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
-    store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.records.now()))
     tell_all(store)
     asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
     update, reply = ("update", "1.000100"), ("postMessage", "1.000100")
@@ -250,12 +250,12 @@ def test_a_refresh_that_slack_has_no_room_for_waits_is_no_failed_delivery_and_ho
     channel: Runtime, store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, caller: Caller
 ) -> None:
     receiver.script(UPDATE, Reply(429, headers={"Retry-After": "30"}))
-    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.now()),)))
+    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.records.now()),)))
     hold_rounds_until(lambda: len(calls(receiver)) == 2, "the edit")
     hold_rounds_until(lambda: message(store, shown).claim is None, what="the record")
     due_at = message(store, shown).due_at
     assert due_at is not None
-    assert 25 < (due_at - store.now()).total_seconds() <= 30
+    assert 25 < (due_at - store.records.now()).total_seconds() <= 30
     assert channel.room.is_held("edits of deploys"), "nor is any other message of this target edited"
     metrics = caller.get("/metrics").text
     assert 'opwatch_deliveries_total{state="dead",target="deploys"} 0.0' in metrics
@@ -276,7 +276,7 @@ def test_a_channel_that_refuses_the_bot_is_reported_by_the_outcomes_delivery(
     assert write(store, identity).due_at is None
     look(store, identity)
     delivery_round()
-    assert (store.live_size(), len(calls(receiver))) == (0, 1)
+    assert (store.records.size(LIVE), len(calls(receiver))) == (0, 1)
     scalingo.finish(operation_of(identity))
     look(store, identity)
     tell_all(store)
@@ -304,7 +304,7 @@ def test_a_message_that_is_gone_is_not_posted_anew_only_to_say_that_nobody_watch
     store: Store, receiver: Receiver, shown: str
 ) -> None:
     receiver.script(UPDATE, refused("message_not_found"))
-    store.update(found(store, shown), lambda t: lifecycle.cancelled(t, store.now()))
+    store.update(found(store, shown), lambda t: lifecycle.cancelled(t, store.records.now()))
     assert write(store, shown).due_at is None
     assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
 
@@ -327,7 +327,7 @@ def test_an_outcome_waits_for_the_post_that_is_under_way_and_edits_that(
 def test_an_outcome_does_not_wait_for_a_worker_that_died_with_the_message(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str
 ) -> None:
-    long_ago = store.now() - live.LEASE
+    long_ago = store.records.now() - live.LEASE
     store.update(found(store, shown), lambda t: live.claimed(t, t.live[0], "a dead worker's", long_ago))
     scalingo.finish(operation_of(shown))
     look(store, shown)
@@ -345,7 +345,7 @@ def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
     connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
     delivery_round()
     store.purge()
-    assert store.live_size() == 0
+    assert store.records.size(LIVE) == 0
     scalingo.finish(operation_of(shown))
     look(store, shown)
     tell_all(store)
@@ -358,10 +358,12 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
 ) -> None:
     usual = Usual(p50=1, p90=1, samples=9)
     rules = {"deploys": replace(channel.targets["deploys"].rule, slow=True)}
-    old = store.now() - timedelta(seconds=60)
+    old = store.records.now() - timedelta(seconds=60)
     store.update(
         found(store, shown),
-        lambda t: lifecycle.announced(replace(t, usual=usual, created_at=old, last_polled_at=store.now()), rules),
+        lambda t: lifecycle.announced(
+            replace(t, usual=usual, created_at=old, last_polled_at=store.records.now()), rules
+        ),
     )
     tell_all(store)
     method, reply = calls(receiver)[-1]
@@ -382,7 +384,7 @@ def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=NOW),)))
     edit_round(channel, {"deploys"})
     assert message(store, shown).claim is None, "an outcome is due"
-    wait_until(lambda: channel.presence.lock("live:deploys", "another worker", 60), what="another's turn")
+    wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
     edit_round(channel, ())
     assert message(store, shown).claim is None, "it is another's turn"
     assert channel.room.enter("deploys", 1), "nobody has kept the place"

@@ -53,7 +53,7 @@ def lines(written: io.StringIO) -> Lines:
 def chatty(written: io.StringIO, settings: Settings, lines: Lines) -> Lines:
     """Give the same at LOG_LEVEL=DEBUG."""
     with redirect_stdout(written):
-        logs.configure(replace(settings, log_level="DEBUG"))
+        logs.configure(settings.model_copy(update={"log_level": "DEBUG"}))
     return lines
 
 
@@ -144,7 +144,7 @@ class TestWork:
             "polls": 1,
         }
         scalingo.finish(operation.id, "error")
-        store.update(found(store, identity), lambda tracking: replace(tracking, next_look_at=store.now()))
+        store.update(found(store, identity), lambda tracking: replace(tracking, next_look_at=store.records.now()))
         ended = line_of(lines, "ended", meanwhile=poll_round)
         assert (ended["tracking"], ended["state"], ended["polls"]) == (identity, "failed", 2)
         assert ended["duration_s"] >= 0
@@ -164,7 +164,9 @@ class TestWork:
         told = {"tracking": identity, "delivery": f"{identity}_1_failed_webhook", "target": "webhook"}
         said = {"error": "503 Service Unavailable", "reason": "server_error"}
         assert failed == {"event": "delivery retrying", "level": "warning", **told, "attempt": 1, **said}
-        store.update(found(store, identity), lambda tracking: lifecycle.retried(tracking, "webhook", store.now()))
+        store.update(
+            found(store, identity), lambda tracking: lifecycle.retried(tracking, "webhook", store.records.now())
+        )
         delivery_round()
         delivered = line_of(lines, "delivered")
         assert delivered.pop("took_ms") > 0
@@ -187,7 +189,7 @@ class TestWork:
         first = tracked(store, scalingo.operation().id)
         poll_round()
         looked_at(store, first)  # signed in
-        wait_until(lambda: runtime.budget.left("default") >= 2, what="tokens")
+        wait_until(lambda: runtime.budget.balance("default").tokens >= 2, what="tokens")
         for _ in range(20):
             tracked(store, scalingo.operation(duration_s=None).id)
         poll_round()

@@ -271,11 +271,11 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
     browser: Browser, store: Store, settings: Settings
 ) -> None:
     usual = Usual(p50=15.0, p90=20.0, samples=9)
-    tracked(store, operation_id(1), app="flying", usual=usual, created_at=store.now() - timedelta(seconds=12))
+    tracked(store, operation_id(1), app="flying", usual=usual, created_at=store.records.now() - timedelta(seconds=12))
     ended = tracked(store, operation_id(2), app="broken", named=("slack", "webhook"))
     seen(store, ended, BROKEN, settings.rules)
     attempted(store, ended, "slack", GiveUp("410 Gone"))
-    attempted(store, ended, "webhook", Again(store.now() + timedelta(hours=1), "503 Service Unavailable"))
+    attempted(store, ended, "webhook", Again(store.records.now() + timedelta(hours=1), "503 Service Unavailable"))
     text = is_page(browser.get(), 200)
     assert "<title>2 not told · 1 in flight · Opwatch</title>" in text
     for words in ("of usually 15–20 s", "it broke", "1 dead", "410 Gone", "1 retrying", "503 Service Unavailable"):
@@ -336,7 +336,7 @@ def test_the_list_is_filtered_and_has_pages(browser: Browser, store: Store) -> N
 
 
 def test_of_very_many_in_flight_the_newest_are_shown(browser: Browser, store: Store) -> None:
-    now = store.now()
+    now = store.records.now()
     for number in range(60):
         began = now - timedelta(seconds=number)
         tracked(store, operation_id(number), created_at=began, next_look_at=now - timedelta(hours=number))

@@ -35,7 +35,7 @@ class TestOne:
 
     def test_what_the_api_said_is_shown_in_its_words(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(notify=["webhook"])
-        now = store.now()
+        now = store.records.now()
         operation = Operation(
             status="error",
             type="start-one-off",
@@ -159,7 +159,7 @@ class TestMany:
         self, caller: Caller, store: Store, state: DeliveryState
     ) -> None:
         deliveries = [
-            Delivery(target=each.value, run=1, verdict=Verdict.FAILED, state=each, next_attempt_at=store.now())
+            Delivery(target=each.value, run=1, verdict=Verdict.FAILED, state=each, next_attempt_at=store.records.now())
             for each in DeliveryState
         ]
         one, other, both, earlier, _ = add(store, 5, apps=("shop", "blog"))
@@ -224,7 +224,7 @@ def add(
     store: Store, count: int, *, start: int = 0, apart_ms: int = 1, apps: tuple[str, ...] = ("shop",)
 ) -> list[Tracking]:
     """Store trackings, the later the younger, numbered from `start`."""
-    now = store.now()
+    now = store.records.now()
     first = Tracking(
         id="",
         app="",

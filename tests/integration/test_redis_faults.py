@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 from local.valkey import Valkey
 from operations.model import State
-from operations.storage.presence import Presence
+from operations.storage.account_alerts import AccountAlerts
 from operations.storage.store import Store
 from operations.watching.lifecycle import LEASE
 from standin.api import ScalingoApi
@@ -59,7 +59,7 @@ class TestClaims:
             poll_round()
         proxy.mend()
         wait_until(lambda: found(store, identity).tracking.claim is None, what="the claim given back")
-        assert found(store, identity).tracking.next_look_at < store.now() + LEASE - timedelta(seconds=10)
+        assert found(store, identity).tracking.next_look_at < store.records.now() + LEASE - timedelta(seconds=10)
         poll_round()
         assert looked_at(store, identity).state is State.SUCCEEDED
         assert remote.connection.ping()
@@ -93,7 +93,7 @@ def test_a_look_that_loses_redis_while_signing_in_is_handed_back(
     assert found(store, identity).tracking.polls == 0
     poll_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
-    assert remote.presence.lock("sign-in:default", "another", 1) is not None
+    assert remote.locks.acquire("sign-in:default", "another", 1) is not None
 
 
 def test_a_round_whose_worker_was_killed_is_gone_from_rqs_registries_whoever_holds_rqs_lock(
@@ -121,7 +121,7 @@ def test_a_look_recorded_late_counts_from_when_it_was_made(
     remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi
 ) -> None:
     operation = scalingo.operation(duration_s=None).id
-    identity = tracked(store, operation, created_at=store.now() - timedelta(minutes=10))
+    identity = tracked(store, operation, created_at=store.records.now() - timedelta(minutes=10))
     proxy.watch(lambda chunk: b'"polls":1' in chunk, proxy.cut)
     poll_round()
     asked_at = scalingo.wait_for(1, operation_id=operation)[0].at
@@ -144,7 +144,7 @@ def test_one_late_answer_does_not_put_the_clock_back(proxy: RedisProxy, store: S
     proxy.watch(asks_for_the_time, first_comes)
     with connected(proxy.url) as connection:
         late = Store(connection, retention=RETENTION)
-        assert abs(late.now() - store.now()) < timedelta(seconds=1)
+        assert abs(late.records.now() - store.records.now()) < timedelta(seconds=1)
 
 
 def asks_for_the_time(chunk: bytes) -> bool:
@@ -154,11 +154,11 @@ def asks_for_the_time(chunk: bytes) -> bool:
 def test_an_alert_whose_worker_died_is_cleared_by_anothers_good_looks(
     connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking, dying = Presence(connection), Presence(connection)
-    looking.clear_alert("default")
-    assert dying.raise_alert("default", "rejected")
-    looking.clear_alert("default")
-    assert looking.alerts(["default"]) == ["rejected"]  # it has made sure a moment ago
-    monkeypatch.setattr("operations.storage.presence.CLEAR_FOR_S", 0.0)
-    looking.clear_alert("default")
-    assert looking.alerts(["default"]) == []
+    looking, dying = AccountAlerts(connection), AccountAlerts(connection)
+    looking.clear("default")
+    assert dying.raise_for("default", "rejected")
+    looking.clear("default")
+    assert looking.rejected(["default"]) == {"default": "rejected"}  # it has made sure a moment ago
+    monkeypatch.setattr("operations.storage.account_alerts.CLEAR_FOR_S", 0.0)
+    looking.clear("default")
+    assert looking.rejected(["default"]) == {}

@@ -16,6 +16,7 @@ import pytest
 from config.settings import Settings
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.storage.budget import GOOD_FOR_S
+from operations.storage.index import OUTBOX
 from operations.storage.records import WINDOW
 from operations.storage.store import Store
 from operations.watching import lifecycle
@@ -47,7 +48,9 @@ def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
     identity = tracked(store, scalingo.operation().id)
     poll_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
-    wait_until(lambda: running.budget.left("default") >= running.budget.allowance.capacity, what="a full bucket")
+    wait_until(
+        lambda: running.budget.balance("default").tokens >= running.budget.allowance.capacity, what="a full bucket"
+    )
 
 
 def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
@@ -68,7 +71,7 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
 def look(store: Store, identity: str) -> Tracking:
     """Make the tracking due and look; return what was recorded."""
     before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
+    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
     hold_rounds_until(lambda: found(store, identity).tracking.polls > before.tracking.polls)
     return found(store, identity).tracking
 
@@ -112,7 +115,7 @@ class TestLooks:
         assert after.operation is not None
         assert after.operation.status == "running"
         assert after.next_look_at is not None
-        assert store.due_trackings() == []
+        assert store.records.due_trackings() == []
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(("outcome", "state"), [("done", "succeeded"), ("error", "failed")])
@@ -125,7 +128,7 @@ class TestLooks:
         states = {d.target: d.state.value for d in after.deliveries}
         assert states["slack"] == states["webhook"] == "pending"
         assert states["failures"] == ("pending" if state == "failed" else "skipped")
-        assert store.announcement(identity, 1)
+        assert store.records.announcement(identity, 1)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(
@@ -159,7 +162,7 @@ class TestLooks:
     def test_a_watch_past_its_time_ends_with_an_answer_that_says_it_still_runs(
         self, store: Store, scalingo: ScalingoApi
     ) -> None:
-        long_ago = store.now() - timedelta(hours=2)
+        long_ago = store.records.now() - timedelta(hours=2)
         operation = scalingo.operation(duration_s=None).id
         identity = tracked(store, operation, created_at=long_ago)
         scalingo.fault(faults.internal_error(), operation_id=operation)
@@ -170,7 +173,7 @@ class TestLooks:
 
     @pytest.mark.usefixtures("runtime")
     def test_a_watch_past_its_time_without_any_answer_says_that(self, store: Store, scalingo: ScalingoApi) -> None:
-        now = store.now()
+        now = store.records.now()
         operation = scalingo.operation().id
         scalingo.fault(faults.internal_error(), operation_id=operation)
         identity = tracked(
@@ -191,7 +194,7 @@ class TestLooks:
         backdate = timedelta(seconds=61)
         store.update(
             found(store, identity),
-            lambda t: replace(t, missing_since=(t.missing_since or store.now()) - backdate),
+            lambda t: replace(t, missing_since=(t.missing_since or store.records.now()) - backdate),
         )
         assert look(store, identity).state is State.TRACKING
         after = look(store, identity)
@@ -210,13 +213,13 @@ class TestLooks:
         assert looked_at(store, fine).state is State.SUCCEEDED
         assert time.monotonic() - began_s < 5
         assert found(store, stuck).tracking.polls == 0
-        assert store.due_trackings() == []  # claimed: nobody else looks meanwhile
+        assert store.records.due_trackings() == []  # claimed: nobody else looks meanwhile
         scalingo.stop()  # which ends the look
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
         operations = [scalingo.operation(duration_s=None).id for _ in range(10)]
-        an_hour_ago = store.now() - timedelta(hours=1)  # the next looks come after half a minute
+        an_hour_ago = store.records.now() - timedelta(hours=1)  # the next looks come after half a minute
         identities = [tracked(store, operation, timeout_s=7200, created_at=an_hour_ago) for operation in operations]
         all_seen = all_looked_at(store, identities)
         with ThreadPoolExecutor(4) as pool:
@@ -230,7 +233,7 @@ class TestLooks:
     ) -> None:
         running = start_worker({"SCALINGO_REQUESTS_PER_MINUTE": "60"}, drain_s=0.1)
         signed_in(running, store, scalingo)
-        now = store.now()
+        now = store.records.now()
         identities = [
             tracked(
                 store,
@@ -276,7 +279,7 @@ class TestLooks:
         identity = tracked(store, operation)
         poll_round()
         scalingo.wait_for(1, operation_id=operation)
-        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.records.now()))
         assert cancelled is not None
         running.finish(15.0)  # which waits for the answer
         running.close()
@@ -293,8 +296,8 @@ class TestLooks:
         assert time.monotonic() - began_s < 8  # what is under way would hang for longer
         handed_back = found(store, identity).tracking
         assert (handed_back.claim, handed_back.polls) == (None, 0)
-        assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
-        assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [identity]
+        assert [stored.tracking.id for stored, _ in store.records.due_deliveries()] == [told]
 
     def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
         self, start_worker: StartWorker, store: Store, scalingo: ScalingoApi
@@ -306,7 +309,7 @@ class TestLooks:
             poll_round()
             scalingo.wait_for(1)  # the sign-in, which takes four seconds
         assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
-        assert running.budget.left("default") >= 3
+        assert running.budget.balance("default").tokens >= 3
         wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
         poll_round()
         claimed = [found(store, identity).tracking for identity in identities]
@@ -317,7 +320,7 @@ class TestLooks:
     ) -> None:
         silent = start_worker(drain_s=0.1)
         identity, told = under_way(store, settings, scalingo, receiver)
-        silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
+        silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
         other = start_worker(drain_s=0.1)
         clock = Clock(other)
         clock.start()
@@ -334,11 +337,11 @@ class TestLooks:
         silent, other = start_worker(drain_s=0.1), start_worker(drain_s=0.1)
         clock = Clock(other)
         try:
-            assert silent.presence.lock("sign-in:default", silent.name, 60) is not None
-            silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
-            assert other.presence.lock("sign-in:default", other.name, 60) is None
+            assert silent.locks.acquire("sign-in:default", silent.name, 60) is not None
+            silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
+            assert other.locks.acquire("sign-in:default", other.name, 60) is None
             clock.start()
-            wait_until(lambda: other.presence.lock("sign-in:default", other.name, 60), what="the lock")
+            wait_until(lambda: other.locks.acquire("sign-in:default", other.name, 60), what="the lock")
         finally:
             clock.stop()
 
@@ -359,10 +362,10 @@ class TestLooks:
         async def ask() -> None:
             ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-        before, began_s = running.budget.left("default"), time.monotonic()
+        before, began_s = running.budget.balance("default").tokens, time.monotonic()
         running.loop.submit(ask)
         assert ended.get(timeout=10) == "done"
-        gone = before - running.budget.left("default")
+        gone = before - running.budget.balance("default").tokens
         refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
         assert max(0.0, spent - refilled) <= gone <= spent
 
@@ -424,7 +427,7 @@ class TestDeliveries:
             delivery(store, identity, target, "delivered")
         delivery_round()
         assert sorted(seen.path for seen in receiver.requests) == ["/failures", "/slack", "/webhook"]
-        assert store.outbox_size() == 0
+        assert store.records.size(OUTBOX) == 0
 
     @pytest.mark.usefixtures("runtime")
     def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(
@@ -445,15 +448,15 @@ class TestDeliveries:
         delivery(store, identity, "failures", "delivered")
         assert time.monotonic() - began_s < 5
         assert delivery(store, identity, "webhook", "pending").claim is not None
-        assert list(store.due_deliveries()) == []  # under its lease
+        assert list(store.records.due_deliveries()) == []  # under its lease
         receiver.stop()  # which ends the attempt
 
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         identity = ended(store, settings, named=("webhook",))
-        long_ago = store.now() - LEASE - timedelta(seconds=30)
-        (delivery_id,) = next(due for stored, due in store.due_deliveries() if stored.tracking.id == identity)
+        long_ago = store.records.now() - LEASE - timedelta(seconds=30)
+        (delivery_id,) = next(due for stored, due in store.records.due_deliveries() if stored.tracking.id == identity)
         store.update(
             found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "holder", long_ago)
         )
@@ -462,7 +465,7 @@ class TestDeliveries:
         clock = Clock(runtime)
         clock.start()
         try:
-            wait_until(lambda: runtime.presence.steady, what="Redis answering for a while")
+            wait_until(lambda: runtime.heartbeat.is_settled, what="Redis answering for a while")
             delivery_round()
             delivery(store, identity, "webhook", "delivered")
             assert len(receiver.requests) == 1
@@ -519,7 +522,7 @@ class TestDeliveries:
     ) -> None:
         receiver.script("/slack", reply)
         identity = ended(store, settings, named=("slack",))
-        began = store.now()
+        began = store.records.now()
         delivery_round()
         waiting = delivery(store, identity, "slack", "retrying")
         assert said in (waiting.last_error or "")
@@ -527,7 +530,7 @@ class TestDeliveries:
         assert waiting.claim is None
         least_s, most_s = (16.5, 17.5) if reply.status == 429 else (4.0, 6.0)  # our clock and the worker's may differ
         assert began + timedelta(seconds=least_s) <= waiting.next_attempt_at
-        assert waiting.next_attempt_at <= store.now() + timedelta(seconds=most_s)
+        assert waiting.next_attempt_at <= store.records.now() + timedelta(seconds=most_s)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("path", ["slack", "webhook"])
@@ -547,7 +550,9 @@ class TestDeliveries:
 
         def due_for_the_last_time(tracking: Tracking) -> Tracking:
             (only,) = tracking.deliveries
-            last = replace(only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
+            last = replace(
+                only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.records.now()
+            )
             return replace(tracking, deliveries=(last,))
 
         store.update(found(store, identity), due_for_the_last_time)
@@ -626,7 +631,7 @@ class TestOtherSettings:
 
         def all_told() -> bool:
             delivery_round()
-            return store.outbox_size() == 0
+            return store.records.size(OUTBOX) == 0
 
         wait_until(all_told, what="the second message")
         first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)

@@ -12,8 +12,9 @@ import redis
 from standardwebhooks import Webhook
 
 from operations.model import Delivery, DeliveryState, Operation, State
-from operations.storage.index import OUTBOX, durations_keys
+from operations.storage.index import OUTBOX
 from operations.storage.store import Store
+from operations.storage.tallies import durations_keys
 from operations.watching import lifecycle
 from standin.api import OperationHandle, ScalingoApi
 from tests.integration.bench import DONE, Caller, StartWorker, begun, found, operation_id, seen, tracked
@@ -57,7 +58,7 @@ def running_for(scalingo: ScalingoApi, age_s: float) -> OperationHandle:
 def look(store: Store, identity: str) -> None:
     """Make the tracking due and look."""
     before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
+    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
 
     def looked() -> bool:
         poll_round()
@@ -71,7 +72,7 @@ def tell_all(store: Store) -> None:
 
     def all_told() -> bool:
         delivery_round()
-        return store.outbox_size() == 0
+        return store.records.size(OUTBOX) == 0
 
     wait_until(all_told, what="an empty outbox")
 
@@ -97,7 +98,7 @@ def due_now(store: Store, identity: str) -> None:
     """Make a warning that waits for its next attempt due."""
     stored = found(store, identity)
     assert stored.tracking.slow is not None
-    due = tuple(replace(d, next_attempt_at=store.now()) for d in stored.tracking.slow.deliveries)
+    due = tuple(replace(d, next_attempt_at=store.records.now()) for d in stored.tracking.slow.deliveries)
     store.update(stored, lambda t: replace(t, slow=t.slow and replace(t.slow, deliveries=due)))
 
 
@@ -164,14 +165,14 @@ def test_a_warning_that_fails_is_tried_again_until_the_outcome_overtakes_it(
             what="the attempt",
         )
         assert waiting.state is DeliveryState.RETRYING
-    assert store.retrying(["early"]) == {"early": 1}
+    assert store.records.retrying(["early"]) == {"early": 1}
     scalingo.finish(operation.id)
     look(store, identity)
     overtaken = warning_of(store, identity)
     assert overtaken is not None
     assert (overtaken.state, overtaken.next_attempt_at) == (DeliveryState.SKIPPED, None)
-    assert store.retrying(["early"]) == {"early": 0}
-    assert store.counters()["deliveries:early:skipped"] == 1
+    assert store.records.retrying(["early"]) == {"early": 0}
+    assert store.records.counters()["deliveries:early:skipped"] == 1
     (verdict,) = (d for d in found(store, identity).tracking.deliveries if d.target == "early")
     assert (verdict.state, verdict.attempts, verdict.failures) == (DeliveryState.PENDING, 0, 0)
     tell_all(store)
@@ -223,12 +224,12 @@ def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_mo
     look(store, identity)
     delivery_id = f"{identity}_1_slow_early"
     claimed = store.update(
-        found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.now())
+        found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.records.now())
     )
     assert claimed is not None
     assert claimed.tracking.slow is not None
     (delivery,) = claimed.tracking.slow.deliveries
-    store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+    store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.records.now()))
     attempted = threading.Event()
 
     async def attempt() -> None:
@@ -247,7 +248,7 @@ def test_outcomes_go_before_warnings(warning: Runtime, store: Store, scalingo: S
     slow = [tracked(store, running_for(scalingo, 65).id, everyone=False, named=("one-by-one",)) for _ in range(3)]
     for identity in slow:
         look(store, identity)
-    assert store.outbox_size() == 3
+    assert store.records.size(OUTBOX) == 3
     ended = tracked(store, operation_id(1), everyone=False, named=("one-by-one",), app="blog")
     seen(store, ended, DONE, warning.settings.rules)
     tell_all(store)
@@ -270,11 +271,11 @@ def test_what_an_older_version_leaves_of_a_warning_is_removed_and_the_outcome_is
     connection.set(key, json.dumps(document))
     delivery_round()
     store.purge()
-    assert store.outbox_size() == 0
+    assert store.records.size(OUTBOX) == 0
     scalingo.finish(operation.id)
     look(store, identity)
     tell_all(store)
     assert types(receiver, "/early") == types(receiver, "/webhook") == ["operation.succeeded"]
     ended = found(store, identity).tracking
     assert ended.state is State.SUCCEEDED
-    assert store.counters()["outcomes:succeeded"] == 1
+    assert store.records.counters()["outcomes:succeeded"] == 1

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from notifiers import BUILT_IN, kinds
 from operations.errors import OpwatchError
 from tests.support.mail_server import BREAK_OFF, HANG, MailServer
 from tests.support.receiver import Receiver, Reply
@@ -130,7 +131,17 @@ def _code(name: str, value: str | int) -> str:
     return json.dumps({name: value, "message": f"{SECRET} said no"})
 
 
+def _plain(kind: str) -> Way:
+    """Tell by a kind that needs no more than a URL in each of its required fields."""
+    fields = kinds()[kind].load().model_fields
+    return Way(kind, {name: f"http://{{url}}/{SECRET}" for name, field in fields.items() if field.is_required()})
+
+
+MAIL, SILENT = "email", "console"
+"""The kinds that speak no HTTP: one writes to a mail server, one only prints."""
+
 WAYS = {
+    **{point.name: _plain(point.name) for point in BUILT_IN if point.name not in (MAIL, SILENT)},
     "apprise": Way("apprise", {"url": f"json://user:{SECRET}@{{url}}/{SECRET}?cto=1&rto=1"}, says_why=False),
     "discord": Way(
         "discord",
@@ -144,6 +155,7 @@ WAYS = {
         refusal=Reply(400, _code("id", "web.incoming_webhook.invalid.app_error"), JSON),
         knows_its_answers=True,
     ),
+    "ntfy": Way("ntfy", {"url": f"http://{{url}}/{SECRET}"}),
     "rocketchat": Way(
         "rocketchat",
         {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "@all"},
@@ -173,7 +185,7 @@ WAYS = {
         refusal=Reply(410, ""),
     ),
 }
-MAIL = "email"
+"""A kind that is not named here is told in the plain way."""
 
 
 @contextmanager
