@@ -345,15 +345,15 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
 
 def test_a_target_that_is_live_no_more_ends_the_message(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], target="gone", due_at=NOW),)))
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).due_at is None
 
 
 def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=NOW),)))
-    edit_round(channel, {"deploys"})
+    edit_round(channel, store.records.due_live(9), {"deploys"})
     assert message(store, shown).claim is None, "an outcome is due"
     wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).claim is None, "it is another's turn"
     assert channel.slots.take("deploys", 1), "nobody has kept the place"
