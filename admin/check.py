@@ -20,7 +20,7 @@ from operations.storage.heartbeat import Heartbeat
 from operations.storage.locks import Locks
 from operations.storage.records import Records
 from scalingo.client import Client
-from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
+from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.loop import api_session, targets_session
 from workers.runtime import REDIS_TIMEOUT_S, SharedGate
 
@@ -162,5 +162,5 @@ async def _target(target: Target, http: ClientSession) -> Finding:
         )
         return Finding("warn", name, what)
     checking = asyncio.ensure_future(notifier.check(http))
-    failure = await failure_of(checking, ATTEMPT_DEADLINE_S)
+    failure = await failure_of(checking, ATTEMPT_WITHIN_S)
     return Finding("ok", name, checking.result()) if failure is None else Finding("FAIL", name, str(failure))

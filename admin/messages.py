@@ -12,7 +12,7 @@ from notifiers import Notifier, Previewable, editing
 from notifiers.targets import Target
 from operations.errors import OpwatchError
 from operations.telling.announcement import Announcement
-from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
+from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.loop import targets_session
 
 
@@ -30,7 +30,7 @@ def send_test(target: Target, announcement: Announcement, settings: Settings) ->
 
 async def _sent(target: Target, announcement: Announcement, settings: Settings) -> OpwatchError | None:
     async with targets_session(allow_private=settings.allow_private_targets) as http:
-        return await failure_of(_told(target.notifier, announcement, http), ATTEMPT_DEADLINE_S)
+        return await failure_of(_told(target.notifier, announcement, http), ATTEMPT_WITHIN_S)
 
 
 async def _told(notifier: Notifier, announcement: Announcement, http: aiohttp.ClientSession) -> None:

@@ -50,13 +50,14 @@ def _from_file(named: str | None, root: Path) -> dict[str, dict[str, Any]]:
     path = root / (named or DEFAULT_FILE)
     if named is None and not path.exists():
         return {}
+    where = f"OPWATCH_TARGETS_FILE: {str(path)!r}"
     try:
         document = tomllib.loads(path.read_text())
     except OSError as error:
-        raise ConfigError([f"OPWATCH_TARGETS_FILE: {path} cannot be read: {error.strerror}"]) from None
+        raise ConfigError([f"{where} cannot be read: {error.strerror}"]) from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError([f"OPWATCH_TARGETS_FILE: {path} is not TOML: {error}"]) from None
+        raise ConfigError([f"{where} is not TOML: {error}"]) from None
     targets = document.pop("targets", {})
     if document or not isinstance(targets, dict) or not all(isinstance(table, dict) for table in targets.values()):
-        raise ConfigError([f"OPWATCH_TARGETS_FILE: {path}: write each target as a table [targets.<name>]"])
+        raise ConfigError([f"{where}: write each target as a table [targets.<name>]"])
     return targets

@@ -15,7 +15,7 @@ from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateL
 from operations.model import MessageRef, State, Tracking, Verdict
 from operations.telling.announcement import Announcement
 from operations.telling.announcement import of as announcement_of
-from operations.telling.group_message import Together as GroupMessage
+from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
 from operations.telling.live import Progress
 from operations.text import cut_middle, encodable, first_line, json_bytes, plain, whole_lines

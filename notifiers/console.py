@@ -14,7 +14,7 @@ class Console(Kind):
 
     retry_delays_s: ClassVar[tuple[float, ...]] = (5.0,)
     at_once: ClassVar[int] = 10
-    set_up: ClassVar[str] = "Outcomes stand in the worker's log. Without any target, this kind is used.\n"
+    set_up: ClassVar[str] = "It is the default when no target is configured.\n"
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - nothing to dial
         """Print one outcome."""

@@ -61,7 +61,7 @@ class Email(Kind):
     retry_delays_s: ClassVar[tuple[float, ...]] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
     at_once: ClassVar[int] = 2
     set_up: ClassVar[str] = """\
-Use any mail server that sends mail for you after a login, such as your provider's; most want an app password.
+Use a mail server that relays mail after a login, such as your provider's. Most need an app password.
 
 ```toml
 [targets.mail]
@@ -74,12 +74,13 @@ from = "Opwatch <opwatch@example.com>"
 to = ["ops@example.com", "dev@example.com"]
 ```
 
-The server's certificate must be valid for `host`. Replies of 400 and above are tried again, after minutes rather than
-seconds, because of greylisting; replies of 500 and above are final. If only some of `to` are refused, the delivery is
-`dead` and says so, and the others have the message. All attempts have the same `Message-ID`. Private addresses are
-refused here, too.
+- The server's certificate must be valid for `host`.
+- Replies from 400 to 499 are retried after minutes, because of greylisting. Replies of 500 and above are final.
+- If only some addresses in `to` are refused, the others get the message. The delivery is given up, and says so.
+- All attempts have the same `Message-ID`.
+- The guard against private addresses applies here too.
 """
-    limits: ClassVar[str] = "The text is cut to 10,000 bytes, the subject to 200 characters."
+    limits: ClassVar[str] = "the text is cut to 10,000 bytes, the subject to 200 characters."
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,255}$", description="the mail server")]
     port: Annotated[int | None, Field(ge=1, le=65_535, description="default: 587, 465 or 25, by `encryption`")] = None

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, Validatio
 
 from operations.model import MessageRef
 from operations.telling.announcement import Announcement
-from operations.telling.group_message import Together as GroupMessage
+from operations.telling.group_message import GroupMessage
 from operations.telling.live import Progress
 from operations.text import url_fault
 

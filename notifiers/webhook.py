@@ -53,7 +53,7 @@ class Webhook(Kind):
     )
     at_once: ClassVar[int] = 10
     set_up: ClassVar[str] = """\
-[Messages and webhooks](messages.md) has the body, and a receiver to start from. Make a secret with
+See [Messages and webhooks](messages.md#webhooks), with a receiver to start from. Make a secret with
 `echo whsec_$(openssl rand -base64 32)`.
 
 ```toml
@@ -63,9 +63,9 @@ url = "https://ledger.example.com/opwatch"
 secret = "${LEDGER_SECRET}"
 ```
 
-Any 2xx is success, 410 is final, every other answer is tried again.
+Any 2xx is success, 410 is final, and every other answer is tried again.
 """
-    limits: ClassVar[str] = "The body stays below 20 kB; the error text in it is cut to 8 kB."
+    limits: ClassVar[str] = "the body stays below 20 kB; the error text in it is cut to 8 kB."
 
     url: Annotated[SecretUrl, Field(description="where the body is posted")]
     secret: Annotated[

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from notifiers.wording import duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
 from operations.text import first_line, plain, url_fault
-from operations.watching import pace
 from operations.watching.slow import slow_from_s
 
 _ENDED = {
@@ -117,7 +116,7 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
     own = about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
     waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
     return Telling(
-        key=tracking.delivery_id(delivery),
+        key=delivery.id,
         target=plain(delivery.target),
         about=about,
         state=delivery.state.value,
@@ -171,13 +170,13 @@ def _mood(tracking: Tracking, now: datetime) -> str:
         return "quiet"
     if tracking.state is not State.TRACKING:
         return "odd"
-    age_s = pace.age_s(tracking, now)
+    age_s = tracking.age_s(now)
     late = tracking.unanswered_since is not None or age_s > slow_from_s(tracking.usual)
     return "odd" if late else "under-way"
 
 
 def _so_far(tracking: Tracking, now: datetime) -> str:
-    so_far_s = pace.age_s(tracking, now)
+    so_far_s = tracking.age_s(now)
     usual = tracking.usual
     if usual is None:
         return f"for {duration(so_far_s)}"
@@ -194,7 +193,7 @@ def _outcome(tracking: Tracking) -> str:
 
 
 def _running(tracking: Tracking, now: datetime) -> Running:
-    usual, so_far_s = tracking.usual, pace.age_s(tracking, now)
+    usual, so_far_s = tracking.usual, tracking.age_s(now)
     if usual is None:
         return Running(value_s=None, usual_s=None, note="")
     whole_s = max(usual.p90, 0.001)

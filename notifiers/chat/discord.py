@@ -21,8 +21,8 @@ class Discord(Chat):
     code_path: ClassVar[tuple[str, ...]] = ("code",)
     query: ClassVar[dict[str, str]] = {"wait": "true"}  # otherwise a message that is not kept is no error
     set_up: ClassVar[str] = """\
-Channel settings → Integrations → Webhooks → New Webhook → Copy Webhook URL. For a thread, add `?thread_id=…`. Ids for
-`mention`: Developer Mode, right click, Copy ID.
+Channel settings → Integrations → Webhooks → New Webhook → Copy Webhook URL. For a thread, add `?thread_id=…`. For the
+ids in a `mention`: Developer Mode, right click, Copy ID.
 
 ```toml
 [targets.discord]
@@ -31,10 +31,10 @@ webhook_url = "${DISCORD_URL}"
 mention = "<@&81384788765712384>"
 ```
 
-Only this `mention` can mention anyone (`allowed_mentions`). An unknown or deleted webhook (`404 Not Found: 10015`) is
-`dead` at once.
+Only this mention can notify anyone (`allowed_mentions`). A delivery to an unknown or deleted webhook
+(`404 Not Found: 10015`) is given up immediately.
 """
-    limits: ClassVar[str] = "The error text and the context are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
     mention: Annotated[
         str | None,

@@ -18,7 +18,7 @@ class Mattermost(Chat):
     service: ClassVar[str] = "Mattermost"
     code_path: ClassVar[tuple[str, ...]] = ("id",)
     set_up: ClassVar[str] = """\
-Integrations → Incoming Webhooks → Add (an administrator has to enable them), then copy the URL.
+Integrations → Incoming Webhooks → Add, then copy the URL. An administrator must enable incoming webhooks.
 
 ```toml
 [targets.mattermost]
@@ -28,10 +28,9 @@ channel = "town-square"
 mention = "@here"
 ```
 
-Only 200 with the body `ok` counts as delivered. A server on a private address needs
-`OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
+Only 200 with `ok` counts as success. Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
 """
-    limits: ClassVar[str] = "The error text and the context are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
     channel: Annotated[
         str | None, Field(description="another channel; only where the webhook is not locked to its own")

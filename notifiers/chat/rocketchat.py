@@ -19,7 +19,7 @@ class RocketChat(Chat):
     code_path: ClassVar[tuple[str, ...]] = ("error",)
     set_up: ClassVar[str] = """\
 Administration → Workspace → Integrations → New → Incoming: enable it, choose channel and user, save, copy the webhook
-URL. Leave its script off, or have it answer `{"success": true}`.
+URL. Leave its script off, or make it answer `{"success": true}`.
 
 ```toml
 [targets.rocketchat]
@@ -29,9 +29,9 @@ channel = "#deploys"
 mention = "@here"
 ```
 
-A server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
+Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
 """
-    limits: ClassVar[str] = "The error text and the context are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
     channel: Annotated[
         str | None, Field(description="another channel (`#name`, `@name`); only where the integration allows it")

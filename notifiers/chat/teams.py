@@ -24,9 +24,9 @@ class Teams(Chat):
     code_path: ClassVar[tuple[str, ...]] = ("error", "code")
 
     set_up: ClassVar[str] = """\
-In Teams: the channel's ⋯ → Workflows → "Send webhook alerts to a channel" → copy the URL. Anyone must be able to
-trigger the workflow (the default): Opwatch has only the URL. The old connectors (`webhook.office.com`) are not
-supported.
+In Teams: the channel's ⋯ → Workflows → "Send webhook alerts to a channel" → copy the URL. Anyone must be allowed to
+trigger the workflow (the default), because the URL is the only credential. The old connectors (`webhook.office.com`)
+are not supported.
 
 ```toml
 [targets.teams]
@@ -35,11 +35,11 @@ webhook_url = "${TEAMS_URL}"
 mention = "jane@example.com"
 ```
 
-Teams answers 202 before the workflow posts the card: `delivered` means that the workflow was started. Cards that it
-could not post are in its run history.
+Teams answers 202 before the workflow posts the card. So `delivered` means that the workflow was started; its run
+history shows if it failed to post.
 """
     limits: ClassVar[str] = (
-        "The error text is cut to 6,000 bytes, the context to 2,000: a card must stay below Teams' 28 kB."
+        "the error text is cut to 6,000 bytes, the context to 2,000: cards stay well below Teams' limit of 28 kB."
     )
 
     mention: Annotated[

@@ -54,7 +54,7 @@ class Slack(Kind):
     """Posts to the channel of an incoming webhook, or as a bot."""
 
     set_up: ClassVar[str] = """\
-An incoming webhook, or a bot: [Slack and others](../README.md#slack-and-others) says how to get either.
+See [Slack and others](../README.md#slack-and-others) for how to get either. Slack's error codes decide what is retried.
 
 ```toml
 [targets.deploys]
@@ -62,11 +62,9 @@ kind = "slack"
 webhook_url = "${SLACK_DEPLOYS_URL}"
 mention = "<!here>"
 ```
-
-Slack's own error codes decide what is tried again.
 """
     limits: ClassVar[str] = (
-        "The error text is cut to 2,400 characters; a live message shows its first line, and a reply has the rest."
+        "the error text is cut to 2,400 characters; a live message shows its first line, and a reply has the rest."
     )
 
     webhook_url: Annotated[SecretUrl | None, Field(description="of an incoming webhook; or:")] = None

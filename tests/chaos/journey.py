@@ -154,7 +154,7 @@ class Journey:
 
     def _flush(self) -> None:
         with suppress(redis.RedisError), self.redis() as connection:
-            connection.delete("rq:queue:poll", "rq:queue:deliver")
+            connection.delete("rq:queue:opwatch-look", "rq:queue:opwatch-deliver")
 
     def _api_up(self) -> None:
         with suppress(RuntimeError):  # it is up already: two outages overlapped

@@ -15,12 +15,11 @@ from standardwebhooks import Webhook
 from admin import sample, trackings
 from admin.__main__ import main
 from config.settings import Settings
-from operations.errors import SignInRejectedError
+from operations.errors import PermanentError, SignInRejectedError, TransientError
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import OUTBOX
 from operations.storage.store import Store
-from operations.telling.retries import Again, Delivered, GiveUp
 from standin import faults
 from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked
@@ -223,7 +222,7 @@ class TestCheck:
         assert code == 1
         assert "refused by Opwatch: 127.0.0.1 is a private" in line(printed, "target private")
         assert line(printed, "target unknown").startswith("FAIL  target unknown: no answer: ")
-        assert "not one that can be dialled" in line(printed, "target odd")
+        assert "cannot be dialled" in line(printed, "target odd")
         assert trap.caught == 0
 
     def test_says_when_tls_fails(self, admin: Admin, with_targets: Callable[[str], None], receiver: Receiver) -> None:
@@ -234,8 +233,8 @@ class TestCheck:
 
     def test_says_what_was_not_told(self, admin: Admin, store: Store, settings: Settings) -> None:
         identity = ended(store, settings, 1)
-        attempted(store, identity, "slack", GiveUp("Slack answered 404: no_service"))
-        attempted(store, identity, "webhook", Again(store.records.now(), "410 Gone"))
+        attempted(store, identity, "slack", PermanentError("Slack answered 404: no_service"))
+        attempted(store, identity, "webhook", TransientError("410 Gone"))
         _, printed = admin("check")
         dead, retrying = (each for each in printed.splitlines() if each.startswith("warn  deliveries: "))
         assert "given up: 1 to slack;" in dead
@@ -403,7 +402,7 @@ def without_times(told: Any) -> Any:
 
 def ended(store: Store, settings: Settings, number: int, **changes: Any) -> str:
     """Store an operation that has just failed, to be told to slack and webhook."""
-    identity = tracked(store, operation_id(number), everyone=False, named=("slack", "webhook"), **changes)
+    identity = tracked(store, operation_id(number), notify_all=False, notify=("slack", "webhook"), **changes)
     seen(store, identity, BROKEN, settings.rules)
     return identity
 
@@ -418,7 +417,7 @@ class TestList:
     @pytest.fixture(autouse=True)
     def _three(self, store: Store, settings: Settings) -> None:
         self.one = ended(store, settings, 1)
-        attempted(store, self.one, "webhook", GiveUp("410 Gone \x1b[31m"))
+        attempted(store, self.one, "webhook", PermanentError("410 Gone \x1b[31m"))
         self.two = ended(store, settings, 2, app="blog")
         self.three = tracked(store, operation_id(3))
 
@@ -462,15 +461,15 @@ class TestRetryDead:
     def _three_dead(self, store: Store, settings: Settings) -> None:
         self.one, self.two = ended(store, settings, 1), ended(store, settings, 2)
         for identity, target in ((self.one, "slack"), (self.one, "webhook"), (self.two, "webhook")):
-            attempted(store, identity, target, GiveUp("410 Gone"))
-        attempted(store, self.two, "slack", Delivered())
+            attempted(store, identity, target, PermanentError("410 Gone"))
+        attempted(store, self.two, "slack")
 
     def test_all_of_them_once(self, admin: Admin, store: Store, connection: redis.Redis) -> None:
         assert admin("retry-dead") == (0, "3 due again: 1 to slack, 2 to webhook\n")
         assert states(store, self.one) == {"slack": "pending", "webhook": "pending"}
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
         assert store.records.size(OUTBOX) == 3
-        assert connection.llen("rq:queue:deliver") == 1, "a worker is told at once"
+        assert connection.llen("rq:queue:opwatch-deliver") == 1, "a worker is told at once"
         assert admin("retry-dead") == (0, "no delivery is dead\n")
 
     def test_those_of_one_target(self, admin: Admin, store: Store) -> None:

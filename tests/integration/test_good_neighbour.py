@@ -28,7 +28,7 @@ from tests.integration.test_budget import BUCKET, later, server_time
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import wait_until
 from workers import runtime as workers_runtime
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 EXCHANGE = "/v1/tokens/exchange"
@@ -78,11 +78,11 @@ class TestTokens:
         size = running.budget.allowance
         began_s = server_time(connection)
         identity = tracked(store, scalingo.operation(duration_s=None).id)
-        poll_round()
+        look_round()
         looked_at(store, identity)
         scalingo.expire_bearers()
         store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
-        poll_round()
+        look_round()
         looked_at(store, identity, polls=2)
         assert [seen.status for seen in scalingo.requests] == [200, 200, 401, 200, 200]
         left = running.budget.balance("default").tokens
@@ -126,7 +126,7 @@ class TestRefusals:
         signed_in(store, scalingo)
         scalingo.fault(faults.rate_limited(), app="busy-shop", times=None)
         refused = [tracked(store, scalingo.operation("busy-shop").id, app="busy-shop") for _ in range(5)]
-        poll_round()
+        look_round()
         for identity in refused:
             assert "429" in (looked_at(store, identity).last_error or "")
         running.finish(5.0)  # all have been heeded
@@ -142,7 +142,7 @@ class TestRefusals:
         scalingo.fault(faults.slow(1), operation_id=slow.id)
         scalingo.fault(faults.rate_limited(retry_after_s=3600), operation_id=busy.id)
         under_way, refused = tracked(store, slow.id), tracked(store, busy.id)
-        poll_round()
+        look_round()
         assert looked_at(store, refused).state is State.TRACKING
         assert looked_at(store, under_way).state is State.SUCCEEDED
 
@@ -172,7 +172,7 @@ class TestRefusals:
         scalingo.fault(lambda _: Reply(429, "Retry later", {"Retry-After": said(datetime.now(UTC))}), operation_id=busy)
         began_s = server_time(connection)
         refused = tracked(store, busy)
-        poll_round()
+        look_round()
         looked_at(store, refused)
         wait_until(lambda: runtime.budget.balance("default").share < 1, what="the smaller share")
         resumes_s = float(connection.hget(BUCKET, "at") or 0)
@@ -180,11 +180,11 @@ class TestRefusals:
         other = tracked(store, scalingo.operation().id)
         before = looks(scalingo)
         later(connection, resumes_s - server_time(connection) - 2)  # 2 s of the pause are left
-        poll_round()
+        look_round()
         assert looks(scalingo) == before
         assert found(store, other).tracking.claim is None
         later(connection, 4)
-        poll_round()
+        look_round()
         assert looked_at(store, other).state is State.SUCCEEDED
 
     def test_nobody_tries_to_sign_in_before_that_time_either(
@@ -193,19 +193,19 @@ class TestRefusals:
         first = start_worker(A_MINUTE, drain_s=0.1)
         scalingo.fault(faults.rate_limited(retry_after_s=60), exchange=True)
         identity = tracked(store, scalingo.operation().id)
-        poll_round()
+        look_round()
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
         wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
         other = start_worker(A_MINUTE, drain_s=0.1)  # it knows of no failed sign-in
         store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
-        poll_round()
+        look_round()
         after = found(store, identity).tracking
         assert (after.claim, after.polls) == (None, 1)
         assert "429" in (after.last_error or "")
         assert len(scalingo.requests) == 1
         later(connection, 70)
-        poll_round()
+        look_round()
         assert looked_at(store, identity, polls=2).state is State.SUCCEEDED
         assert other.client.is_signed_in("default")
 
@@ -213,7 +213,7 @@ class TestRefusals:
 def signed_in(store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
 
 

@@ -16,7 +16,7 @@ from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
 from tests.support.trap import Trap
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -254,7 +254,7 @@ def test_no_proxy_of_the_environment_is_asked(  # noqa: PLR0913, PLR0917 - it ta
     identity = f"osc-fr1-{operation.id}"
 
     def looked_at() -> bool:
-        poll_round()
+        look_round()
         return found(store, identity).tracking.ended_at is not None
 
     wait_until(looked_at, what="the look")

@@ -179,7 +179,10 @@ def test_doorbells_that_are_lost_are_not_noticed(tmp_path: Path) -> None:
     with staged(tmp_path, workers=("worker",)) as stage, redis.Redis.from_url(stage.valkey.url) as connection:
         stage.opwatch.kill("worker")
         identity = stage.opwatch.track(stage.scalingo.operation("unheard-shop", duration_s=2).url)
-        wait_until(partial(connection.delete, "rq:queue:poll", "rq:queue:deliver"), what="the doorbell, to be lost")
+        wait_until(
+            partial(connection.delete, "rq:queue:opwatch-look", "rq:queue:opwatch-deliver"),
+            what="the doorbell, to be lost",
+        )
         stage.opwatch.start("worker")
         started_at = started(stage, times=2)
         stage.opwatch.wait_for_state(identity, "succeeded")

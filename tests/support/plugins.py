@@ -14,7 +14,7 @@ APPRISE = ROOT / "examples" / "opwatch-apprise"
 def install(folder: Path, pyproject: str, modules: Mapping[str, str]) -> Path:
     """Write a package into a folder, which then has to stand in `sys.path`; returns it."""
     project = tomllib.loads(pyproject)["project"]
-    metadata = folder / f"{project['name']}-1.0.0.dist-info"
+    metadata = folder / f"{project['name'].replace('-', '_')}-1.0.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: 1.0.0\n")
     points = "".join(f"{name} = {place}\n" for name, place in project["entry-points"][GROUP].items())

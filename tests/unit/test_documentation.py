@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,7 +15,6 @@ from typing import Any, cast
 import pytest
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from api import headers, openapi
@@ -22,12 +22,13 @@ from api.schemas import TrackingOut, TrackRequest
 from config.reading import variables
 from config.settings import Settings, load
 from docs import tables
-from notifiers import Notifier, kinds
+from notifiers import BUILT_IN, Kind, Notifier
 from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
 from operations.telling.announcement import SLOW, body_of, read
+from tests.support import plugins
 from tests.unit.strategies import NOW, a_tracking
 
 ROOT = Path(__file__).parents[2]
@@ -103,38 +104,23 @@ def test_the_example_environment_is_made_from_the_settings_and_sets_none() -> No
 # Targets
 
 
-@pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kind_and_each_of_its_fields_is_documented(kind: str) -> None:
-    (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
-    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
-    assert [name for name, field in fields.items() if f"`{field.alias or name}`" not in row] == []
+KINDS = {point.name: cast("type[Kind]", point.load()) for point in BUILT_IN}
 
 
-@pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kind_has_a_section_that_sets_one_up(kind: str) -> None:
-    text = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
-    (own,) = re.findall(rf"^## {kind}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
-    for example in re.findall(r"^```toml\n(.*?)^```$", own, re.MULTILINE | re.DOTALL):
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_describes_itself_and_each_of_its_fields(kind: str) -> None:
+    described = KINDS[kind]
+    assert described.set_up.endswith(".\n") or "```toml" in described.set_up
+    assert [name for name, field in described.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_of_a_kind_sets_one_up(kind: str) -> None:
+    for example in re.findall(r"^```toml\n(.*?)^```$", KINDS[kind].set_up, re.MULTILINE | re.DOTALL):
         ((name, table),) = tomllib.loads(example)["targets"].items()
         environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "https://a.example/x")
-        assert build(name, table, environ, plain_http=True).kind == kind
-    if ": see [" not in own:  # another page has it
-        assert [name for name, field in fields.items() if not re.search(rf"\b{field.alias or name}\b", own)] == []
-
-
-@pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kinds_retries_are_documented(kind: str) -> None:
-    delays_s: tuple[float, ...] = kinds()[kind].load().retry_delays_s
-    (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
-    assert row.endswith(f"| {', '.join(map(in_words, delays_s))} |")
-
-
-def in_words(delay_s: float) -> str:
-    for unit, size_s in (("h", 3600), ("min", 60)):
-        if delay_s % size_s == 0:
-            return f"{delay_s / size_s:g} {unit}"
-    return f"{delay_s:g} s"
+        environ |= {variable: WEBHOOK_SECRET for variable in environ if variable.endswith("_SECRET")}
+        assert build(name, table, environ, plain_http=False).kind == kind
 
 
 def targets_files() -> list[str]:
@@ -148,9 +134,7 @@ def test_the_example_targets_load(text: str, tmp_path: Path) -> None:
     effective = re.sub(r"#.*", "", text)
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", effective), "https://a.example/x")
     variables |= {name: WEBHOOK_SECRET for name in variables if name.endswith("_SECRET")}
-    variables |= {"TELEGRAM_TOKEN": "123456789:abcdefg_hijklmnop", "TELEGRAM_CHAT": "12315544"}
-    private = "true" if '"apprise"' in text else "false"  # as its page says
-    environ = {**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml", "OPWATCH_ALLOW_PRIVATE_TARGETS": private}
+    environ = {**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml"}
     settings = load(environ, root=tmp_path)
     assert set(settings.targets) == set(tomllib.loads(text)["targets"])
 
@@ -330,20 +314,39 @@ def test_the_documented_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.
 
 
 def test_the_documented_notifier_becomes_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = tomllib.loads(block_with("toml", "entry-points"))
-    (point,) = project["project"]["entry-points"]["opwatch.notifiers"].items()
-    (module,) = project["tool"]["setuptools"]["py-modules"]
-    (tmp_path / f"{module}.py").write_text(block_with("python", "class Ntfy"), encoding="utf-8")
-    installed = tmp_path / f"{module}-1.0.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0.0\n", encoding="utf-8")
-    (installed / "entry_points.txt").write_text("[opwatch.notifiers]\n" + " = ".join(point), encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(plugins.ntfy(tmp_path / "site"))
     (tmp_path / "targets.toml").write_text('[targets.me]\nkind = "ntfy"\nurl = "${TOPIC}"', encoding="utf-8")
     environ = {**LEAST, "OPWATCH_TARGETS_FILE": "targets.toml", "TOPIC": "https://ntfy.sh/x"}
     target = load(environ, root=tmp_path).targets["me"]
     assert target.kind == "ntfy"
     assert isinstance(target.notifier, Notifier)
+
+
+AS_ONE_OF_OURS = ["--stdin-filename", "notifiers/ntfy.py", "-"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", *AS_ONE_OF_OURS],
+        ["ruff", "format", "--check", *AS_ONE_OF_OURS],
+        ["mypy", "--strict", "{path}"],
+    ],
+    ids=["lint", "format", "types"],
+)
+def test_the_documented_notifier_passes_lint_and_types(command: list[str], tmp_path: Path) -> None:
+    path, module = tmp_path / "opwatch_ntfy.py", plugins.documented()[0]
+    path.write_text(module, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", *(part.format(path=path) for part in command)],
+        cwd=ROOT,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        input=module,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 # What the platforms read
