@@ -5,7 +5,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
-from api import answers, waiting
+from api import responses, waiting
 from api.auth import require_token
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
@@ -31,7 +31,7 @@ def show(name: str) -> Response:
     group, headers = waiting.awaited(
         index.group_key(name), lambda: _group(name), lambda group: not group.final, _settles_in_s
     )
-    return answers.of_group(group, headers=headers)
+    return responses.group_response(group, headers=headers)
 
 
 def _group(name: str) -> Group:

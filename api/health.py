@@ -5,8 +5,8 @@ from http import HTTPStatus
 from flask import Blueprint, Response, request
 
 from api import metrics, openapi
-from api.answers import answer
 from api.auth import require_token
+from api.responses import json_response
 from api.service import Service, service
 from config.redis import storage_faults
 from operations.storage import RedisError
@@ -17,7 +17,7 @@ routes = Blueprint("health", __name__)
 @routes.get("/healthz")
 def alive() -> Response:
     """Answer as long as the web process can."""
-    return answer({"status": "ok", "problems": []})
+    return json_response({"status": "ok", "problems": []})
 
 
 @routes.get("/readyz")
@@ -25,8 +25,8 @@ def ready() -> Response:
     """Say whether everything is there that announcing an outcome needs; 503 says what is not."""
     problems = _problems(service())
     if problems:
-        return answer({"status": "unready", "problems": problems}, HTTPStatus.SERVICE_UNAVAILABLE)
-    return answer({"status": "ok", "problems": []})
+        return json_response({"status": "unready", "problems": problems}, HTTPStatus.SERVICE_UNAVAILABLE)
+    return json_response({"status": "ok", "problems": []})
 
 
 @routes.get("/metrics")
@@ -40,7 +40,7 @@ def show_metrics() -> Response:
 @routes.get("/openapi.json")
 def describe() -> Response:
     """Describe the API."""
-    return answer(openapi.document())
+    return json_response(openapi.document())
 
 
 def is_routine(response: Response) -> bool:

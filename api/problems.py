@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
-from api import answers, one_line
+from api import plain_text, responses
 from operations.errors import NewerRecordError
 from operations.storage import RedisError
 
@@ -64,9 +64,9 @@ def register(app: Flask) -> None:
 
 
 def _problem(problem: ProblemError) -> Response:
-    if answers.prefers_text():
-        line = one_line.of_problem(problem.status, problem.detail)
-        return Response(line, status=problem.status.value, headers=problem.headers, content_type=answers.TEXT_TYPE)
+    if responses.prefers_text():
+        line = plain_text.problem_line(problem.status, problem.detail)
+        return Response(line, status=problem.status.value, headers=problem.headers, content_type=responses.TEXT_TYPE)
     body = {
         "type": "about:blank",
         "title": HTTP_STATUS_CODES[problem.status.value],  # HTTPStatus words some differently on each Python

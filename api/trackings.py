@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import acts, answers, bodies, waiting
+from api import actions, bodies, responses, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
@@ -73,7 +73,7 @@ def track() -> Response:
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
     headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
-    return answers.of_tracking(accepted.tracking, status, headers=headers)
+    return responses.tracking_response(accepted.tracking, status, headers=headers)
 
 
 @routes.get("/operations")
@@ -89,35 +89,37 @@ def list_trackings() -> Response:
         cursor=query.cursor,
         limit=query.limit,
     )
-    return answers.answer({"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor})
+    return responses.json_response(
+        {"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor}
+    )
 
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
-    stored, headers = waiting.awaited(identity, lambda: acts.find(service(), identity), _goes_on)
-    return answers.of_tracking(stored.tracking, headers=headers)
+    stored, headers = waiting.awaited(identity, lambda: actions.find(service(), identity), _goes_on)
+    return responses.tracking_response(stored.tracking, headers=headers)
 
 
 @routes.get("/operations/<identity>/error")
 def show_error(identity: str) -> Response:
     """Give the whole error text, or why the watch ended without one; empty where there is neither."""
-    tracking = acts.find(service(), identity).tracking
+    tracking = actions.find(service(), identity).tracking
     ended = tracking.state not in (State.TRACKING, State.CANCELLED)
     text = wording.cause(announcement.of(tracking)) if ended else ""
-    return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
+    return Response(f"{text}\n" if text else "", content_type=responses.TEXT_TYPE)
 
 
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
     """Stop tracking; nobody is told."""
-    return answers.of_tracking(acts.stop(service(), identity).tracking)
+    return responses.tracking_response(actions.cancel(service(), identity).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Make a delivery due at once."""
-    return answers.of_tracking(acts.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
+    return responses.tracking_response(actions.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:

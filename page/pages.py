@@ -6,7 +6,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
-from api import acts
+from api import actions
 from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
@@ -128,7 +128,7 @@ def _list() -> Response:
 def operation(identity: str) -> Response:
     """Show one tracking with its story."""
     parts = service()
-    tracking = acts.find(parts, identity).tracking
+    tracking = actions.find(parts, identity).tracking
     card = view.card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
@@ -137,14 +137,14 @@ def operation(identity: str) -> Response:
 
 
 @routes.post("/operations/<identity>/stop")
-def stop(identity: str) -> Response:
+def cancel(identity: str) -> Response:
     """Stop tracking."""
-    acts.stop(service(), identity)
+    actions.cancel(service(), identity)
     return see_other(f"/operations/{identity}")
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Try a delivery again."""
-    acts.retry(service(), identity, target)
+    actions.retry(service(), identity, target)
     return see_other(f"/operations/{identity}")

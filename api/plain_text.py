@@ -17,7 +17,7 @@ from operations.text import first_line, plain
 LONGEST_CAUSE = 300
 
 
-def of(tracking: Tracking, now: datetime) -> str:
+def tracking_line(tracking: Tracking, now: datetime) -> str:
     """Say where a tracking stands: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
     if tracking.state in (State.TRACKING, State.CANCELLED):
         seen = live.progress(tracking, None, now)
@@ -32,12 +32,12 @@ def of(tracking: Tracking, now: datetime) -> str:
     return f"{tracking.state} {tracking.id} {words}\n"
 
 
-def of_group(group: Group, now: datetime) -> str:
+def group_line(group: Group, now: datetime) -> str:
     """Say where a group stands, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
     short, detail = group_wording.headline(group, now)
     return f"{group.state} {quote(group.name, safe='')} {short}{detail}\n"
 
 
-def of_problem(status: HTTPStatus, detail: str) -> str:
+def problem_line(status: HTTPStatus, detail: str) -> str:
     """Say what went wrong: `error 404 no operation of this id is tracked`."""
     return f"error {status.value} {' '.join(plain(detail).split())}\n"

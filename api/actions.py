@@ -24,7 +24,7 @@ def find(parts: Service, identity: str) -> Stored:
     return stored
 
 
-def stop(parts: Service, identity: str) -> Stored:
+def cancel(parts: Service, identity: str) -> Stored:
     """Stop tracking, telling nobody; raises ProblemError (404, 409 once it has ended)."""
     now = parts.records.now()
     after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now))
