@@ -39,7 +39,7 @@ def _group(name: str) -> Group:
     members = records.group(name) if len(name) <= LONGEST_GROUP else []
     if not members:
         raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
-    return groups.of(name, members, records.now())
+    return groups.summarize(name, members, records.now())
 
 
 def _settles_in_s(group: Group) -> float:

@@ -25,7 +25,7 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
         words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
         trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.stopped else ""
     else:
-        told = announcement.of(tracking)
+        told = announcement.announce(tracking)
         words, trouble = wording.in_words(told), wording.cause(told)
     if trouble := first_line(plain(trouble), LONGEST_CAUSE):
         words += f": {trouble}"

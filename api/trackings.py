@@ -106,7 +106,7 @@ def show_error(identity: str) -> Response:
     """Give the whole error text, or why the watch ended without one; empty where there is neither."""
     tracking = actions.find(service(), identity).tracking
     ended = tracking.state not in (State.TRACKING, State.CANCELLED)
-    text = wording.cause(announcement.of(tracking)) if ended else ""
+    text = wording.cause(announcement.announce(tracking)) if ended else ""
     return Response(f"{text}\n" if text else "", content_type=responses.TEXT_TYPE)
 
 

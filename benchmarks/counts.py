@@ -23,7 +23,7 @@ class Counts:
     reads: int
 
     @classmethod
-    def of(cls, stage: Stage, workers: Sequence[Child]) -> "Counts":
+    def read(cls, stage: Stage, workers: Sequence[Child]) -> "Counts":
         """Read them now."""
         info = stage.redis.info("all")
         return cls(

@@ -103,7 +103,7 @@ class Opwatch:
     def __init__(self, history_s: Sequence[float], app_of: Callable[[int], str] = lambda _: "shop") -> None:
         self._app_of = app_of
         self._known_s = list(history_s)
-        self._durations = Durations.of(self._known_s, self._known_s)
+        self._durations = Durations.learn(self._known_s, self._known_s)
         self._due: dict[str, Tracking] = {}
 
     def begin(self, number: int, at_s: float) -> None:
@@ -138,4 +138,4 @@ class Opwatch:
         """Learn how long it took."""
         del self._due[str(number)]
         self._known_s = [duration_s, *self._known_s][:KEPT]
-        self._durations = Durations.of(self._known_s, self._known_s)
+        self._durations = Durations.learn(self._known_s, self._known_s)

@@ -87,11 +87,11 @@ def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) ->
         wait_until(partial(_all_signed_in, stage), *running, timeout_s=120.0, every_s=0.5)
         time.sleep(WARM_UP_S)
         cohort = crowd.Cohort(stage.redis, identities)
-        before, began = Counts.of(stage, running), time.monotonic()
+        before, began = Counts.read(stage, running), time.monotonic()
         while time.monotonic() - began < measured_s:
             cohort.read()
             time.sleep(READ_EVERY_S)
-        after = Counts.of(stage, running)
+        after = Counts.read(stage, running)
         for worker in running:
             worker.check()
         report = call("GET", f"{stage.api}/_report?since={before.at}&apart={SHORTEST_GAP_S}", cohort.operations)

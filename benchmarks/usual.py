@@ -43,9 +43,9 @@ def usual_way(name: str, command: str, wait_s: float) -> Usual:
         worker = stage.start("rq", f"{command.format(url=stage.redis_url)} {rq_way.QUEUE}", settings)
         wait_until(partial(_has_looked, stage), worker)
         time.sleep(2.0)
-        before = Counts.of(stage, [worker])
+        before = Counts.read(stage, [worker])
         time.sleep(RQ_MEASURED_S)
-        after = Counts.of(stage, [worker])
+        after = Counts.read(stage, [worker])
         worker.check()
         looks = call("GET", f"{stage.api}/_report?since={before.at}")["looks"]
     return Usual(

@@ -13,8 +13,7 @@ from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judg
 from notifiers.kind import Checkable, Kind, LiveNotifier, Notifier, Previewable, SecretUrl, private_allowed
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import MessageRef, State, Tracking, Verdict
-from operations.telling.announcement import Announcement
-from operations.telling.announcement import of as announcement_of
+from operations.telling.announcement import Announcement, announce
 from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
 from operations.telling.live import Progress
@@ -55,7 +54,7 @@ __all__ = [
     "Tracking",
     "TransientError",
     "Verdict",
-    "announcement_of",
+    "announce",
     "answer_code",
     "answer_field",
     "check_host",

@@ -132,7 +132,7 @@ def operation(identity: str) -> Response:
     card = view.card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
-        events=timeline.of(tracking),
+        events=timeline.events(tracking),
     )  # fmt: skip
 
 

@@ -21,17 +21,17 @@ class Event:
     mood: str = ""
 
 
-def of(tracking: Tracking) -> list[Event]:
+def events(tracking: Tracking) -> list[Event]:
     """Tell everything that is known to have happened to a tracking, from its beginning."""
-    events = [Event(at=tracking.created_at, text=f"tracked by {plain(tracking.created_by)}")]
-    events += _looks(tracking)
+    told = [Event(at=tracking.created_at, text=f"tracked by {plain(tracking.created_by)}")]
+    told += _looks(tracking)
     for delivery in tracking.outgoing:
-        events += _attempts(delivery)
+        told += _attempts(delivery)
     if tracking.ended_at is not None:
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
         ended = Event(at=tracking.ended_at, text=WORDS[tracking.state], detail=plain(tracking.reason or ""), mood=mood)
-        events.append(ended)
-    return sorted(events, key=lambda event: event.at)
+        told.append(ended)
+    return sorted(told, key=lambda event: event.at)
 
 
 def _looks(tracking: Tracking) -> Iterator[Event]:

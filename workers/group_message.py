@@ -147,4 +147,4 @@ class UpToDateGroups:
 
 def _message(runtime: Runtime, tracking: Tracking, target: str, *, telling: bool = False) -> GroupMessage | None:
     members = runtime.records.group(tracking.group or "")
-    return group_message.of(tracking, members, target, runtime.rules, runtime.records.now(), telling=telling)
+    return group_message.compose(tracking, members, target, runtime.rules, runtime.records.now(), telling=telling)

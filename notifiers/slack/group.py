@@ -12,7 +12,7 @@ from notifiers import (
     GroupMessage,
     State,
     Tracking,
-    announcement_of,
+    announce,
     first_line,
     group_wording,
     plain,
@@ -45,7 +45,7 @@ def message(shown: GroupMessage) -> dict[str, Any]:
 def _alone(shown: GroupMessage, member: Tracking) -> dict[str, Any]:
     if member.state in (State.TRACKING, State.CANCELLED):
         return slack_live.progress_message(shown.progress(member))
-    return slack_live.outcome_message(announcement_of(member))
+    return slack_live.outcome_message(announce(member))
 
 
 def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
@@ -81,5 +81,5 @@ def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
         progress = shown.progress(member)
         unseen = progress.trouble is not None and not progress.stopped
         return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} no news of it" if unseen else ""), ""
-    outcome = announcement_of(member)
+    outcome = announce(member)
     return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)

@@ -24,7 +24,7 @@ class Learned:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
-        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.of())}
+        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.learn())}
 
     def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
         """Say how long each of these operations may take; asks Redis at most once."""
@@ -40,7 +40,7 @@ class Learned:
                 pipe.lrange(of_type, 0, KEPT - 1)
             answers = iter(pipe.execute(raise_on_error=False))
             for keys in missing:
-                read = Durations.of(_seconds(next(answers)), _seconds(next(answers)))
+                read = Durations.learn(_seconds(next(answers)), _seconds(next(answers)))
                 known[keys] = _Known(now_s + KEPT_FOR_S, read)
         return [known[keys].durations for keys in wanted]
 

@@ -51,7 +51,7 @@ class Announcement:
         return not self.ended and self.alert is None
 
 
-def of(tracking: Tracking) -> Announcement:
+def announce(tracking: Tracking) -> Announcement:
     """Give what is announced of a tracking that has ended with a verdict."""
     return read(tracking.id, body_of(tracking))
 

@@ -63,7 +63,7 @@ class GroupShown:
     group: Group
 
 
-def of(
+def compose(
     mine: Tracking, members: Iterable[Tracking], target: str, rules: Rules, now: datetime, *, telling: bool = False
 ) -> GroupMessage | None:
     """Say what the target is to be shown of `mine` and the others; None if `mine` is not among the members.
@@ -77,7 +77,7 @@ def of(
         return None
     if len(shown) < len(there):
         shown = [replace(member, group_size=None) for member in shown]
-    group = groups.of(mine.group, shown, now)
+    group = groups.summarize(mine.group, shown, now)
     made = GroupMessage(group=group, now=now, stopped=group.final and not telling)
     return replace(made, digest=_digest(made))
 

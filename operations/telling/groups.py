@@ -95,7 +95,7 @@ class _Known:
         return self.last_end if self.size is not None else self.last_end + SETTLE
 
 
-def of(name: str, members: Iterable[Tracking], now: datetime) -> Group:
+def summarize(name: str, members: Iterable[Tracking], now: datetime) -> Group:
     """Say where the members, of which there is at least one, stand together; the order they are given in is nothing."""
     ordered = sorted(members, key=lambda member: (member.created_at, member.id))
     known, reopened_at = _Known(), None

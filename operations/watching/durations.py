@@ -54,7 +54,7 @@ class Durations:
     usual: Usual | None = None
 
     @classmethod
-    def of(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
+    def learn(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
         """Learn from durations of the same app and type, and of the type in any app, the newest first.
 
         Only its own are called usual: what other apps take says little to those who know this one.

@@ -144,7 +144,9 @@ def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rul
     assert claimed is not None
 
     def decide(tracking: Tracking) -> Tracking | None:
-        return looks.after_look(tracking, "test", what, now=store.records.now(), durations=Durations.of(), rules=rules)
+        return looks.after_look(
+            tracking, "test", what, now=store.records.now(), durations=Durations.learn(), rules=rules
+        )
 
     recorded = store.update(claimed, decide)
     assert recorded is not None

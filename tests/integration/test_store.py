@@ -160,7 +160,7 @@ class TestDurations:
         assert mine.usual == Usual(p50=11.0, p90=12.0, samples=3)
         assert anothers.usual is None
         assert mine.age_s(0.0, 1.0) > anothers.age_s(0.0, 1.0)  # of its own app it is surer
-        assert unknown == Durations.of()
+        assert unknown == Durations.learn()
 
     def test_the_last_fifty_are_kept_and_forgotten_a_quarter_of_a_year_later(
         self, store: Store, connection: redis.Redis
@@ -191,7 +191,7 @@ class TestDurations:
         many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(MOST_KEPT + 5)]
         for batch in (many[: MOST_KEPT - 5], many[: MOST_KEPT - 5] + many[-1:], many):
             assert len(learned.durations(batch)) == len(batch)
-        assert learned.durations([fresh(store, 1)])[0] == Durations.of()
+        assert learned.durations([fresh(store, 1)])[0] == Durations.learn()
 
     def test_a_type_named_like_a_list_teaches_no_app(self, store: Store) -> None:
         odd = fresh(store, 1, app="other", operation=Operation(status="running", type="osc-fr1:shop:restart"))
@@ -234,7 +234,7 @@ def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) ->
     assert stored is not None
     now = store.records.now()
     ended = store.update(
-        stored, lambda t: looks.after_look(t, "test", done, now=now, durations=Durations.of(), rules={})
+        stored, lambda t: looks.after_look(t, "test", done, now=now, durations=Durations.learn(), rules={})
     )
     assert ended is not None
 
@@ -290,7 +290,7 @@ class TestCompareAndSwap:
 
             def take_in(tracking: Tracking) -> Tracking | None:
                 now = store.records.now()
-                return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.of(), rules=RULES)
+                return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.learn(), rules=RULES)
 
             return store.update(stored, take_in, counters=("looks:answered",))
 
@@ -524,7 +524,7 @@ class Lifecycles(RuleBasedStateMachine):
         now = self.store.records.now() + late
 
         def take_in(tracking: Tracking) -> Tracking | None:
-            known = Durations.of([1.0] * 5)
+            known = Durations.learn([1.0] * 5)
             return looks.after_look(tracking, token, what, now=now, durations=known, rules=RULES, alert_target="ops")
 
         self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))

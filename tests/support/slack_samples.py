@@ -100,7 +100,9 @@ def groups() -> Mapping[str, GroupMessage]:
     made = {}
     for name, each in states.items():
         members = [a_member(n, app, state) for n, (app, state) in enumerate(zip(apps, each, strict=True))]
-        shown = group_message.of(members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60))
+        shown = group_message.compose(
+            members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60)
+        )
         assert shown is not None
         made[name] = shown
     return made

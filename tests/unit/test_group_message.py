@@ -48,7 +48,7 @@ def member(number: int, state: State = State.TRACKING, app: str = "shop", error:
 
 
 def shown(*members: Tracking, second: float = 60, target: str = "deploys", telling: bool = False) -> GroupMessage:
-    made = group_message.of(members[0], members, target, RULES, at(second), telling=telling)
+    made = group_message.compose(members[0], members, target, RULES, at(second), telling=telling)
     assert made is not None
     return made
 
@@ -190,9 +190,9 @@ def test_a_target_sees_only_the_members_it_is_told_of() -> None:
     both = member(0, State.SUCCEEDED, group_size=2), member(1, app="blog")
     assert [each.app for each in shown(*both, target="shops").group.members] == ["shop"]
     assert shown(*both, target="shops").group.state is State.SUCCEEDED  # it waits for nobody it is not told of
-    assert group_message.of(both[1], both, "shops", RULES, NOW) is None
-    assert group_message.of(both[0], both, "quiet", RULES, NOW) is None
-    assert group_message.of(member(9), both, "deploys", RULES, NOW) is None
+    assert group_message.compose(both[1], both, "shops", RULES, NOW) is None
+    assert group_message.compose(both[0], both, "quiet", RULES, NOW) is None
+    assert group_message.compose(member(9), both, "deploys", RULES, NOW) is None
 
 
 def test_the_newest_word_on_where_the_message_stands_counts() -> None:

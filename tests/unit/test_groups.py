@@ -34,7 +34,7 @@ def member(number: int, joined: float, ended: float | None, state: State = State
 
 
 def group_at(second: float, *members: Tracking) -> Group:
-    return groups.of("build 7", members, at(second))
+    return groups.summarize("build 7", members, at(second))
 
 
 @st.composite
@@ -179,5 +179,5 @@ def test_what_is_final_stays_so_until_another_joins(members: list[Tracking], sec
 def test_the_settling_ends_when_it_says(members: list[Tracking]) -> None:
     settles_at = group_at(125, *members).settles_at
     if settles_at is not None:
-        assert groups.of("build 7", members, settles_at).final
-        assert not groups.of("build 7", members, settles_at - timedelta(milliseconds=1)).final
+        assert groups.summarize("build 7", members, settles_at).final
+        assert not groups.summarize("build 7", members, settles_at - timedelta(milliseconds=1)).final

@@ -227,7 +227,7 @@ class TestOutcomes:
     def test_a_look_that_ends_the_watch_at_first_sight_has_no_message(self) -> None:
         claimed = looks.claimed(a_tracking(), "ours", NOW)
         seen = Operation(status="done", type="restart")
-        looked = looks.after_look(claimed, "ours", seen, now=NOW, durations=Durations.of(), rules=RULES)
+        looked = looks.after_look(claimed, "ours", seen, now=NOW, durations=Durations.learn(), rules=RULES)
         assert looked is not None
         assert looked.live == ()
 

@@ -51,7 +51,7 @@ def look(
     tracking: Tracking, seconds: float, seen: Seen, claim: str = "ours", rules: Rules = NO_RULES
 ) -> Tracking | None:
     """Take in what the holder of `claim` saw."""
-    return looks.after_look(tracking, claim, seen, now=at(seconds), durations=Durations.of(), rules=rules)
+    return looks.after_look(tracking, claim, seen, now=at(seconds), durations=Durations.learn(), rules=rules)
 
 
 def after(made: Looks, rules: Rules = NO_RULES, **changes: Any) -> Tracking:

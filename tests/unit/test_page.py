@@ -22,7 +22,7 @@ def after(seconds: float) -> Any:
 @given(trackings())
 def test_any_record_can_be_shown(tracking: Any) -> None:
     shown = view.card(tracking, NOW)
-    assert all(event.at for event in timeline.of(tracking))
+    assert all(event.at for event in timeline.events(tracking))
     assert "\u202e" not in shown.headline + shown.error + shown.reason + shown.trouble
     assert all(view.failing([tracking], NOW)[0].about for _ in view.failing([tracking], NOW))
 
@@ -132,7 +132,7 @@ def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
         looks=looks,
         deliveries=(a_delivery(state=DeliveryState.DELIVERED, history=history),),
     )
-    assert [(event.text, event.detail, event.times) for event in timeline.of(tracking)] == [
+    assert [(event.text, event.detail, event.times) for event in timeline.events(tracking)] == [
         ("tracked by ci", "", 1),
         ("looked: pending", "", 1),
         ("looks in between, not kept", "", 6),

@@ -24,7 +24,7 @@ from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, tra
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
 NOBODY: Rules = {"all": Rule()}
 RUNNING, DONE = Operation(status="running", type="restart", created_at=NOW), Operation(status="done", type="restart")
-SHORT = Durations.of([1.0] * 10)
+SHORT = Durations.learn([1.0] * 10)
 SLOW_FROM_S = 12.0
 
 
@@ -174,7 +174,7 @@ def looks_until(ends_at_s: float, rules: Rules, durations: Durations) -> list[fl
 def test_a_warning_costs_one_look_at_most_and_comes_when_the_age_is_reached(
     known_s: list[float], ends_at_s: float
 ) -> None:
-    durations = Durations.of(known_s)
+    durations = Durations.learn(known_s)
     without, ages_s = looks_until(ends_at_s, NOBODY, durations), looks_until(ends_at_s, RULES, durations)
     from_s = slow.slow_from_s(durations.usual)
     assert [age_s for age_s in ages_s if age_s < from_s - pace.LONGEST_WAIT_S] == [
@@ -187,7 +187,7 @@ def test_a_warning_costs_one_look_at_most_and_comes_when_the_age_is_reached(
 
 
 def test_durations_beyond_all_reason_are_no_fault() -> None:
-    eons = Durations.of([2e11] * 9)
+    eons = Durations.learn([2e11] * 9)
     assert look(a_tracking(), 5, durations=eons) == look(a_tracking(), 5, durations=eons, rules=NOBODY)
 
 
