@@ -21,9 +21,9 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
     """Say where a tracking stands: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
     if tracking.state in (State.TRACKING, State.CANCELLED):
         seen = live.progress(tracking, None, now)
-        so_far = "not seen yet" if tracking.operation is None and not seen.stopped else wording.progress(seen)
+        so_far = "not seen yet" if tracking.operation is None and not seen.over else wording.progress(seen)
         words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
-        trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.stopped else ""
+        trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.over else ""
     else:
         told = announcement.announce(tracking)
         words, trouble = wording.in_words(told), wording.cause(told)

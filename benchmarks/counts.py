@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import psutil
 
 from benchmarks.service import Stage, wait_until
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from local.service import free_port
 
@@ -40,7 +40,7 @@ def start_api(stage: Stage) -> None:
     port = free_port()
     stage.use_api(f"http://127.0.0.1:{port}")
     api = stage.start("api", f"exec python -m benchmarks.fast_api {port}")
-    wait_until(lambda: answers(f"{stage.api}/_report?since=0"), api)
+    wait_until(lambda: responds(f"{stage.api}/_report?since=0"), api)
 
 
 def _cpu_s(pid: int) -> float:

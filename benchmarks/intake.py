@@ -17,7 +17,7 @@ import psutil
 
 from benchmarks.service import TOKEN, BenchmarkError, Stage, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals, print_table
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from local.service import free_port
 from scalingo.operation import OFFICIAL_REGIONS
@@ -87,7 +87,7 @@ def main() -> None:
 
 def _serve(stage: Stage, app: str, port: int, path: str) -> Child:
     process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), {"PORT": str(port)})
-    wait_until(lambda: answers(f"http://127.0.0.1:{port}{path}"), process)
+    wait_until(lambda: responds(f"http://127.0.0.1:{port}{path}"), process)
     return process
 
 

@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.service import BenchmarkError, Stage, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals, print_table
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from tests.support.receiver import Receiver
 
@@ -115,7 +115,7 @@ def _print_starts() -> None:
             stage.redis.flushall()
             began_s = time.monotonic()
             web = stage.start("web")
-            wait_until(lambda: answers(stage.url + "/healthz"), web)
+            wait_until(lambda: responds(stage.url + "/healthz"), web)
             web_s.append(time.monotonic() - began_s)
             web.kill()
             began_s = time.monotonic()

@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from local import http, processes
-from local.http import answers
+from local.http import responds
 from local.processes import Child, LocalError
 from local.service import Service, free_port
 
@@ -82,14 +82,14 @@ class Stage(Service):
     def start_service(self) -> tuple[Child, Child]:
         """Start web and worker, and wait until both are ready."""
         web, worker = self.start("web"), self.start("worker")
-        wait_until(lambda: answers(self.url + "/healthz"), web)
+        wait_until(lambda: responds(self.url + "/healthz"), web)
         wait_until(self.worker_ready, worker)
         return web, worker
 
     def start_api(self, limit: int = 0) -> None:
         """Start the stand-in Scalingo API; `limit` requests a minute, 0 for no limit."""
         api = self.launch_standin(limit)
-        wait_until(lambda: answers(f"{self.api}/_standin/requests"), api)
+        wait_until(lambda: responds(f"{self.api}/_standin/requests"), api)
 
     def worker_ready(self) -> bool:
         """Tell whether a worker's clock beats and RQ takes jobs."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from local.http import answers
+from local.http import responds
 from local.processes import GRACE_S, LocalError, TooLateError, wait_until
 from local.service import ROOT, START_S, Service
 from local.settings import Settings, read_settings
@@ -103,7 +103,7 @@ class Run:
         if self._settings.uses_standin:
             self._say("no SCALINGO_API_TOKEN is set: starting a stand-in Scalingo API")
             service.launch_standin()
-            self._wait(lambda: answers(f"{service.api}/_standin/requests"), START_S, "the stand-in Scalingo API")
+            self._wait(lambda: responds(f"{service.api}/_standin/requests"), START_S, "the stand-in Scalingo API")
         for name in ("web", "worker"):
             service.add(name).start()
 

@@ -63,7 +63,7 @@ class LiveNotifier(Protocol):
     ) -> MessageRef:
         """Show how an operation or a group goes, within 5 s: post it, or edit what was posted; returns where it stands.
 
-        Where that message is gone, posts another, but not to show what is `stopped`. Raises as `send` does.
+        Where that message is gone, posts another, but not to show what is `over`. Raises as `send` does.
         """
 
     async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:

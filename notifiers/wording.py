@@ -46,7 +46,7 @@ def what(announcement: Announcement | Progress) -> str:
 def progress(seen: Progress) -> str:
     """Say how it goes: `pending for 3 s`, `running for 42 s`, `cancelled after 42 s`."""
     age = duration(seen.age_s)
-    if seen.stopped:
+    if seen.over:
         return f"{WORDS[State.CANCELLED]} after {age}"
     status = first_line(plain(seen.status), 40) or WORDS[State.TRACKING]
     return f"still {status} after {age}" if seen.slow else f"{status} for {age}"
@@ -54,7 +54,7 @@ def progress(seen: Progress) -> str:
 
 def progress_mark(seen: Progress) -> str:
     """Give the sign in front of what has not ended."""
-    if seen.stopped:
+    if seen.over:
         return MARKS[State.CANCELLED]
     if seen.slow:
         return SLOW_MARK
@@ -63,7 +63,7 @@ def progress_mark(seen: Progress) -> str:
 
 def usually(seen: Progress) -> str:
     """Say how long such operations usually take, where that is known: ` (usually 15–20 s)`."""
-    return "" if seen.usual is None or seen.stopped else f" (usually {span(seen.usual)})"
+    return "" if seen.usual is None or seen.over else f" (usually {span(seen.usual)})"
 
 
 def verdict(announcement: Announcement) -> str:

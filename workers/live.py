@@ -131,7 +131,7 @@ async def _show(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> Writ
     """Write it, as the group's message if the operation is one of several."""
     if lease is not None and (written := await lease.write()) is not None:
         return written
-    if not edit.wanted.stopped and edit.claimed.tracking.ended_at is not None:
+    if not edit.wanted.over and edit.claimed.tracking.ended_at is not None:
         raise PermanentError("this operation is in no group any more")
     posted = edit.message.posted if edit.message.group_digest is None else None
     return Written(await edit.notifier.show(edit.wanted, posted, runtime.loop.targets), edit.wanted.digest)

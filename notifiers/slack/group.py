@@ -79,7 +79,7 @@ def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
     """Write a member's line, with markup, and the first line of what went wrong, without."""
     if member.state in (State.TRACKING, State.CANCELLED):
         progress = shown.progress(member)
-        unseen = progress.trouble is not None and not progress.stopped
+        unseen = progress.trouble is not None and not progress.over
         return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} no news of it" if unseen else ""), ""
     outcome = announce(member)
     return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)

@@ -16,7 +16,7 @@ def progress_message(progress: Progress) -> dict[str, Any]:
     """Build the message that shows how an operation goes."""
     line = progress_line(progress)
     blocks, text = [section(line)], line.replace("*", "")
-    if progress.trouble is not None and not progress.stopped:
+    if progress.trouble is not None and not progress.over:
         trouble = escape(first_line(plain(progress.trouble), CONTEXT_LIMIT))
         blocks.append(section(f"{wording.ALERT_MARK} {trouble}; still watching"))
         text += f". {wording.ALERT_MARK} {trouble}; still watching"

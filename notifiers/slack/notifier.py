@@ -103,7 +103,7 @@ mention = "<!here>"
             try:
                 await self._edit(message, posted, http)
             except MessageGoneError:
-                if shown.stopped:
+                if shown.over:
                     raise
             else:
                 return posted

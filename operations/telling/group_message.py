@@ -30,14 +30,14 @@ ALONE_AFTER = timedelta(minutes=1)
 class GroupMessage:
     """What to show of a group at `now`; `group` holds only members that the target is told of.
 
-    `digest` stands for all of it except the running time. `stopped` says that nothing in it is news: if the message is
+    `digest` stands for all of it except the running time. `over` says that nothing in it is news: if the message is
     gone, it need not be posted again.
     """
 
     group: Group
     now: datetime
     digest: str = ""
-    stopped: bool = False
+    over: bool = False
 
     @property
     def alone(self) -> Tracking | None:
@@ -78,7 +78,7 @@ def compose(
     if len(shown) < len(there):
         shown = [replace(member, group_size=None) for member in shown]
     group = groups.summarize(mine.group, shown, now)
-    made = GroupMessage(group=group, now=now, stopped=group.final and not telling)
+    made = GroupMessage(group=group, now=now, over=group.final and not telling)
     return replace(made, digest=_digest(made))
 
 

@@ -44,7 +44,7 @@ TROUBLE_AFTER = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What to show of an operation that has not ended yet, or was cancelled (`stopped`).
+    """What to show of an operation that has not ended yet, or was cancelled (`over`).
 
     `age_s` is its running time so far, `trouble` why nothing new is known of it.
     """
@@ -56,7 +56,7 @@ class Progress:
     usual: Usual | None = None
     trouble: str | None = None
     slow: bool = False
-    stopped: bool = False
+    over: bool = False
     context: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -91,7 +91,7 @@ def progress(tracking: Tracking, message: LiveMessage | None, now: datetime) -> 
         usual=tracking.usual,
         trouble=tracking.last_error if silent else None,
         slow=tracking.slow is not None,
-        stopped=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
+        over=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
         context=tracking.context,
     )
 
@@ -141,7 +141,7 @@ def left_to_deliveries(tracking: Tracking) -> Tracking:
     )
 
 
-def stopped(tracking: Tracking, now: datetime) -> Tracking:
+def cancelled(tracking: Tracking, now: datetime) -> Tracking:
     """Have the messages say that the tracking was cancelled; what was never posted is dropped."""
 
     def last(message: LiveMessage) -> LiveMessage:
@@ -216,11 +216,11 @@ def _due_in_s(
     if isinstance(result, Written):
         if wanted.digest != message.shows:
             return SPACING.total_seconds()
-        return None if wanted.stopped else refresh_s
+        return None if wanted.over else refresh_s
     if message.posted is None:
-        over = wanted.stopped or message.failures >= MOST_POSTS
+        over = wanted.over or message.failures >= MOST_POSTS
     else:
-        over = wanted.stopped and message.failures >= MOST_LAST_EDITS
+        over = wanted.over and message.failures >= MOST_LAST_EDITS
     if over or not isinstance(result, TransientError):
         return None
     return max(refresh_s, min(result.retry_after_s or 0.0, LONGEST_PAUSE_S))

@@ -100,7 +100,7 @@ def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
     """Stop watching, telling nobody; None once it has ended."""
     if tracking.state is not State.TRACKING:
         return None
-    return live.stopped(_finished(tracking, State.CANCELLED, now), now)
+    return live.cancelled(_finished(tracking, State.CANCELLED, now), now)
 
 
 def started_anew(old: Tracking, fresh: Tracking) -> Tracking:

@@ -76,7 +76,7 @@ def emulated(directory: Path) -> Iterator[Slack]:
     command = ["node", str(EMULATE), "start", "--service", "slack", "--port", str(port), "--seed", str(seed)]
     slack = Slack(f"http://127.0.0.1:{port}")
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             return bool(slack.call("auth.test"))
         except (urllib.error.URLError, ConnectionError):
@@ -84,7 +84,7 @@ def emulated(directory: Path) -> Iterator[Slack]:
 
     with subprocess.Popen(command, cwd=directory) as process:
         try:
-            wait_until(answers, what="the emulated Slack")
+            wait_until(responds, what="the emulated Slack")
             yield slack
         finally:
             process.terminate()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from local import processes
-from local.http import Answer, answers
+from local.http import Answer, responds
 from local.processes import Child, LocalError
 from local.service import Service
 from standin.api import DEFAULT_TOKENS, ScalingoApi
@@ -178,7 +178,7 @@ class Opwatch(Service):
 
     def wait_until_alive(self) -> None:
         """Return once the web process answers."""
-        self._wait(lambda: answers(f"{self.url}/healthz"))
+        self._wait(lambda: responds(f"{self.url}/healthz"))
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         try:

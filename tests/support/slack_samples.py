@@ -121,7 +121,7 @@ def samples() -> Mapping[str, dict[str, Any]]:
         ),
         "live: slow": progress(replace(RUNNING, slow=True, age_s=65)),
         "live: the API does not answer": progress(replace(RUNNING, trouble=trouble, age_s=190)),
-        "live: cancelled": progress(replace(RUNNING, stopped=True)),
+        "live: cancelled": progress(replace(RUNNING, over=True)),
         **{f"live: {name}": slack_live.outcome_message(each) for name, each in outcomes.items()},
         "reply: failed": slack_live.reply(FAILED, MENTION),
         "reply: slow": slack_live.reply(SLOW, MENTION),

@@ -238,7 +238,7 @@ class TestCancelled:
         assert over is not None
         assert over.live == (a_message(due_at=LATER),)
         shown = live.progress(over, over.live[0], LATER)
-        assert shown.stopped
+        assert shown.over
         last = after(watched(under_way(), state=State.CANCELLED, ended_at=LATER), Written(POSTED, shown.digest))
         assert last.due_at is None
 
@@ -285,5 +285,5 @@ class TestCancelled:
         assert [message.target for message in anew.live] == ["slack", "untold"]
         seen = live.followed(replace(anew, operation=RUNNING, last_polled_at=NOW), RULES)
         assert [(m.target, m.run) for m in seen.live] == [("slack", 1), ("untold", 1), ("slack", 2)]
-        assert live.progress(seen, seen.live[0], NOW).stopped
-        assert not live.progress(seen, seen.live[2], NOW).stopped
+        assert live.progress(seen, seen.live[0], NOW).over
+        assert not live.progress(seen, seen.live[2], NOW).over

@@ -31,7 +31,7 @@ progresses = st.builds(
     usual=st.none() | usuals,
     trouble=st.none() | nasty,
     slow=st.booleans(),
-    stopped=st.booleans(),
+    over=st.booleans(),
     context=contexts,
 )
 
@@ -79,7 +79,7 @@ def test_any_progress_keeps_to_slacks_limits_and_pings_nobody(progress: Progress
 
 
 def test_no_version_of_a_live_message_has_a_block_that_slack_lets_nothing_replace() -> None:
-    versions = (RUNNING, replace(RUNNING, trouble="503"), replace(RUNNING, stopped=True))
+    versions = (RUNNING, replace(RUNNING, trouble="503"), replace(RUNNING, over=True))
     progress = [slack_live.progress_message(each) for each in versions]
     outcomes = [slack_live.outcome_message(each) for each in (SUCCEEDED, FAILED, TIMED_OUT, LOST)]
     kinds = {block["type"] for built in [*progress, *outcomes] for block in built["blocks"]}
@@ -101,7 +101,7 @@ def test_a_reply_is_shown_in_the_channel_where_no_mention_has_it_noticed() -> No
         (replace(RUNNING, status="pending", usual=None), "🕐 shop: restart pending for 42 s"),
         (replace(RUNNING, type=None, status=""), "🔄 shop: operation under way for 42 s (usually 15–20 s)"),
         (replace(RUNNING, slow=True), "⏳ shop: restart still running after 42 s (usually 15–20 s)"),
-        (replace(RUNNING, stopped=True, trouble="503"), "⏹️ shop: restart cancelled after 42 s"),
+        (replace(RUNNING, over=True, trouble="503"), "⏹️ shop: restart cancelled after 42 s"),
         (
             replace(RUNNING, trouble="<503>\nand more", usual=None),
             "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still watching",
