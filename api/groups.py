@@ -1,4 +1,4 @@
-"""The route under /v1/groups: several operations of one deploy, as one."""
+"""The route under /v1/groups: the operations of one deploy, shown together."""
 
 from http import HTTPStatus
 
@@ -19,7 +19,7 @@ routes.before_request(require_token)
 
 
 class AnyText(BaseConverter):
-    """Takes all the rest of a path, with slashes and whatever else percent-encoding has brought into it."""
+    """Matches the rest of a path, with slashes and all other characters that were percent-encoded."""
 
     regex = r"[\s\S]+"
     part_isolating = False
@@ -27,7 +27,7 @@ class AnyText(BaseConverter):
 
 @routes.get("/groups/<any_text:name>")
 def show(name: str) -> Response:
-    """Show one group; with `Prefer: wait=N`, once it is final or N seconds have passed."""
+    """Show one group. With `Prefer: wait=N`, answer when it is final, or after N seconds."""
     group, headers = waiting.awaited(
         index.group_key(name), lambda: _group(name), lambda group: not group.final, _settles_in_s
     )
@@ -38,7 +38,7 @@ def _group(name: str) -> Group:
     records = service().records
     members = records.group(name) if len(name) <= LONGEST_GROUP else []
     if not members:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
+        raise ProblemError(HTTPStatus.NOT_FOUND, "no operation is tracked with this `group`")
     return groups.summarize(name, members, records.now())
 
 

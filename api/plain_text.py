@@ -1,7 +1,7 @@
-"""A tracking, or a problem, in one line that a shell script can read: `read -r state id rest`. Pure.
+"""Trackings and problems in one line that a shell script can read: `read -r state id rest`. Pure.
 
-The first word is the state (of a problem: `error`), the second the id (of a problem: the HTTP status); the rest is for
-people, in the words that targets are told. Nothing from outside can begin another line.
+The first word is the state (or `error`), the second the id (or the HTTP status). The rest is for people, in the words
+of the messages. No text from outside can start a second line.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ LONGEST_CAUSE = 300
 
 
 def tracking_line(tracking: Tracking, now: datetime) -> str:
-    """Say where a tracking stands: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
+    """Write the state of a tracking: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
     if tracking.state in (State.TRACKING, State.CANCELLED):
         seen = live.progress(tracking, None, now)
         so_far = "not seen yet" if tracking.operation is None and not seen.over else wording.progress(seen)
@@ -33,11 +33,11 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
 
 
 def group_line(group: Group, now: datetime) -> str:
-    """Say where a group stands, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
+    """Write the state of a group, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
     short, detail = group_wording.headline(group, now)
     return f"{group.state} {quote(group.name, safe='')} {short}{detail}\n"
 
 
 def problem_line(status: HTTPStatus, detail: str) -> str:
-    """Say what went wrong: `error 404 no operation of this id is tracked`."""
+    """Write a problem: `error 404 no operation of this id is tracked`."""
     return f"error {status.value} {' '.join(plain(detail).split())}\n"

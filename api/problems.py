@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): what happened, to what, what to do."""
+"""Errors as problem+json (RFC 9457): what happened, and what to do."""
 
 import json
 from collections.abc import Sequence
@@ -38,13 +38,13 @@ class ProblemError(Exception):
 
     @classmethod
     def invalid(cls, *errors: tuple[str, str]) -> "ProblemError":
-        """Say which fields are wrong, each as (field, message)."""
+        """Make a problem (422) of wrong fields, each as (field, message)."""
         detail = "; ".join(f"{field}: {message}" if field else message for field, message in errors)
         return cls(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
 def from_validation(error: ValidationError) -> ProblemError:
-    """Turn pydantic's findings into a problem: 400 for what is no JSON, 422 for the rest. No input is repeated."""
+    """Turn pydantic's errors into a problem: 400 if the body is not JSON, else 422. No input is repeated."""
     found = [
         (".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "), each["type"])
         for each in error.errors(include_input=False, include_url=False, include_context=False)
@@ -55,7 +55,7 @@ def from_validation(error: ValidationError) -> ProblemError:
 
 
 def register(app: Flask) -> None:
-    """Make every error of this app a problem."""
+    """Answer every error of this app with a problem."""
     app.register_error_handler(ProblemError, _problem)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(RedisError, _redis_away)
@@ -69,7 +69,7 @@ def _problem(problem: ProblemError) -> Response:
         return Response(line, status=problem.status.value, headers=problem.headers, content_type=responses.TEXT_TYPE)
     body = {
         "type": "about:blank",
-        "title": HTTP_STATUS_CODES[problem.status.value],  # HTTPStatus words some differently on each Python
+        "title": HTTP_STATUS_CODES[problem.status.value],  # HTTPStatus has other phrases in other Python versions
         "status": problem.status.value,
         "detail": problem.detail,
         "errors": [{"field": field, "message": message} for field, message in problem.errors],
@@ -94,18 +94,18 @@ def _http(error: HTTPException) -> Response:
 
 
 def _redis_away(error: RedisError) -> Response:
-    log.error("Redis does not serve", error=type(error).__name__)
-    detail = "the store does not answer; perhaps the request was carried out: send it again, nothing is done twice"
+    log.error("Redis fails", error=type(error).__name__)
+    detail = "Redis does not answer; send the request again: if it was carried out already, nothing is done twice"
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
 
 
 def _newer_record(error: NewerRecordError) -> Response:
-    """Two versions overlap during a deploy: the newer one, soon alone, can answer."""
+    """Ask for a retry: two versions overlap during a deploy, and soon the newer one answers alone."""
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", headers=headers))
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("a request failed in a way nobody foresaw", exc_info=error)
-    return _problem(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; its log says how"))
+    log.error("a request failed unexpectedly", exc_info=error)
+    return _problem(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; see its log"))

@@ -1,4 +1,4 @@
-"""Answers: JSON, or of a tracking one line of text where the caller would rather have that."""
+"""Responses as JSON; trackings and groups also as one line of text, if the caller prefers that."""
 
 import json
 from http import HTTPStatus
@@ -44,7 +44,7 @@ def group_response(group: Group, *, headers: dict[str, str]) -> Response:
 
 
 def prefers_text() -> bool:
-    """Whether the caller would rather have text than JSON, which is the answer to whoever does not say."""
+    """Tell whether the caller prefers text to JSON. The default is JSON."""
     if "text/" not in request.headers.get("Accept", "").lower():
         return False
     return request.accept_mimetypes.best_match((JSON, TEXT), default=JSON) == TEXT

@@ -32,7 +32,7 @@ routes.before_request(require_token)
 
 @routes.post("/operations")
 def track() -> Response:
-    """Track an operation, or join what is tracked already."""
+    """Track an operation, or join its existing tracking."""
     wanted = _body()
     parts = service()
     settings = parts.settings
@@ -69,7 +69,7 @@ def track() -> Response:
     except TooManyInFlightError as error:
         headers = {"Retry-After": str(FULL_RETRY_AFTER_S)}
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
-    g.app = accepted.tracking.app  # so that the log alone tells what was accepted, should Redis be wiped
+    g.app = accepted.tracking.app  # the log shows what was accepted, even if Redis is wiped
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
     headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
@@ -96,14 +96,14 @@ def list_trackings() -> Response:
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
-    """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
+    """Show one tracking. With `Prefer: wait=N`, answer when it has ended, or after N seconds."""
     stored, headers = waiting.awaited(identity, lambda: actions.find(service(), identity), _goes_on)
     return responses.tracking_response(stored.tracking, headers=headers)
 
 
 @routes.get("/operations/<identity>/error")
 def show_error(identity: str) -> Response:
-    """Give the whole error text, or why the watch ended without one; empty where there is neither."""
+    """Return the whole error text, or the reason of the verdict; empty if there is neither."""
     tracking = actions.find(service(), identity).tracking
     ended = tracking.state not in (State.TRACKING, State.CANCELLED)
     text = wording.cause(announcement.announce(tracking)) if ended else ""
@@ -112,13 +112,13 @@ def show_error(identity: str) -> Response:
 
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
-    """Stop tracking; nobody is told."""
+    """Cancel a tracking; nobody is told."""
     return responses.tracking_response(actions.cancel(service(), identity).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
-    """Make a delivery due at once."""
+    """Make a delivery due now."""
     return responses.tracking_response(actions.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
 
 
@@ -139,7 +139,7 @@ def _body() -> TrackRequest:
 
 
 def _address(wanted: TrackRequest, settings: Settings) -> OperationAddress:
-    """Find out which operation is meant; an `operation_url` must agree with whatever else is given."""
+    """Find the operation's address. The other fields must agree with an `operation_url`."""
     if wanted.region is not None:
         _require_known("region", [wanted.region], settings.regions)
     if wanted.operation_url is None:
@@ -159,7 +159,7 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(sorted(known))
         raise ProblemError.invalid(
-            (field, f"{', '.join(map(repr, unknown))} is not configured here; there are: {there}")
+            (field, f"{', '.join(map(repr, unknown))} is not configured here; configured: {there}")
         )
 
 

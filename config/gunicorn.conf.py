@@ -24,7 +24,7 @@ try:
     loaded = settings.load(os.environ)
 except ConfigError as error:
     # Here, not in the app: a process that ends while it imports the app is started again for ever.
-    sys.exit("Opwatch cannot start; mend these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
+    sys.exit("Opwatch cannot start. Correct these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
 
 worker_class = "config.web_worker.WebWorker"
 worker_connections = MOST_CONNECTIONS

@@ -18,7 +18,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from config.web import REQUEST_ID_HEADER
 
-_FAILED = "Opwatch failed; its log says how"
+_FAILED = "Opwatch failed; see its log"
 
 
 class LateError(Exception):

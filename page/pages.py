@@ -1,4 +1,4 @@
-"""What those who are signed in see and do. Every page works without JavaScript; the script only keeps it up to date."""
+"""The pages behind the sign-in. Each works without JavaScript; the script only refreshes it."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -33,12 +33,12 @@ files = Blueprint("page-files", __name__)
 
 @files.get("/static/<version>/<name>")
 def static(version: str, name: str) -> Response:
-    """Give one of the page's own files; needs no session."""
-    return file(version, name) or errors.failed(HTTPStatus.NOT_FOUND, "There is no such file.")
+    """Return one of the page's own files; needs no session."""
+    return file(version, name) or errors.failed(HTTPStatus.NOT_FOUND, "This file does not exist.")
 
 
 def is_refresh(response: Response) -> bool:
-    """Tell whether this was an open page that brought itself up to date: it will again in a few seconds."""
+    """Tell whether an open page refreshed itself, as it does every few seconds."""
     asked_by_script = request.headers.get("Sec-Fetch-Dest") == "empty"
     return (
         request.blueprint == routes.name
@@ -58,7 +58,7 @@ def _only_signed_in() -> Response | None:
 
 @routes.get("/")
 def overview() -> Response:
-    """Show what is failing, what is in flight, and what has ended; or a list, filtered."""
+    """Show failing deliveries, operations in flight and ended ones; with a filter, a list."""
     if any(request.args.values()):
         return _list()
     parts = service()
@@ -77,7 +77,7 @@ def overview() -> Response:
     )
     problems = list(parts.account_alerts.rejected(parts.settings.accounts).values())
     if not parts.heartbeat.has_worker():
-        problems.append("No worker runs, so nothing is looked at and nobody is told: start one (scale worker to 1).")
+        problems.append("No worker runs, so nothing is announced: start one (scale worker to 1).")
     return html(
         "overview.html",
         title=view.title(records.size(index.RETRYING) + records.size(index.DEAD), flying),
@@ -91,7 +91,7 @@ def overview() -> Response:
 
 
 def _in_flight(records: Records, count: int) -> Sequence[Tracking]:
-    """Choose which to show: all, or of too many the newest, so that they do not change with every look."""
+    """Choose the operations to show: all, or the newest if there are too many. Looks do not change that order."""
     if count > SHOWN_IN_FLIGHT:
         return listing.page(records, _is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
     found = (stored.tracking for stored in records.standing_in(index.DUE, SHOWN_IN_FLIGHT))
@@ -126,7 +126,7 @@ def _list() -> Response:
 
 @routes.get("/operations/<identity>")
 def operation(identity: str) -> Response:
-    """Show one tracking with its story."""
+    """Show one tracking with its timeline."""
     parts = service()
     tracking = actions.find(parts, identity).tracking
     card = view.card(tracking, parts.records.now())
@@ -138,13 +138,13 @@ def operation(identity: str) -> Response:
 
 @routes.post("/operations/<identity>/stop")
 def cancel(identity: str) -> Response:
-    """Stop tracking."""
+    """Cancel a tracking."""
     actions.cancel(service(), identity)
     return see_other(f"/operations/{identity}")
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
-    """Try a delivery again."""
+    """Retry a delivery."""
     actions.retry(service(), identity, target)
     return see_other(f"/operations/{identity}")

@@ -73,7 +73,9 @@ def main() -> None:
     try:
         settings = load(os.environ)
     except ConfigError as error:
-        sys.exit("Opwatch cannot start; mend these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
+        sys.exit(
+            "Opwatch cannot start. Correct these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults)
+        )
     logs.configure(settings)
     signal.signal(signal.SIGTERM, RoundWorker.stop.request)
     signal.signal(signal.SIGINT, RoundWorker.stop.request)

@@ -131,7 +131,7 @@ class TestCheck:
         assert code == 0, printed
         assert [each[:4] for each in printed.splitlines()] == ["ok  "] * 9
         assert line(printed, "workers") == "ok    workers: 1 alive"
-        assert line(printed, "account default") == "ok    account default: signs in"
+        assert line(printed, "account default") == "ok    account default: signed in"
         assert {(each.method, each.path) for each in receiver.requests} == {("HEAD", "/")}
         assert [each.path for each in scalingo.requests] == ["/v1/tokens/exchange"]
         assert Budget(connection, 10).balance("default").tokens < 1, "the request took a token of the shared budget"
@@ -258,13 +258,13 @@ BOTS = {  # scopes, what auth.test and conversations.info answer, the channel, w
     "anywhere": ("chat:write,chat:write.public,channels:read", AUTH, '{"ok": true}', "C0123456789", "ok  "),
     "blind": (SCOPES, AUTH, '{"ok": false, "error": "missing_scope"}', "C0123456789", "ok  "),
     "no such channel": (SCOPES, AUTH, '{"ok": false, "error": "channel_not_found"}', "C0123456789", "FAIL  "),
-    "by name": (SCOPES, AUTH, "not asked", "deploys", "ok    target bot: signed in as opwatch of Shops; a channel"),
+    "by name": (SCOPES, AUTH, "not asked", "deploys", "ok    target bot: signed in as opwatch of Shops; the channel"),
     "mute": (
         "channels:read",
         AUTH,
         MEMBER,
         "C0123456789",
-        "FAIL  target bot: the bot has not got the scope chat:write",
+        "FAIL  target bot: the bot lacks the scope chat:write",
     ),
     "revoked": (
         "",
@@ -311,7 +311,7 @@ class TestMessages:
         (request,) = receiver.requests
         told = json.loads(request.body)
         assert (told["type"], told["data"]["app"]) == ("operation.succeeded", "opwatch-test")
-        assert told["data"]["context"]["test"].startswith("sent by hand")
+        assert told["data"]["context"]["test"].startswith("sent with python -m admin")
         Webhook(WEBHOOK_SECRET).verify(request.body, dict(request.headers))
         assert connection.dbsize() == 0, "nothing is stored"
 
@@ -389,7 +389,7 @@ class TestMessages:
     def test_an_unknown_target_is_a_usage_error(self, admin: Admin, command: str) -> None:
         code, printed = admin(command, "nobody")
         assert code == 2
-        assert "there are: failures, shops, slack, webhook" in printed
+        assert "configured: failures, shops, slack, webhook" in printed
 
 
 def without_times(told: Any) -> Any:
@@ -465,7 +465,7 @@ class TestRetryDead:
         attempted(store, self.two, "slack")
 
     def test_all_of_them_once(self, admin: Admin, store: Store, connection: redis.Redis) -> None:
-        assert admin("retry-dead") == (0, "3 due again: 1 to slack, 2 to webhook\n")
+        assert admin("retry-dead") == (0, "3 will be retried: 1 to slack, 2 to webhook\n")
         assert states(store, self.one) == {"slack": "pending", "webhook": "pending"}
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
         assert store.records.size(OUTBOX) == 3
@@ -484,8 +484,8 @@ class TestRetryDead:
         monkeypatch.delenv("OPWATCH_TARGETS_FILE")
         _, printed = admin("retry-dead")
         assert printed.splitlines() == [
-            "1 due again: 1 to slack",
-            "left alone, since no such target is configured: 2 to webhook",
+            "1 will be retried: 1 to slack",
+            "not retried, because these targets are not configured: 2 to webhook",
         ]
         assert states(store, self.two)["webhook"] == "dead"
 
@@ -496,14 +496,14 @@ def test_faulty_settings_stop_what_needs_them(admin: Admin, monkeypatch: pytest.
     monkeypatch.setenv("SCALINGO_AUTH_URL", "sEkrEt")
     code, printed = admin(*command.split())
     assert code == 1
-    assert printed.startswith("mend these settings:\n")
+    assert printed.startswith("Correct these settings:\n")
     assert printed.count("\n  - ") == 2
 
 
 @pytest.mark.parametrize("command", ["list", "retry-dead"])
 def test_redis_away_is_said(admin: Admin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    assert admin(command) == (1, "Redis fails (ConnectionError); python -m admin check says more\n")
+    assert admin(command) == (1, "Redis fails (ConnectionError); see python -m admin check\n")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [("--help", 0), ("check --help", 0), ("", 2), ("lst", 2)])

@@ -133,7 +133,7 @@ def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailS
     server.replies = {"b@example.com": "450 4.2.0 greylisted"}
     error = told(email(server))
     assert type(error) is PermanentError
-    assert str(error) == "the mail server took it, but refused 1 of 2 recipients"
+    assert str(error) == "the mail server accepted the message, but refused 1 of 2 recipients"
     assert [recipients for recipients, _ in server.taken] == [["a@example.com"]]
 
 

@@ -117,7 +117,7 @@ def test_a_wrong_token_signs_nobody_in(stranger: Browser) -> None:
     with capture_logs() as lines:
         for token in ("", "wrong", CALLER_TOKEN[:-1], f"ci:{CALLER_TOKEN}", "é"):
             answer = stranger.sign_in(token)
-            assert "No such token" in is_page(answer, 403)
+            assert "This token is not valid" in is_page(answer, 403)
             assert "Set-Cookie" not in answer.headers
     assert stranger.get().status_code == 303
     failed = [line for line in lines if line["event"] == "sign-in failed"]
@@ -277,12 +277,12 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
     attempted(store, ended, "slack", PermanentError("410 Gone"))
     attempted(store, ended, "webhook", TransientError("503 Service Unavailable", retry_after_s=3600.0))
     text = is_page(browser.get(), 200)
-    assert "<title>2 not told · 1 in flight · Opwatch</title>" in text
+    assert "<title>2 not delivered · 1 in flight · Opwatch</title>" in text
     for words in ("of usually 15–20 s", "it broke", "1 given up", "410 Gone", "1 retrying", "503 Service Unavailable"):
         assert words in text
     assert re.search(r'<progress aria-label="flying: operation" value="1[2-9][.0-9]*" max="20.0">', text)
     story = is_page(browser.get(f"/operations/{ended}"), 200)
-    for words in ("tracked by ci", "looked: error", "slack not told", "410 Gone", "it broke"):
+    for words in ("tracked by ci", "looked: error", "outcome not delivered to slack", "410 Gone", "it broke"):
         assert words in story
 
 

@@ -97,7 +97,7 @@ def test_a_member_of_which_nothing_new_is_known_is_marked() -> None:
     silent = member(1, app="blog", last_error="503", unanswered_since=at(1), last_polled_at=at(50))
     assert lines(member(0), silent)[1:] == [
         "🔄 *shop*: restart *running for 1 min 0 s*",
-        "🔄 *blog*: restart *running for 59 s*, ⚠️ no news of it",
+        "🔄 *blog*: restart *running for 59 s*, ⚠️ last look failed",
     ]
     assert shown(member(0), silent).digest != shown(member(0), member(1, app="blog")).digest
 

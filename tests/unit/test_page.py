@@ -114,7 +114,7 @@ def test_only_what_the_api_would_retry_has_a_button(changes: dict[str, Any], may
 def test_the_title_says_what_needs_somebody_first() -> None:
     assert view.title(0, 0) == "Opwatch"
     assert view.title(0, 3) == "3 in flight · Opwatch"
-    assert view.title(2, 3) == "2 not told · 3 in flight · Opwatch"
+    assert view.title(2, 3) == "2 not delivered · 3 in flight · Opwatch"
 
 
 def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
@@ -135,12 +135,12 @@ def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
     assert [(event.text, event.detail, event.times) for event in timeline.events(tracking)] == [
         ("tracked by ci", "", 1),
         ("looked: pending", "", 1),
-        ("looks in between, not kept", "", 6),
+        ("further looks, details not kept", "", 6),
         ("look failed", "no answer in time", 2),
         ("looked: error", "", 1),
         ("failed", "", 1),
-        ("slack not told", "500 Internal Server Error", 1),
-        ("told slack", "", 1),
+        ("outcome not delivered to slack", "500 Internal Server Error", 1),
+        ("outcome delivered to slack", "", 1),
     ]
 
 

@@ -291,7 +291,7 @@ def test_a_bot_keeps_messages_up_to_date_where_it_is_asked_to() -> None:
     ("table", "fault"),
     [
         ('webhook_url = "https://hooks.slack.example/x"', "live = true needs a bot token and a channel"),
-        ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["failed"]', "on: must hold every verdict where live = true"),
+        ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["failed"]', "on: must hold every verdict if live = true"),
         ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["succeeded", "slow"]', "on: must hold every verdict"),
     ],
 )

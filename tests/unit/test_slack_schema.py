@@ -104,7 +104,7 @@ def test_a_reply_is_shown_in_the_channel_where_no_mention_has_it_noticed() -> No
         (replace(RUNNING, over=True, trouble="503"), "⏹️ shop: restart cancelled after 42 s"),
         (
             replace(RUNNING, trouble="<503>\nand more", usual=None),
-            "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still watching",
+            "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still tracking",
         ),
     ],
 )
