@@ -20,7 +20,7 @@ from operations.storage.codec import encode
 from operations.storage.index import DUE, EXPIRING, OUTBOX, RECENT
 from operations.storage.store import Store
 from operations.telling import announcement
-from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
+from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, maintain, seen
 from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
@@ -206,7 +206,7 @@ def test_damaged_entries_stop_nobody_elses_work(  # noqa: PLR0913, PLR0917 - it 
     def all_done() -> bool:
         poll_round()
         delivery_round()
-        store.purge()
+        maintain(connection, store)
         others = [found(store, each).tracking for each in (identity, IDENTITY)]
         return (
             all(d.state in ("delivered", "dead") for t in others for d in t.deliveries) and others[0].state == "failed"
