@@ -21,6 +21,7 @@ from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.learned import Learned
 from operations.storage.locks import Locks
+from operations.storage.maintenance import Maintenance
 from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
 from scalingo.client import Client
@@ -94,6 +95,7 @@ class Runtime:
     budget: Budget
     heartbeat: Heartbeat
     locks: Locks
+    maintenance: Maintenance
     account_alerts: AccountAlerts
     loop: HttpLoop
     client: Client
@@ -141,6 +143,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         budget=budget,
         heartbeat=Heartbeat(connection),
         locks=locks,
+        maintenance=Maintenance(connection, store.records),
         account_alerts=AccountAlerts(connection),
         loop=loop,
         client=Client(
