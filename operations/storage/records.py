@@ -145,9 +145,9 @@ class Records:
             last = min(last, *positions.values())
             start += len(rows)
 
-    def standing_in(self, key: str, limit: int, *, last: bool = False) -> list[Stored]:
-        """List the trackings that stand first, or last, in a sorted set of the index."""
-        members = self._redis.zrange(key, 0, limit - 1, desc=last)
+    def first_in(self, key: str, limit: int) -> list[Stored]:
+        """List the trackings that stand first in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1)
         return list(self.read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
 
     def size(self, key: str) -> int:
