@@ -11,14 +11,13 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-import redis
-
 from admin import check, messages, sample, trackings
 from config.redis import connect
 from config.settings import Settings, examine, load
 from notifiers.targets import Target
 from operations.errors import ConfigError
 from operations.model import DeliveryState, State
+from operations.storage import Redis, RedisError
 from operations.storage.store import Store
 from operations.telling import view
 from workers.doorbell import Round, enqueue
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _retry_dead(parser, given, settings, store, connection)
     except ConfigError as error:
         _say_faults(error.faults)
-    except redis.RedisError as error:
+    except RedisError as error:
         print(f"Redis fails ({type(error).__name__}); python -m admin check says more", file=sys.stderr)
     return 1
 
@@ -136,7 +135,7 @@ def _retry_dead(
     given: argparse.Namespace,
     settings: Settings,
     store: Store,
-    connection: redis.Redis,
+    connection: Redis,
 ) -> int:
     targets = settings.targets if given.target is None else [_known(parser, given.target, settings).name]
     retried = trackings.retry_dead(store, targets)

@@ -6,7 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import redis
 from aiohttp import ClientSession
 
 from admin import trackings
@@ -15,13 +14,14 @@ from config.settings import Settings
 from notifiers import Checkable
 from notifiers.targets import Target
 from operations.errors import OpwatchError, RateLimitedError
+from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
 from operations.storage.records import Records
 from scalingo.client import Client
-from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
+from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.loop import api_session, targets_session
 from workers.runtime import REDIS_TIMEOUT_S, SharedGate
 
@@ -51,10 +51,10 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
         with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
             for finding in [*_redis(connection), *_orphans(connection), *_deliveries(settings, connection)]:
                 yield finding
-            async for finding in _accounts(settings, connection):
+            async for finding in _accounts(settings, faults, connection):
                 yield finding
     else:
-        yield Finding("warn", "redis, workers and accounts", "not tried, for want of REDIS_URL")
+        yield Finding("warn", "redis, workers and accounts", "not tried: REDIS_URL is wrong or not set")
     async with targets_session(allow_private=settings.allow_private_targets) as http:
         for trying in [asyncio.ensure_future(_target(target, http)) for target in settings.targets.values()]:
             yield await trying
@@ -72,11 +72,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _redis(connection: redis.Redis) -> Iterator[Finding]:
+def _redis(connection: Redis) -> Iterator[Finding]:
     try:
         server: Any = connection.info("server")
         storage, workers = storage_faults(connection), Heartbeat(connection).beats().alive
-    except redis.RedisError as error:
+    except RedisError as error:
         what = (
             f"does not answer ({type(error).__name__}): see whether it runs, and whether REDIS_URL is right from here"
         )
@@ -88,7 +88,7 @@ def _redis(connection: redis.Redis) -> Iterator[Finding]:
     yield from (Finding("FAIL", "redis", fault) for fault in storage)
     try:
         connection.set(_WRITTEN, 1, px=1000)
-    except redis.RedisError as error:
+    except RedisError as error:
         yield Finding("FAIL", "redis", f"takes no writes ({type(error).__name__}): it is full, or a replica")
     else:
         if not storage:
@@ -100,19 +100,19 @@ def _redis(connection: redis.Redis) -> Iterator[Finding]:
         yield Finding("FAIL", "workers", "no worker's clock beats: start one (on a PaaS, scale `worker` to 1)")
 
 
-def _orphans(connection: redis.Redis) -> Iterator[Finding]:
+def _orphans(connection: Redis) -> Iterator[Finding]:
     """Say which entries have lost their records: they are those of operations that nobody will be told of."""
-    with suppress(redis.RedisError):  # that has been said
+    with suppress(RedisError):  # that has been said
         if found := Maintenance(connection, Records(connection)).orphans():
             counts = ", ".join(f"{count} in {key}" for key, count in found.items())
             what = f"{counts}: records were lost; a worker removes what is left of them within minutes"
             yield Finding("warn", "orphans", what)
 
 
-def _deliveries(settings: Settings, connection: redis.Redis) -> Iterator[Finding]:
+def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
     """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
     records = Records(connection)
-    with suppress(redis.RedisError):  # that has been said
+    with suppress(RedisError):  # that has been said
         if dead := trackings.count_dead(records):
             what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
             yield Finding("warn", "deliveries", what)
@@ -123,9 +123,9 @@ def _deliveries(settings: Settings, connection: redis.Redis) -> Iterator[Finding
             yield Finding("ok", "deliveries", "none has failed of late")
 
 
-async def _accounts(settings: Settings, connection: redis.Redis) -> AsyncIterator[Finding]:
-    if not settings.regions:
-        yield Finding("warn", "accounts", "not tried, for want of SCALINGO_API_URL or SCALINGO_AUTH_URL")
+async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis) -> AsyncIterator[Finding]:
+    if any(fault.startswith(("SCALINGO_API_URL", "SCALINGO_AUTH_URL")) for fault in faults):
+        yield Finding("warn", "accounts", "not tried: SCALINGO_API_URL or SCALINGO_AUTH_URL is wrong")
         return
     budget = Budget(connection, settings.requests_per_minute)
     async with api_session() as http:
@@ -155,7 +155,7 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
         return Finding("warn", name, f"{error}; somebody else uses the account's 60 a minute up")
     except OpwatchError as error:
         return Finding("FAIL", name, str(error))
-    except redis.RedisError as error:
+    except RedisError as error:
         return Finding(
             "warn", name, f"not tried: each request is counted in Redis, which fails ({type(error).__name__})"
         )
@@ -172,5 +172,5 @@ async def _target(target: Target, http: ClientSession) -> Finding:
         )
         return Finding("warn", name, what)
     checking = asyncio.ensure_future(notifier.check(http))
-    failure = await failure_of(checking, ATTEMPT_DEADLINE_S)
+    failure = await failure_of(checking, ATTEMPT_WITHIN_S)
     return Finding("ok", name, checking.result()) if failure is None else Finding("FAIL", name, str(failure))

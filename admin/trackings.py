@@ -10,9 +10,8 @@ from notifiers import wording
 from operations.model import Delivery, DeliveryState, Tracking
 from operations.storage.records import Records
 from operations.storage.store import Store
-from operations.telling import view
+from operations.telling import attempts, view
 from operations.text import first_line, plain
-from operations.watching import lifecycle
 
 HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "DELIVERIES")
 _ERROR_LIMIT = 80
@@ -96,7 +95,7 @@ def each_of(counted: Mapping[str, int]) -> str:
 def _retried(tracking: Tracking, targets: Collection[str], now: datetime) -> Tracking | None:
     after = None
     for target in _dead(tracking, targets):
-        after = lifecycle.retried(after or tracking, target, now)
+        after = attempts.retried(after or tracking, target, now)
     return after
 
 

@@ -7,7 +7,8 @@ from flask import g
 from api.problems import ProblemError
 from api.service import Service
 from operations.storage.records import Stored
-from operations.watching import lifecycle
+from operations.telling import attempts
+from operations.watching import looks
 
 LONGEST_ID = 100
 
@@ -26,7 +27,7 @@ def find(parts: Service, identity: str) -> Stored:
 def stop(parts: Service, identity: str) -> Stored:
     """Stop tracking, telling nobody; raises ProblemError (404, 409 once it has ended)."""
     now = parts.records.now()
-    after = parts.store.update(find(parts, identity), lambda tracking: lifecycle.cancelled(tracking, now))
+    after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
     return after
@@ -38,7 +39,7 @@ def retry(parts: Service, identity: str, target: str) -> Stored:
     if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
         raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to a target of that name")
     now = parts.records.now()
-    after = parts.store.update(stored, lambda tracking: lifecycle.retried(tracking, target, now))
+    after = parts.store.update(stored, lambda tracking: attempts.retried(tracking, target, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
     parts.deliveries_due.ring()

@@ -2,7 +2,6 @@
 
 from http import HTTPStatus
 
-import redis
 from flask import Blueprint, Response, request
 
 from api import metrics, openapi
@@ -10,6 +9,7 @@ from api.answers import answer
 from api.auth import require_token
 from api.service import Service, service
 from config.redis import storage_faults
+from operations.storage import RedisError
 
 routes = Blueprint("health", __name__)
 
@@ -54,5 +54,5 @@ def _problems(parts: Service) -> list[str]:
         if not parts.heartbeat.has_worker():
             problems.append("no worker's clock beats: start a worker (on a PaaS, scale `worker` to 1)")
         return [*problems, *parts.account_alerts.rejected(parts.settings.accounts).values()]
-    except redis.RedisError as error:
+    except RedisError as error:
         return [f"Redis does not answer ({type(error).__name__})"]

@@ -59,7 +59,7 @@ def build(settings: Settings) -> Service:
         heartbeat=Heartbeat(connection),
         account_alerts=AccountAlerts(connection),
         limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
-        looks_due=Doorbell(connection, Round.POLL, fold_s=RINGS_FOLD_S),
+        looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         waiting_room=Places(max(1, THREADS // 2), spare=int(len(settings.tokens) > 1)),
     )

@@ -13,7 +13,8 @@ from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
-from config.settings import DEFAULT_ACCOUNT, Settings
+from config.settings import Settings
+from config.values import DEFAULT_ACCOUNT
 from notifiers import wording
 from operations import intake
 from operations.errors import TooManyInFlightError
@@ -49,8 +50,8 @@ def track() -> Response:
         created_at=now,
         created_by=g.caller,
         timeout_s=wanted.timeout,
-        everyone=wanted.notify is None,
-        named=tuple(dict.fromkeys(wanted.notify or ())),
+        notify_all=wanted.notify is None,
+        notify=tuple(dict.fromkeys(wanted.notify or ())),
         context=wanted.context,
         group=wanted.group,
         group_size=wanted.group_size,

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.service import TOKEN, BenchmarkError, Process, Stage, answers, free_port, run, wait_until
+from benchmarks.service import TOKEN, BenchmarkError, Stage, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals, print_table
+from local.http import answers
+from local.processes import Child
+from local.service import free_port
 from scalingo.address import OFFICIAL_REGIONS
 
 GOAL = 0.75
@@ -53,7 +56,7 @@ class Contender:
     name: str
     url: str
     path: str
-    server: Process
+    server: Child
     counted_in: str | None
 
 
@@ -82,7 +85,7 @@ def main() -> None:
     _print(contenders, runs)
 
 
-def _serve(stage: Stage, app: str, port: int, path: str) -> Process:
+def _serve(stage: Stage, app: str, port: int, path: str) -> Child:
     process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), {"PORT": str(port)})
     wait_until(lambda: answers(f"http://127.0.0.1:{port}{path}"), process)
     return process
@@ -111,7 +114,7 @@ def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
     )
 
 
-def _cpu_s(server: Process) -> float:
+def _cpu_s(server: Child) -> float:
     times = [worker.cpu_times() for worker in psutil.Process(server.pid).children()]
     return sum(time.user + time.system for time in times)
 

@@ -82,7 +82,7 @@ def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) ->
         empty = stage.redis.info("memory")["used_memory"]
         store = Store(stage.redis, retention=timedelta(days=7))
         identities = crowd.fill(store, operations, crowd.ACCOUNTS, hurried=hurried)
-        running = [stage.start_type("worker") for _ in range(workers)]
+        running = [stage.start("worker") for _ in range(workers)]
         wait_until(lambda: bool(stage.redis.zcard("opwatch:workers") >= workers), *running)
         wait_until(partial(_all_signed_in, stage), *running, timeout_s=120.0, every_s=0.5)
         time.sleep(WARM_UP_S)

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
 from operations.model import Usual, Verdict
 from operations.telling.announcement import Announcement
 from operations.telling.live import Progress
-from operations.text import cut_middle, first_line, plain
+from operations.text import cut_middle, first_line, plain, url_fault
 
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
@@ -105,12 +104,7 @@ def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def link(given: Mapping[str, str]) -> str:
     """Give the `url` of a context if it is an http(s) URL, of which nothing can be taken for markup; else nothing."""
     url = given.get("url", "")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    return url if good and url.isprintable() and not set(url) & set(" <>|") and len(url) <= _URL_LIMIT else ""
+    return url if url_fault(url) is None and len(url) <= _URL_LIMIT else ""
 
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:

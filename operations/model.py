@@ -1,7 +1,7 @@
 """What Opwatch knows of an operation: frozen values, in the words the API uses."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -11,6 +11,9 @@ EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo
 """Beyond these no time is stored, or believed: adding to it could leave what a datetime can hold."""
 
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+
+OLDEST_START = timedelta(days=1)
+"""An operation that was tracked later than this after its start counts from when it was tracked."""
 
 
 class Verdict(StrEnum):
@@ -113,8 +116,10 @@ class Delivery:
     `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes: an attempt that
     died with its worker says nothing about the target. While `claim` is set, `next_attempt_at` is the end of its lease.
     `ended_at` is when it was delivered or given up; `planned_at` when it was asked for, if after the outcome.
+    `id` stays the same for ever: it is the `webhook-id` and the member of the outbox.
     """
 
+    id: str = ""  # version 0.1.0 did not store it: reading a record adds it
     target: str
     run: int
     verdict: Verdict | None = None
@@ -161,10 +166,11 @@ class LiveMessage:
     """The one message that shows a target this run, from the first look to the outcome.
 
     `due_at` is when it is next posted or edited, None once it waits for the outcome's delivery; while `claim` is set it
-    is the end of the lease. `shows` is the digest of what it says, `together` that of the whole group where it shows
-    one, `failures` how many attempts in a row have failed.
+    is the end of the lease. `shows` is the digest of what it says, `group_digest` that of the whole group where it
+    shows one, `failures` how many attempts in a row have failed. `id` is its member of the index.
     """
 
+    id: str = ""  # version 0.1.0 did not store it: reading a record adds it
     target: str
     run: int
     due_at: AwareDatetime | None = None
@@ -173,7 +179,7 @@ class LiveMessage:
     shows: str | None = None
     shown_at: AwareDatetime | None = None
     failures: int = 0
-    together: str | None = None
+    group_digest: Annotated[str | None, Field(alias="together")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +187,7 @@ class Tracking:
     """One watch over one operation, with everything that happened to it: the whole stored record.
 
     `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
-    `everyone` says that every target whose rules match is told; `named` are targets asked for by name.
+    `notify_all` says that every target whose rules match is told; `notify` are targets asked for by name.
     `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble; `slow` is set once this
     run was found slow; `usual` is how long such operations take, as known at the last look.
     `missing_*`, `refused_*` and `unanswered_since` remember what looks met since the last good answer.
@@ -195,8 +201,8 @@ class Tracking:
     created_at: Moment
     created_by: str
     timeout_s: int
-    everyone: bool = True
-    named: tuple[str, ...] = ()
+    notify_all: Annotated[bool, Field(alias="everyone")] = True
+    notify: Annotated[tuple[str, ...], Field(alias="named")] = ()
     context: dict[str, str] = field(default_factory=dict)
     group: str | None = None
     group_size: int | None = None
@@ -226,23 +232,17 @@ class Tracking:
     """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""
     v: int = 1  # a record that does not say is of version 1: never change this default
 
-    def delivery_id(self, delivery: Delivery) -> str:
-        """Name this delivery for ever: the `webhook-id`, and the member of the outbox. It holds no dots.
-
-        An alert is named after its subject and its time: there may be another about the same later.
-        """
-        if (alert := delivery.alert) is not None:
-            return f"{self.id}_{delivery.run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
-        return f"{self.id}_{delivery.run}_{delivery.verdict or 'slow'}_{delivery.target}"
-
-    def live_id(self, message: LiveMessage) -> str:
-        """Name a message that is kept up to date, likewise."""
-        return f"{self.id}_{message.run}_live_{message.target}"
-
     @property
     def outgoing(self) -> tuple[Delivery, ...]:
         """Everything that is to be sent, or was: deliveries, alerts and warnings."""
         return self.deliveries + self.alerts + (self.slow.deliveries if self.slow is not None else ())
+
+    def age_s(self, at: datetime) -> float:
+        """Count from the operation's own start where the API gives a credible one: not after it was tracked."""
+        began = self.operation.created_at if self.operation is not None else None
+        if began is None or not self.created_at - OLDEST_START <= began <= self.created_at:
+            began = self.created_at
+        return max(0.0, (at - began).total_seconds())
 
 
 def tracking_id(delivery_id: str) -> str:

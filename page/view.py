@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from notifiers.wording import duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
 from operations.storage.failing import SHOWN, FailingTarget
-from operations.text import first_line, plain
-from operations.watching import pace
+from operations.text import first_line, plain, url_fault
 from operations.watching.slow import slow_from_s
 
 _ENDED = {
@@ -96,7 +94,7 @@ def card(tracking: Tracking, now: datetime) -> Card:
     operation = tracking.operation
     in_flight = tracking.state is State.TRACKING
     link = tracking.context.get("url", "")
-    linked = _is_web(link)
+    linked = url_fault(link) is None  # anything else, `javascript:` above all, is only text
     return Card(
         id=tracking.id,
         app=plain(tracking.app),
@@ -125,7 +123,7 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
     own = about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
     waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
     return Telling(
-        key=tracking.delivery_id(delivery),
+        key=delivery.id,
         target=plain(delivery.target),
         about=about,
         state=delivery.state.value,
@@ -177,13 +175,13 @@ def _mood(tracking: Tracking, now: datetime) -> str:
         return "quiet"
     if tracking.state is not State.TRACKING:
         return "odd"
-    age_s = pace.age_s(tracking, now)
+    age_s = tracking.age_s(now)
     late = tracking.unanswered_since is not None or age_s > slow_from_s(tracking.usual)
     return "odd" if late else "under-way"
 
 
 def _so_far(tracking: Tracking, now: datetime) -> str:
-    so_far_s = pace.age_s(tracking, now)
+    so_far_s = tracking.age_s(now)
     usual = tracking.usual
     if usual is None:
         return f"for {duration(so_far_s)}"
@@ -200,7 +198,7 @@ def _outcome(tracking: Tracking) -> str:
 
 
 def _running(tracking: Tracking, now: datetime) -> Running:
-    usual, so_far_s = tracking.usual, pace.age_s(tracking, now)
+    usual, so_far_s = tracking.usual, tracking.age_s(now)
     if usual is None:
         return Running(value_s=None, usual_s=None, note="")
     whole_s = max(usual.p90, 0.001)
@@ -215,15 +213,6 @@ def _note(usual: Usual, so_far_s: float) -> str:
 
 def _word(text: str | None) -> str:
     return first_line(plain(text or ""), 40)
-
-
-def _is_web(url: str) -> bool:
-    """Tell whether it may be linked: anything but http(s), `javascript:` above all, is only text."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and plain(url) == url
 
 
 def clock(at: datetime) -> str:

@@ -7,8 +7,8 @@ import redis
 import structlog
 
 from local.valkey import Valkey
+from standin.api import ScalingoApi
 from tests.support.receiver import Receiver
-from tests.support.scalingo_api import ScalingoApi
 
 
 @pytest.fixture(autouse=True)

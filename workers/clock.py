@@ -11,7 +11,7 @@ import redis
 import structlog
 
 from workers.doorbell import Round, enqueue, tidy
-from workers.poll import hand_back_of
+from workers.look import release_looks_of
 from workers.runtime import Runtime, sign_in_lock
 
 log = structlog.get_logger()
@@ -71,17 +71,17 @@ class Clock(threading.Thread):
         if self._silenced.is_set():
             return TICK_S
         if silent and runtime.heartbeat.is_settled:
-            handed_back = hand_back_of(runtime, silent)
+            released = release_looks_of(runtime, silent)
             for account in runtime.settings.accounts:
                 runtime.locks.release_for(sign_in_lock(account), silent)
             runtime.heartbeat.forget(silent)
-            log.warning("workers fell silent", workers=sorted(silent), looks_handed_back=handed_back)
+            log.warning("workers fell silent", workers=sorted(silent), looks_released=released)
         look_in_s, delivery_in_s = runtime.records.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
             enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{moment}")
         if look_in_s <= 0:
-            enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{moment}")
+            enqueue(runtime.connection, Round.LOOK, f"{Round.LOOK}-{moment}")
             look_in_s = runtime.records.next_look_in_s()
         if time.monotonic() >= self._maintain_at_s:
             more = runtime.maintenance.run()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TypeVar
 
 import redis
@@ -24,18 +23,17 @@ from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
 from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
+from operations.telling.audience import Rules
 from scalingo.client import Client
-from workers.batch import Batches
 from workers.doorbell import Doorbell, Round
-from workers.loop import HttpLoop
-from workers.room import Room
+from workers.loop import Batches, HttpLoop, TargetSlots
 
 T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
 RECORD_WITHIN_S = 600.0
 STALE_AFTER_S = 5.0
-"""A claim not acted upon for so long (a stopped process, say) is handed back: its lease must outlast the request."""
+"""A claim not used for so long (the process was stopped, say) is released: its lease must outlast a request."""
 
 DELIVERIES_FOLD_S = 0.05
 LOOKS_FOLD_S = 0.25
@@ -82,11 +80,12 @@ def sign_in_lock(account: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The parts of one worker process. `name` is its own for one life; what it claims to look at bears it."""
+    """The parts of one worker process. `name` is its own for one life; its claims for looks begin with it."""
 
     name: str
     connection: redis.Redis
     targets: Mapping[str, Target]
+    rules: Rules
     settings: Settings
     records: Records
     store: Store
@@ -101,10 +100,18 @@ class Runtime:
     client: Client
     looks_due: Doorbell
     deliveries_due: Doorbell
-    room: Room
+    slots: TargetSlots
+
+    async def record(self, change: Change) -> Stored | None:
+        """Apply a pure change to a record, together with others; tries for ten minutes while Redis is down.
+
+        Gives what is stored then, None where the change no longer applies. The claim is ours until somebody takes it
+        over, however late; after that the change does not apply.
+        """
+        return await retry_while_redis_is_down(lambda: self.changes(change))
 
     def finish(self, within_s: float) -> None:
-        """Finish what is under way within the given time, and hand the rest back."""
+        """Finish what is under way within the given time, and release the rest."""
         self.loop.drain(within_s)
         self.looks_due.stop()
         self.deliveries_due.stop()
@@ -135,10 +142,11 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         name=name,
         connection=connection,
         targets=settings.targets,
+        rules=settings.rules,
         settings=settings,
         records=store.records,
         store=store,
-        changes=Batches(store.update_all, loop.submit),
+        changes=Batches(store.update_all),
         learned=Learned(connection),
         budget=budget,
         heartbeat=Heartbeat(connection),
@@ -153,24 +161,21 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
             auth_url=settings.auth_url,
             gate=SharedGate(budget, locks, name),
         ),
-        looks_due=Doorbell(connection, Round.POLL, fold_s=LOOKS_FOLD_S),
+        looks_due=Doorbell(connection, Round.LOOK, fold_s=LOOKS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=DELIVERIES_FOLD_S),
-        room=Room(),
+        slots=TargetSlots(),
     )
     _current[:] = [runtime]
     return runtime
 
 
-async def kept_trying(ask: Callable[[], T]) -> T:
-    """Ask the store off the event loop, trying for up to ten minutes while Redis is away.
-
-    The claim is ours until somebody takes it over, however late, and then the write does not apply.
-    """
-    return await kept_asking(partial(asyncio.to_thread, ask))
+async def in_thread(ask: Callable[[], T]) -> T:
+    """Ask Redis off the event loop; tries for ten minutes while Redis is down."""
+    return await retry_while_redis_is_down(lambda: asyncio.to_thread(ask))
 
 
-async def kept_asking(ask: Callable[[], Awaitable[T]]) -> T:
-    """Do so with what does not make the event loop wait."""
+async def retry_while_redis_is_down(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again every half second while Redis is down, for ten minutes; then raises redis.RedisError."""
     give_up_at_s = time.monotonic() + RECORD_WITHIN_S
     while True:
         try:

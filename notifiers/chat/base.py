@@ -4,12 +4,12 @@ import asyncio
 import json
 from abc import abstractmethod
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel
+from pydantic import Field
 
-from notifiers import KIND_SETTINGS, SecretUrl, answers
-from notifiers.reach import reached
+from notifiers.judge import answer_code, check_host, judge
+from notifiers.kind import Kind, SecretUrl
 from operations.errors import TransientError
 from operations.telling.announcement import Announcement
 from operations.text import encodable
@@ -20,32 +20,29 @@ if TYPE_CHECKING:
 _ANSWER_LIMIT_BYTES = 65_536
 
 
-class Chat(BaseModel):
-    """Posts one document for each outcome to `webhook_url`.
+class Chat(Kind):
+    """Posts one JSON document for each outcome to `webhook_url`.
 
     A kind says what its documents are, where its answers hold an error code, and how they say that all is well where
     the status alone does not.
     """
 
-    model_config = KIND_SETTINGS
-    retry_delays_s: ClassVar[tuple[float, ...]] = (5.0, 15.0, 45.0, 120.0, 300.0, 600.0, 1200.0, 1200.0)
-    at_once: ClassVar[int] = 1
     service: ClassVar[str]
-    code_path: ClassVar[tuple[str, ...]]
+    code_path: ClassVar[tuple[str, ...]] = ()
     query: ClassVar[dict[str, str]] = {}
 
-    webhook_url: SecretUrl
+    webhook_url: Annotated[SecretUrl, Field(description="where messages are posted")]
 
     @abstractmethod
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write the message, within the service's limits."""
 
-    def taken(self, body: bytes) -> bool:  # noqa: ARG002 - most say it by the status
+    def taken(self, body: bytes) -> bool:  # noqa: ARG002 - most services say it by the status
         """Whether the body of a 2xx says that the message was taken."""
         return True
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
-        """Post once; whatever is no 2xx of this service raises."""
+        """Post once; raises unless the service answers with a 2xx of its own."""
         async with http.post(
             self.webhook_url.get_secret_value(),
             params=self.query,
@@ -57,8 +54,8 @@ class Chat(BaseModel):
                 body = await response.content.readexactly(_ANSWER_LIMIT_BYTES)
             except asyncio.IncompleteReadError as all_of_it:
                 body = all_of_it.partial
-            code = answers.code(body, *self.code_path)
-            error = answers.judged(self.service, response.status, response.headers, code, datetime.now(UTC))
+            code = answer_code(body, *self.code_path)
+            error = judge(self.service, response.status, response.headers, datetime.now(UTC), code=code)
             if error is not None:
                 raise error
             if not self.taken(body):
@@ -66,4 +63,8 @@ class Chat(BaseModel):
 
     async def check(self, http: "ClientSession") -> str:
         """Connect, without posting anything."""
-        return await reached(self.webhook_url, http)
+        return await check_host(self.webhook_url, http)
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the document."""
+        return json.dumps(self.document(announcement), ensure_ascii=False, indent=2)

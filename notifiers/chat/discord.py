@@ -10,22 +10,39 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from notifiers import Announcement, Chat
 from notifiers.chat import markdown
-from notifiers.chat.base import Chat
-from operations.telling.announcement import Announcement
 
 
 class Discord(Chat):
-    """Posts to the channel of a webhook, a thread of it with `?thread_id=…`.
-
-    `mention` (`@here`, `@everyone`, `<@user id>`, `<@&role id>`) is put in front when something went wrong.
-    """
+    """Posts to the channel of a webhook."""
 
     service: ClassVar[str] = "Discord"
     code_path: ClassVar[tuple[str, ...]] = ("code",)
     query: ClassVar[dict[str, str]] = {"wait": "true"}  # otherwise a message that is not kept is no error
+    set_up: ClassVar[str] = """\
+Channel settings → Integrations → Webhooks → New Webhook → Copy Webhook URL. For a thread, add `?thread_id=…`. For the
+ids in a `mention`: Developer Mode, right click, Copy ID.
 
-    mention: Annotated[str, Field(pattern=r"^(@here|@everyone|<@&?\d{1,20}>)$")] | None = None
+```toml
+[targets.discord]
+kind = "discord"
+webhook_url = "${DISCORD_URL}"
+mention = "<@&81384788765712384>"
+```
+
+Only this mention can notify anyone (`allowed_mentions`). A delivery to an unknown or deleted webhook
+(`404 Not Found: 10015`) is given up immediately.
+"""
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+
+    mention: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(@here|@everyone|<@&?\d{1,20}>)$",
+            description="`@here`, `@everyone`, `<@user id>` or `<@&role id>`",
+        ),
+    ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write the headline as content, at most 2,000 characters, and the details as an embed."""

@@ -8,10 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from notifiers import wording
-from operations.model import Verdict
-from operations.telling.announcement import Announcement
-from operations.text import cut_middle
+from notifiers import Announcement, Verdict, cut_middle, wording
 
 DETAILS_LIMIT = 4_000
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""

@@ -8,22 +8,36 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from notifiers import Announcement, Chat
 from notifiers.chat import markdown
-from notifiers.chat.base import Chat
-from operations.telling.announcement import Announcement
 
 
 class Mattermost(Chat):
-    """Posts to the channel of an incoming webhook, or to `channel` where the webhook is not locked to its own.
-
-    `mention` (`@here`, `@channel`, `@all`, `@name`) is put in front when something went wrong.
-    """
+    """Posts to the channel of an incoming webhook, or to another one."""
 
     service: ClassVar[str] = "Mattermost"
     code_path: ClassVar[tuple[str, ...]] = ("id",)
+    set_up: ClassVar[str] = """\
+Integrations → Incoming Webhooks → Add, then copy the URL. An administrator must enable incoming webhooks.
 
-    channel: str | None = None
-    mention: Annotated[str, Field(pattern=r"^@[a-z0-9._-]{1,64}$")] | None = None
+```toml
+[targets.mattermost]
+kind = "mattermost"
+webhook_url = "${MATTERMOST_URL}"
+channel = "town-square"
+mention = "@here"
+```
+
+Only 200 with `ok` counts as success. Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
+"""
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+
+    channel: Annotated[
+        str | None, Field(description="another channel; only where the webhook is not locked to its own")
+    ] = None
+    mention: Annotated[
+        str | None, Field(pattern=r"^@[a-z0-9._-]{1,64}$", description="`@here`, `@channel`, `@all` or `@name`")
+    ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write the headline as text and the details as an attachment: of Slack's dialect there are no blocks here."""

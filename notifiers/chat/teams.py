@@ -10,10 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from notifiers import wording
-from notifiers.chat.base import Chat
-from operations.telling.announcement import Announcement
-from operations.text import cut_middle, json_bytes
+from notifiers import Announcement, Chat, cut_middle, json_bytes, wording
 
 CAUSE_LIMIT_BYTES = 6_000
 _CONTEXT_LIMIT_BYTES = 2_000
@@ -21,15 +18,37 @@ _INTRODUCED = {"environment": "", "actor": "by ", "commit": "commit "}
 
 
 class Teams(Chat):
-    """Posts to the channel or chat of a workflow.
-
-    `mention` (a user's e-mail address or object id in Entra) is put in front when something went wrong.
-    """
+    """Posts a card to the channel or chat of a workflow."""
 
     service: ClassVar[str] = "Teams"
     code_path: ClassVar[tuple[str, ...]] = ("error", "code")
 
-    mention: Annotated[str, Field(pattern=r"^[^\s<>&]{1,200}$")] | None = None
+    set_up: ClassVar[str] = """\
+In Teams: the channel's ⋯ → Workflows → "Send webhook alerts to a channel" → copy the URL. Anyone must be allowed to
+trigger the workflow (the default), because the URL is the only credential. The old connectors (`webhook.office.com`)
+are not supported.
+
+```toml
+[targets.teams]
+kind = "teams"
+webhook_url = "${TEAMS_URL}"
+mention = "jane@example.com"
+```
+
+Teams answers 202 before the workflow posts the card. So `delivered` means that the workflow was started; its run
+history shows if it failed to post.
+"""
+    limits: ClassVar[str] = (
+        "the error text is cut to 6,000 bytes, the context to 2,000: cards stay well below Teams' limit of 28 kB."
+    )
+
+    mention: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s<>&]{1,200}$",
+            description="a user's e-mail address or object id in Entra; Teams has no mention of a whole channel",
+        ),
+    ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write a card; texts from outside stand in text runs, where no markup is read."""

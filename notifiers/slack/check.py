@@ -7,8 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from operations.errors import PermanentError
-from operations.text import first_line, plain
+from notifiers import PermanentError, first_line, plain
 
 Ask = Callable[[str, dict[str, str]], Awaitable[tuple[Mapping[str, Any], Mapping[str, str]]]]
 """Calls a method of the Web API with a form; gives the answer and its headers, raises as `send` does."""

@@ -3,10 +3,11 @@
 https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack.dev/reference/methods/chat.update
 """
 
+from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 
-from notifiers.reasons import reason_of
-from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
+from notifiers import PAUSE_S, OpwatchError, PermanentError, RateLimitedError, TransientError, judge, retry_after_s
 
 RATE = frozenset({"ratelimited", "rate_limited"})
 OUR_PAYLOAD = frozenset(
@@ -59,7 +60,6 @@ PASSING = frozenset(
         "rollup_error",
     ]
 )
-_DEFAULT_PAUSE_S = 30.0
 
 
 class PayloadRefusedError(PermanentError):
@@ -70,24 +70,24 @@ class MessageGoneError(PermanentError):
     """Slack does not let the message that was posted be edited, or replied to; a new one may still be posted."""
 
 
-def classify(code: str, status: int, retry_after_s: float | None) -> OpwatchError:
-    """Turn a refusal into the error that says what to do: Slack's error string counts first, the status second."""
+def classify(code: str, status: int, headers: Mapping[str, str], now: datetime) -> OpwatchError:
+    """Turn a refusal into the error that says what to do: Slack's error code counts first, the status second."""
     said = f"Slack answered {status}" + (f": {code}" if code else "")
     if code in OUR_PAYLOAD or code.startswith("metadata_"):
         return PayloadRefusedError(said)
     if code in TARGET or code.startswith("restricted_action"):
         return PermanentError(said)
-    if code in RATE or status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimitedError(said, retry_after_s=_DEFAULT_PAUSE_S if retry_after_s is None else retry_after_s)
-    return TransientError(said, retry_after_s=retry_after_s, reason=reason_of(status))
+    overloaded = {status if code in RATE else HTTPStatus.TOO_MANY_REQUESTS: PAUSE_S}
+    error = judge("Slack", status, headers, now, code=code, final=(), overloaded=overloaded)
+    return error or TransientError(said, retry_after_s=retry_after_s(headers, now))
 
 
-def classify_edit(code: str, status: int, retry_after_s: float | None) -> OpwatchError:
+def classify_edit(code: str, status: int, headers: Mapping[str, str], now: datetime) -> OpwatchError:
     """Turn the refusal of an edit, or of a reply, into such an error; of a code nobody knows, into MessageGoneError.
 
     What is wrong beyond the message itself (a revoked token, say), posting a new one will show.
     """
-    error = classify(code, status, retry_after_s)
+    error = classify(code, status, headers, now)
     passing = isinstance(error, RateLimitedError | PayloadRefusedError) or code in PASSING
     if passing or not code or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return error

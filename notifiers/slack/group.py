@@ -7,15 +7,20 @@ group's when another joins.
 from collections.abc import Iterator
 from typing import Any
 
-from notifiers import group_wording, wording
+from notifiers import (
+    Group,
+    GroupMessage,
+    State,
+    Tracking,
+    announcement_of,
+    first_line,
+    group_wording,
+    plain,
+    wording,
+)
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from notifiers.slack.message import context_block, escape, section, slack_length
-from operations.model import State, Tracking
-from operations.telling import announcement
-from operations.telling.group_message import Together
-from operations.telling.groups import Group
-from operations.text import first_line, plain
 
 MOST_LINES = 30
 LINES_LIMIT = 1_750
@@ -26,7 +31,7 @@ MOST_CAUSES, CAUSE_LIMIT = 10, 120
 NAME_LIMIT = 80
 
 
-def message(shown: Together) -> dict[str, Any]:
+def message(shown: GroupMessage) -> dict[str, Any]:
     """Build the message; of a single operation, as if it were in no group."""
     group = shown.group
     if shown.alone is not None:
@@ -37,13 +42,13 @@ def message(shown: Together) -> dict[str, Any]:
     return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
-def _alone(shown: Together, member: Tracking) -> dict[str, Any]:
+def _alone(shown: GroupMessage, member: Tracking) -> dict[str, Any]:
     if member.state in (State.TRACKING, State.CANCELLED):
         return slack_live.progress_message(shown.progress(member))
-    return slack_live.outcome_message(announcement.of(member))
+    return slack_live.outcome_message(announcement_of(member))
 
 
-def _members(shown: Together) -> Iterator[dict[str, Any]]:
+def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
     """Build the members' lines, with the first line of why one went wrong; what there is no room for is counted."""
     group, lines, causes, told = shown.group, list[str](), 0, 0
     room = LINES_LIMIT
@@ -70,11 +75,11 @@ def _left(group: Group, told: int) -> str:
     return f"and {len(rest)} more: {group_wording.tally(rest)}" if rest else ""
 
 
-def _line(shown: Together, member: Tracking) -> tuple[str, str]:
+def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
     """Write a member's line, with markup, and the first line of what went wrong, without."""
     if member.state in (State.TRACKING, State.CANCELLED):
         progress = shown.progress(member)
         unseen = progress.trouble is not None and not progress.stopped
         return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} no news of it" if unseen else ""), ""
-    outcome = announcement.of(member)
+    outcome = announcement_of(member)
     return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)

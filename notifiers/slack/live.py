@@ -7,12 +7,9 @@ https://docs.slack.dev/reference/methods/chat.update
 
 from typing import Any
 
-from notifiers import wording
+from notifiers import Announcement, Progress, first_line, plain, wording
 from notifiers.slack import message as slack_message
 from notifiers.slack.message import CONTEXT_LIMIT, FIRST_LINE_LIMIT, context_block, escape, section
-from operations.telling.announcement import Announcement
-from operations.telling.live import Progress
-from operations.text import first_line, plain
 
 
 def progress_message(progress: Progress) -> dict[str, Any]:

@@ -6,10 +6,7 @@ https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/mes
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from notifiers import wording
-from operations.model import Verdict
-from operations.telling.announcement import Announcement
-from operations.text import cut_middle, first_line, plain, whole_lines
+from notifiers import Announcement, Verdict, cut_middle, first_line, plain, whole_lines, wording
 
 ERROR_LIMIT = 2_400
 FIRST_LINE_LIMIT = 300

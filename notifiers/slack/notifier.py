@@ -5,28 +5,32 @@ https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack
 """
 
 import asyncio
+import json
 import logging
 import re
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from notifiers import KIND_SETTINGS, SecretUrl
-from notifiers.reach import reached
+from notifiers import (
+    Announcement,
+    GroupMessage,
+    Kind,
+    MessageRef,
+    PermanentError,
+    Progress,
+    SecretUrl,
+    TransientError,
+    check_host,
+)
 from notifiers.slack import check as slack_check
 from notifiers.slack import group as slack_group
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
-from operations.errors import PermanentError, TransientError
-from operations.model import MessageRef
-from operations.telling.announcement import Announcement
-from operations.telling.group_message import Together
-from operations.telling.live import Progress
-from operations.telling.retries import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,9 +38,9 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
     from slack_sdk.web.async_client import AsyncWebClient
 
-    from operations.errors import OpwatchError
+    from notifiers import OpwatchError
 
-    Classify = Callable[[str, int, float | None], OpwatchError]
+    Classify = Callable[[str, int, Mapping[str, str], datetime], OpwatchError]
 
 _QUIET = logging.getLogger("opwatch.slack_sdk")
 _QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL, which is a secret
@@ -46,23 +50,31 @@ EDIT_WITHIN_S = 5.0
 _CODE = re.compile(r"[a-z0-9_]{1,60}")
 
 
-class Slack(BaseModel):
-    """Posts to the channel of an incoming webhook, or as a bot to `channel`.
+class Slack(Kind):
+    """Posts to the channel of an incoming webhook, or as a bot."""
 
-    `mention` (`<!here>`, `<@U…>`, `<!subteam^S…>`) is put in front when something went wrong. With `live` the bot posts
-    one message for each operation when it is first seen, and keeps it up to date.
-    """
+    set_up: ClassVar[str] = """\
+See [Slack and others](../README.md#slack-and-others) for how to get either. Slack's error codes decide what is retried.
 
-    model_config = KIND_SETTINGS
-    retry_delays_s: ClassVar[tuple[float, ...]] = (5.0, 15.0, 45.0, 120.0, 300.0, 600.0, 1200.0, 1200.0)
-    at_once: ClassVar[int] = 1  # Slack takes about one message a second per channel
+```toml
+[targets.deploys]
+kind = "slack"
+webhook_url = "${SLACK_DEPLOYS_URL}"
+mention = "<!here>"
+```
+"""
+    limits: ClassVar[str] = (
+        "the error text is cut to 2,400 characters; a live message shows its first line, and a reply has the rest."
+    )
 
-    webhook_url: SecretUrl | None = None
-    bot_token: SecretStr | None = None
-    channel: str | None = None
-    api_url: SecretUrl | None = None
-    mention: str | None = None
-    live: bool = False
+    webhook_url: Annotated[SecretUrl | None, Field(description="of an incoming webhook; or:")] = None
+    bot_token: Annotated[SecretStr | None, Field(description="of a bot with the scope `chat:write`")] = None
+    channel: Annotated[str | None, Field(description="the bot's channel, best by its id")] = None
+    api_url: Annotated[SecretUrl | None, Field(description="another server with Slack's Web API, for the bot")] = None
+    mention: Annotated[str | None, Field(description="`<!here>`, `<@U…>` or `<!subteam^S…>`")] = None
+    live: Annotated[bool, Field(description="`true` has the bot keep one message for each operation up to date")] = (
+        False
+    )
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -82,7 +94,9 @@ class Slack(BaseModel):
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention), http)
 
-    async def show(self, shown: Progress | Together, posted: MessageRef | None, http: "ClientSession") -> MessageRef:
+    async def show(
+        self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
+    ) -> MessageRef:
         """Post how an operation or a group goes, or edit the message that shows it; where it is gone, post another."""
         message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
         if posted is not None:
@@ -127,8 +141,17 @@ class Slack(BaseModel):
     async def check(self, http: "ClientSession") -> str:
         """Try the bot's token and channel; of a webhook, whether its host can be reached."""
         if self.webhook_url is not None:
-            return await reached(self.webhook_url, http)
+            return await check_host(self.webhook_url, http)
         return await slack_check.checked(partial(self._ask, http), self.channel or "")
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the message; of a live one, what it says in the end, and the reply."""
+        built = [slack_message.message(announcement, self.mention)]
+        if self.live:
+            built = [] if announcement.slow else [slack_live.outcome_message(announcement)]
+            if not slack_message.went_well(announcement):
+                built.append(slack_live.reply(announcement, self.mention))
+        return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
     async def _ask(
         self, http: "ClientSession", method: str, form: dict[str, str]
@@ -166,7 +189,7 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
     client.proxy = None  # taken from the environment otherwise; the address guard would see the proxy
     response = await client.send_dict(message)
     if response.status_code != HTTPStatus.OK or response.body.strip() != "ok":
-        raise classify(_code(response.body), response.status_code, _pause_s(response.headers))
+        raise classify(_code(response.body), response.status_code, response.headers, datetime.now(UTC))
 
 
 async def _call(
@@ -180,7 +203,7 @@ async def _call(
     except SlackApiError as error:
         refusal = error.response
         said = refusal.data.get("error", "") if isinstance(refusal.data, dict) else None
-        raise refused(_code(said), refusal.status_code, _pause_s(refusal.headers)) from None
+        raise refused(_code(said), refusal.status_code, refusal.headers, datetime.now(UTC)) from None
     except AttributeError:  # slack_sdk looks for "ok" in whatever a 200 brought
         raise TransientError("the answer is not Slack's: no JSON object") from None
     return (answer.data if isinstance(answer.data, dict) else {}), answer.headers
@@ -198,8 +221,3 @@ def _code(said: object) -> str:
     """Keep an error code such as Slack writes them; any other text may hold anything, even what we sent."""
     code = said.strip() if isinstance(said, str) else None
     return code if code == "" or (code and _CODE.fullmatch(code)) else "an unexpected body"
-
-
-def _pause_s(headers: "Mapping[str, str]") -> float | None:
-    value = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
-    return parse_retry_after(value, datetime.now(UTC))

@@ -89,7 +89,7 @@ def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
     yield from ((key, tracking.id) for key in (EXPIRING, RECENT, CANCELLED))
     if tracking.group is not None:
         yield group_key(tracking.group), tracking.id
-    yield from ((key, _failing_member(tracking, d)) for d in tracking.outgoing for key in (RETRYING, DEAD))
+    yield from ((key, _failing_member(d)) for d in tracking.outgoing for key in (RETRYING, DEAD))
 
 
 def orphans(tracking: Tracking, key: str, members: Iterable[str]) -> list[str]:
@@ -179,7 +179,7 @@ def _marks(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
     for delivery in alerts.news(old, new):
         if (about := delivery.alert) is not None:
             mark = alerts.mark(about.kind, about.subject)
-            yield IndexChange(ChangeKind.MARK, mark, new.delivery_id(delivery), alerts.QUIET_S[about.kind])
+            yield IndexChange(ChangeKind.MARK, mark, delivery.id, alerts.QUIET_S[about.kind])
 
 
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:
@@ -202,14 +202,14 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
         there[DUE, tracking.id] = milliseconds(tracking.next_look_at)
     for delivery in tracking.outgoing:
         if delivery.unfinished and delivery.next_attempt_at is not None:
-            there[OUTBOX, tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
+            there[OUTBOX, delivery.id] = milliseconds(delivery.next_attempt_at)
         if delivery.state is DeliveryState.RETRYING:
-            there[RETRYING, _failing_member(tracking, delivery)] = 0
+            there[RETRYING, _failing_member(delivery)] = 0
         if delivery.state is DeliveryState.DEAD:
-            there[DEAD, _failing_member(tracking, delivery)] = milliseconds(delivery.ended_at or tracking.created_at)
+            there[DEAD, _failing_member(delivery)] = milliseconds(delivery.ended_at or tracking.created_at)
     for message in tracking.live:
         if message.due_at is not None:
-            there[LIVE, tracking.live_id(message)] = milliseconds(message.due_at)
+            there[LIVE, message.id] = milliseconds(message.due_at)
     return there if tracking.ended_at is None else there | _kept_until(tracking, tracking.ended_at, retention)
 
 
@@ -223,5 +223,5 @@ def _kept_until(tracking: Tracking, ended_at: datetime, retention: timedelta) ->
     return there
 
 
-def _failing_member(tracking: Tracking, delivery: Delivery) -> str:
-    return f"{delivery.target} {tracking.delivery_id(delivery)}"
+def _failing_member(delivery: Delivery) -> str:
+    return f"{delivery.target} {delivery.id}"

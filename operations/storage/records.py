@@ -20,7 +20,7 @@ from operations.storage.codec import decode
 from operations.storage.index import DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, body_key, milliseconds, record_key
 from operations.storage.tallies import COUNTERS
 from operations.telling import groups
-from operations.watching.lifecycle import LEASE
+from operations.telling.attempts import LEASE
 
 WINDOW = 1000
 """How many due entries a round looks at to choose from."""
@@ -119,7 +119,7 @@ class Records:
         """
         for now, members in self._due_windows(OUTBOX):
             for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
-                due = tuple(stored.tracking.delivery_id(d) for d in stored.tracking.outgoing if _is_due(d, now))
+                due = tuple(d.id for d in stored.tracking.outgoing if _is_due(d, now))
                 if due:  # not when another round took it between our listing and our reading
                     yield stored, due
 

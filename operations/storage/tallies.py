@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 from operations.storage.index import ChangeKind, IndexChange
-from operations.watching import verdicts
+from operations.watching import looks
 from operations.watching.durations import KEPT, LONGEST_S
 
 COUNTERS = "opwatch:counters"
@@ -55,9 +55,9 @@ def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
         yield from _learned(new)
         if (late_s := detection_s(new)) is not None:
             yield from (added(*each) for each in DETECTION.additions(new.account, late_s))
-    finished = {old.delivery_id(d) for d in old.outgoing if not d.unfinished} if old is not None else set()
+    finished = {d.id for d in old.outgoing if not d.unfinished} if old is not None else set()
     for delivery in new.outgoing:
-        if not delivery.unfinished and new.delivery_id(delivery) not in finished:
+        if not delivery.unfinished and delivery.id not in finished:
             yield added(f"deliveries:{delivery.target}:{delivery.state}")
             if (waited_s := dwell_s(new, delivery)) is not None:
                 yield from (added(*each) for each in DWELL.additions(delivery.target, waited_s))
@@ -94,7 +94,7 @@ def detection_s(tracking: Tracking) -> float | None:
         return None
     finished_at = operation.finished_at
     in_order = operation.created_at is None or operation.created_at <= finished_at
-    if not (in_order and tracking.created_at <= finished_at <= seen_at + verdicts.CLOCK_SKEW):
+    if not (in_order and tracking.created_at <= finished_at <= seen_at + looks.CLOCK_SKEW):
         return None
     return max(0.0, (seen_at - finished_at).total_seconds())
 
@@ -116,6 +116,6 @@ def _learned(ended: Tracking) -> Iterator[IndexChange]:
     took_s, at = ended.duration_s, ended.ended_at
     if took_s is None or took_s > LONGEST_S or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
         return
-    if ended.polls > 1 or verdicts.api_duration_s(ended, Verdict(ended.state), at) is not None:
+    if ended.polls > 1 or looks.api_duration_s(ended, Verdict(ended.state), at) is not None:
         for key in durations_keys(ended):
             yield IndexChange(ChangeKind.PUSH, key, f"{took_s:g}", KEPT)

@@ -34,7 +34,7 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
 
     Never about the alert target itself, nor about another alert.
     """
-    delivery = next((d for d in tracking.deliveries if tracking.delivery_id(d) == delivery_id), None)
+    delivery = next((d for d in tracking.deliveries if d.id == delivery_id), None)
     if alert_target is None or delivery is None or delivery.target == alert_target or not _is_failing(delivery):
         return tracking
     error = plain(delivery.last_error or "").strip() or "no reason given"
@@ -66,14 +66,19 @@ def with_rejected(
 
 def news(before: Tracking | None, after: Tracking) -> tuple[Delivery, ...]:
     """List the alerts that `after` has and `before` had not."""
-    known = set() if before is None else {before.delivery_id(d) for d in before.alerts}
-    return tuple(d for d in after.alerts if after.delivery_id(d) not in known)
+    known = set() if before is None else {d.id for d in before.alerts}
+    return tuple(d for d in after.alerts if d.id not in known)
 
 
 def without_news(before: Tracking, after: Tracking) -> Tracking:
     """Leave out what is news: the operator was told of it lately."""
     new = news(before, after)
     return replace(after, alerts=tuple(d for d in after.alerts if d not in new))
+
+
+def alert_id(tracking: Tracking, run: int, alert: Alert) -> str:
+    """Name an alert after its subject and its time: there may be another about the same subject later."""
+    return f"{tracking.id}_{run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
 
 
 def _is_failing(delivery: Delivery) -> bool:
@@ -84,7 +89,12 @@ def _is_failing(delivery: Delivery) -> bool:
 def _planned(tracking: Tracking, alert: Alert, alert_target: str, *, run: int) -> Tracking:
     """Add the alert, due at once, and forget those that have been told."""
     delivery = Delivery(
-        target=alert_target, run=run, state=DeliveryState.PENDING, next_attempt_at=alert.at, alert=alert
+        id=alert_id(tracking, run, alert),
+        target=alert_target,
+        run=run,
+        state=DeliveryState.PENDING,
+        next_attempt_at=alert.at,
+        alert=alert,
     )
     return replace(tracking, alerts=(*(d for d in tracking.alerts if d.unfinished), delivery))
 

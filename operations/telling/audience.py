@@ -1,11 +1,11 @@
 """Who is told of an outcome: targets' rules against what the caller asked for. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
-from operations.model import Delivery, DeliveryState, Tracking, Verdict
+from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
     rule = rules.get(target, Rule())
     wanted = verdict in rule.on and _is_for(tracking, target, rule)
     return Delivery(
+        id=delivery_id(tracking, tracking.run, verdict, target),
         target=target,
         run=tracking.run,
         verdict=verdict,
@@ -58,9 +59,30 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
     )
 
 
+def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: datetime) -> Tracking:
+    """Add the targets in `names` that are new to it; told at once if it has already ended."""
+    known = set(tracking.notify) | {
+        d.target for d in tracking.deliveries if d.run == tracking.run and d.state is not DeliveryState.SKIPPED
+    }
+    new = tuple(name for name in dict.fromkeys(names) if name not in known)
+    if not new:
+        return tracking
+    after = replace(tracking, notify=tracking.notify + new)
+    if after.ended_at is None or after.state is State.CANCELLED:
+        return after
+    kept = tuple(d for d in after.deliveries if d.run != after.run or d.target not in new)
+    planned = tuple(plan(after, Verdict(after.state), name, rules, now) for name in new)
+    return replace(after, deliveries=kept + planned)
+
+
+def delivery_id(tracking: Tracking, run: int, verdict: Verdict | None, target: str) -> str:
+    """Name what tells a target of a verdict, or (None) that it is slow. The id holds no dots (Standard Webhooks)."""
+    return f"{tracking.id}_{run}_{verdict or 'slow'}_{target}"
+
+
 def _asked_for(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
-    names = rules if tracking.everyone else ()
-    return tuple(dict.fromkeys([*names, *tracking.named]))
+    names = rules if tracking.notify_all else ()
+    return tuple(dict.fromkeys([*names, *tracking.notify]))
 
 
 def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
@@ -69,7 +91,7 @@ def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
 
 
 def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:
-    return target in tracking.named or matches(tracking.app, rule.apps)
+    return target in tracking.notify or matches(tracking.app, rule.apps)
 
 
 def matches(app: str, patterns: Iterable[str]) -> bool:

@@ -22,9 +22,6 @@ LONGEST_WAIT_S = 60.0
 SHORTEST_WAIT_UNANSWERED_S = 2.0
 LONGEST_WAIT_UNANSWERED_S = 30.0
 SHARE_OF_TIME_UNANSWERED = 0.5
-OLDEST_START = timedelta(days=1)
-"""An operation tracked later than this after it began counts from when it was tracked."""
-
 Candidate = tuple[Tracking, Durations]
 
 
@@ -37,7 +34,7 @@ def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> dat
         lasted_s = (now - tracking.unanswered_since).total_seconds()
         wait_s = _between(SHORTEST_WAIT_UNANSWERED_S, SHARE_OF_TIME_UNANSWERED * lasted_s, LONGEST_WAIT_UNANSWERED_S)
     else:
-        so_far_s = age_s(tracking, now)
+        so_far_s = tracking.age_s(now)
         wait_s = _between(SHORTEST_WAIT_S, durations.age_s(so_far_s, WORTH_A_LOOK_S) - so_far_s, LONGEST_WAIT_S)
     due = now + timedelta(seconds=wait_s)
     deadline = tracking.created_at + timedelta(seconds=tracking.timeout_s)
@@ -47,7 +44,7 @@ def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> dat
 def unseen_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
     """Say for how many seconds an operation has probably been finished without our knowing."""
     seen = tracking.unanswered_since or tracking.last_polled_at
-    return durations.unseen_s(0.0 if seen is None else age_s(tracking, seen), age_s(tracking, now))
+    return durations.unseen_s(0.0 if seen is None else tracking.age_s(seen), tracking.age_s(now))
 
 
 def worth_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
@@ -80,14 +77,6 @@ def by_worth(candidates: Iterable[Candidate], now: datetime) -> list[Tracking]:
 
 def _app(tracking: Tracking) -> tuple[str, str, str]:
     return tracking.created_by, tracking.region, tracking.app
-
-
-def age_s(tracking: Tracking, at: datetime) -> float:
-    """Count from the operation's own beginning, where the API gives one that can be: not after it was tracked."""
-    began = tracking.operation.created_at if tracking.operation is not None else None
-    if began is None or not tracking.created_at - OLDEST_START <= began <= tracking.created_at:
-        began = tracking.created_at
-    return max(0.0, (at - began).total_seconds())
 
 
 def _between(least: float, value: float, most: float) -> float:

@@ -40,7 +40,7 @@ def watched(tracking: Tracking, rules: Rules) -> Tracking:
         return tracking
     if from_s == float("inf") or at is None or due is None or not (targets := audience.warned(tracking, rules)):
         return tracking
-    age_s = pace.age_s(tracking, at)
+    age_s = tracking.age_s(at)
     if age_s >= from_s:
         return replace(tracking, slow=_warning(tracking, targets, age_s, at))
     wait_s = max(pace.SHORTEST_WAIT_S, from_s - age_s)
@@ -50,14 +50,16 @@ def watched(tracking: Tracking, rules: Rules) -> Tracking:
 
 def _warning(tracking: Tracking, targets: tuple[str, ...], age_s: float, at: datetime) -> Slow:
     deliveries = tuple(
-        Delivery(target=name, run=tracking.run, state=DeliveryState.PENDING, next_attempt_at=at) for name in targets
+        Delivery(
+            id=audience.delivery_id(tracking, tracking.run, None, name),
+            target=name,
+            run=tracking.run,
+            state=DeliveryState.PENDING,
+            next_attempt_at=at,
+        )
+        for name in targets
     )
     return Slow(body=announcement.slow_body_of(tracking, age_s, at).decode(), deliveries=deliveries)
-
-
-def news(before: Tracking, after: Tracking) -> bool:
-    """Tell whether the warning is in `after` and was not in `before`."""
-    return before.slow is None and after.slow is not None
 
 
 def overtaken(tracking: Tracking) -> Tracking:

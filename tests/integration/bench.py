@@ -13,9 +13,10 @@ from operations.model import Delivery, Operation, Tracking
 from operations.storage.maintenance import Maintenance
 from operations.storage.records import Stored
 from operations.storage.store import Store
+from operations.telling import attempts
+from operations.telling.attempts import Policy, Result
 from operations.telling.audience import Rules
-from operations.telling.retries import Decision
-from operations.watching import lifecycle
+from operations.watching import looks
 from operations.watching.durations import Durations
 from tests.support.running import CALLER_TOKEN, wait_until
 
@@ -114,31 +115,35 @@ def faulty_fields(answer: TestResponse) -> set[str]:
 def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rules) -> Tracking:
     """Let a look meet `what`, and record it as a worker does."""
     now = store.records.now()
-    claimed = store.update(found(store, identity), lambda tracking: lifecycle.claimed(tracking, "test", now))
+    claimed = store.update(found(store, identity), lambda tracking: looks.claimed(tracking, "test", now))
     assert claimed is not None
 
-    def take_in(tracking: Tracking) -> Tracking | None:
-        after = lifecycle.looked(tracking, "test", what, now=store.records.now(), durations=Durations.of())
-        return None if after is None else lifecycle.announced(after, rules)
+    def decide(tracking: Tracking) -> Tracking | None:
+        return looks.after_look(tracking, "test", what, now=store.records.now(), durations=Durations.of(), rules=rules)
 
-    recorded = store.update(claimed, take_in)
+    recorded = store.update(claimed, decide)
     assert recorded is not None
     return recorded.tracking
 
 
-def attempted(store: Store, identity: str, target: str, decision: Decision) -> Tracking:
-    """Let an attempt to deliver end as decided, and record it as a worker does."""
+def attempted(
+    store: Store, identity: str, target: str, error: OpwatchError | None = None, *, alert_target: str | None = None
+) -> Tracking:
+    """Let an attempt to deliver end well, or with `error`, and record it as a worker does.
+
+    After a transient error the next attempt is due at once, or after the wait that the error asks for.
+    """
     now = store.records.now()
 
-    def begin(tracking: Tracking) -> Tracking:
-        mine = frozenset(tracking.delivery_id(d) for d in tracking.deliveries if is_current(tracking, d, target))
-        return lifecycle.attempting(tracking, mine, "test", now)
+    def claim(tracking: Tracking) -> Tracking:
+        mine = [d for d in tracking.deliveries if is_current(tracking, d, target)]
+        return attempts.claimed(tracking, mine, "test", now)
 
-    begun = store.update(found(store, identity), begin)
+    begun = store.update(found(store, identity), claim)
     assert begun is not None
     (delivery,) = (d for d in begun.tracking.deliveries if is_current(begun.tracking, d, target))
-    delivery_id = begun.tracking.delivery_id(delivery)
-    recorded = store.update(begun, lambda t: lifecycle.attempted(t, delivery_id, "test", decision, now))
+    policy = Policy(delays_s=(0.0,) * 9, alert_target=alert_target)
+    recorded = store.update(begun, lambda t: attempts.after_attempt(t, delivery, Result(error=error), now, policy))
     assert recorded is not None
     return recorded.tracking
 

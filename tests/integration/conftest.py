@@ -14,10 +14,10 @@ from app import create_app
 from config.settings import Settings, load
 from local.valkey import Valkey
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import RETENTION, Caller, connected
 from tests.support.receiver import Receiver
 from tests.support.running import UNHURRIED, environment
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
 from workers.runtime import Runtime

@@ -14,22 +14,21 @@ import redis
 from standardwebhooks import Webhook
 
 from config.settings import Settings, load
-from operations.errors import SignInRejectedError
+from operations.errors import PermanentError, SignInRejectedError, TransientError
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.index import EXPIRING, OUTBOX
 from operations.storage.store import Store
-from operations.telling import alerts
-from operations.telling.retries import Again, GiveUp
-from operations.watching import lifecycle
+from operations.telling import alerts, attempts
+from operations.telling.attempts import Policy, Result
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, maintain, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone"
@@ -58,9 +57,9 @@ def alerting(started_with: Callable[..., Runtime]) -> Runtime:
     return started_with("slack")
 
 
-def failed(store: Store, settings: Settings, *, named: tuple[str, ...] = ("webhook",)) -> str:
+def failed(store: Store, settings: Settings, *, notify: tuple[str, ...] = ("webhook",)) -> str:
     """Store an operation that has just failed, to be told to those named."""
-    identity = tracked(store, secrets.token_hex(12), everyone=False, named=named, context={"actor": "jane"})
+    identity = tracked(store, secrets.token_hex(12), notify_all=False, notify=notify, context={"actor": "jane"})
     seen(store, identity, BROKEN, settings.rules)
     return identity
 
@@ -107,18 +106,7 @@ class TestFailingDeliveries:
         identities = [failed(store, settings) for _ in range(24)]
 
         def die(identity: str) -> None:
-            begun = found(store, identity)
-            delivery_id = begun.tracking.delivery_id(begun.tracking.deliveries[0])
-            store.update(
-                begun, lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.records.now())
-            )
-
-            def take_in(tracking: Tracking) -> Tracking | None:
-                now = store.records.now()
-                after = lifecycle.attempted(tracking, delivery_id, "ours", GiveUp("410 Gone"), now)
-                return None if after is None else alerts.with_failing(after, delivery_id, "slack", now)
-
-            assert store.update(found(store, identity), take_in) is not None
+            attempted(store, identity, "webhook", PermanentError("410 Gone"), alert_target="slack")
 
         with ThreadPoolExecutor(12) as pool:
             list(pool.map(die, identities))
@@ -135,7 +123,7 @@ class TestFailingDeliveries:
         failed(store, alerting.settings)
         deliver_all(store)
         assert 3_590 < connection.ttl("opwatch:failing:webhook") <= 3_600
-        failed(store, alerting.settings, named=("failures",))
+        failed(store, alerting.settings, notify=("failures",))
         failed(store, alerting.settings)
         deliver_all(store)
         connection.delete("opwatch:failing:webhook")  # as when the hour is over
@@ -153,14 +141,14 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(500))
         identity = failed(store, settings)
-        for attempts in (1, 2, 3):
+        for failures in (1, 2, 3):
             hurried = store.update(
-                found(store, identity), lambda t: lifecycle.retried(t, "webhook", store.records.now())
+                found(store, identity), lambda t: attempts.retried(t, "webhook", store.records.now())
             )
             assert hurried is not None
             delivery_round()
-            wait_until(lambda n=attempts: settled(store, identity) == ("retrying", n), what="the attempt")  # type: ignore[misc]
-            assert len(found(store, identity).tracking.alerts) == (attempts == 3)
+            wait_until(lambda n=failures: settled(store, identity) == ("retrying", n), what="the attempt")  # type: ignore[misc]
+            assert len(found(store, identity).tracking.alerts) == (failures == 3)
         delivery_round()
         receiver.wait_for(1, "/slack")
         (message,) = told(receiver, "/slack")
@@ -257,7 +245,7 @@ class TestFailingDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         receiver.script("/webhook", Reply(410))
-        failed(store, settings, named=("webhook", "slack"))
+        failed(store, settings, notify=("webhook", "slack"))
         deliver_all(store)
         first, second = sorted((message["text"] for message in told(receiver, "/slack")), key=len)
         assert first.startswith("❌ shop: restart failed")
@@ -287,7 +275,7 @@ class TestRejectedTokens:
         identities = [watched(store, number) for number in range(6)]
 
         def looked_at_twice() -> bool:
-            poll_round()
+            look_round()
             return all(found(store, identity).tracking.polls >= 2 for identity in identities)
 
         wait_until(looked_at_twice, what="two looks at each")
@@ -352,12 +340,11 @@ class TestKeepingAlerts:
         identity = dead_with_alert(store, settings)
         assert connection.zscore(EXPIRING, identity) is None
         (alert,) = found(store, identity).tracking.alerts
-        alert_id = found(store, identity).tracking.delivery_id(alert)
         later = store.records.now() + timedelta(hours=2)
-        store.update(found(store, identity), lambda t: lifecycle.attempting(t, frozenset({alert_id}), "ours", later))
-        store.update(
-            found(store, identity), lambda t: lifecycle.attempted(t, alert_id, "ours", GiveUp("no_service"), later)
-        )
+        store.update(found(store, identity), lambda t: attempts.claimed(t, [alert], "ours", later))
+        (begun,) = found(store, identity).tracking.alerts
+        dead = Result(error=PermanentError("no_service"))
+        store.update(found(store, identity), lambda t: attempts.after_attempt(t, begun, dead, later, Policy()))
         assert connection.zscore(EXPIRING, identity) == pytest.approx((later + RETENTION).timestamp() * 1000, abs=1)
 
     def test_what_an_older_version_leaves_of_an_alert_is_removed_and_nothing_else(
@@ -396,12 +383,11 @@ class TestKeepingAlerts:
             connection.set("opwatch:failing:webhook", "x")
         before = found(store, identity)
         (delivery,) = before.tracking.deliveries
-        delivery_id = before.tracking.delivery_id(delivery)
         now = store.records.now()
 
         def die(tracking: Tracking) -> Tracking:
             dead = replace(delivery, state=DeliveryState.DEAD, last_error="410 Gone", ended_at=now)
-            return alerts.with_failing(replace(tracking, deliveries=(dead,)), delivery_id, "slack", now)
+            return alerts.with_failing(replace(tracking, deliveries=(dead,)), delivery.id, "slack", now)
 
         first = store.update(before, die)
         again = store.update(before, die)  # the same change of the same record, as a client library repeats it
@@ -415,14 +401,9 @@ class TestKeepingAlerts:
 def dead_with_alert(store: Store, settings: Settings) -> str:
     """Store a failed tracking with a dead delivery and an alert about it that is not told."""
     identity = failed(store, settings)
-    attempted(store, identity, "webhook", Again(store.records.now(), "500"))
-    tracking = attempted(store, identity, "webhook", GiveUp("410 Gone"))
-    delivery_id = tracking.delivery_id(tracking.deliveries[0])
-    planned = store.update(
-        found(store, identity), lambda t: alerts.with_failing(t, delivery_id, "slack", store.records.now())
-    )
-    assert planned is not None
-    assert len(planned.tracking.alerts) == 1
+    attempted(store, identity, "webhook", TransientError("500"))
+    tracking = attempted(store, identity, "webhook", PermanentError("410 Gone"), alert_target="slack")
+    assert len(tracking.alerts) == 1
     return identity
 
 

@@ -57,8 +57,8 @@ def test_each_attempt_is_counted_by_how_it_ended(
 
 
 def test_a_place_is_free_again_after_each_attempt(runtime: Runtime) -> None:
-    assert runtime.room.enter("slack", 1)
-    assert not runtime.room.enter("slack", 1)
-    assert runtime.room.leave("slack"), "somebody was turned away"
-    assert runtime.room.enter("slack", 1)
-    assert not runtime.room.leave("slack")
+    assert runtime.slots.take("slack", 1)
+    assert not runtime.slots.take("slack", 1)
+    assert runtime.slots.free("slack"), "somebody was turned away"
+    assert runtime.slots.take("slack", 1)
+    assert not runtime.slots.free("slack")

@@ -20,16 +20,16 @@ from operations.errors import OpwatchError
 from operations.model import State
 from operations.storage.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
 from operations.storage.store import Store
+from standin import faults
+from standin.accounts import SlidingWindow
+from standin.api import ScalingoApi
+from standin.replies import Reply
 from tests.integration.bench import found, looked_at, tracked
 from tests.integration.test_budget import BUCKET, later, server_time
-from tests.support import scalingo_faults as faults
 from tests.support.redis_proxy import RedisProxy
-from tests.support.replies import Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_accounts import SlidingWindow
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 EXCHANGE = "/v1/tokens/exchange"
@@ -95,11 +95,11 @@ class TestTokens:
         size = running.budget.allowance
         began_s = server_time(connection)
         identity = tracked(store, scalingo.operation(duration_s=None).id)
-        poll_round()
+        look_round()
         looked_at(store, identity)
         scalingo.expire_bearers()
         store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
-        poll_round()
+        look_round()
         looked_at(store, identity, polls=2)
         assert [seen.status for seen in scalingo.requests] == [200, 200, 401, 200, 200]
         left = running.budget.balance("default").tokens
@@ -143,7 +143,7 @@ class TestRefusals:
         signed_in(store, scalingo)
         scalingo.fault(faults.rate_limited(), app="busy-shop", times=None)
         refused = [tracked(store, scalingo.operation("busy-shop").id, app="busy-shop") for _ in range(5)]
-        poll_round()
+        look_round()
         for identity in refused:
             assert "429" in (looked_at(store, identity).last_error or "")
         running.finish(5.0)  # all have been heeded
@@ -159,7 +159,7 @@ class TestRefusals:
         scalingo.fault(faults.slow(1), operation_id=slow.id)
         scalingo.fault(faults.rate_limited(retry_after_s=3600), operation_id=busy.id)
         under_way, refused = tracked(store, slow.id), tracked(store, busy.id)
-        poll_round()
+        look_round()
         assert looked_at(store, refused).state is State.TRACKING
         assert looked_at(store, under_way).state is State.SUCCEEDED
 
@@ -189,7 +189,7 @@ class TestRefusals:
         scalingo.fault(lambda _: Reply(429, "Retry later", {"Retry-After": said(datetime.now(UTC))}), operation_id=busy)
         began_s = server_time(connection)
         refused = tracked(store, busy)
-        poll_round()
+        look_round()
         looked_at(store, refused)
         wait_until(lambda: runtime.budget.balance("default").share < 1, what="the smaller share")
         resumes_s = float(connection.hget(BUCKET, "at") or 0)
@@ -197,11 +197,11 @@ class TestRefusals:
         other = tracked(store, scalingo.operation().id)
         before = looks(scalingo)
         later(connection, resumes_s - server_time(connection) - 2)  # 2 s of the pause are left
-        poll_round()
+        look_round()
         assert looks(scalingo) == before
         assert found(store, other).tracking.claim is None
         later(connection, 4)
-        poll_round()
+        look_round()
         assert looked_at(store, other).state is State.SUCCEEDED
 
     def test_nobody_tries_to_sign_in_before_that_time_either(
@@ -210,19 +210,19 @@ class TestRefusals:
         first = started_with()
         scalingo.fault(faults.rate_limited(retry_after_s=60), exchange=True)
         identity = tracked(store, scalingo.operation().id)
-        poll_round()
+        look_round()
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
         wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
         other = started_with()  # it knows of no failed sign-in
         store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
-        poll_round()
+        look_round()
         after = found(store, identity).tracking
         assert (after.claim, after.polls) == (None, 1)
         assert "429" in (after.last_error or "")
         assert len(scalingo.requests) == 1
         later(connection, 70)
-        poll_round()
+        look_round()
         assert looked_at(store, identity, polls=2).state is State.SUCCEEDED
         assert other.client.is_signed_in("default")
 
@@ -230,7 +230,7 @@ class TestRefusals:
 def signed_in(store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
 
 

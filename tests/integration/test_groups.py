@@ -15,7 +15,7 @@ from operations.model import State
 from operations.storage import index
 from operations.storage.store import Store
 from operations.telling.groups import LARGEST, SETTLE
-from operations.watching import lifecycle
+from operations.watching import looks
 from tests.integration.bench import (
     BROKEN,
     DONE,
@@ -179,7 +179,7 @@ class TestMembership:
         seen(store, first, BROKEN, settings.rules)
         maintain(connection, store)
         assert members(caller) == [operation_id(1)]
-        store.update(found(store, second), lambda known: lifecycle.cancelled(known, store.records.now()))
+        store.update(found(store, second), lambda known: looks.cancelled(known, store.records.now()))
         maintain(connection, store)
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
         assert connection.exists(index.group_key(BUILD)) == 0

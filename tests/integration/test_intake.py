@@ -14,6 +14,7 @@ from config.web import THREADS
 from operations.errors import OperationMissingError
 from operations.model import Operation
 from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import (
     BROKEN,
     DONE,
@@ -26,7 +27,6 @@ from tests.integration.bench import (
     seen,
 )
 from tests.support.running import CALLER_TOKEN
-from tests.support.scalingo_api import ScalingoApi
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -92,7 +92,7 @@ class TestWhatIsTaken:
         assert answer.json["context"] == context
         assert answer.json["group"] == "deploy 7"
         kept = found(store, IDENTITY).tracking
-        assert (kept.timeout_s, kept.group_size, kept.everyone, kept.named) == (60, 3, False, ())
+        assert (kept.timeout_s, kept.group_size, kept.notify_all, kept.notify) == (60, 3, False, ())
 
     def test_a_form_says_the_same_as_json(self, caller: Caller, store: Store, scalingo: ScalingoApi) -> None:
         answer = caller.form(
@@ -109,7 +109,7 @@ class TestWhatIsTaken:
         assert answer.status_code == 202
         assert answer.json["context"] == {"actor": "jane", "environment": "production"}
         kept = found(store, IDENTITY).tracking
-        assert (kept.timeout_s, kept.group_size, kept.named) == (120, 2, ("slack", "webhook"))
+        assert (kept.timeout_s, kept.group_size, kept.notify) == (120, 2, ("slack", "webhook"))
 
     def test_an_empty_notify_in_a_form_tells_nobody(self, caller: Caller, store: Store) -> None:
         assert caller.form({"app": "shop", "operation_id": OPERATION_ID, "notify": ""}).status_code == 202

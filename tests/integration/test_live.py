@@ -15,17 +15,17 @@ from config.settings import Settings, load
 from operations.model import DeliveryState, LiveMessage, MessageRef, Usual
 from operations.storage.index import LIVE, OUTBOX
 from operations.storage.store import Store
-from operations.telling import live
-from operations.watching import lifecycle
+from operations.telling import attempts, live
+from operations.watching import looks, slow
+from standin.api import ScalingoApi
 from tests.integration.bench import Caller, found, maintain, tracked
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.unit.strategies import NOW
 from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.live import edit_round
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 POST, UPDATE = "/api/chat.postMessage", "/api/chat.update"
@@ -78,7 +78,7 @@ def look(store: Store, identity: str) -> None:
     store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
 
     def looked() -> bool:
-        poll_round()
+        look_round()
         return found(store, identity).tracking.polls > before.tracking.polls
 
     wait_until(looked, what="the look")
@@ -138,7 +138,7 @@ def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
 def shown(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
     """Give the tracking of an operation that runs, whose message was posted."""
     assert channel.targets["deploys"].rule.live
-    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
     assert write(store, identity).posted == MessageRef(channel="C1", ts="1.000100")
     return identity
@@ -184,7 +184,7 @@ def test_a_failure_is_finished_in_place_and_told_in_a_reply_with_the_mention(
 def test_what_has_ended_at_first_sight_is_posted_as_it_always_was(
     store: Store, scalingo: ScalingoApi, receiver: Receiver
 ) -> None:
-    identity = tracked(store, scalingo.operation(outcome="error").id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(outcome="error").id, notify_all=False, notify=("deploys",))
     look(store, identity)
     tell_all(store)
     ((post, only),) = calls(receiver)
@@ -227,7 +227,7 @@ def test_an_outcome_whose_reply_fails_is_told_at_the_same_message_again(
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
     hold_rounds_until(lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
-    store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.records.now()))
+    store.update(found(store, shown), lambda t: attempts.retried(t, "deploys", store.records.now()))
     tell_all(store)
     asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
     update, reply = ("update", "1.000100"), ("postMessage", "1.000100")
@@ -269,7 +269,7 @@ def test_a_refresh_that_slack_has_no_room_for_waits_is_no_failed_delivery_and_ho
     due_at = message(store, shown).due_at
     assert due_at is not None
     assert 25 < (due_at - store.records.now()).total_seconds() <= 30
-    assert channel.room.is_held("edits of deploys"), "nor is any other message of this target edited"
+    assert channel.slots.is_held("edits of deploys"), "nor is any other message of this target edited"
     metrics = caller.get("/metrics").text
     assert 'opwatch_deliveries_total{state="dead",target="deploys"} 0.0' in metrics
     assert "opwatch_deliveries_unfinished 0.0" in metrics
@@ -284,7 +284,7 @@ def test_a_channel_that_refuses_the_bot_is_reported_by_the_outcomes_delivery(
     store: Store, scalingo: ScalingoApi, receiver: Receiver
 ) -> None:
     receiver.script(POST, refused("not_in_channel"))
-    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
     assert write(store, identity).due_at is None
     look(store, identity)
@@ -317,7 +317,7 @@ def test_a_message_that_is_gone_is_not_posted_anew_only_to_say_that_nobody_watch
     store: Store, receiver: Receiver, shown: str
 ) -> None:
     receiver.script(UPDATE, refused("message_not_found"))
-    store.update(found(store, shown), lambda t: lifecycle.cancelled(t, store.records.now()))
+    store.update(found(store, shown), lambda t: looks.cancelled(t, store.records.now()))
     assert write(store, shown).due_at is None
     assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
 
@@ -327,7 +327,7 @@ def test_an_outcome_waits_for_the_post_that_is_under_way_and_edits_that(
     store: Store, scalingo: ScalingoApi, receiver: Receiver
 ) -> None:
     receiver.script(POST, replace(posted(), delay_s=1.5))
-    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
     hold_rounds_until(lambda: calls(receiver), "the post")
     scalingo.finish(operation_of(identity))
@@ -374,9 +374,7 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
     old = store.records.now() - timedelta(seconds=60)
     store.update(
         found(store, shown),
-        lambda t: lifecycle.announced(
-            replace(t, usual=usual, created_at=old, last_polled_at=store.records.now()), rules
-        ),
+        lambda t: slow.watched(replace(t, usual=usual, created_at=old, last_polled_at=store.records.now()), rules),
     )
     tell_all(store)
     method, reply = calls(receiver)[-1]
@@ -400,4 +398,4 @@ def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store
     wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
     edit_round(channel, ())
     assert message(store, shown).claim is None, "it is another's turn"
-    assert channel.room.enter("deploys", 1), "nobody has kept the place"
+    assert channel.slots.take("deploys", 1), "nobody has kept the place"

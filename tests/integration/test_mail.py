@@ -11,8 +11,8 @@ import trustme
 from notifiers.email import Email
 from notifiers.targets import build
 from operations.errors import OpwatchError, PermanentError, TransientError
-from tests.support.attempts import attempted
 from tests.support.mail_server import BREAK_OFF, PASSWORD, USER, MailServer
+from tests.support.stages import attempted
 from tests.unit.test_slack_message import SHOP
 from workers.loop import HttpLoop
 

@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from local.valkey import Valkey
-from operations.errors import OperationMissingError
+from operations.errors import OperationMissingError, PermanentError, TransientError
 from operations.model import State, Tracking, Verdict
 from operations.storage import index
 from operations.storage.codec import encode
@@ -19,9 +19,10 @@ from operations.storage.index import CANCELLED, DEAD, DUE, EXPIRING, IN_FLIGHT, 
 from operations.storage.maintenance import KEPT_CANCELLED, Maintenance
 from operations.storage.store import Store
 from operations.storage.tallies import COUNTERS, ORPHANS
+from operations.telling import attempts, audience
+from operations.telling.attempts import Policy, Result
 from operations.telling.audience import Rule, Rules
-from operations.telling.retries import Again, Delivered, GiveUp
-from operations.watching import lifecycle
+from operations.watching import looks
 from tests.integration.bench import (
     BROKEN,
     DONE,
@@ -59,7 +60,7 @@ def identity_of(number: int) -> str:
 
 def cancel(store: Store, identity: str) -> Tracking:
     """Cancel a tracking."""
-    after = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.records.now()))
+    after = store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
     assert after is not None
     return after.tracking
 
@@ -83,10 +84,10 @@ class TestExpired:
         identity = tracked(short, operation_id(1), group="deploy")
         seen(short, identity, BROKEN, RULES)
         maintain(connection, short)
-        attempted(short, identity, "all", Delivered())
+        attempted(short, identity, "all")
         maintain(connection, short)
         assert short.records.get(identity) is not None, "somebody has still to be told"
-        attempted(short, identity, "failures", GiveUp("410"))
+        attempted(short, identity, "failures", PermanentError("410"))
         maintain(connection, short)
         assert {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"} == set()
 
@@ -130,7 +131,7 @@ class TestExpired:
                 again = begun(short, operation_id(1))
                 known = found(short, identity)
                 if known.tracking.run == 1:
-                    short.update(known, lambda tracking: lifecycle.started_anew(tracking, again))
+                    short.update(known, lambda tracking: looks.started_anew(tracking, again))
                 return super()._remove(removals)
 
         Overtaking(connection, short.records).run()
@@ -198,8 +199,8 @@ class TestOrphans:
     def test_what_an_older_version_left_of_a_delivery_is_removed(self, store: Store, connection: redis.Redis) -> None:
         identity = tracked(store, operation_id(1))
         seen(store, identity, BROKEN, RULES)
-        attempted(store, identity, "all", Again(store.records.now() + timedelta(hours=1), "500"))
-        attempted(store, identity, "failures", GiveUp("410"))
+        attempted(store, identity, "all", TransientError("500"))
+        attempted(store, identity, "failures", PermanentError("410"))
         for key in (RETRYING, DEAD):
             connection.zadd(key, {f"{target} {identity}_1_failed_{target}": 0 for target in ("gone", "slack")})
         maintain(connection, store)
@@ -256,11 +257,11 @@ class TestAnnouncements:
         identity = tracked(store, operation_id(1))
         seen(store, identity, DONE, {})
         now = store.records.now()
-        store.update(found(store, identity), lambda t: lifecycle.also_told(t, ("all",), RULES, now))
+        store.update(found(store, identity), lambda t: audience.also_told(t, ("all",), RULES, now))
         body = store.records.announcement(identity, 1)
         assert body is not None
-        attempted(store, identity, "all", Delivered())
-        store.update(found(store, identity), lambda t: lifecycle.also_told(t, ("failures",), RULES, now))
+        attempted(store, identity, "all")
+        store.update(found(store, identity), lambda t: audience.also_told(t, ("failures",), RULES, now))
         assert store.records.announcement(identity, 1) == body, "its bytes are fixed"
 
     def test_that_of_an_earlier_run_goes_when_all_are_told(self, store: Store, connection: redis.Redis) -> None:
@@ -270,24 +271,20 @@ class TestAnnouncements:
             store.update(found(store, identity), lambda t: replace(t, missing_looks=9, missing_since=long_ago))  # noqa: B023
             assert seen(store, identity, OperationMissingError("404"), {"all": RULES["all"]}).state is State.LOST
             again = begun(store, operation_id(1))
-            store.update(found(store, identity), lambda t: lifecycle.started_anew(t, again))  # noqa: B023
+            store.update(found(store, identity), lambda t: looks.started_anew(t, again))  # noqa: B023
         runs = {delivery.run for delivery in found(store, identity).tracking.deliveries}
         assert runs == {1, 2, 3}
         assert len(connection.keys("opwatch:announcement:*")) == 3
-        for run in (1, 2, 3):
-            (delivery_id,) = (
-                found(store, identity).tracking.delivery_id(d)
-                for d in found(store, identity).tracking.deliveries
-                if d.run == run
-            )
-            now = store.records.now()
-            taken = store.update(
+        now = store.records.now()
+        for delivery in found(store, identity).tracking.deliveries:
+            claimed = store.update(
                 found(store, identity),
-                lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "mine", now),  # noqa: B023
+                lambda t: attempts.claimed(t, [delivery], "mine", now),  # noqa: B023
             )
-            assert taken is not None
-            store.update(taken, lambda t: lifecycle.attempted(t, delivery_id, "mine", Delivered(), now))  # noqa: B023
-            assert len(connection.keys("opwatch:announcement:*")) == 3 - run
+            assert claimed is not None
+            (mine,) = (d for d in claimed.tracking.deliveries if d.claim == "mine")
+            store.update(claimed, lambda t: attempts.after_attempt(t, mine, Result(), now, Policy()))  # noqa: B023
+            assert len(connection.keys("opwatch:announcement:*")) == 3 - delivery.run
 
     def test_what_a_version_before_left_behind_goes_and_what_is_needed_stays(
         self, store: Store, connection: redis.Redis
@@ -378,7 +375,7 @@ class TestCancelled:
         cancel(store, identity)
         assert connection.zcard(CANCELLED) == 1
         again = begun(store, operation_id(1))
-        store.update(found(store, identity), lambda t: lifecycle.started_anew(t, again))
+        store.update(found(store, identity), lambda t: looks.started_anew(t, again))
         assert connection.zcard(CANCELLED) == 0
 
 

@@ -15,14 +15,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.service import KEY
 from config.settings import Settings
 from local.valkey import Valkey
-from operations.errors import Reason
+from operations.errors import PermanentError, Reason, TransientError
 from operations.model import Tracking
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import DUE
 from operations.storage.store import Store
 from operations.telling.audience import Rule
-from operations.telling.retries import Again, Delivered, GiveUp
 from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, maintain, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -180,7 +179,7 @@ class TestMetrics:
         tracked(store, OPERATION_ID, account="former")
         seen(store, IDENTITY, replace(DONE, finished_at=store.records.now()), gone)
         for target in ("gone", "slack"):
-            attempted(store, IDENTITY, target, Delivered())
+            attempted(store, IDENTITY, target)
         counters = store.records.counters()
         assert counters["deliveries:gone:delivered"] == counters["detection:former:0.5"] == 1
         assert set(scrape(caller)) == before
@@ -190,7 +189,7 @@ class TestMetrics:
         caller.track(operation_id="a" * 24, account="other")
         assert scrape(caller)["opwatch_operations_in_flight account=default"] == 1
         seen(store, IDENTITY, DONE, settings.rules)
-        attempted(store, IDENTITY, "webhook", Delivered())
+        attempted(store, IDENTITY, "webhook")
         series = scrape(caller)
         assert series["opwatch_operations_in_flight account=default"] == 0
         assert series["opwatch_operations_in_flight account=other"] == 1
@@ -205,7 +204,7 @@ class TestMetrics:
         began = store.records.now() - timedelta(seconds=120)
         tracked(store, OPERATION_ID, created_at=began)
         seen(store, IDENTITY, replace(DONE, finished_at=store.records.now() - timedelta(seconds=4)), settings.rules)
-        attempted(store, IDENTITY, "webhook", Delivered())
+        attempted(store, IDENTITY, "webhook")
         series = scrape(caller)
         assert series["opwatch_detection_delay_seconds_bucket account=default,le=3"] == 0
         assert series["opwatch_detection_delay_seconds_bucket account=default,le=30"] == 1
@@ -256,13 +255,13 @@ class TestMetrics:
     ) -> None:
         caller.track(notify=["webhook", "slack"])
         seen(store, IDENTITY, DONE, settings.rules)
-        again = Again(store.records.now(), "500 Internal Server Error")
+        again = TransientError("500 Internal Server Error")
         attempted(store, IDENTITY, "webhook", again)
         attempted(store, IDENTITY, "webhook", again)
         series = scrape(caller)
         assert series["opwatch_deliveries_retrying target=webhook"] == 1
         assert series["opwatch_deliveries_retrying target=slack"] == 0
-        attempted(store, IDENTITY, "webhook", GiveUp("410 Gone"))
+        attempted(store, IDENTITY, "webhook", PermanentError("410 Gone"))
         series = scrape(caller)
         assert series["opwatch_deliveries_retrying target=webhook"] == 0
         assert series["opwatch_deliveries_total state=dead,target=webhook"] == 1

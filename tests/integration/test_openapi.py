@@ -16,10 +16,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from api import openapi
 from config.settings import Settings
-from operations.errors import SignInRejectedError
+from operations.errors import PermanentError, SignInRejectedError
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.store import Store
-from operations.telling.retries import GiveUp
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, attempted, operation_id, seen
 from tests.support.running import CALLER_TOKEN
 
@@ -89,7 +88,7 @@ def test_what_is_tracked_is_shown_cancelled_and_retried_as_described(
     ended, watched = f"osc-fr1-{OPERATION_ID}", f"osc-fr1-{operation_id(0)}"
     operation = replace(BROKEN, created_at=store.records.now(), finished_at=store.records.now())
     seen(store, ended, operation, settings.rules)
-    attempted(store, ended, "webhook", GiveUp("410"))
+    attempted(store, ended, "webhook", PermanentError("410"))
     seen(store, f"osc-fr1-{operation_id(1)}", SignInRejectedError("rejected"), settings.rules)
     for path, method, parameters, status in (
         (one, "get", {"identity": ended}, 200),

@@ -13,6 +13,7 @@ from flask import Flask
 from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.model import Delivery, DeliveryState, Operation, Tracking, Verdict
+from operations.storage.codec import with_ids
 from operations.storage.index import RECENT
 from operations.storage.store import Store
 from tests.integration.bench import (
@@ -252,7 +253,7 @@ def add(
 
 def change(store: Store, tracking: Tracking, **changes: Any) -> None:
     """Store a tracking with changes."""
-    assert store.update(found(store, tracking.id), lambda known: replace(known, **changes)) is not None
+    assert store.update(found(store, tracking.id), lambda known: with_ids(replace(known, **changes))) is not None
 
 
 def listed(caller: Caller, query: str = "") -> list[str]:

@@ -21,24 +21,25 @@ from operations.storage.budget import GOOD_FOR_S
 from operations.storage.index import OUTBOX
 from operations.storage.records import WINDOW
 from operations.storage.store import Store
-from operations.watching import lifecycle
-from operations.watching.lifecycle import LEASE
+from operations.telling import attempts
+from operations.telling.attempts import LEASE
+from operations.watching import looks
+from standin import faults
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import UNHURRIED, wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
-from workers.poll import hand_back_of, poll_round
+from workers.look import look_round, release_looks_of
 from workers.runtime import Runtime
 
 
 def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in, and the budget recover from it."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
     wait_until(
         lambda: running.budget.balance("default").tokens >= running.budget.allowance.capacity, what="a full bucket"
@@ -51,9 +52,9 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
     scalingo.fault(faults.hang(60), operation_id=operation)
     receiver.script("/webhook", Reply(hang_s=60))
     identity = tracked(store, operation)
-    told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
+    told = tracked(store, scalingo.operation().id, notify_all=False, notify=("webhook",))
     seen(store, told, BROKEN, settings.rules)
-    poll_round()
+    look_round()
     delivery_round()
     scalingo.wait_for(1, operation_id=operation)
     receiver.wait_for(1)
@@ -72,7 +73,7 @@ def hold_rounds_until(enough: Callable[[], bool]) -> None:
     """Hold one round after another, as the clock does: the budget may want a moment."""
 
     def there() -> bool:
-        poll_round()
+        look_round()
         return enough()
 
     wait_until(there, what="the looks")
@@ -96,7 +97,7 @@ def delivery(store: Store, identity: str, target: str, *states: str) -> Delivery
 
 
 class TestLooks:
-    """A poll round."""
+    """A round of looks."""
 
     @pytest.mark.usefixtures("runtime")
     def test_an_operation_that_runs_is_looked_at_again_later(self, store: Store, scalingo: ScalingoApi) -> None:
@@ -201,7 +202,7 @@ class TestLooks:
         scalingo.fault(faults.hang(60), operation_id=hanging)
         stuck, fine = tracked(store, hanging), tracked(store, well)
         began_s = time.monotonic()
-        poll_round()
+        look_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
         assert time.monotonic() - began_s < 5
         assert found(store, stuck).tracking.polls == 0
@@ -238,7 +239,7 @@ class TestLooks:
                 )
                 for number in range(12)
             ]
-            poll_round()  # five tokens: five looks are claimed
+            look_round()  # five tokens: five looks are claimed
             now_known = [found(store, identity).tracking for identity in identities]
             assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
         finally:
@@ -260,7 +261,7 @@ class TestLooks:
             before = len(scalingo.requests)
 
             def seen_twice() -> bool:
-                poll_round()
+                look_round()
                 return found(store, one).tracking.polls >= 2
 
             wait_until(seen_twice, what="two looks at the one")
@@ -281,15 +282,15 @@ class TestLooks:
         operation = scalingo.operation(outcome="error").id
         scalingo.fault(faults.slow(3), operation_id=operation)
         identity = tracked(store, operation)
-        poll_round()
+        look_round()
         scalingo.wait_for(1, operation_id=operation)
-        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.records.now()))
+        cancelled = store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
         assert cancelled is not None
         running.finish(15.0)  # which waits for the answer
         running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
-    def test_what_is_under_way_at_the_end_is_handed_back(
+    def test_what_is_under_way_at_the_end_is_released(
         self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         running = workers_runtime.start(settings)
@@ -298,8 +299,8 @@ class TestLooks:
         running.finish(0.2)
         running.close()
         assert time.monotonic() - began_s < 8  # what is under way would hang for longer
-        handed_back = found(store, identity).tracking
-        assert (handed_back.claim, handed_back.polls) == (None, 0)
+        released = found(store, identity).tracking
+        assert (released.claim, released.polls) == (None, 0)
         assert [stored.tracking.id for stored in store.records.due_trackings()] == [identity]
         assert [stored.tracking.id for stored, _ in store.records.due_deliveries()] == [told]
 
@@ -313,12 +314,12 @@ class TestLooks:
             scalingo.fault(faults.slow(4), exchange=True)
             identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
             for _ in range(3):
-                poll_round()
+                look_round()
                 scalingo.wait_for(1)  # the sign-in, which takes four seconds
             assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
             assert running.budget.balance("default").tokens >= 3
             wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
-            poll_round()
+            look_round()
             claimed = [found(store, identity).tracking for identity in identities]
             assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
         finally:
@@ -335,8 +336,8 @@ class TestLooks:
         clock = Clock(other)
         clock.start()
         try:
-            wait_until(lambda: found(store, identity).tracking.claim is None, what="the look handed back")
-            poll_round()
+            wait_until(lambda: found(store, identity).tracking.claim is None, what="the release of the look")
+            look_round()
             assert looked_at(store, identity).state is State.SUCCEEDED
             # Its message may still be on its way: that lease has to run out.
             assert found(store, told).tracking.deliveries[0].claim is not None
@@ -400,10 +401,10 @@ class TestLooks:
         identity = tracked(store, operation)
         silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
         try:
-            poll_round()
+            look_round()
             claim = found(store, identity).tracking.claim
             assert claim is not None
-            assert hand_back_of(beating, frozenset({silent.name})) == 0
+            assert release_looks_of(beating, frozenset({silent.name})) == 0
             assert found(store, identity).tracking.claim == claim
         finally:
             for running in (silent, beating):
@@ -461,7 +462,7 @@ class TestDeliveries:
     def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(
         self, store: Store, settings: Settings
     ) -> None:
-        identity = ended(store, settings, named=("former",))
+        identity = ended(store, settings, notify=("former",))
         delivery_round()
         dead = delivery(store, identity, "former", "dead")
         assert "no longer configured" in (dead.last_error or "")
@@ -482,12 +483,9 @@ class TestDeliveries:
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
         long_ago = store.records.now() - LEASE - timedelta(seconds=30)
-        (delivery_id,) = next(due for stored, due in store.records.due_deliveries() if stored.tracking.id == identity)
-        store.update(
-            found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "holder", long_ago)
-        )
+        store.update(found(store, identity), lambda t: attempts.claimed(t, t.deliveries, "holder", long_ago))
         delivery_round()  # of a worker that has just come up, or that Redis has just come back to
         assert found(store, identity).tracking.deliveries[0].claim == "holder"
         clock = Clock(runtime)
@@ -502,7 +500,7 @@ class TestDeliveries:
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_tell_only_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:
-        identities = [ended(store, settings, named=("webhook",)) for _ in range(8)]
+        identities = [ended(store, settings, notify=("webhook",)) for _ in range(8)]
         with ThreadPoolExecutor(4) as pool:
             for round_held in [pool.submit(delivery_round) for _ in range(8)]:
                 round_held.result()
@@ -517,7 +515,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, code: str
     ) -> None:
         receiver.script("/slack", Reply(403, code))
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         delivery_round()
         assert code in (delivery(store, identity, "slack", "dead").last_error or "")
         assert len(receiver.requests) == 1
@@ -527,7 +525,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         receiver.script("/slack", Reply(400, "invalid_blocks"), Reply())
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         delivery_round()
         assert delivery(store, identity, "slack", "delivered").attempts == 1
         first, second = (json.loads(seen.body) for seen in receiver.requests)
@@ -549,7 +547,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, reply: Reply, said: str
     ) -> None:
         receiver.script("/slack", reply)
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         began = store.records.now()
         delivery_round()
         waiting = delivery(store, identity, "slack", "retrying")
@@ -566,7 +564,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, path: str
     ) -> None:
         receiver.script(f"/{path}", Reply(302, "", {"Location": receiver.url("/elsewhere")}))
-        identity = ended(store, settings, named=(path,))
+        identity = ended(store, settings, notify=(path,))
         delivery_round()
         delivery(store, identity, path, "retrying")
         assert [seen.path for seen in receiver.requests] == [f"/{path}"]
@@ -574,7 +572,7 @@ class TestDeliveries:
     @pytest.mark.usefixtures("runtime")
     def test_after_the_last_attempt_it_is_dead(self, store: Store, settings: Settings, receiver: Receiver) -> None:
         receiver.script("/webhook", Reply(503, "still down"))
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
 
         def due_for_the_last_time(tracking: Tracking) -> Tracking:
             (only,) = tracking.deliveries
@@ -596,7 +594,7 @@ class TestDeliveries:
             (410, "dead", "410 Gone"),
             (500, "retrying", "500 Internal Server Error"),
             (429, "retrying", "429 Too Many Requests"),
-            (302, "retrying", "302 Found"),
+            (302, "retrying", "302 Found; redirects are refused: give its final URL"),
             (599, "retrying", "599"),
         ],
     )
@@ -604,7 +602,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, status: int, state: str, said: str
     ) -> None:
         receiver.script("/webhook", Reply(status, "no"))
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
         delivery_round()
         assert delivery(store, identity, "webhook", state).last_error == said
 
@@ -690,9 +688,9 @@ class TestOtherSettings:
         assert "<!here>" not in second
 
 
-def ended(store: Store, settings: Settings, named: tuple[str, ...] = ()) -> str:
+def ended(store: Store, settings: Settings, notify: tuple[str, ...] = ()) -> str:
     """Store an operation that has just failed; all are to be told of it, or those named."""
-    identity = tracked(store, secrets.token_hex(12), named=named, everyone=not named)
+    identity = tracked(store, secrets.token_hex(12), notify=notify, notify_all=not notify)
     seen(store, identity, BROKEN, settings.rules)
     return identity
 

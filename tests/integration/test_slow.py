@@ -19,15 +19,16 @@ from operations.model import Delivery, DeliveryState, Operation, State
 from operations.storage.index import OUTBOX
 from operations.storage.store import Store
 from operations.storage.tallies import durations_keys
-from operations.watching import lifecycle
+from operations.telling import attempts
+from operations.watching import looks
+from standin.api import OperationHandle, ScalingoApi
 from tests.integration.bench import DONE, Caller, begun, found, maintain, operation_id, seen, tracked
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import OperationHandle, ScalingoApi
 from workers import deliver
 from workers import runtime as workers_runtime
-from workers.deliver import ATTEMPT_DEADLINE_S, delivery_round
-from workers.poll import poll_round
+from workers.deliver import ATTEMPT_WITHIN_S, Claimed, delivery_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 EARLY = """
@@ -75,7 +76,7 @@ def look(store: Store, identity: str) -> None:
     store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
 
     def looked() -> bool:
-        poll_round()
+        look_round()
         return found(store, identity).tracking.polls > before.tracking.polls
 
     wait_until(looked, what="the look")
@@ -228,7 +229,7 @@ def test_a_warning_that_hangs_leaves_its_place_long_before_an_outcome_would(
         lambda: (known := warning_of(store, identity)) is not None and known.state is DeliveryState.RETRYING,
         what="the end of the attempt",
     )
-    assert time.monotonic() - began_s < ATTEMPT_DEADLINE_S - 5
+    assert time.monotonic() - began_s < ATTEMPT_WITHIN_S - 5
 
 
 def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_more(
@@ -236,18 +237,18 @@ def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_mo
 ) -> None:
     identity = tracked(store, running_for(scalingo, 65).id)
     look(store, identity)
-    delivery_id = f"{identity}_1_slow_early"
     claimed = store.update(
-        found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.records.now())
+        found(store, identity), lambda t: attempts.claimed(t, t.outgoing, "ours", store.records.now())
     )
     assert claimed is not None
     assert claimed.tracking.slow is not None
     (delivery,) = claimed.tracking.slow.deliveries
-    store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.records.now()))
+    store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
+    assert warning.slots.take("early", 1)
     attempted = threading.Event()
 
     async def attempt() -> None:
-        await deliver._attempt_once(warning, claimed, delivery, time.monotonic())  # noqa: SLF001 - the very last moment
+        await deliver._attempt(warning, Claimed(claimed, delivery, time.monotonic()))  # noqa: SLF001 - the very last moment
         attempted.set()
 
     warning.loop.submit(attempt)
@@ -259,11 +260,11 @@ def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_mo
 
 
 def test_outcomes_go_before_warnings(warning: Runtime, store: Store, scalingo: ScalingoApi, receiver: Receiver) -> None:
-    slow = [tracked(store, running_for(scalingo, 65).id, everyone=False, named=("one-by-one",)) for _ in range(3)]
+    slow = [tracked(store, running_for(scalingo, 65).id, notify_all=False, notify=("one-by-one",)) for _ in range(3)]
     for identity in slow:
         look(store, identity)
     assert store.records.size(OUTBOX) == 3
-    ended = tracked(store, operation_id(1), everyone=False, named=("one-by-one",), app="blog")
+    ended = tracked(store, operation_id(1), notify_all=False, notify=("one-by-one",), app="blog")
     seen(store, ended, DONE, warning.settings.rules)
     tell_all(store)
     first, *others = [json.loads(request.body)["text"] for request in received(receiver, "/one-by-one")]

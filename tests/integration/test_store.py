@@ -20,13 +20,14 @@ from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
     OpwatchError,
+    PermanentError,
     SignInRejectedError,
     TooManyInFlightError,
     TransientError,
 )
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
 from operations.storage import index
-from operations.storage.codec import decode, encode
+from operations.storage.codec import decode, encode, with_ids
 from operations.storage.index import (
     CANCELLED,
     DUE,
@@ -41,10 +42,9 @@ from operations.storage.learned import MOST_KEPT, Learned
 from operations.storage.records import Stored
 from operations.storage.store import Change, Store
 from operations.storage.tallies import COUNTERS, durations_keys
-from operations.telling import alerts
+from operations.telling.attempts import Policy, Result, after_attempt, claimed, released, retried
 from operations.telling.audience import Rule, Rules
-from operations.telling.retries import Again, Decision, Delivered, GiveUp
-from operations.watching import lifecycle
+from operations.watching import looks
 from operations.watching.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
 from tests.integration import bench
 from tests.integration.bench import BROKEN, DONE, RETENTION, connected, found, maintain, operation_id
@@ -70,7 +70,7 @@ def counted(store: Store, number: int, caller: str, **changes: Any) -> Tracking:
 def end(store: Store, number: int) -> None:
     """Cancel a tracking."""
     stored = found(store, f"osc-fr1-{operation_id(number)}")
-    assert store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.records.now())) is not None
+    assert store.update(stored, lambda tracking: looks.cancelled(tracking, store.records.now())) is not None
 
 
 class TestLimit:
@@ -202,7 +202,7 @@ class TestDurations:
     def test_what_was_stopped_or_lost_teaches_nothing(self, store: Store, connection: redis.Redis) -> None:
         stored = store.records.get(watched(store, 1).id)
         assert stored is not None
-        store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.records.now()))
+        store.update(stored, lambda tracking: looks.cancelled(tracking, store.records.now()))
         assert list(connection.scan_iter("opwatch:durations*")) == []
 
     def test_a_damaged_list_stops_neither_an_outcome_nor_a_round(self, store: Store, connection: redis.Redis) -> None:
@@ -235,9 +235,10 @@ def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) ->
     stored = store.records.get(begun.id)
     assert stored is not None
     now = store.records.now()
-    assert (
-        store.update(stored, lambda t: lifecycle.looked(t, "test", done, now=now, durations=Durations.of())) is not None
+    ended = store.update(
+        stored, lambda t: looks.after_look(t, "test", done, now=now, durations=Durations.of(), rules={})
     )
+    assert ended is not None
 
 
 class TestCompareAndSwap:
@@ -273,7 +274,7 @@ class TestCompareAndSwap:
         def claim(number: int) -> bool:
             def take(tracking: Tracking) -> Tracking | None:
                 due = tracking.next_look_at is not None and tracking.next_look_at <= now
-                return lifecycle.claimed(tracking, f"worker-{number}", now) if due else None
+                return looks.claimed(tracking, f"worker-{number}", now) if due else None
 
             return store.update(stored, take) is not None
 
@@ -283,15 +284,15 @@ class TestCompareAndSwap:
     def test_of_many_outcomes_at_once_the_first_stays(self, store: Store) -> None:
         begun = fresh(store)
         store.add(begun)
-        stored = store.update(found(store, begun.id), lambda t: lifecycle.claimed(t, "mine", store.records.now()))
+        stored = store.update(found(store, begun.id), lambda t: looks.claimed(t, "mine", store.records.now()))
         assert stored is not None
 
         def end(number: int) -> Stored | None:
             outcome = Operation(status="error", error=f"error {number}")
 
             def take_in(tracking: Tracking) -> Tracking | None:
-                after = lifecycle.looked(tracking, "mine", outcome, now=store.records.now(), durations=Durations.of())
-                return None if after is None else lifecycle.announced(after, RULES)
+                now = store.records.now()
+                return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.of(), rules=RULES)
 
             return store.update(stored, take_in, counters=("looks:answered",))
 
@@ -311,7 +312,7 @@ class TestCompareAndSwap:
         store.add(begun)
         stored = found(store, begun.id)
         connection.delete(f"opwatch:tracking:{begun.id}")
-        assert store.update(stored, lambda t: lifecycle.claimed(t, "late", store.records.now())) is None
+        assert store.update(stored, lambda t: looks.claimed(t, "late", store.records.now())) is None
         assert store.records.get(begun.id) is None
 
 
@@ -327,9 +328,7 @@ class TestManyAtOnce:
             raise ZeroDivisionError
 
         def cancel(tracking: Tracking) -> Tracking | None:
-            return lifecycle.cancelled(
-                tracking, store.records.now() + timedelta(seconds=1)
-            )  # at another time than before
+            return looks.cancelled(tracking, store.records.now() + timedelta(seconds=1))  # at another time than before
 
         changes = [broken if number == 1 else cancel for number in range(5)]
         first, error, too_late, gone, last = store.update_all(
@@ -355,10 +354,10 @@ class TestManyAtOnce:
         one = added(store, 1)
 
         def naming(target: str) -> Change:
-            return Change(one, lambda tracking: replace(tracking, named=(*tracking.named, target)))
+            return Change(one, lambda tracking: replace(tracking, notify=(*tracking.notify, target)))
 
         store.update_all([naming(target) for target in ("first", "second", "third")])
-        assert found(store, one.tracking.id).tracking.named == ("first", "second", "third")
+        assert found(store, one.tracking.id).tracking.notify == ("first", "second", "third")
 
 
 class TestDue:
@@ -368,11 +367,11 @@ class TestDue:
         one = added(store, 1)
         assert store.records.due_trackings() == [one]
         other = Store(connection, retention=RETENTION)
-        other.update(one, lambda tracking: replace(tracking, named=("slack",)))
+        other.update(one, lambda tracking: replace(tracking, notify=("slack",)))
         (waiting,) = store.records.due_trackings()
-        claimed = store.update(waiting, lambda tracking: lifecycle.claimed(tracking, "worker", store.records.now()))
+        claimed = store.update(waiting, lambda tracking: looks.claimed(tracking, "worker", store.records.now()))
         assert claimed is not None
-        assert claimed.tracking.named == ("slack",)
+        assert claimed.tracking.notify == ("slack",)
         assert store.records.due_trackings() == []
 
     def test_what_moved_meanwhile_is_read_anew(self, store: Store, connection: redis.Redis) -> None:
@@ -464,8 +463,8 @@ class Lifecycles(RuleBasedStateMachine):
             self.store,
             number,
             account=account or "default",
-            everyone=notify is None,
-            named=tuple(notify or ()),
+            notify_all=notify is None,
+            notify=tuple(notify or ()),
             created_by=self._token(),
             caller_counted=caller_counted,
         )
@@ -479,7 +478,7 @@ class Lifecycles(RuleBasedStateMachine):
         token, now = self._token(), self.store.records.now()
 
         def take(tracking: Tracking) -> Tracking | None:
-            return lifecycle.claimed(tracking, token, now) if tracking.state is State.TRACKING else None
+            return looks.claimed(tracking, token, now) if tracking.state is State.TRACKING else None
 
         stored = self._update(number, take)
         return multiple() if stored is None else (number, token, stored)
@@ -504,19 +503,19 @@ class Lifecycles(RuleBasedStateMachine):
         now = self.store.records.now() + late
 
         def take_in(tracking: Tracking) -> Tracking | None:
-            after = lifecycle.looked(tracking, token, what, now=now, durations=Durations.of([1.0] * 5))
-            return None if after is None else alerts.with_rejected(lifecycle.announced(after, RULES), what, "ops", now)
+            known = Durations.of([1.0] * 5)
+            return looks.after_look(tracking, token, what, now=now, durations=known, rules=RULES, alert_target="ops")
 
         self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))
 
     @rule(claim=claims)
     def release(self, claim: Any) -> None:
         _, token, stored = claim
-        self.store.update(stored, lambda tracking: lifecycle.released(tracking, token, self.store.records.now()))
+        self.store.update(stored, lambda tracking: looks.released(tracking, token, self.store.records.now()))
 
     @rule(number=numbers)
     def cancel(self, number: int) -> None:
-        self._update(number, lambda tracking: lifecycle.cancelled(tracking, self.store.records.now()))
+        self._update(number, lambda tracking: looks.cancelled(tracking, self.store.records.now()))
 
     @rule(target=attempts, number=numbers, pick=st.integers(0, 5))
     def attempt(self, number: int, pick: int) -> Any:
@@ -524,28 +523,23 @@ class Lifecycles(RuleBasedStateMachine):
         unfinished = [d for d in stored.tracking.outgoing if d.unfinished] if stored else []
         if stored is None or not unfinished:
             return multiple()
-        delivery_id = stored.tracking.delivery_id(unfinished[pick % len(unfinished)])
+        wanted = unfinished[pick % len(unfinished)]
         token, now = self._token(), self.store.records.now()
-        begun = self.store.update(
-            stored, lambda tracking: lifecycle.attempting(tracking, frozenset({delivery_id}), token, now)
-        )
-        return delivery_id, token, begun
+        begun = self.store.update(stored, lambda tracking: claimed(tracking, [wanted], token, now))
+        assert begun is not None
+        (delivery,) = (d for d in begun.tracking.outgoing if d.claim == token)
+        return delivery, begun
 
     @rule(attempt=attempts, how=st.sampled_from(["delivered", "again", "dead", "back"]))
     def finish_attempt(self, attempt: Any, how: str) -> None:
-        delivery_id, token, begun = attempt
-        now = self.store.records.now()
-        decisions: dict[str, Decision] = {
-            "delivered": Delivered(),
-            "again": Again(now + timedelta(minutes=5), "500"),
-            "dead": GiveUp("410"),
-        }
+        delivery, begun = attempt
+        now, policy = self.store.records.now(), Policy(delays_s=(300.0,) * 99, alert_target="ops")
+        errors = {"again": TransientError("500"), "dead": PermanentError("410")}
 
         def change(tracking: Tracking) -> Tracking | None:
             if how == "back":
-                return lifecycle.given_back(tracking, delivery_id, token, now)
-            after = lifecycle.attempted(tracking, delivery_id, token, decisions[how], now)
-            return None if after is None else alerts.with_failing(after, delivery_id, "ops", now)
+                return released(tracking, delivery.id, delivery.claim, now)
+            return after_attempt(tracking, delivery, Result(error=errors.get(how)), now, policy)
 
         self._note_alerts(self.store.update(begun, change))
 
@@ -556,7 +550,7 @@ class Lifecycles(RuleBasedStateMachine):
 
     @rule(number=numbers, name=st.sampled_from(["all", "failures", "gone"]))
     def retry(self, number: int, name: str) -> None:
-        self._update(number, lambda tracking: lifecycle.retried(tracking, name, self.store.records.now()))
+        self._update(number, lambda tracking: retried(tracking, name, self.store.records.now()))
 
     @rule()
     def maintain(self) -> None:
@@ -581,7 +575,7 @@ class Lifecycles(RuleBasedStateMachine):
             pending = [d for d in tracking.outgoing if d.state in UNFINISHED]
             for delivery in pending:
                 assert delivery.next_attempt_at is not None
-                outbox[tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
+                outbox[delivery.id] = milliseconds(delivery.next_attempt_at)
                 if delivery.state is DeliveryState.RETRYING:
                     retrying[delivery.target] += 1
             assert tracking.state is State.TRACKING or not any(d.warns for d in pending), "the end overtakes a warning"
@@ -623,9 +617,8 @@ class Lifecycles(RuleBasedStateMachine):
     def _note_alerts(self, stored: Stored | None) -> None:
         """Check that what is news has not been told of its subject lately."""
         for alert in stored.tracking.alerts if stored else ():
-            alert_id = stored.tracking.delivery_id(alert) if stored else ""
-            if alert_id not in self.alerts_known and alert.alert is not None:
-                self.alerts_known.add(alert_id)
+            if alert.id not in self.alerts_known and alert.alert is not None:
+                self.alerts_known.add(alert.id)
                 subject = f"{alert.alert.kind}:{alert.alert.subject}"
                 assert subject not in self.subjects_told
                 self.subjects_told.add(subject)
@@ -669,6 +662,6 @@ def test_whatever_happens_the_indexes_agree_with_the_records(valkey: Valkey) -> 
 def test_a_delivery_of_any_state_survives_storing(store: Store, state: DeliveryState) -> None:
     now = store.records.now()
     delivery = Delivery(target="all", run=1, verdict=Verdict.FAILED, state=state, next_attempt_at=now)
-    begun = fresh(store, deliveries=(delivery,))
+    begun = with_ids(fresh(store, deliveries=(delivery,)))
     store.add(begun)
     assert found(store, begun.id).tracking == begun

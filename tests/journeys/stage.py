@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from local.valkey import Valkey
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.receiver import Receiver, RequestReceived
 from tests.support.running import UNHURRIED, Opwatch
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from standin import faults
 from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Reply
 from tests.support.running import CALLER_TOKEN, wait_until
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from local.http import Answer
+from standin import faults
 from tests.journeys.stage import staged
-from tests.support import scalingo_faults as faults
-from tests.support.caller import Answer
 from tests.support.running import Opwatch, wait_until
 
 pytestmark = pytest.mark.xdist_group("outages")

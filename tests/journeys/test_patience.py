@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from standin.operations import new_id
 from tests.journeys.stage import Stage, document, staged
-from tests.support.scalingo_operations import new_id
 
 pytestmark = pytest.mark.xdist_group("patience")
 

@@ -11,10 +11,10 @@ import psutil
 import pytest
 
 from config.web import LARGEST_BODY_BYTES
+from standin.operations import new_id
 from tests.journeys.stage import Stage, staged
 from tests.support.raw import RawClients, answered, until_closed
 from tests.support.running import CALLER_TOKEN
-from tests.support.scalingo_operations import new_id
 
 pytestmark = pytest.mark.xdist_group("pressure")
 

@@ -15,13 +15,13 @@ import pytest
 import redis
 
 from local.valkey import Valkey
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
+from standin.operations import new_id
 from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver, Reply
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import UNHURRIED, Opwatch, wait_until
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
-from tests.support.scalingo_operations import new_id
 
 LEASE_S = 30
 WEBHOOK_ONLY = {**UNHURRIED, "SLACK_WEBHOOK_URL": ""}
@@ -179,7 +179,10 @@ def test_doorbells_that_are_lost_are_not_noticed(tmp_path: Path) -> None:
     with staged(tmp_path, workers=("worker",)) as stage, redis.Redis.from_url(stage.valkey.url) as connection:
         stage.opwatch.kill("worker")
         identity = stage.opwatch.track(stage.scalingo.operation("unheard-shop", duration_s=2).url)
-        wait_until(partial(connection.delete, "rq:queue:poll", "rq:queue:deliver"), what="the doorbell, to be lost")
+        wait_until(
+            partial(connection.delete, "rq:queue:opwatch-look", "rq:queue:opwatch-deliver"),
+            what="the doorbell, to be lost",
+        )
         stage.opwatch.start("worker")
         started_at = started(stage, times=2)
         stage.opwatch.wait_for_state(identity, "succeeded")

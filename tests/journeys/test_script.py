@@ -136,7 +136,7 @@ def test_what_is_tracked_can_be_shown_and_waited_for(script: Script, receiver: R
 
 TOLD = f"opwatch: {ACCEPTED.body!s}"
 NOTHING_TO_DO = "opwatch: there is nothing to do: "
-NO_ANSWER = "opwatch: no answer of Scalingo's on standard input (curl must be given -i)\n"
+NO_ANSWER = "opwatch: no answer of Scalingo on standard input (use curl -i)\n"
 ANSWERS = [
     (f"HTTP/1.1 202 Accepted\r\nLocation: {LOCATION}\r\nX-Other: y\r\n\r\n", 0, TOLD),
     (f"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 202 \r\nlocation: {LOCATION}\r\n\r\n{{}}", 0, TOLD),
@@ -203,12 +203,12 @@ def test_waiting_comes_again_when_the_service_says_where_too_many_wait(script: S
         (
             Reply(301, "", {"Location": "https://a.example/"}),
             2,
-            "{url} redirects to https://a.example/; set OPWATCH_URL to where the service is",
+            "{url} redirects to https://a.example/; set OPWATCH_URL to the address of the service",
         ),
         (
             Reply(200, "<html>welcome\n"),
             4,
-            "what {url} answers is not Opwatch's; is the address right, and the service as new as this script?",
+            "{url} does not answer like Opwatch; is the address right, and the service as new as this script?",
         ),
     ],
 )

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from local.http import Answer
 from local.valkey import Valkey
+from standin.api import ScalingoApi
 from tests.journeys.stage import staged
-from tests.support.caller import Answer
 from tests.support.receiver import Receiver
 from tests.support.running import CALLER_TOKEN, WEBHOOK_SECRET, Opwatch, wait_until
-from tests.support.scalingo_api import ScalingoApi
 
 pytestmark = pytest.mark.xdist_group("starting")
 

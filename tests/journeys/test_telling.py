@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from standin import faults
 from tests.journeys.stage import Stage, document, preformatted, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from tests.support.replies import Reply, send
-from tests.support.serving import LoopbackServer, RequestLog
+from standin.loopback import LoopbackServer, RequestLog
+from standin.replies import Reply, send
 
 __all__ = ["Receiver", "Reply", "RequestReceived"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
-from tests.support.replies import RST_ON_CLOSE
+from standin.replies import RST_ON_CLOSE
 
 CHUNK = 65_536
 

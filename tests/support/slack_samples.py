@@ -12,7 +12,7 @@ from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.telling import group_message
 from operations.telling.announcement import Announcement
 from operations.telling.audience import Rule
-from operations.telling.group_message import Together
+from operations.telling.group_message import GroupMessage
 from operations.telling.live import Progress
 
 NOW = datetime(2026, 3, 2, 8, 18, tzinfo=UTC)
@@ -89,7 +89,7 @@ def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
     return replace(member, **changes)
 
 
-def groups() -> Mapping[str, Together]:
+def groups() -> Mapping[str, GroupMessage]:
     """Give the operations of a deploy together: under way, and ended."""
     apps = ("shop", "shop-worker", "blog", "api")
     states = {

@@ -5,15 +5,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from operations.errors import PermanentError
 from operations.model import DeliveryState, Operation, State, Tracking
 from operations.storage import index
 from operations.storage.index import ChangeKind, IndexChange, index_changes, milliseconds
 from operations.storage.tallies import COUNTERS, tally_changes
 from operations.telling import alerts
-from operations.telling.retries import GiveUp
-from operations.watching import lifecycle
-from tests.unit.strategies import NOW, OPERATION_ID, a_delivery, a_tracking, times, trackings
+from tests.unit.strategies import NOW, OPERATION_ID, a_delivery, a_tracking, attempted_by, times, trackings
 
 RETENTION = timedelta(days=7)
 UNFINISHED = (DeliveryState.PENDING, DeliveryState.RETRYING)
@@ -31,13 +31,13 @@ def entries(tracking: Tracking) -> Entries:
     everything = [*tracking.deliveries, *tracking.alerts, *(tracking.slow.deliveries if tracking.slow else ())]
     for each in everything:
         if each.state in UNFINISHED and each.next_attempt_at is not None:
-            there[index.OUTBOX, tracking.delivery_id(each)] = milliseconds(each.next_attempt_at)
+            there[index.OUTBOX, each.id] = milliseconds(each.next_attempt_at)
         if each.state is DeliveryState.RETRYING:
-            there[index.RETRYING, f"{each.target} {tracking.delivery_id(each)}"] = 0
+            there[index.RETRYING, f"{each.target} {each.id}"] = 0
         if each.state is DeliveryState.DEAD:
             at = milliseconds(each.ended_at or tracking.created_at)
-            there[index.DEAD, f"{each.target} {tracking.delivery_id(each)}"] = at
-    written = {(index.LIVE, tracking.live_id(m)): milliseconds(m.due_at) for m in tracking.live if m.due_at}
+            there[index.DEAD, f"{each.target} {each.id}"] = at
+    written = {(index.LIVE, m.id): milliseconds(m.due_at) for m in tracking.live if m.due_at}
     there |= written
     unfinished = any(each.state in UNFINISHED for each in everything) or written
     if tracking.ended_at is not None and not unfinished:
@@ -58,7 +58,7 @@ def changed(before: Entries, changes: list[IndexChange]) -> Entries:
     return after
 
 
-of_one_operation = trackings().map(lambda tracking: replace(tracking, id=f"osc-fr1-{OPERATION_ID}"))
+of_one_operation = trackings(of=st.just(OPERATION_ID))
 
 
 @given(of_one_operation, of_one_operation)
@@ -71,23 +71,21 @@ def test_the_changes_lead_from_the_entries_of_one_record_to_those_of_the_next(ol
 @settings(max_examples=20)
 @given(of_one_operation, of_one_operation)
 def test_only_an_alert_that_is_news_marks_its_subject(old: Tracking, new: Tracking) -> None:
-    known = {old.delivery_id(each) for each in old.alerts}
+    known = {each.id for each in old.alerts}
     marks = [change for change in index_changes(old, new, RETENTION) if change.kind is ChangeKind.MARK]
-    assert Counter(change.member for change in marks) == Counter(
-        new.delivery_id(each) for each in new.alerts if new.delivery_id(each) not in known
-    )
+    assert Counter(change.member for change in marks) == Counter(each.id for each in new.alerts if each.id not in known)
     assert [change for change in index_changes(new, new, RETENTION) if change.kind is ChangeKind.MARK] == []
 
 
 def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
     before = a_tracking(state=State.FAILED, next_look_at=None, ended_at=NOW, deliveries=(a_delivery(claim="ours"),))
-    (delivery_id,) = (before.delivery_id(each) for each in before.deliveries)
-    dead = lifecycle.attempted(before, delivery_id, "ours", GiveUp("410 Gone"), NOW)
+    (delivery_id,) = (each.id for each in before.deliveries)
+    dead = attempted_by(before, delivery_id, "ours", PermanentError("410 Gone"), NOW)
     assert dead is not None
     after = alerts.with_failing(dead, delivery_id, "ops", NOW)
     (alert,) = after.alerts
     (mark,) = (change for change in index_changes(before, after, RETENTION) if change.kind is ChangeKind.MARK)
-    assert mark == IndexChange(ChangeKind.MARK, "opwatch:failing:slack", after.delivery_id(alert), 3600)
+    assert mark == IndexChange(ChangeKind.MARK, "opwatch:failing:slack", alert.id, 3600)
 
 
 def test_a_wait_is_counted_once_with_what_ended_it() -> None:
@@ -126,5 +124,5 @@ def test_nothing_is_left_of_a_record_that_is_deleted(tracking: Tracking, ended_a
         slow=None,
         live=(),
     )
-    left_by_an_older_version = {(index.RETRYING, f"{d.target} {over.delivery_id(d)}"): 0.0 for d in over.deliveries}
+    left_by_an_older_version = {(index.RETRYING, f"{d.target} {d.id}"): 0.0 for d in over.deliveries}
     assert set(entries(over)) | set(left_by_an_older_version) <= set(index.deletions(over))

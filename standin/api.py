@@ -1,10 +1,8 @@
 """A stand-in for Scalingo's API and its auth host, both on one loopback port.
 
-Tests run it in a thread: `with ScalingoApi() as api: …`. `make run` runs it as a process, steered over HTTP (see
-`scalingo_control`): `python -m tests.support.scalingo_api --port 8001`.
+Tests run it in a thread: `with ScalingoApi() as api: …`. As a process (`python -m standin`), `control` steers it.
 """
 
-import argparse
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,20 +13,20 @@ from aiohttp import web
 from pydantic import with_config
 from typing_extensions import TypedDict  # On Python 3.11 pydantic refuses the one in typing.
 
-from tests.support import scalingo_control as control
-from tests.support.replies import Fate, send
-from tests.support.scalingo_accounts import Accounts
-from tests.support.scalingo_answers import Answers, Call, Settings
-from tests.support.scalingo_faults import Fault, Target
-from tests.support.scalingo_operations import DEFAULT_ERROR, DateStyle, Operation, Outcome, new_id
-from tests.support.serving import LoopbackServer, RequestLog
+from standin import control
+from standin.accounts import Accounts
+from standin.faults import Fault, Target
+from standin.loopback import LoopbackServer, RequestLog
+from standin.operations import DEFAULT_ERROR, DateStyle, Operation, Outcome, new_id
+from standin.replies import Fate, send
+from standin.state import ApiState, Call, Settings
 
 DEFAULT_TOKENS: Mapping[str, str] = {"default": "tk-us-stand-in"}
 
 
 @dataclass(frozen=True, slots=True)
 class RequestSeen:
-    """One request to the API, and what became of it."""
+    """One request to the API, and how it was answered."""
 
     at: float
     """Unix time at which its headers had arrived."""
@@ -75,7 +73,7 @@ class ScalingoApi(LoopbackServer):
     ) -> None:
         super().__init__(port)
         self._clock = clock
-        self._answers = Answers(Accounts(tokens), Settings(limit=limit), self.base_url)
+        self._state = ApiState(Accounts(tokens), Settings(limit=limit), self.base_url)
         self._log: RequestLog[RequestSeen] = RequestLog()
         self._rate_limited = 0
         self._lock = threading.Lock()
@@ -141,8 +139,8 @@ class ScalingoApi(LoopbackServer):
             extra=extra or {},
         )
         with self._lock:
-            self._answers.operations[created.id] = created
-        return OperationHandle(created.id, app, self._answers.url(created))
+            self._state.operations[created.id] = created
+        return OperationHandle(created.id, app, self._state.url(created))
 
     def finish(
         self,
@@ -152,9 +150,9 @@ class ScalingoApi(LoopbackServer):
     ) -> None:
         """End an operation now, whatever its script said. Raises KeyError when there is none of that id."""
         with self._lock:
-            begun = self._answers.operations[id]
+            begun = self._state.operations[id]
             age_s = self._clock() - begun.created_at
-            self._answers.operations[id] = replace(begun, duration_s=age_s, outcome=outcome, error=error)
+            self._state.operations[id] = replace(begun, duration_s=age_s, outcome=outcome, error=error)
 
     def fault(
         self,
@@ -165,34 +163,34 @@ class ScalingoApi(LoopbackServer):
         app: str | None = None,
         operation_id: str | None = None,
     ) -> None:
-        """Let the next `times` requests meet a fault of `scalingo_faults`; None: until `clear_faults`.
+        """Let the next `times` requests meet a fault of `standin.faults`; None: until `clear_faults`.
 
-        Without further arguments any request will do; with them, those that fit all of them. Where several faults
+        Without further arguments any request fits; with them, a request must fit them all. Where several faults
         fit, the oldest comes first. A request past the rate limit gets its 429 and uses up no fault.
         """
         with self._lock:
-            self._answers.faults.add(fault, Target(exchange, app, operation_id), times)
+            self._state.faults.add(fault, Target(exchange, app, operation_id), times)
 
     def clear_faults(self) -> None:
         """Forget all faults that are still waiting."""
         with self._lock:
-            self._answers.faults.clear()
+            self._state.faults.clear()
 
     @property
     def bearers(self) -> tuple[str, ...]:
-        """Every bearer given out so far, for those who look for leaks."""
+        """Every bearer issued so far; tests look for leaks of them."""
         with self._lock:
-            return self._answers.accounts.bearers
+            return self._state.accounts.bearers
 
     def expire_bearers(self) -> None:
-        """End every bearer given out so far."""
+        """Expire every bearer issued so far."""
         with self._lock:
-            self._answers.accounts.expire_bearers()
+            self._state.accounts.expire_bearers()
 
     def configure(self, **changes: Unpack[SettingsChange]) -> None:
         """Change some of the `Settings`, from the next request on."""
         with self._lock:
-            self._answers.settings = replace(self._answers.settings, **changes)
+            self._state.settings = replace(self._state.settings, **changes)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decide on the answer at once, note it, and deliver it as it says."""
@@ -201,38 +199,10 @@ class ScalingoApi(LoopbackServer):
         call = Call.parse(request.method, request.path, request.headers.get("Authorization", ""))
         with self._lock:
             now = self._clock()
-            account = self._answers.account(call)
-            reply = self._answers.decide(call, now)
+            account = self._state.account(call)
+            reply = self._state.answer(call, now)
             self._rate_limited += reply.fate == 429
             self._log.append(RequestSeen(now, call.method, call.path, reply.fate, account, call.operation_id))
         if request.can_read_body and reply.reset != "before":
             await request.read()
         return await send(request, reply)
-
-
-def main() -> None:
-    """Serve until SIGTERM or SIGINT."""
-    parser = argparse.ArgumentParser("python -m tests.support.scalingo_api", description="A stand-in Scalingo API.")
-    parser.add_argument("--port", type=int, default=8001, help="0 picks a free one (default: %(default)s)")
-    parser.add_argument(
-        "--token",
-        action="append",
-        metavar="[ACCOUNT=]TOKEN",
-        help="an API token to accept; several are called default, account-2, … (default: tk-us-stand-in)",
-    )
-    parser.add_argument("--limit", type=int, default=60, help="requests per token in 60 s; 0: no limit (default: 60)")
-    arguments = parser.parse_args()
-    tokens = _tokens(arguments.token) if arguments.token else DEFAULT_TOKENS
-    ScalingoApi(tokens, limit=arguments.limit or None, port=arguments.port).serve_until_signalled()
-
-
-def _tokens(given: list[str]) -> dict[str, str]:
-    tokens: dict[str, str] = {}
-    for number, text in enumerate(given, start=1):
-        account, named, token = text.rpartition("=")
-        tokens[account if named else "default" if number == 1 else f"account-{number}"] = token
-    return tokens
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What a stand-in server answers, and how well or badly it delivers the answer."""
+"""Scripted answers of a stand-in server, and the faults with which it sends them."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent as they are; without a Content-Type it is `text/plain; charset=utf-8`."""
     delay_s: float = 0
-    """How long to wait first, whatever comes then."""
+    """How long to wait before anything else."""
     drip_s: float = 0
     """How long to wait after each byte of the body; the headers come with the first byte."""
     reset: Literal["before", "after_read"] | None = None
@@ -33,7 +33,7 @@ class Reply:
 
     @property
     def fate(self) -> Fate:
-        """What becomes of the request: the status it is answered with, or why it gets none."""
+        """How the request ends: the status of its answer, or why it gets none."""
         if self.reset is not None:
             return "reset"
         return "hung" if self.hang_s else self.status

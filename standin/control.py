@@ -1,7 +1,7 @@
-"""Steering the stand-in Scalingo API over HTTP, for the times when it runs as a process.
+"""HTTP requests that control the stand-in Scalingo API when it runs as a process.
 
-All bodies are JSON; the fields are the arguments of the `ScalingoApi` method of the same purpose. What is wrong with
-a request is said in a 422.
+All bodies are JSON; the fields are the arguments of the `ScalingoApi` method of the same purpose. A 422 says what is
+wrong with a request.
 
 | request                                | body                                                                 |
 |----------------------------------------|----------------------------------------------------------------------|
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from pydantic import ValidationError, validate_call
 
-from tests.support.replies import Reply, send
-from tests.support.scalingo_faults import FAULTS, json_reply, route_not_found
+from standin.faults import FAULTS, json_reply, route_not_found
+from standin.replies import Reply, send
 
 if TYPE_CHECKING:
-    from tests.support.scalingo_api import ScalingoApi
+    from standin.api import ScalingoApi
 
 PREFIX = "/_standin/"
 WHICH_REQUESTS = ("times", "exchange", "app", "operation_id")

@@ -1,4 +1,4 @@
-"""A server on loopback that a test can start, stop and start again, and what it has seen."""
+"""A server on loopback that can be stopped and started again, and a log of its requests."""
 
 import asyncio
 import signal
@@ -35,11 +35,11 @@ class Loopback(ABC):
 
     @abstractmethod
     def speak(self) -> asyncio.BaseProtocol:
-        """Give what speaks with the next client."""
+        """Return the protocol for the next client."""
 
     @abstractmethod
     def hang_up(self) -> None:
-        """Break what connections are open: the server stops."""
+        """Break all open connections: the server stops."""
 
     @property
     def port(self) -> int:
@@ -142,7 +142,7 @@ class LoopbackServer(Loopback):
         return self._server()
 
     def hang_up(self) -> None:
-        """Break what connections are open."""
+        """Break all open connections."""
         for connection in self._server.connections if self._server else ():
             connection.force_close()
         self._server = None

@@ -1,4 +1,4 @@
-"""Who calls the stand-in Scalingo API: API tokens, the bearers they are exchanged for, and how often each may call."""
+"""The accounts of the stand-in Scalingo API: API tokens, the bearers issued for them, and the rate limit."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ WINDOW_S = 60.0
 
 @dataclass(frozen=True)
 class Bearer:
-    """Whom a bearer stands for, and until when (unix time)."""
+    """The account of a bearer, and when it expires (unix time)."""
 
     account: str
     expires_at: float
@@ -52,17 +52,17 @@ class Accounts:
         return None if user else self._accounts.get(password)
 
     def by_bearer(self, authorization: str) -> Bearer | None:
-        """Return the bearer in this header, expired or not; None if it was never given out."""
+        """Return the bearer in this header, expired or not; None if it was never issued."""
         scheme, _, token = authorization.partition(" ")
         return self._bearers.get(token) if scheme.lower() == "bearer" else None
 
     @property
     def bearers(self) -> tuple[str, ...]:
-        """Every bearer given out so far."""
+        """Every bearer issued so far."""
         return tuple(self._bearers)
 
     def expire_bearers(self) -> None:
-        """End every bearer given out so far; whose they were stays known."""
+        """Expire every bearer issued so far; their accounts stay known."""
         self._bearers = {token: Bearer(bearer.account, 0) for token, bearer in self._bearers.items()}
 
 

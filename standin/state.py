@@ -1,11 +1,10 @@
-"""What the stand-in Scalingo API holds and answers: a decision per request, without a server or a clock."""
+"""The state of the stand-in Scalingo API, and its answer to each request; no server, no clock."""
 
 import re
 from dataclasses import dataclass, replace
 
-from tests.support.replies import Reply
-from tests.support.scalingo_accounts import Accounts, SlidingWindow
-from tests.support.scalingo_faults import (
+from standin.accounts import Accounts, SlidingWindow
+from standin.faults import (
     INVALID_CREDENTIALS,
     OPERATION_NOT_FOUND,
     FaultQueue,
@@ -13,7 +12,8 @@ from tests.support.scalingo_faults import (
     route_not_found,
     too_many_requests,
 )
-from tests.support.scalingo_operations import Operation, restart
+from standin.operations import Operation, restart
+from standin.replies import Reply
 
 EXCHANGE = "/v1/tokens/exchange"
 ROUTE = re.compile(r"/v1/apps/(?P<app>[^/]+)(?:/operations/(?P<operation_id>[^/]+)|/(?P<action>restart|scale)|/.*)?")
@@ -51,8 +51,8 @@ class Call:
         return cls(method, path, authorization, *named)
 
 
-class Answers:
-    """Everything the API knows. Not thread safe: whoever owns it holds a lock."""
+class ApiState:
+    """Everything the API knows. Not thread safe: its owner holds a lock."""
 
     def __init__(self, accounts: Accounts, settings: Settings, base_url: str) -> None:
         self.accounts = accounts
@@ -71,11 +71,11 @@ class Answers:
         bearer = self.accounts.by_bearer(call.authorization)
         return bearer.account if bearer else self.accounts.by_api_token(call.authorization)
 
-    def decide(self, call: Call, now: float) -> Reply:
+    def answer(self, call: Call, now: float) -> Reply:
         """Count the call, carry it out, and return its answer, limit, faults and latency included."""
         if self._window.admits(self.account(call), self.settings.limit, now):
             reply = self.faults.apply(
-                self._answer(call, now),
+                self._carry_out(call, now),
                 exchange=call.path == EXCHANGE,
                 app=call.app,
                 operation_id=call.operation_id,
@@ -85,7 +85,7 @@ class Answers:
         latency_s = self.settings.latency_s
         return replace(reply, delay_s=reply.delay_s + latency_s) if latency_s else reply
 
-    def _answer(self, call: Call, now: float) -> Reply:
+    def _carry_out(self, call: Call, now: float) -> Reply:
         match call:
             case Call(method="POST", path="/v1/tokens/exchange"):
                 return self._exchange(call, now)

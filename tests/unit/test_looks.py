@@ -13,18 +13,19 @@ from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
     OpwatchError,
+    PermanentError,
     RateLimitedError,
     SignInRejectedError,
     TransientError,
 )
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
-from operations.telling.audience import Rule
-from operations.telling.retries import Again, Decision, Delivered, GiveUp
-from operations.watching import lifecycle
+from operations.telling import attempts, audience
+from operations.telling.attempts import LEASE
+from operations.telling.audience import Rule, Rules
+from operations.watching import looks
 from operations.watching.durations import Durations
-from operations.watching.lifecycle import LEASE
-from operations.watching.verdicts import CLOCK_SKEW
-from tests.unit.strategies import NOW, a_delivery, a_tracking, operations, trackings
+from operations.watching.looks import CLOCK_SKEW
+from tests.unit.strategies import NOW, a_delivery, a_tracking, attempted_by, attempting, operations, trackings
 
 RUNNING, DONE, ERROR = Operation(status="running"), Operation(status="done"), Operation(status="error", error="boom")
 UNKNOWN = Operation(status="finished")
@@ -38,6 +39,7 @@ DEADLINE_S = 3600
 
 Seen = Operation | OpwatchError
 Looks = Sequence[tuple[float, Seen]]
+NO_RULES: Rules = {}
 
 
 def at(seconds: float) -> Any:
@@ -45,16 +47,18 @@ def at(seconds: float) -> Any:
     return NOW + timedelta(seconds=seconds)
 
 
-def look(tracking: Tracking, seconds: float, seen: Seen, claim: str = "ours") -> Tracking | None:
+def look(
+    tracking: Tracking, seconds: float, seen: Seen, claim: str = "ours", rules: Rules = NO_RULES
+) -> Tracking | None:
     """Take in what the holder of `claim` saw."""
-    return lifecycle.looked(tracking, claim, seen, now=at(seconds), durations=Durations.of())
+    return looks.after_look(tracking, claim, seen, now=at(seconds), durations=Durations.of(), rules=rules)
 
 
-def after(looks: Looks, **changes: Any) -> Tracking:
+def after(made: Looks, rules: Rules = NO_RULES, **changes: Any) -> Tracking:
     """Claim and look for as long as the watch goes on."""
     tracking = a_tracking(timeout_s=DEADLINE_S, **changes)
-    for seconds, seen in looks:
-        following = look(lifecycle.claimed(tracking, "ours", at(seconds)), seconds, seen)
+    for seconds, seen in made:
+        following = look(looks.claimed(tracking, "ours", at(seconds)), seconds, seen, rules=rules)
         assert following is not None, f"it had ended before {seconds} s"
         tracking = following
     return tracking
@@ -69,7 +73,7 @@ FINISHED = {"created_at": at(0), "finished_at": at(7)}
 
 
 @pytest.mark.parametrize(
-    ("looks", "state", "reason"),
+    ("made", "state", "reason"),
     [
         ([(1, DONE)], "succeeded", None),
         ([(1, ERROR)], "failed", None),
@@ -122,13 +126,13 @@ FINISHED = {"created_at": at(0), "finished_at": at(7)}
         (every(30, 0, 3599, OpwatchError("anything")), "tracking", None),
     ],
 )
-def test_a_watch_ends_only_as_the_rules_say(looks: Looks, state: str, reason: str | None) -> None:
-    tracking = after(looks)
+def test_a_watch_ends_only_as_the_rules_say(made: Looks, state: str, reason: str | None) -> None:
+    tracking = after(made)
     assert tracking.state == state
     assert (reason is None) == (tracking.reason is None)
     assert reason is None or reason in (tracking.reason or "")
     assert (tracking.next_look_at is None) == (tracking.ended_at is not None) == (state != "tracking")
-    assert (tracking.claim, tracking.polls, tracking.last_polled_at) == (None, len(looks), at(looks[-1][0]))
+    assert (tracking.claim, tracking.polls, tracking.last_polled_at) == (None, len(made), at(made[-1][0]))
 
 
 @pytest.mark.parametrize("seen", [AWAY, LIMITED, REJECTED, MISSING, REFUSED])
@@ -158,7 +162,7 @@ def test_whatever_is_seen_the_end_has_its_cause_and_comes_once(gaps: list[tuple[
     for gap_s, seen in gaps:
         seconds += gap_s
         missing += seen is MISSING
-        following = look(lifecycle.claimed(tracking, "ours", at(seconds)), seconds, seen)
+        following = look(looks.claimed(tracking, "ours", at(seconds)), seconds, seen)
         assert following is not None
         tracking = following
         assert (tracking.state is State.SUCCEEDED) == (seen is DONE)
@@ -181,27 +185,27 @@ ENDED = [State.SUCCEEDED, State.FAILED, State.TIMED_OUT, State.LOST, State.CANCE
 def test_the_first_outcome_wins_and_a_foreign_claim_changes_nothing(tracking: Tracking, seen: Seen) -> None:
     ours = replace(tracking, state=State.TRACKING, claim="ours")
     assert look(ours, 1, seen, "theirs") is None
-    assert lifecycle.released(ours, "theirs", NOW) is None
+    assert looks.released(ours, "theirs", NOW) is None
     assert look(replace(ours, claim=None), 1, seen) is None
     for state in ENDED:
         ended = replace(ours, state=state)
         assert look(ended, 1, seen) is None
-        assert lifecycle.released(ended, "ours", NOW) is None
-        assert lifecycle.cancelled(ended, NOW) is None
+        assert looks.released(ended, "ours", NOW) is None
+        assert looks.cancelled(ended, NOW) is None
 
 
-def test_a_claim_lasts_a_lease_and_can_be_handed_back() -> None:
-    claimed = lifecycle.claimed(a_tracking(), "ours", at(5))
+def test_a_claim_lasts_a_lease_and_can_be_released() -> None:
+    claimed = looks.claimed(a_tracking(), "ours", at(5))
     assert (claimed.claim, claimed.next_look_at) == ("ours", at(5) + LEASE)
-    assert lifecycle.released(claimed, "ours", at(6)) == a_tracking(next_look_at=at(6))
+    assert looks.released(claimed, "ours", at(6)) == a_tracking(next_look_at=at(6))
 
 
 def test_a_cancelled_watch_tells_nobody_and_is_no_longer_due() -> None:
-    cancelled = lifecycle.cancelled(lifecycle.claimed(a_tracking(named=("slack",)), "ours", NOW), at(9))
+    cancelled = looks.cancelled(looks.claimed(a_tracking(notify=("slack",)), "ours", NOW), at(9))
     assert cancelled is not None
     assert (cancelled.state, cancelled.ended_at, cancelled.duration_s) == (State.CANCELLED, at(9), 9)
     assert (cancelled.claim, cancelled.next_look_at) == (None, None)
-    assert lifecycle.announced(cancelled, {"slack": Rule()}) == cancelled
+    assert cancelled.deliveries == ()
 
 
 SKEW_S = CLOCK_SKEW.total_seconds()
@@ -244,29 +248,29 @@ def targets(tracking: Tracking) -> dict[str, str]:
 
 
 def test_an_outcome_is_announced_to_everyone_whose_rules_match() -> None:
-    ended = lifecycle.announced(after([(1, DONE)]), RULES)
+    ended = after([(1, DONE)], RULES)
     assert targets(ended) == {"1 slack": "pending", "1 blog": "skipped", "1 failures": "skipped"}
     assert [d.next_attempt_at for d in ended.deliveries] == [at(1), None, None]
-    assert lifecycle.announced(after([(1, RUNNING)]), RULES).deliveries == ()
+    assert after([(1, RUNNING)], RULES).deliveries == ()
 
 
 def test_starting_anew_counts_a_run_and_keeps_only_what_is_still_to_be_told() -> None:
     old = a_tracking(
         run=2, state=State.LOST, deliveries=tuple(a_delivery(target=s.value, state=s) for s in DeliveryState)
     )
-    anew = lifecycle.started_anew(old, a_tracking(app="other"))
+    anew = looks.started_anew(old, a_tracking(app="other"))
     assert (anew.run, anew.state, anew.app, anew.next_look_at) == (3, State.TRACKING, "other", NOW)
     assert targets(anew) == {"1 pending": "pending", "1 retrying": "retrying"}
-    ended = look(lifecycle.claimed(anew, "ours", NOW), 1, ERROR)
+    ended = look(looks.claimed(anew, "ours", NOW), 1, ERROR, rules={"pending": Rule()})
     assert ended is not None
-    assert targets(lifecycle.announced(ended, {"pending": Rule()})) == {
+    assert targets(ended) == {
         "1 pending": "pending", "1 retrying": "retrying", "3 pending": "pending",
     }  # fmt: skip
-    assert frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST}) == lifecycle.RESTARTABLE
+    assert frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST}) == looks.RESTARTABLE
 
 
 @pytest.mark.parametrize(
-    ("looks", "everyone", "names", "expected"),
+    ("made", "notify_all", "names", "expected"),
     [
         ([(1, RUNNING)], True, ("blog",), {}),
         ([(1, DONE)], True, (), {"slack": "pending", "blog": "skipped", "failures": "skipped"}),
@@ -278,20 +282,20 @@ def test_starting_anew_counts_a_run_and_keeps_only_what_is_still_to_be_told() ->
     ],
 )
 def test_targets_named_later_are_told_once_by_their_verdicts_not_their_apps(
-    looks: Looks,
-    everyone: bool,  # noqa: FBT001
+    made: Looks,
+    notify_all: bool,  # noqa: FBT001
     names: tuple[str, ...],
     expected: dict[str, str],
 ) -> None:
-    tracking = lifecycle.announced(after(looks, everyone=everyone), RULES)
-    told = lifecycle.also_told(tracking, names, RULES, at(50))
+    tracking = after(made, RULES, notify_all=notify_all)
+    told = audience.also_told(tracking, names, RULES, at(50))
     assert {d.target: d.state.value for d in told.deliveries} == expected
     assert len(told.deliveries) == len(expected)
-    assert lifecycle.also_told(told, names, RULES, at(60)) == told
+    assert audience.also_told(told, names, RULES, at(60)) == told
     if told.ended_at is None:
-        ended = look(lifecycle.claimed(told, "ours", at(60)), 60, DONE)
+        ended = look(looks.claimed(told, "ours", at(60)), 60, DONE, rules=RULES)
         assert ended is not None
-        assert targets(lifecycle.announced(ended, RULES))["1 blog"] == "pending"
+        assert targets(ended)["1 blog"] == "pending"
     for delivery in told.deliveries:
         if delivery not in tracking.deliveries and delivery.unfinished:
             assert delivery.next_attempt_at == at(50)
@@ -300,18 +304,18 @@ def test_targets_named_later_are_told_once_by_their_verdicts_not_their_apps(
 @pytest.mark.parametrize("state", [DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.RETRYING])
 def test_naming_a_target_again_never_repeats_what_it_was_told(state: DeliveryState) -> None:
     tracking = a_tracking(state=State.FAILED, ended_at=NOW, next_look_at=None, deliveries=(a_delivery(state=state),))
-    assert lifecycle.also_told(tracking, ("slack",), RULES, NOW).deliveries == tracking.deliveries
+    assert audience.also_told(tracking, ("slack",), RULES, NOW).deliveries == tracking.deliveries
 
 
 def test_naming_targets_of_a_cancelled_watch_tells_nobody() -> None:
-    cancelled = lifecycle.cancelled(a_tracking(), at(1))
+    cancelled = looks.cancelled(a_tracking(), at(1))
     assert cancelled is not None
-    assert lifecycle.also_told(cancelled, ("slack",), RULES, at(2)).deliveries == ()
+    assert audience.also_told(cancelled, ("slack",), RULES, at(2)).deliveries == ()
 
 
 # Deliveries
 
-ID = a_tracking().delivery_id(a_delivery())
+ID = a_delivery().id
 
 
 def with_delivery(**changes: Any) -> Tracking:
@@ -320,48 +324,48 @@ def with_delivery(**changes: Any) -> Tracking:
 
 
 @pytest.mark.parametrize(
-    ("decision", "expected"),
+    ("error", "expected"),
     [
         (
-            Delivered(),
+            None,
             {"state": DeliveryState.DELIVERED, "ended_at": at(9), "next_attempt_at": None, "last_error": None},
         ),
         (
-            Again(at(99), "reset"),
+            TransientError("reset"),
             {"state": DeliveryState.RETRYING, "failures": 1, "next_attempt_at": at(99), "last_error": "reset"},
         ),
         (
-            GiveUp("gone"),
+            PermanentError("gone"),
             {"state": DeliveryState.DEAD, "ended_at": at(9), "next_attempt_at": None, "last_error": "gone"},
         ),
     ],
 )
 def test_an_attempt_counts_from_its_start_and_is_recorded_by_its_holder_alone(
-    decision: Decision, expected: dict[str, Any]
+    error: OpwatchError | None, expected: dict[str, Any]
 ) -> None:
-    begun = lifecycle.attempting(with_delivery(last_error="before"), frozenset({ID}), "ours", at(5))
+    begun = attempting(with_delivery(last_error="before"), frozenset({ID}), "ours", at(5))
     assert begun.deliveries[0] == a_delivery(
         last_error="before", attempts=1, claim="ours", next_attempt_at=at(5) + LEASE
     )
-    assert lifecycle.attempted(begun, ID, "theirs", decision, at(9)) is None
-    assert lifecycle.attempted(begun, "another", "ours", decision, at(9)) is None
-    recorded = lifecycle.attempted(begun, ID, "ours", decision, at(9))
+    assert attempted_by(begun, ID, "theirs", error, at(9)) is None
+    assert attempted_by(begun, "another", "ours", error, at(9)) is None
+    recorded = attempted_by(begun, ID, "ours", error, at(9))
     assert recorded is not None
     (made,) = recorded.deliveries[0].history
     assert (made.at, made.error) == (at(9), expected["last_error"])
     assert recorded.deliveries[0] == a_delivery(attempts=1, history=(made,), **expected)
-    assert lifecycle.attempted(recorded, ID, "ours", Delivered(), at(10)) is None
+    assert attempted_by(recorded, ID, "ours", None, at(10)) is None
 
 
-def test_a_delivery_given_back_counts_no_attempt() -> None:
-    begun = lifecycle.attempting(with_delivery(), frozenset({ID}), "ours", at(5))
-    assert lifecycle.given_back(begun, ID, "theirs", at(6)) is None
-    assert lifecycle.given_back(begun, ID, "ours", at(6)) == with_delivery(next_attempt_at=at(6))
+def test_a_released_delivery_counts_no_attempt() -> None:
+    begun = attempting(with_delivery(), frozenset({ID}), "ours", at(5))
+    assert attempts.released(begun, ID, "theirs", at(6)) is None
+    assert attempts.released(begun, ID, "ours", at(6)) == with_delivery(next_attempt_at=at(6))
 
 
 def test_only_the_named_deliveries_are_attempted() -> None:
     tracking = with_delivery()
-    assert lifecycle.attempting(tracking, frozenset(), "ours", NOW) == tracking
+    assert attempting(tracking, frozenset(), "ours", NOW) == tracking
 
 
 @pytest.mark.parametrize(
@@ -383,5 +387,5 @@ def test_only_the_named_deliveries_are_attempted() -> None:
 )  # fmt: skip
 def test_a_retry_by_hand_hurries_what_is_not_yet_told(delivery: Delivery, expected: Delivery | None) -> None:
     tracking = replace(with_delivery(), deliveries=(delivery,))
-    retried = lifecycle.retried(tracking, "slack", at(7))
+    retried = attempts.retried(tracking, "slack", at(7))
     assert (None if retried is None else retried.deliveries) == (None if expected is None else (expected,))

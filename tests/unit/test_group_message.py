@@ -14,7 +14,7 @@ from notifiers.slack.message import slack_length
 from operations.model import LiveMessage, MessageRef, Operation, State, Tracking
 from operations.telling import group_message
 from operations.telling.audience import Rule, Rules
-from operations.telling.group_message import AGAIN_FOR, AGAIN_S, Together
+from operations.telling.group_message import AGAIN_FOR, AGAIN_S, GroupMessage, GroupShown
 from operations.telling.groups import SETTLE
 from operations.telling.live import Written
 from tests.unit.strategies import NOW, a_delivery, a_tracking, apps
@@ -47,7 +47,7 @@ def member(number: int, state: State = State.TRACKING, app: str = "shop", error:
     return a_tracking(**{**fields, **more})
 
 
-def shown(*members: Tracking, second: float = 60, target: str = "deploys", telling: bool = False) -> Together:
+def shown(*members: Tracking, second: float = 60, target: str = "deploys", telling: bool = False) -> GroupMessage:
     made = group_message.of(members[0], members, target, RULES, at(second), telling=telling)
     assert made is not None
     return made
@@ -196,12 +196,12 @@ def test_a_target_sees_only_the_members_it_is_told_of() -> None:
 
 
 def test_the_newest_word_on_where_the_message_stands_counts() -> None:
-    old = LiveMessage(target="deploys", run=1, posted=POSTED, together="x", shown_at=at(1))
+    old = LiveMessage(target="deploys", run=1, posted=POSTED, group_digest="x", shown_at=at(1))
     new = replace(old, posted=MessageRef(channel="C1", ts="2.0002"), shown_at=at(2))
-    others = replace(new, target="shops", shown_at=at(3)), replace(new, together=None, shown_at=at(4))
+    others = replace(new, target="shops", shown_at=at(3)), replace(new, group_digest=None, shown_at=at(4))
     made = shown(member(0, live=(new, *others)), member(1, live=(old,)))
-    assert group_message.written(made, "deploys") == new
-    assert group_message.written(shown(member(0)), "deploys") is None
+    assert group_message.last_written(made, "deploys") == new
+    assert group_message.last_written(shown(member(0)), "deploys") is None
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_a_message_is_up_to_date_that_says_it_all_and_counts_the_time(
         target="deploys",
         run=1,
         posted=POSTED,
-        together=says or made.digest,
+        group_digest=says or made.digest,
         shown_at=made.now - timedelta(seconds=age_s),
     )
     assert group_message.up_to_date(made, there) is expected
@@ -230,9 +230,10 @@ def test_an_outcome_that_was_told_is_looked_at_again_until_the_group_is_final() 
 
     def due_at(*members: Tracking, second: float) -> datetime | None:
         made = shown(*members, second=second)
-        after = group_message.told(members[0], delivery, Written(POSTED, "own", made.digest), made.group, at(second))
+        written = GroupShown(Written(POSTED, "own", made.digest), made.group)
+        after = group_message.told(members[0], delivery, written, at(second))
         (message,) = after.live
-        assert (message.posted, message.together, message.shown_at) == (POSTED, made.digest, at(second))
+        assert (message.posted, message.group_digest, message.shown_at) == (POSTED, made.digest, at(second))
         return message.due_at
 
     assert due_at(one, second=11) == at(10) + SETTLE
@@ -247,11 +248,11 @@ def test_what_says_it_all_already_is_left_as_others_have_left_it() -> None:
     mine = LiveMessage(target="deploys", run=1, due_at=at(60))
     one = member(0, live=(mine,))
     made = shown(one, member(1))
-    there = LiveMessage(target="deploys", run=1, posted=POSTED, together=made.digest, shown_at=at(59))
+    there = LiveMessage(target="deploys", run=1, posted=POSTED, group_digest=made.digest, shown_at=at(59))
     after = group_message.passed_over(one, mine, made, there, 3)
     assert after is not None
     (left,) = after.live
-    assert (left.posted, left.together, left.shown_at, left.due_at) == (POSTED, made.digest, at(59), at(80))
+    assert (left.posted, left.group_digest, left.shown_at, left.due_at) == (POSTED, made.digest, at(59), at(80))
     assert group_message.passed_over(after, mine, made, there, 3) is None
     ended = member(0, State.CANCELLED, live=(mine,))
     after = group_message.passed_over(ended, mine, shown(ended, second=12), there, 3)

@@ -1,7 +1,7 @@
-"""The ways in which Scalingo's API fails, and which requests are to meet them.
+"""The faults of Scalingo's API, and the requests that meet them.
 
-A fault turns the answer that the API would have given into the one that it gives. So a request that is reset, delayed
-or answered with a 500 has still had its effect, as in real life.
+A fault replaces the answer that the API has decided on. So a request that is reset, delayed or answered with a 500 has
+still had its effect, as in real life.
 """
 
 import json
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from tests.support.replies import Reply
+from standin.replies import Reply
 
 Fault = Callable[[Reply], Reply]
 JSON = {"Content-Type": "application/json; charset=utf-8"}
@@ -169,7 +169,7 @@ class FaultQueue:
         self._waiting.clear()
 
     def apply(self, reply: Reply, **request: Any) -> Reply:
-        """Return what becomes of the reply to this request, described as for `Target.fits`."""
+        """Return the reply that this request gets, described as for `Target.fits`."""
         for index, (fault, target, times) in enumerate(self._waiting):
             if target.fits(**request):
                 if times == 1:
