@@ -5,8 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Most tests wait more than they compute.
 TESTS_AT_ONCE ?= 4
+# pytest exits with 5 where nothing was selected: TESTS may hold no test that runs alone, or none but those.
+NO_TESTS := [ $$? -eq 5 ]
 
-.PHONY: help run test check lint docs again chaos slack setup bench lock clean
+.PHONY: help run test check lint docs chaos slack setup bench lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -15,7 +17,8 @@ run: setup  ## Run the whole service on http://localhost:8000
 	@exec $(BIN)/python -m local
 
 test: setup  ## Run all tests, or those in TESTS
-	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) -m "not alone" $(TESTS) || $(NO_TESTS)
+	$(BIN)/pytest -m alone $(TESTS) || $(NO_TESTS)
 
 check: lint test  ## Lint, types, tests
 
@@ -26,9 +29,6 @@ lint: setup  ## Lint and types
 
 docs: setup  ## Write the tables of docs/ that are made from the code
 	$(BIN)/python -m docs.tables
-
-again: setup  ## Run the failed tests again, one at a time
-	$(BIN)/pytest --last-failed --last-failed-no-failures none
 
 chaos: setup  ## Inject every fault with 20 seeds, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos

@@ -94,7 +94,7 @@ class ScalingoApi(LoopbackServer):
         return self._rate_limited
 
     def wait_for(
-        self, count: int, *, operation_id: str | None = None, timeout_s: float = 20.0
+        self, count: int, *, operation_id: str | None = None, timeout_s: float = 60.0
     ) -> tuple[RequestSeen, ...]:
         """Return the requests (for one operation, if given) as soon as there are `count`, those already seen included.
 

@@ -15,7 +15,7 @@ from typing import Generic, Self, TypeVar
 from aiohttp import web
 
 HOST = "127.0.0.1"
-PATIENCE_S = 10.0  # For the thread to start or end; longer means that it hangs.
+PATIENCE_S = 60.0  # For the thread to start or end; longer means that it hangs.
 
 Seen = TypeVar("Seen")
 

@@ -24,6 +24,8 @@ IN_FLIGHT = "opwatch:in-flight"
 CANCELLED = "opwatch:cancelled"
 GROUP = "opwatch:group"
 BODY = "opwatch:announcement"
+ENDED = "opwatch:ended"
+"""The channel on which the end of a tracking is published: its id and, after a space, its group if it has one."""
 
 Entries = dict[tuple[str, str], int]
 """Keys of sorted sets and members of them, and their scores: mostly a time in milliseconds since 1970."""
@@ -46,6 +48,8 @@ class ChangeKind(StrEnum):
     """Put a member at the front of a list that keeps so many."""
     DROP = "DROP"
     """Delete a key."""
+    PUBLISH = "PUBLISH"
+    """Publish a member on a channel."""
 
 
 class IndexChange(NamedTuple):
@@ -77,6 +81,9 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
     if old is not None and old.outgoing:
         for run in body_runs(old) - body_runs(new):
             yield IndexChange(ChangeKind.DROP, body_key(new.id, run), "", None)
+    if old is not None and old.ended_at is None and new.ended_at is not None:
+        ended = new.id if new.group is None else f"{new.id} {new.group}"
+        yield IndexChange(ChangeKind.PUBLISH, ENDED, ended, None)
     if new.alerts and (old is None or old.alerts != new.alerts):
         yield from _marks(old, new)
 

@@ -29,6 +29,8 @@ local function change(kind, key, member, value)
     redis.call('EXPIRE', key, 7776000)
   elseif kind == 'DROP' then
     redis.call('UNLINK', key)
+  elseif kind == 'PUBLISH' then
+    redis.pcall('PUBLISH', key, member)  -- it may be forbidden: waiting requests also look by themselves
   elseif kind == 'CLEAR' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if string.sub(field, 1, #member + 1) == member .. ':' then

@@ -1,9 +1,8 @@
 """Alerts over a real server: told once for many failures, never lost, never of themselves, and no caller's business."""
 
 import json
-import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +12,7 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from config.settings import Settings, load
+from config.settings import Settings
 from operations.errors import PermanentError, SignInRejectedError, TransientError
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 from operations.storage.account_alerts import AccountAlerts
@@ -24,9 +23,9 @@ from operations.telling.attempts import Policy, Result
 from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, maintain, operation_id, seen, tracked
+from tests.integration.rounds import tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.look import look_round
 from workers.runtime import Runtime
@@ -35,26 +34,9 @@ FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone"
 
 
 @pytest.fixture
-def started_with(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[..., Runtime]]:
-    """Give what starts a runtime with an alert target."""
-    running: list[Runtime] = []
-    assert settings.alert_target is None
-
-    def start(alert_target: str) -> Runtime:
-        monkeypatch.setenv("OPWATCH_ALERT_TARGET", alert_target)
-        running.append(workers_runtime.start(load(os.environ)))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.finish(5.0)
-        each.close()
-
-
-@pytest.fixture
-def alerting(started_with: Callable[..., Runtime]) -> Runtime:
-    """Run a worker's parts with `slack` as the alert target."""
-    return started_with("slack")
+def alerting(start_worker: Callable[..., Runtime]) -> Runtime:
+    """Start a worker's parts with `slack` as the alert target."""
+    return start_worker(OPWATCH_ALERT_TARGET="slack")
 
 
 def failed(store: Store, settings: Settings, *, notify: tuple[str, ...] = ("webhook",)) -> str:
@@ -62,16 +44,6 @@ def failed(store: Store, settings: Settings, *, notify: tuple[str, ...] = ("webh
     identity = tracked(store, secrets.token_hex(12), notify_all=False, notify=notify, context={"actor": "jane"})
     seen(store, identity, BROKEN, settings.rules)
     return identity
-
-
-def deliver_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
-
-    def all_told() -> bool:
-        delivery_round()
-        return store.records.size(OUTBOX) == 0
-
-    wait_until(all_told, what="an empty outbox")
 
 
 def told(receiver: Receiver, path: str) -> list[Any]:
@@ -87,7 +59,7 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(410, "gone"))
         identities = [failed(store, alerting.settings) for _ in range(12)]
-        deliver_all(store)
+        tell_all(store)
         (message,) = told(receiver, "/slack")
         first, second = message["text"].split("\n")
         assert first == FAILING
@@ -121,14 +93,14 @@ class TestFailingDeliveries:
         receiver.script("/webhook", Reply(410))
         receiver.script("/failures", Reply(410))
         failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         assert 3_590 < connection.ttl("opwatch:failing:webhook") <= 3_600
         failed(store, alerting.settings, notify=("failures",))
         failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         connection.delete("opwatch:failing:webhook")  # as when the hour is over
         failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         assert [message["text"].split("\n")[0] for message in told(receiver, "/slack")] == [
             FAILING,
             FAILING.replace("webhook", "failures"),
@@ -165,12 +137,12 @@ class TestFailingDeliveries:
             assert all(part in line for part in ("warning", "webhook", "500 Internal Server Error", "next_attempt_at"))
 
     def test_the_alert_target_itself_is_never_told_of(
-        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+        self, start_worker: Callable[..., Runtime], store: Store, receiver: Receiver
     ) -> None:
-        running = started_with("webhook")
+        running = start_worker(OPWATCH_ALERT_TARGET="webhook")
         receiver.script("/webhook", Reply(410))
         identity = failed(store, running.settings)
-        deliver_all(store)
+        tell_all(store)
         assert found(store, identity).tracking.alerts == ()
 
     def test_an_alert_that_dies_is_an_error_in_the_log_and_counted_and_nobody_is_told(
@@ -179,7 +151,7 @@ class TestFailingDeliveries:
         receiver.script("/webhook", Reply(410))
         receiver.script("/slack", Reply(403, "no_service"))
         identity = failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         (alert,) = found(store, identity).tracking.alerts
         assert alert.state is DeliveryState.DEAD
         assert store.records.counters()["deliveries:slack:dead"] == 1
@@ -193,9 +165,9 @@ class TestFailingDeliveries:
         wait_until(said, what="the line")
 
     def test_an_alert_is_tried_again_with_the_same_id_and_bytes(
-        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+        self, start_worker: Callable[..., Runtime], store: Store, receiver: Receiver
     ) -> None:
-        running = started_with("failures")
+        running = start_worker(OPWATCH_ALERT_TARGET="failures")
         receiver.script("/webhook", Reply(410))
         receiver.script("/failures", Reply(500), Reply())
         identity = failed(store, running.settings)
@@ -211,7 +183,7 @@ class TestFailingDeliveries:
             )
 
         store.update(found(store, identity), due_now)
-        deliver_all(store)
+        tell_all(store)
         first, second = receiver.wait_for(2, "/failures")
         assert first.body == second.body
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -227,7 +199,7 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(410), Reply())
         identity = failed(store, settings)
-        deliver_all(store)
+        tell_all(store)
         shown = caller.show(identity)
         assert [(d["target"], d["state"]) for d in shown["deliveries"]] == [("webhook", "dead")]
         assert "alert" not in json.dumps(shown)
@@ -236,7 +208,7 @@ class TestFailingDeliveries:
         path = f"/v1/operations/{identity}/deliveries"
         assert caller.request("POST", f"{path}/slack/retry").status_code == 404
         assert caller.request("POST", f"{path}/webhook/retry").status_code == 202
-        deliver_all(store)
+        tell_all(store)
         assert [d["state"] for d in caller.show(identity)["deliveries"]] == ["delivered"]
         assert len(told(receiver, "/slack")) == 1
 
@@ -246,7 +218,7 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(410))
         failed(store, settings, notify=("webhook", "slack"))
-        deliver_all(store)
+        tell_all(store)
         first, second = sorted((message["text"] for message in told(receiver, "/slack")), key=len)
         assert first.startswith("❌ shop: restart failed")
         assert second == f"{FAILING}\n{first}"
@@ -279,7 +251,7 @@ class TestRejectedTokens:
             return all(found(store, identity).tracking.polls >= 2 for identity in identities)
 
         wait_until(looked_at_twice, what="two looks at each")
-        deliver_alerts(store)
+        tell_all(store)
         (message,) = told(receiver, "/slack")
         assert message["text"].startswith("⚠️ Scalingo rejects the API token of the account default")
         assert "lost" not in json.dumps(message)
@@ -318,7 +290,7 @@ class TestRejectedTokens:
         store.update(found(store, identity), lambda t: alerts.with_rejected(t, error, "slack", store.records.now()))
         assert caller.request("DELETE", f"/v1/operations/{identity}").json["deliveries"] == []
         assert caller.track(operation_id=operation_id(7)).status_code == 202
-        deliver_alerts(store)
+        tell_all(store)
         (message,) = told(receiver, "/slack")
         assert message["text"] == "⚠️ Scalingo rejects the API token"
 
@@ -326,9 +298,6 @@ class TestRejectedTokens:
 def watched(store: Store, number: int, **changes: Any) -> str:
     """Store an operation being watched; it is due at once."""
     return tracked(store, operation_id(number), **changes)
-
-
-deliver_alerts = deliver_all
 
 
 class TestKeepingAlerts:

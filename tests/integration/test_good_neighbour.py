@@ -1,6 +1,5 @@
 """Beside others that use the account: every request takes a token, and a 429 is heeded by all, whatever it says."""
 
-import os
 import queue
 import socket
 import time
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from config.settings import Settings, load
+from config.settings import Settings
 from local.valkey import Valkey
 from operations.errors import OpwatchError
 from operations.model import State
@@ -27,29 +26,13 @@ from standin.replies import Reply
 from tests.integration.bench import found, looked_at, tracked
 from tests.integration.test_budget import BUCKET, later, server_time
 from tests.support.redis_proxy import RedisProxy
-from tests.support.running import wait_until
+from tests.support.running import PATIENCE_S, wait_until
 from workers import runtime as workers_runtime
 from workers.look import look_round
 from workers.runtime import Runtime
 
 EXCHANGE = "/v1/tokens/exchange"
-
-
-@pytest.fixture
-def started_with(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[..., Runtime]]:
-    """Give what starts a runtime that may make 60 requests a minute, with further settings."""
-    assert settings.accounts
-    with ExitStack() as opened:
-
-        def start(**changes: str) -> Runtime:
-            for name, value in {"SCALINGO_REQUESTS_PER_MINUTE": "60", **changes}.items():
-                monkeypatch.setenv(name, value)
-            running = workers_runtime.start(load(os.environ))
-            opened.callback(running.close)
-            opened.callback(running.finish, 0.1)
-            return running
-
-        yield start
+A_MINUTE = {"SCALINGO_REQUESTS_PER_MINUTE": "60"}
 
 
 @pytest.fixture
@@ -77,7 +60,7 @@ def asked(running: Runtime, store: Store, identity: str, granted_at_s: float) ->
             ended.put(error)
 
     running.loop.submit(ask)
-    return ended.get(timeout=20)
+    return ended.get(timeout=PATIENCE_S)
 
 
 def looks(scalingo: ScalingoApi) -> int:
@@ -89,9 +72,9 @@ class TestTokens:
     """Every request takes one, and is made while it is good."""
 
     def test_every_request_takes_one_those_that_sign_in_too(
-        self, started_with: Callable[..., Runtime], connection: redis.Redis, store: Store, scalingo: ScalingoApi
+        self, start_worker: Callable[..., Runtime], connection: redis.Redis, store: Store, scalingo: ScalingoApi
     ) -> None:
-        running = started_with()
+        running = start_worker(**A_MINUTE)
         size = running.budget.allowance
         began_s = server_time(connection)
         identity = tracked(store, scalingo.operation(duration_s=None).id)
@@ -107,14 +90,14 @@ class TestTokens:
 
     def test_a_token_that_took_long_to_come_is_not_used(
         self,
-        started_with: Callable[..., Runtime],
+        start_worker: Callable[..., Runtime],
         connection: redis.Redis,
         valkey: Valkey,
         store: Store,
         scalingo: ScalingoApi,
     ) -> None:
         with RedisProxy(urlsplit(valkey.url).path) as proxy:
-            running = started_with(REDIS_URL=proxy.url)
+            running = start_worker(**A_MINUTE, REDIS_URL=proxy.url)
             identity = tracked(store, scalingo.operation().id)
             assert asked(running, store, identity, time.monotonic()) == "done"  # signs in
             began_s = server_time(connection)
@@ -126,9 +109,9 @@ class TestTokens:
             assert left <= 3 - 2 + running.budget.allowance.per_second * (server_time(connection) - began_s)
 
     def test_a_request_that_cannot_leave_while_its_token_is_good_is_not_made(
-        self, started_with: Callable[..., Runtime], store: Store, jammed: str
+        self, start_worker: Callable[..., Runtime], store: Store, jammed: str
     ) -> None:
-        running = started_with(SCALINGO_API_URL=jammed)
+        running = start_worker(**A_MINUTE, SCALINGO_API_URL=jammed)
         error = asked(running, store, tracked(store, "a" * 24), time.monotonic())
         assert str(error) == "no answer in time"
 
@@ -205,16 +188,16 @@ class TestRefusals:
         assert looked_at(store, other).state is State.SUCCEEDED
 
     def test_nobody_tries_to_sign_in_before_that_time_either(
-        self, started_with: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, connection: redis.Redis
+        self, start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, connection: redis.Redis
     ) -> None:
-        first = started_with()
+        first = start_worker(**A_MINUTE)
         scalingo.fault(faults.rate_limited(retry_after_s=60), exchange=True)
         identity = tracked(store, scalingo.operation().id)
         look_round()
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
         wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
-        other = started_with()  # it knows of no failed sign-in
+        other = start_worker(**A_MINUTE)  # it knows of no failed sign-in
         store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
         look_round()
         after = found(store, identity).tracking

@@ -1,31 +1,27 @@
 """One Slack message for each operation, kept up to date, over a real server: what is posted, edited and replied."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from config.settings import Settings, load
 from operations.model import DeliveryState, LiveMessage, MessageRef, Usual
-from operations.storage.index import LIVE, OUTBOX
+from operations.storage.index import LIVE
 from operations.storage.store import Store
 from operations.telling import attempts, live
 from operations.watching import looks, slow
 from standin.api import ScalingoApi
 from tests.integration.bench import Caller, found, maintain, tracked
+from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
 from tests.unit.strategies import NOW
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.live import edit_round
-from workers.look import look_round
 from workers.runtime import Runtime
 
 POST, UPDATE = "/api/chat.postMessage", "/api/chat.update"
@@ -56,32 +52,11 @@ def refused(code: str) -> Reply:
 
 
 @pytest.fixture
-def channel(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, receiver: Receiver
-) -> Iterator[Runtime]:
-    """Run a worker's parts with one target, live."""
-    assert settings.targets
-    file = tmp_path / "live.toml"
-    file.write_text(TARGETS, encoding="utf-8")
-    monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
+def channel(start_worker: Callable[..., Runtime], receiver: Receiver) -> Runtime:
+    """Start a worker's parts with one target, live."""
     receiver.script(POST, posted())
     receiver.script(UPDATE, posted())
-    running = workers_runtime.start(load(os.environ))
-    yield running
-    running.finish(5.0)
-    running.close()
-
-
-def look(store: Store, identity: str) -> None:
-    """Make the tracking due and look."""
-    before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
-
-    def looked() -> bool:
-        look_round()
-        return found(store, identity).tracking.polls > before.tracking.polls
-
-    wait_until(looked, what="the look")
+    return start_worker(TARGETS)
 
 
 def message(store: Store, identity: str) -> LiveMessage:
@@ -99,30 +74,13 @@ def write(store: Store, identity: str) -> LiveMessage:
     )
 
     def written() -> LiveMessage | None:
-        delivery_round()
         after = message(store, identity)
         done = after.claim is None and (after.shown_at, after.failures) != (before.shown_at, before.failures)
         return after if done else None
 
-    after = wait_until(written, what="the message")
+    after = hold(delivery_round, written, "the message")
     assert after is not None
     return after
-
-
-def hold_rounds_until(enough: Callable[[], Any], what: str) -> None:
-    """Hold one round after another, as the clock does."""
-
-    def there() -> Any:
-        delivery_round()
-        return enough()
-
-    wait_until(there, what=what)
-
-
-def tell_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
-
-    hold_rounds_until(lambda: store.records.size(OUTBOX) == 0, "an empty outbox")
 
 
 def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
@@ -226,7 +184,7 @@ def test_an_outcome_whose_reply_fails_is_told_at_the_same_message_again(
     receiver.script(POST, failing, posted())
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
-    hold_rounds_until(lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
+    hold(delivery_round, lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
     store.update(found(store, shown), lambda t: attempts.retried(t, "deploys", store.records.now()))
     tell_all(store)
     asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
@@ -264,8 +222,8 @@ def test_a_refresh_that_slack_has_no_room_for_waits_is_no_failed_delivery_and_ho
 ) -> None:
     receiver.script(UPDATE, Reply(429, headers={"Retry-After": "30"}))
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.records.now()),)))
-    hold_rounds_until(lambda: len(calls(receiver)) == 2, "the edit")
-    hold_rounds_until(lambda: message(store, shown).claim is None, what="the record")
+    hold(delivery_round, lambda: len(calls(receiver)) == 2, "the edit")
+    hold(delivery_round, lambda: message(store, shown).claim is None, "the record")
     due_at = message(store, shown).due_at
     assert due_at is not None
     assert 25 < (due_at - store.records.now()).total_seconds() <= 30
@@ -303,13 +261,13 @@ def test_an_operation_that_is_no_longer_watched_says_so_in_place(
     assert caller.request("DELETE", f"/v1/operations/{shown}").status_code == 200
     assert write(store, shown).due_at is None
     assert calls(receiver)[-1][0] == "update"
-    assert "no longer watched" in calls(receiver)[-1][1]["text"]
+    assert "cancelled" in calls(receiver)[-1][1]["text"]
     assert found(store, shown).tracking.deliveries == ()
     anew = caller.track(app="shop", operation_id=operation_of(shown), notify=["deploys"])
     assert (anew.status_code, anew.get_json()["run"]) == (202, 2)
     look(store, shown)
     receiver.script(POST, posted("2.000200"))
-    hold_rounds_until(lambda: len(calls(receiver)) == 3, "the second run's message")
+    hold(delivery_round, lambda: len(calls(receiver)) == 3, "the second run's message")
     assert calls(receiver)[-1][0] == "postMessage"
 
 
@@ -329,7 +287,7 @@ def test_an_outcome_waits_for_the_post_that_is_under_way_and_edits_that(
     receiver.script(POST, replace(posted(), delay_s=1.5))
     identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
-    hold_rounds_until(lambda: calls(receiver), "the post")
+    hold(delivery_round, lambda: calls(receiver), "the post")
     scalingo.finish(operation_of(identity))
     look(store, identity)
     tell_all(store)
@@ -387,15 +345,15 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
 
 def test_a_target_that_is_live_no_more_ends_the_message(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], target="gone", due_at=NOW),)))
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).due_at is None
 
 
 def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=NOW),)))
-    edit_round(channel, {"deploys"})
+    edit_round(channel, store.records.due_live(9), {"deploys"})
     assert message(store, shown).claim is None, "an outcome is due"
     wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).claim is None, "it is another's turn"
     assert channel.slots.take("deploys", 1), "nobody has kept the place"

@@ -1,25 +1,20 @@
 """No message leaves for a private address: proven at the sockets, through real rounds and the worker's own session."""
 
-import os
 import socket
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState
 from operations.storage.store import Store
 from standin.api import ScalingoApi
-from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
+from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, OPERATION_ID, Caller, found, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
 from tests.support.trap import Trap
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.look import look_round
 from workers.runtime import Runtime
@@ -118,24 +113,14 @@ GUARDED, OPEN = "false", "true"
 
 
 @pytest.fixture
-def run(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
-    """Give what runs a worker's parts with these targets, and with the guard or without."""
-    assert settings.targets
-    with ExitStack() as opened:
+def run(start_worker: Callable[..., Runtime]) -> Run:
+    """Give what starts a worker's parts with these targets, and with the guard or without."""
 
-        def start(targets: str, allow_private: str) -> Runtime:
-            file = tmp_path / "hostile.toml"
-            file.write_text(targets, encoding="utf-8")
-            for name in ("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"):
-                monkeypatch.delenv(name)
-            monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
-            monkeypatch.setenv("OPWATCH_ALLOW_PRIVATE_TARGETS", allow_private)
-            running = workers_runtime.start(load(os.environ), resolver=Scripted())
-            opened.callback(running.close)
-            opened.callback(running.finish, 5.0)
-            return running
+    def start(targets: str, allow_private: str) -> Runtime:
+        guard = {"OPWATCH_ALLOW_PRIVATE_TARGETS": allow_private}
+        return start_worker(targets, resolver=Scripted(), **NO_OTHER_TARGETS, **guard)
 
-        yield start
+    return start
 
 
 def webhook(name: str, url: str) -> str:
@@ -171,7 +156,7 @@ def attempted(store: Store, attempts: int) -> dict[str, Delivery]:
         over = all(d.claim is None and d.attempts >= attempts and d.state != "pending" for d in deliveries)
         return deliveries if over else ()
 
-    return {d.target: d for d in wait_until(ended, timeout_s=25, what="the attempts")}
+    return {d.target: d for d in wait_until(ended, what="the attempts")}
 
 
 def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: Store, run: Run, trap: Trap) -> None:

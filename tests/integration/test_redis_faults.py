@@ -1,8 +1,7 @@
 """A worker whose connection to Redis breaks at the worst moment: nothing waits for a lease that need not."""
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -12,7 +11,6 @@ from rq import Queue
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from config.settings import Settings, load
 from local.valkey import Valkey
 from operations.model import State
 from operations.storage.account_alerts import AccountAlerts
@@ -23,7 +21,6 @@ from tests.integration.bench import BROKEN, RETENTION, connected, found, looked_
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import wait_until
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.doorbell import Round, enqueue, tidy
 from workers.look import look_round
@@ -38,15 +35,9 @@ def proxy(valkey: Valkey) -> Iterator[RedisProxy]:
 
 
 @pytest.fixture
-def remote(monkeypatch: pytest.MonkeyPatch, settings: Settings, proxy: RedisProxy) -> Iterator[Runtime]:
-    """Run a worker's parts that reach the server through the proxy."""
-    monkeypatch.setenv("REDIS_URL", proxy.url)
-    loaded = load(os.environ)
-    assert settings.redis_url != loaded.redis_url
-    running = workers_runtime.start(loaded)
-    yield running
-    running.finish(5.0)
-    running.close()
+def remote(start_worker: Callable[..., Runtime], proxy: RedisProxy) -> Runtime:
+    """Start a worker's parts that reach the server through the proxy."""
+    return start_worker(REDIS_URL=proxy.url)
 
 
 def is_claim(chunk: bytes) -> bool:

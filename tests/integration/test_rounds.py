@@ -2,20 +2,18 @@
 
 import base64
 import json
-import os
 import queue
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.settings import Settings, load
+from config.settings import Settings
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.storage.budget import GOOD_FOR_S
 from operations.storage.index import OUTBOX
@@ -26,14 +24,17 @@ from operations.telling.attempts import LEASE
 from operations.watching import looks
 from standin import faults
 from standin.api import ScalingoApi
-from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
+from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, Caller, found, looked_at, operation_id, seen, tracked
+from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
-from tests.support.running import UNHURRIED, wait_until
+from tests.support.running import PATIENCE_S, wait_until
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
 from workers.look import look_round, release_looks_of
 from workers.runtime import Runtime
+
+Start = Callable[..., Runtime]
 
 
 def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
@@ -59,24 +60,6 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
     scalingo.wait_for(1, operation_id=operation)
     receiver.wait_for(1)
     return identity, told
-
-
-def look(store: Store, identity: str) -> Tracking:
-    """Make the tracking due and look; return what was recorded."""
-    before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
-    hold_rounds_until(lambda: found(store, identity).tracking.polls > before.tracking.polls)
-    return found(store, identity).tracking
-
-
-def hold_rounds_until(enough: Callable[[], bool]) -> None:
-    """Hold one round after another, as the clock does: the budget may want a moment."""
-
-    def there() -> bool:
-        look_round()
-        return enough()
-
-    wait_until(there, what="the looks")
 
 
 def all_looked_at(store: Store, identities: list[str]) -> Callable[[], bool]:
@@ -135,6 +118,7 @@ class TestLooks:
             (faults.payment_required(), "402"),
             (faults.unknown_route(), "404"),
             (faults.hang(0.2), "no answer"),
+            (faults.reset(), "no answer"),
             (faults.answer(302), "302"),
             (faults.forbidden(), "403"),
             (faults.operation_not_found(), "404"),
@@ -201,10 +185,8 @@ class TestLooks:
         hanging, well = scalingo.operation().id, scalingo.operation().id
         scalingo.fault(faults.hang(60), operation_id=hanging)
         stuck, fine = tracked(store, hanging), tracked(store, well)
-        began_s = time.monotonic()
         look_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
-        assert time.monotonic() - began_s < 5
         assert found(store, stuck).tracking.polls == 0
         assert store.records.due_trackings() == []  # claimed: nobody else looks meanwhile
         scalingo.stop()  # which ends the look
@@ -216,59 +198,42 @@ class TestLooks:
         identities = [tracked(store, operation, timeout_s=7200, created_at=an_hour_ago) for operation in operations]
         all_seen = all_looked_at(store, identities)
         with ThreadPoolExecutor(4) as pool:
-            for rounds_held in [pool.submit(hold_rounds_until, all_seen) for _ in range(4)]:
+            for rounds_held in [pool.submit(hold, look_round, all_seen) for _ in range(4)]:
                 rounds_held.result()
         looks = [seen.operation_id for seen in scalingo.requests if seen.operation_id]
         assert sorted(looks) == sorted(operations)
 
     def test_a_short_budget_goes_to_those_unseen_for_longest(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            now = store.records.now()
-            identities = [
-                tracked(
-                    store,
-                    scalingo.operation(duration_s=None).id,
-                    last_polled_at=now - timedelta(seconds=number),
-                    created_at=now - timedelta(minutes=5),
-                )
-                for number in range(12)
-            ]
-            look_round()  # five tokens: five looks are claimed
-            now_known = [found(store, identity).tracking for identity in identities]
-            assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
-        finally:
-            running.finish(0.1)
-            running.close()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        signed_in(running, store, scalingo)
+        now = store.records.now()
+        identities = [
+            tracked(
+                store,
+                scalingo.operation(duration_s=None).id,
+                last_polled_at=now - timedelta(seconds=number),
+                created_at=now - timedelta(minutes=5),
+            )
+            for number in range(12)
+        ]
+        look_round()  # five tokens: five looks are claimed
+        now_known = [found(store, identity).tracking for identity in identities]
+        assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
 
     def test_a_short_budget_is_shared_by_callers_however_many_operations_one_has(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            for number in range(WINDOW + 50):  # more than one window of them
-                many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
-                tracked(store, operation_id(number), **many)
-            one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
-            before = len(scalingo.requests)
-
-            def seen_twice() -> bool:
-                look_round()
-                return found(store, one).tracking.polls >= 2
-
-            wait_until(seen_twice, what="two looks at the one")
-            assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
-        finally:
-            running.finish(0.1)
-            running.close()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        signed_in(running, store, scalingo)
+        for number in range(WINDOW + 50):  # more than one window of them
+            many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
+            tracked(store, operation_id(number), **many)
+        one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
+        before = len(scalingo.requests)
+        hold(look_round, lambda: found(store, one).tracking.polls >= 2, "two looks at the one")
+        assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
 
     def test_a_429_slows_the_account_down(self, runtime: Runtime, store: Store, scalingo: ScalingoApi) -> None:
         operation = scalingo.operation().id
@@ -280,13 +245,13 @@ class TestLooks:
     def test_a_late_answer_changes_nothing(self, settings: Settings, store: Store, scalingo: ScalingoApi) -> None:
         running = workers_runtime.start(settings)
         operation = scalingo.operation(outcome="error").id
-        scalingo.fault(faults.slow(3), operation_id=operation)
+        scalingo.fault(faults.slow(1), operation_id=operation)
         identity = tracked(store, operation)
         look_round()
         scalingo.wait_for(1, operation_id=operation)
         cancelled = store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
         assert cancelled is not None
-        running.finish(15.0)  # which waits for the answer
+        running.finish(PATIENCE_S)  # which waits for the answer
         running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
@@ -295,44 +260,36 @@ class TestLooks:
     ) -> None:
         running = workers_runtime.start(settings)
         identity, told = under_way(store, settings, scalingo, receiver)
-        began_s = time.monotonic()
         running.finish(0.2)
         running.close()
-        assert time.monotonic() - began_s < 8  # what is under way would hang for longer
         released = found(store, identity).tracking
         assert (released.claim, released.polls) == (None, 0)
         assert [stored.tracking.id for stored in store.records.due_trackings()] == [identity]
         assert [stored.tracking.id for stored, _ in store.records.due_deliveries()] == [told]
 
     def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute != 60
-        running = workers_runtime.start(load_anew())
-        try:
-            scalingo.fault(faults.slow(4), exchange=True)
-            identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
-            for _ in range(3):
-                look_round()
-                scalingo.wait_for(1)  # the sign-in, which takes four seconds
-            assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
-            assert running.budget.balance("default").tokens >= 3
-            wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        scalingo.fault(faults.slow(4), exchange=True)
+        identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
+        for _ in range(3):
             look_round()
-            claimed = [found(store, identity).tracking for identity in identities]
-            assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
-        finally:
-            running.finish(5)
-            running.close()
+            scalingo.wait_for(1)  # the sign-in, which takes four seconds
+        assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
+        assert running.budget.balance("default").tokens >= 3
+        wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+        look_round()
+        claimed = [found(store, identity).tracking for identity in identities]
+        assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
 
     def test_what_a_silent_worker_was_looking_at_is_looked_at_by_another(
-        self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
+        self, start_worker: Start, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
-        silent = workers_runtime.start(settings)
+        silent = start_worker()
         identity, told = under_way(store, settings, scalingo, receiver)
         silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
-        other = workers_runtime.start(settings)
+        other = start_worker()
         clock = Clock(other)
         clock.start()
         try:
@@ -343,12 +300,9 @@ class TestLooks:
             assert found(store, told).tracking.deliveries[0].claim is not None
         finally:
             clock.stop()
-            for running in (silent, other):
-                running.finish(0.1)
-                running.close()
 
-    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, settings: Settings, store: Store) -> None:
-        silent, other = workers_runtime.start(settings), workers_runtime.start(settings)
+    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, start_worker: Start, store: Store) -> None:
+        silent, other = start_worker(), start_worker()
         clock = Clock(other)
         try:
             assert silent.locks.acquire("sign-in:default", silent.name, 60) is not None
@@ -358,58 +312,43 @@ class TestLooks:
             wait_until(lambda: other.locks.acquire("sign-in:default", other.name, 60), what="the lock")
         finally:
             clock.stop()
-            for running in (silent, other):
-                running.finish(0.1)
-                running.close()
 
     @pytest.mark.parametrize(("age_s", "spent"), [(0.0, 0), (GOOD_FOR_S + 0.1, 1), (float("inf"), 1)])
     def test_a_token_that_has_grown_old_is_not_used(
         self,
-        monkeypatch: pytest.MonkeyPatch,
-        settings: Settings,
+        start_worker: Start,
         store: Store,
         scalingo: ScalingoApi,
         age_s: float,
         spent: int,
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute != 60
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            asked = found(store, tracked(store, scalingo.operation().id)).tracking
-            ended: queue.Queue[str] = queue.Queue()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        signed_in(running, store, scalingo)
+        asked = found(store, tracked(store, scalingo.operation().id)).tracking
+        ended: queue.Queue[str] = queue.Queue()
 
-            async def ask() -> None:
-                ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
+        async def ask() -> None:
+            ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-            before, began_s = running.budget.balance("default").tokens, time.monotonic()
-            running.loop.submit(ask)
-            assert ended.get(timeout=10) == "done"
-            gone = before - running.budget.balance("default").tokens
-            refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
-            assert max(0.0, spent - refilled) <= gone <= spent
-        finally:
-            running.finish(0.1)
-            running.close()
+        before, began_s = running.budget.balance("default").tokens, time.monotonic()
+        running.loop.submit(ask)
+        assert ended.get(timeout=PATIENCE_S) == "done"
+        gone = before - running.budget.balance("default").tokens
+        refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
+        assert max(0.0, spent - refilled) <= gone <= spent
 
     def test_a_worker_that_beats_keeps_what_it_looks_at(
-        self, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
         operation = scalingo.operation().id
         scalingo.fault(faults.hang(60), operation_id=operation)
         identity = tracked(store, operation)
-        silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
-        try:
-            look_round()
-            claim = found(store, identity).tracking.claim
-            assert claim is not None
-            assert release_looks_of(beating, frozenset({silent.name})) == 0
-            assert found(store, identity).tracking.claim == claim
-        finally:
-            for running in (silent, beating):
-                running.finish(0.1)
-                running.close()
+        silent, beating = start_worker(), start_worker()
+        look_round()
+        claim = found(store, identity).tracking.claim
+        assert claim is not None
+        assert release_looks_of(beating, frozenset({silent.name})) == 0
+        assert found(store, identity).tracking.claim == claim
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("fault", [faults.reset(), faults.hang(0.2)])
@@ -434,7 +373,7 @@ class TestLooks:
     @pytest.mark.usefixtures("runtime")
     def test_the_bearer_is_exchanged_once_for_many_looks(self, store: Store, scalingo: ScalingoApi) -> None:
         identities = [tracked(store, scalingo.operation().id) for _ in range(10)]
-        hold_rounds_until(all_looked_at(store, identities))
+        hold(look_round, all_looked_at(store, identities))
         assert sum(seen.path == "/v1/tokens/exchange" for seen in scalingo.requests) == 1
 
     @pytest.mark.usefixtures("runtime")
@@ -471,11 +410,9 @@ class TestDeliveries:
     def test_a_target_that_hangs_delays_no_other(self, store: Store, settings: Settings, receiver: Receiver) -> None:
         receiver.script("/webhook", Reply(hang_s=60))
         identity = ended(store, settings)
-        began_s = time.monotonic()
         delivery_round()
         delivery(store, identity, "slack", "delivered")
         delivery(store, identity, "failures", "delivered")
-        assert time.monotonic() - began_s < 5
         assert delivery(store, identity, "webhook", "pending").claim is not None
         assert list(store.records.due_deliveries()) == []  # under its lease
         receiver.stop()  # which ends the attempt
@@ -623,43 +560,20 @@ class TestDeliveries:
 class TestOtherSettings:
     """Targets as an operator may set them up otherwise."""
 
-    @pytest.fixture
-    def started_with(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
-    ) -> Iterator[Callable[[str], Settings]]:
-        """Give what starts a runtime with a targets file in place of all other targets."""
-        running: list[Runtime] = []
-        assert settings.targets
-
-        def start(targets: str) -> Settings:
-            for name in ("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"):
-                monkeypatch.delenv(name)
-            file = tmp_path / "other.toml"
-            file.write_text(targets, encoding="utf-8")
-            monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
-            loaded = load_anew()
-            running.append(workers_runtime.start(loaded))
-            return loaded
-
-        yield start
-        for each in running:
-            each.finish(5.0)
-            each.close()
-
     def test_with_no_target_at_all_outcomes_are_printed(
-        self, started_with: Callable[[str], Settings], store: Store, capsys: pytest.CaptureFixture[str]
+        self, start_worker: Start, store: Store, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        identity = ended(store, started_with(""))
+        identity = ended(store, start_worker(**NO_OTHER_TARGETS, OPWATCH_TARGETS_FILE="").settings)
         delivery_round()
         delivery(store, identity, "console", "delivered")
         assert "shop: restart failed" in capsys.readouterr().out
 
     def test_every_secret_signs_while_one_is_replaced(
-        self, started_with: Callable[[str], Settings], store: Store, receiver: Receiver
+        self, start_worker: Start, store: Store, receiver: Receiver
     ) -> None:
         new, old = (f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
         target = f'kind = "webhook"\nurl = "{receiver.url("/signed")}"\nsecret = ["{new}", "{old}"]'
-        identity = ended(store, started_with(f"[targets.signed]\n{target}"))
+        identity = ended(store, start_worker(f"[targets.signed]\n{target}", **NO_OTHER_TARGETS).settings)
         delivery_round()
         delivery(store, identity, "signed", "delivered")
         (request,) = receiver.requests
@@ -668,21 +582,16 @@ class TestOtherSettings:
         assert all(signature.startswith("v1,") for signature in signatures)
 
     def test_somebody_is_mentioned_only_when_something_went_wrong(
-        self, started_with: Callable[[str], Settings], store: Store, scalingo: ScalingoApi, receiver: Receiver
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         target = f'kind = "slack"\nwebhook_url = "{receiver.url("/loud")}"\nmention = "<!here>"'
-        loaded = started_with(f"[targets.loud]\n{target}")
+        loaded = start_worker(f"[targets.loud]\n{target}", **NO_OTHER_TARGETS).settings
         failed = ended(store, loaded)
         delivery_round()
         delivery(store, failed, "loud", "delivered")
         well = tracked(store, scalingo.operation().id)
         look(store, well)
-
-        def all_told() -> bool:
-            delivery_round()
-            return store.records.size(OUTBOX) == 0
-
-        wait_until(all_told, what="the second message")
+        tell_all(store)
         first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)
         assert first.startswith("<!here> ")
         assert "<!here>" not in second
@@ -693,8 +602,3 @@ def ended(store: Store, settings: Settings, notify: tuple[str, ...] = ()) -> str
     identity = tracked(store, secrets.token_hex(12), notify=notify, notify_all=not notify)
     seen(store, identity, BROKEN, settings.rules)
     return identity
-
-
-def load_anew() -> Settings:
-    """Read the settings from the environment as it is now."""
-    return load(os.environ)

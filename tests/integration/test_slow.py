@@ -1,20 +1,17 @@
 """What is usual, and warnings of what takes far longer, over a real server: once, in time, and in no outcome's way."""
 
 import json
-import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from standardwebhooks import Webhook
 
-from config.settings import Settings, load
 from operations.model import Delivery, DeliveryState, Operation, State
 from operations.storage.index import OUTBOX
 from operations.storage.store import Store
@@ -23,12 +20,11 @@ from operations.telling import attempts
 from operations.watching import looks
 from standin.api import OperationHandle, ScalingoApi
 from tests.integration.bench import DONE, Caller, begun, found, maintain, operation_id, seen, tracked
+from tests.integration.rounds import look, tell_all
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
 from workers import deliver
-from workers import runtime as workers_runtime
 from workers.deliver import ATTEMPT_WITHIN_S, Claimed, delivery_round
-from workers.look import look_round
 from workers.runtime import Runtime
 
 EARLY = """
@@ -48,48 +44,17 @@ RUNNING = Operation(status="running", type="restart")
 
 
 @pytest.fixture
-def warning(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, connection: redis.Redis
-) -> Iterator[Runtime]:
-    """Run a worker's parts with targets that want to be warned, and restarts of `shop` that usually take 1 s."""
-    assert settings.targets
-    file = tmp_path / "early.toml"
-    file.write_text(EARLY, encoding="utf-8")
-    monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
+def warning(start_worker: Callable[..., Runtime], connection: redis.Redis) -> Runtime:
+    """Start a worker's parts with targets that want to be warned, and restarts of `shop` that usually take 1 s."""
     own, _ = durations_keys(begun(Store(connection, retention=timedelta(days=7)), operation_id(0), operation=RUNNING))
     connection.rpush(own, *["1"] * 9)
-    running = workers_runtime.start(load(os.environ))
-    yield running
-    running.finish(5.0)
-    running.close()
+    return start_worker(EARLY)
 
 
 def running_for(scalingo: ScalingoApi, age_s: float) -> OperationHandle:
     """Begin an operation that began so long ago, and runs."""
     began = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
     return scalingo.operation(duration_s=None, extra={"created_at": began})
-
-
-def look(store: Store, identity: str) -> None:
-    """Make the tracking due and look."""
-    before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
-
-    def looked() -> bool:
-        look_round()
-        return found(store, identity).tracking.polls > before.tracking.polls
-
-    wait_until(looked, what="the look")
-
-
-def tell_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
-
-    def all_told() -> bool:
-        delivery_round()
-        return store.records.size(OUTBOX) == 0
-
-    wait_until(all_told, what="an empty outbox")
 
 
 def warning_of(store: Store, identity: str) -> Delivery | None:

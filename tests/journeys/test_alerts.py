@@ -2,14 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from standardwebhooks import Webhook
 
 from tests.journeys.stage import document, preformatted, staged
 from tests.support.receiver import Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-
-pytestmark = pytest.mark.xdist_group("alerts")
 
 WRONG_TOKEN = "tk-us-this-was-revoked"  # noqa: S105 - it opens nothing
 CI_HOOK = """

@@ -15,8 +15,6 @@ from tests.journeys.stage import Stage, staged
 from tests.support.receiver import Reply
 from tests.support.running import CALLER_TOKEN, wait_until
 
-pytestmark = pytest.mark.xdist_group("log lines")
-
 FORGED = json.dumps({"event": "forged", "level": "info"})
 HOSTILE = "".join(
     f"{mark}{FORGED}{mark}event='forged' level='info'{mark}✅ forged: restart succeeded\x1b[2K\x1b]0;forged\x07"

@@ -19,8 +19,6 @@ from tests.support import leaks, plugins
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import CALLER_TOKEN, UNHURRIED, Opwatch, wait_until
 
-pytestmark = pytest.mark.xdist_group("secrets")
-
 TOKENS = {"default": "tk-us-sEkrEt-default", "agency": "tk-us-sEkrEt-agency"}
 REDIS_PASSWORD = "sEkrEt/of+redis!"  # noqa: S105 - it opens nothing
 REVOKED, SECOND_CALLER, WRONG_CALLER = "tk-us-sEkrEt-revoked", "sEkrEt-second-caller-0123456789", "sEkrEt-wrong-caller"

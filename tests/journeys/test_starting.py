@@ -13,8 +13,6 @@ from tests.journeys.stage import staged
 from tests.support.receiver import Receiver
 from tests.support.running import CALLER_TOKEN, WEBHOOK_SECRET, Opwatch, wait_until
 
-pytestmark = pytest.mark.xdist_group("starting")
-
 WRONG_TOKEN = "tk-us-this-was-revoked"  # noqa: S105 - it opens nothing
 
 

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -306,9 +308,9 @@ def test_what_a_dead_child_leaves_behind_is_ended(child: Callable[[str], Child],
 
 def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     port = str(free_port())
-    (tmp_path / ".env").write_text(f"PORT=1\nSCALINGO_API_TOKEN_EU=tk-us-x\nREDIS_URL=\nWEB_CONCURRENCY=\nA={port}\n")
+    (tmp_path / ".env").write_text(f"PORT=1\nSCALINGO_API_TOKEN_EU=tk-us-x\nREDIS_URL=\nPYTHONUNBUFFERED=\nA={port}\n")
     settings = read_settings(tmp_path, {"PORT": port, "LOG_FORMAT": "json", "OPWATCH_TOKENS": "ci:secret,b:other"})
-    expected = {"PORT": port, "WEB_CONCURRENCY": "2", "LOG_FORMAT": "json", "A": port}
+    expected = {"PORT": port, "PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json", "A": port}
     assert {name: settings.env[name] for name in expected} == expected
     assert f"ci:{settings.token}" == "ci:secret"
     assert (settings.brings_valkey, settings.uses_standin) == (True, False)
@@ -414,8 +416,10 @@ def test_no_orphan_is_left_when_it_is_killed(tmp_path: Path, alive: Alive) -> No
     root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
     with Run(root, PORT=str(free_port())) as run:
         run.wait_for("^curl")
+        socket_url = run.wait_for(r"^web    \| web \d+ \S+ (unix:\S+)$")[1]
         alive.wait_until_somebody()
         run.process.kill()
         alive.wait_until_nobody()
     with Valkey(root / "var" / "standin"):
         pass
+    shutil.rmtree(Path(urlsplit(socket_url).path).parent)  # Nobody was left to remove it.
