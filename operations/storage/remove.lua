@@ -10,8 +10,8 @@ elseif redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
   return 0
 end
 local keys, removed = tonumber(ARGV[2]), 0
-for i = 2, keys + 1 do
-  removed = removed + redis.call('UNLINK', KEYS[i])
+if keys > 0 then
+  removed = redis.call('UNLINK', unpack(KEYS, 2, keys + 1))
 end
 for i = keys + 2, #KEYS do
   removed = removed + redis.call('ZREM', KEYS[i], ARGV[i - keys + 1])
