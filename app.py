@@ -1,7 +1,7 @@
 """Opwatch's web process: `gunicorn "app:create_app()"`, as the Procfile says.
 
-One operation's way: here → api/trackings.py → operations/intake.py → operations/storage/store.py → workers/poll.py →
-workers/deliver.py → notifiers/.
+The way of one operation: here → api/trackings.py → operations/intake.py → operations/storage/store.py →
+workers/look.py → workers/deliver.py → notifiers/.
 """
 
 import logging
