@@ -11,7 +11,7 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
-from api import groups, headers, health, problems, service, trackings
+from api import auth, groups, headers, health, problems, service, trackings
 from config import logs, request_ids, settings
 from config.web import LARGEST_BODY_BYTES
 from page import pages, signing_in
@@ -56,6 +56,8 @@ def create_app() -> Flask:
     app.url_map.merge_slashes = False  # a redirect to the "right" path would be an answer in HTML
     app.extensions[service.KEY] = service.build(loaded)
     app.url_map.converters["any_text"] = groups.AnyText
+    app.before_request(auth.admit)
+    app.teardown_request(auth.release)
     app.register_blueprint(trackings.routes)
     app.register_blueprint(groups.routes)
     app.register_blueprint(health.routes)

@@ -146,7 +146,7 @@ def _retry_dead(
     if given.json:
         print(json.dumps({"retried": retried, "left": left}))
         return 0
-    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery is dead")
+    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery was given up")
     if left:
         print(f"left alone, since no such target is configured: {trackings.each_of(left)}")
     return 0

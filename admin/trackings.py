@@ -59,7 +59,7 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
 
 def _told(delivery: Delivery) -> str:
     error = f" ({first_line(plain(delivery.last_error), _ERROR_LIMIT)})" if delivery.last_error else ""
-    return f"{delivery.target} {delivery.state}{error}"
+    return f"{delivery.target} {wording.DELIVERY_WORDS[delivery.state]}{error}"
 
 
 def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:

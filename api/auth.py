@@ -1,4 +1,4 @@
-"""Only callers with a configured token pass."""
+"""Only callers with a configured token pass, each in its own queue."""
 
 from http import HTTPStatus
 
@@ -8,14 +8,33 @@ from api.problems import ProblemError
 from api.service import service
 from config.callers import bearer_of, caller_of
 
+HEALTH_CHECK = "/healthz"
+"""It asks no more than whether the process is alive, and is answered at once."""
+
+
+def admit() -> None:
+    """Name the caller that the request's token belongs to, and wait for that caller's turn."""
+    g.bearer = caller_of(bearer_of(request.headers.get("Authorization", "")), service().settings.tokens)
+    if request.path == HEALTH_CHECK:
+        return
+    if not service().queue.acquire(g.bearer):
+        detail = "too many requests of this caller wait already; send it again"
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
+    g.admitted = True
+
+
+def release(_error: BaseException | None = None) -> None:
+    """Let the caller's next request in; the answer is ready, and sending it holds up nobody."""
+    if g.pop("admitted", False):
+        service().queue.release(g.bearer)
+
 
 def require_token() -> None:
     """Let only callers with a configured token pass, and remember the token's name for `created_by`."""
-    caller = caller_of(bearer_of(request.headers.get("Authorization", "")), service().settings.tokens)
-    if caller is None:
+    if g.bearer is None:
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED,
             "send 'Authorization: Bearer <token>' with one of the tokens in OPWATCH_TOKENS",
             headers={"WWW-Authenticate": 'Bearer realm="opwatch"'},
         )
-    g.caller = caller
+    g.caller = g.bearer

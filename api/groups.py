@@ -10,11 +10,9 @@ from api.auth import require_token
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
 from api.service import service
+from operations.storage import index
 from operations.telling import groups
 from operations.telling.groups import Group
-
-STEP_S = 1.0
-"""Each step may read a thousand records, which takes some 20 ms."""
 
 routes = Blueprint("groups", __name__, url_prefix="/v1")
 routes.before_request(require_token)
@@ -30,7 +28,9 @@ class AnyText(BaseConverter):
 @routes.get("/groups/<any_text:name>")
 def show(name: str) -> Response:
     """Show one group; with `Prefer: wait=N`, once it is final or N seconds have passed."""
-    group, headers = waiting.awaited(lambda: _group(name), lambda group: not group.final, STEP_S)
+    group, headers = waiting.awaited(
+        index.group_key(name), lambda: _group(name), lambda group: not group.final, _settles_in_s
+    )
     return answers.of_group(group, headers=headers)
 
 
@@ -40,3 +40,9 @@ def _group(name: str) -> Group:
     if not members:
         raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
     return groups.of(name, members, records.now())
+
+
+def _settles_in_s(group: Group) -> float:
+    if group.settles_at is None:
+        return float("inf")
+    return max(0.001, (group.settles_at - service().records.now()).total_seconds())

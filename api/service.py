@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
-import redis
 from flask import current_app
 
-from api.breaker import GuardedRedis
-from api.fairness import Places
+from api.ends import Ends
+from api.fairness import FairQueue, WaitSlots
+from config.breaker import GuardedRedis
 from config.redis import connect
 from config.settings import Settings
-from config.web import THREADS
+from config.web import MOST_WAITING
+from operations.storage import Redis
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
@@ -22,6 +23,14 @@ from workers.doorbell import Doorbell, Round
 
 REDIS_TIMEOUT_S = 0.9
 """Twice this is still below the 2 s in which a caller hears that Redis is away."""
+
+MOST_REDIS_CONNECTIONS = 32
+
+AT_ONCE = 8
+"""Requests of one caller in the works at once: each keeps others waiting for milliseconds, so few of them do."""
+
+MOST_QUEUED = 300
+"""Further requests of one caller; beyond them it is told to come again."""
 
 RINGS_FOLD_S = 0.25
 """A first look within a second, and no more than four RQ jobs a second however many operations come in."""
@@ -34,7 +43,7 @@ class Service:
     """The parts of one web process."""
 
     settings: Settings
-    connection: redis.Redis
+    connection: Redis
     records: Records
     store: Store
     budget: Budget
@@ -43,12 +52,14 @@ class Service:
     limit: Limit
     looks_due: Doorbell
     deliveries_due: Doorbell
-    waiting_room: Places
+    queue: FairQueue
+    ends: Ends
+    wait_slots: WaitSlots
 
 
 def build(settings: Settings) -> Service:
     """Build the service; nothing is dialled before the first request."""
-    connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis)
+    connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis, most=MOST_REDIS_CONNECTIONS)
     store = Store(connection, retention=timedelta(days=settings.retention_days))
     return Service(
         settings=settings,
@@ -61,7 +72,9 @@ def build(settings: Settings) -> Service:
         limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
         looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
-        waiting_room=Places(max(1, THREADS // 2), spare=int(len(settings.tokens) > 1)),
+        queue=FairQueue(AT_ONCE, MOST_QUEUED),
+        ends=Ends(connection),
+        wait_slots=WaitSlots(MOST_WAITING, spare=MOST_WAITING // 4 if len(settings.tokens) > 1 else 0),
     )
 
 

@@ -95,7 +95,7 @@ def list_trackings() -> Response:
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
     """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
-    stored, headers = waiting.awaited(lambda: acts.find(service(), identity), _goes_on)
+    stored, headers = waiting.awaited(identity, lambda: acts.find(service(), identity), _goes_on)
     return answers.of_tracking(stored.tracking, headers=headers)
 
 

@@ -1,5 +1,6 @@
 """`Prefer: wait=N`: a request that is answered when what it asks for is over, or N seconds have passed."""
 
+import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,30 +11,41 @@ from api.service import service
 from config.web import STOPPING
 
 LONGEST_WAIT_S = 25
-STEP_S = 0.25
+LOOKS_AGAIN_S = 5.0
+"""In case that the message of an end was lost; it varies by a fifth, so that not all look at once."""
 
 T = TypeVar("T")
 
 
-def awaited(read: Callable[[], T], goes_on: Callable[[T], bool], step_s: float = STEP_S) -> tuple[T, dict[str, str]]:
-    """Read once or, where the caller prefers to wait, every `step_s` while it goes on; with the headers that say so.
+def awaited(
+    name: str, read: Callable[[], T], goes_on: Callable[[T], bool], due_in_s: Callable[[T], float] | None = None
+) -> tuple[T, dict[str, str]]:
+    """Read once or, where the caller prefers to wait, until it goes on no more; with the headers that say so.
 
-    Where too many wait already, the caller is told at once to come again.
+    `name` is what `Ends` knows it by; `due_in_s` says in how many seconds it may be over without a message. Where too
+    many wait already, the caller is told at once to come again.
     """
-    there = read()
     wait_s = _preferred_wait_s()
-    if wait_s is None or not goes_on(there):
-        return there, {}
-    room = service().waiting_room
-    if not room.take(g.caller):
-        return there, {"Retry-After": "2"}
-    try:
-        until_s = time.monotonic() + wait_s
-        while goes_on(there) and not STOPPING.is_set() and (left_s := until_s - time.monotonic()) > 0:
-            time.sleep(min(step_s, left_s))
-            there = read()
-    finally:
-        room.give_back(g.caller)
+    if wait_s is None:
+        return read(), {}
+    parts = service()
+    with parts.ends.awaited(name) as ended:
+        there = read()
+        if not goes_on(there):
+            return there, {}
+        if not parts.wait_slots.acquire(g.caller):
+            return there, {"Retry-After": "2"}
+        try:
+            until_s = time.monotonic() + wait_s
+            while goes_on(there) and not STOPPING.is_set() and (left_s := until_s - time.monotonic()) > 0:
+                again_s = LOOKS_AGAIN_S * random.uniform(0.8, 1.2)  # noqa: S311 - it spreads load, and hides nothing
+                due_s = left_s if due_in_s is None else due_in_s(there)
+                with parts.queue.stepped_aside(g.caller):
+                    ended.wait(min(left_s, again_s, due_s))
+                ended.clear()
+                there = read()
+        finally:
+            parts.wait_slots.release(g.caller)
     return there, {"Preference-Applied": f"wait={wait_s}"}
 
 

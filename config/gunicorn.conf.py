@@ -3,7 +3,12 @@
 https://docs.gunicorn.org/en/stable/settings.html
 """
 
+from gevent import monkey
+
+monkey.patch_all()  # before anything else is imported: what is imported first keeps what blocks
+
 import os
+import resource
 import sys
 
 from gunicorn.arbiter import Arbiter
@@ -12,7 +17,7 @@ from gunicorn.glogging import Logger
 
 from config import settings
 from config.redis import connect, say_storage_faults
-from config.web import MOST_CONNECTIONS, THREADS
+from config.web import MOST_CONNECTIONS
 from operations.errors import ConfigError
 
 try:
@@ -21,9 +26,9 @@ except ConfigError as error:
     # Here, not in the app: a process that ends while it imports the app is started again for ever.
     sys.exit("Opwatch cannot start; mend these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
 
-worker_class = "server.web_worker.WebWorker"
-threads = THREADS
+worker_class = "config.web_worker.WebWorker"
 worker_connections = MOST_CONNECTIONS
+http_parser = "python"
 preload_app = True  # the processes share the memory of what is imported once
 timeout = 30
 graceful_timeout = 27  # Prefer: wait may hold a request for 25 s; a PaaS kills after 30 s
@@ -36,6 +41,7 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 forwarded_allow_ips = ""  # no header of a proxy is needed, and none is believed
 forwarder_headers = ""  # not SCRIPT_NAME either: it would rewrite paths
 _STORAGE_ASKED_WITHIN_S = 1.0
+_OTHER_FILES = 200
 accesslog = None  # the app writes one structured line a request
 loglevel = "warning"
 
@@ -51,6 +57,17 @@ class Log(Logger):  # type: ignore[misc]
 
 
 logger_class = Log
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the limit of open files, as far as that is allowed: each connection is one, and 1,024 are usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+
+
+_allow_files(MOST_CONNECTIONS + _OTHER_FILES)
 
 
 def when_ready(_arbiter: Arbiter) -> None:

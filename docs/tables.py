@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from api import openapi
 from config.reading import variables
 from config.settings import Settings
 from notifiers import BUILT_IN, Kind
@@ -28,7 +29,11 @@ _TYPES = {
 
 def regions() -> dict[str, str]:
     """Give the text of every such part, by its name."""
-    return {"settings": settings_table(), "kinds": "".join(_kind(point.name, point.load()) for point in BUILT_IN)}
+    return {
+        "routes": routes_table(),
+        "settings": settings_table(),
+        "kinds": "".join(_kind(point.name, point.load()) for point in BUILT_IN),
+    }
 
 
 def filled(page: str) -> str:
@@ -40,6 +45,28 @@ def filled(page: str) -> str:
         page,
         flags=re.DOTALL,
     )
+
+
+def routes_table() -> str:
+    """Make the table of all routes from the description of the API."""
+    rows = ["| route | what it does | answers |", "|---|---|---|"]
+    for path, methods in openapi.document()["paths"].items():
+        shown = path.replace("{identity}", "{id}").replace("{", "<").replace("}", ">")
+        for method, route in methods.items():
+            what = [route["summary"], ", ".join(filter(None, map(_parameter, route.get("parameters", ()))))]
+            answers = [f"{code} {answer['description']}" for code, answer in route["responses"].items() if code < "400"]
+            answers.append(", ".join(code for code in route["responses"] if code >= "400"))
+            rows.append(
+                f"| `{method.upper()} {shown}` | {'; '.join(filter(None, what))} | {'; '.join(filter(None, answers))} |"
+            )
+    return "\n".join(rows) + "\n"
+
+
+def _parameter(parameter: dict[str, Any]) -> str:
+    """Name a parameter; those in the path stand in the route."""
+    if parameter["in"] == "path":
+        return ""
+    return f"`{parameter['name']}`" + (f": {parameter['description']}" if parameter["in"] == "header" else "")
 
 
 def settings_table() -> str:

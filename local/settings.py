@@ -1,12 +1,10 @@
 """What to run and how, from the environment, `.env` and `var/`."""
 
 import errno
-import os
 import re
 import secrets
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,9 +13,8 @@ from dotenv import dotenv_values
 from local.processes import LocalError
 
 LAST_PORT = 65535
-TOKEN = re.compile(r"local:[0-9a-f]{32,}")
 API_TOKEN = re.compile(r"SCALINGO_API_TOKEN(_.+)?")
-DEFAULTS = {"PORT": "8000", "WEB_CONCURRENCY": "2", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
+DEFAULTS = {"PORT": "8000", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
@@ -84,13 +81,8 @@ def _check_port(text: str) -> None:
 
 def _kept_token(path: Path) -> str:
     """Return `local:<token>` from the file, made if it is not there, so that pasted lines stay valid."""
-    with suppress(FileNotFoundError):
-        kept = path.read_text(encoding="ascii", errors="replace").strip()
-        if TOKEN.fullmatch(kept):
-            return kept
-        path.unlink()
-    made = f"local:{secrets.token_hex(24)}"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{made}\n")
-    return made
+    if not path.exists() or not path.read_text():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"local:{secrets.token_hex(24)}\n")
+    return path.read_text().strip()

@@ -4,30 +4,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from notifiers.wording import duration, span
+from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
 from operations.text import first_line, plain, url_fault
 from operations.watching.slow import slow_from_s
 
-_ENDED = {
-    State.SUCCEEDED: "succeeded",
-    State.FAILED: "failed",
-    State.TIMED_OUT: "not finished",
-    State.LOST: "lost from sight",
-    State.CANCELLED: "no longer tracked",
-}
 _FAILING = (DeliveryState.RETRYING, DeliveryState.DEAD)
 _LINE = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """How the telling of one target goes. `retry`: whether it may be tried again by hand."""
+    """How the telling of one target goes, `word` says its `state`. `retry`: whether it may be tried again by hand."""
 
     key: str
     target: str
     about: str
     state: str
+    word: str
     attempts: int
     error: str
     next_at: datetime | None
@@ -120,6 +114,7 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
         target=plain(delivery.target),
         about=about,
         state=delivery.state.value,
+        word=DELIVERY_WORDS[delivery.state],
         attempts=delivery.attempts,
         error=plain(delivery.last_error or ""),
         next_at=delivery.next_attempt_at if delivery.unfinished else None,
@@ -157,7 +152,7 @@ def title(failing_count: int, in_flight: int) -> str:
 
 def _status(tracking: Tracking) -> str:
     if tracking.state is not State.TRACKING:
-        return tracking.state.value.replace("_", " ")
+        return WORDS[tracking.state]
     return _word(tracking.operation.status) if tracking.operation else "not seen yet"
 
 
@@ -187,7 +182,7 @@ def _so_far(tracking: Tracking, now: datetime) -> str:
 
 def _outcome(tracking: Tracking) -> str:
     took = duration(tracking.duration_s)
-    said = _ENDED[tracking.state] + (f" after {took}" if took else "")
+    said = WORDS[tracking.state] + (f" after {took}" if took else "")
     compares = tracking.usual is not None and tracking.state in (State.SUCCEEDED, State.FAILED, State.TIMED_OUT)
     return said + (f" (usually {span(tracking.usual)})" if compares and tracking.usual else "")
 

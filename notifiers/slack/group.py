@@ -36,7 +36,7 @@ def message(shown: GroupMessage) -> dict[str, Any]:
     group = shown.group
     if shown.alone is not None:
         return _alone(shown, shown.alone)
-    mark, name = group_wording.mark(group), escape(first_line(plain(group.name), NAME_LIMIT))
+    mark, name = wording.MARKS[group.state], escape(first_line(plain(group.name), NAME_LIMIT))
     short, detail = map(escape, group_wording.headline(group, shown.now))
     blocks = [section(f"{mark} *{name}*: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
     return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}

@@ -22,6 +22,8 @@ RETRYING = "opwatch:retrying"
 DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 GROUP = "opwatch:group"
+ENDED = "opwatch:ended"
+"""The channel on which the end of a tracking is published: its id and, after a space, its group if it has one."""
 
 Entries = dict[tuple[str, str], int]
 """Keys of sorted sets and members of them, and their scores: mostly a time in milliseconds since 1970."""
@@ -42,6 +44,8 @@ class ChangeKind(StrEnum):
     """Remove the fields of an account's callers once the account's own field is at zero."""
     PUSH = "PUSH"
     """Put a member at the front of a list that keeps so many."""
+    PUBLISH = "PUBLISH"
+    """Publish a member on a channel."""
 
 
 class IndexChange(NamedTuple):
@@ -82,6 +86,9 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
             yield IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, -1)
     if counted_before and not counted:
         yield IndexChange(ChangeKind.CLEAR, IN_FLIGHT, counted_before[0], None)
+    if old is not None and old.ended_at is None and new.ended_at is not None:
+        ended = new.id if new.group is None else f"{new.id} {new.group}"
+        yield IndexChange(ChangeKind.PUBLISH, ENDED, ended, None)
     if new.alerts and (old is None or old.alerts != new.alerts):
         yield from _marks(old, new)
 

@@ -27,6 +27,8 @@ local function change(kind, key, member, value)
     redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
     redis.pcall('LTRIM', key, 0, value - 1)
     redis.call('EXPIRE', key, 7776000)
+  elseif kind == 'PUBLISH' then
+    redis.pcall('PUBLISH', key, member)  -- it may be forbidden: waiting requests also look by themselves
   elseif kind == 'CLEAR' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
     for _, field in ipairs(redis.call('HKEYS', key)) do
       if string.sub(field, 1, #member + 1) == member .. ':' then

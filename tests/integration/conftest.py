@@ -89,6 +89,7 @@ def make_app(settings: Settings) -> Iterator[Callable[[], Flask]]:
             opened.callback(parts.connection.close)
             opened.callback(parts.looks_due.stop)
             opened.callback(parts.deliveries_due.stop)
+            opened.callback(parts.ends.stop)
             return made
 
         yield make

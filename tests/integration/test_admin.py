@@ -428,7 +428,7 @@ class TestList:
         assert headings.split() == list(trackings.HEADINGS)
         assert {row.split()[0] for row in rows} == {self.one, self.two, self.three}
         (row,) = (row for row in rows if row.startswith(self.one))
-        assert row.endswith("slack pending, webhook dead (410 Gone)")
+        assert row.endswith("slack pending, webhook given up (410 Gone)")
         assert row.split()[1:4] == ["shop", "restart", "failed"]
 
     @pytest.mark.parametrize(
@@ -470,7 +470,7 @@ class TestRetryDead:
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
         assert store.records.size(OUTBOX) == 3
         assert connection.llen("rq:queue:opwatch-deliver") == 1, "a worker is told at once"
-        assert admin("retry-dead") == (0, "no delivery is dead\n")
+        assert admin("retry-dead") == (0, "no delivery was given up\n")
 
     def test_those_of_one_target(self, admin: Admin, store: Store) -> None:
         assert json.loads(admin("retry-dead", "slack", "--json")[1]) == {"retried": {"slack": 1}, "left": {}}

@@ -1,21 +1,21 @@
-"""Places to wait for an end: a lone token may have them all, and leaves one where there are others."""
+"""Slots to wait for an end: one caller may not hold them all where there are others."""
 
 from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
-from api.service import KEY, Service
+from api.service import KEY, MOST_QUEUED, Service
 from config.settings import Settings
-from config.web import THREADS
-from tests.integration.bench import Caller
+from config.web import MOST_WAITING
+from tests.integration.bench import Caller, problem
 from tests.support.running import CALLER_TOKEN
 
 OTHER_TOKEN = "a-token-of-another-caller-0123"  # noqa: S105 - it opens nothing
 PREFER = {"Prefer": "wait=1"}
 
 
-def test_a_place_to_wait_is_left_for_another_caller(
+def test_a_slot_to_wait_is_left_for_another_caller(
     settings: Settings, make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert settings.tokens
@@ -23,22 +23,36 @@ def test_a_place_to_wait_is_left_for_another_caller(
     app = make_app()
     caller = Caller(app.test_client())
     identity = caller.track().get_json()["id"]
-    take_places(app, THREADS // 2 - 1)
+    assert take_slots(app) < MOST_WAITING
     turned_away = caller.get(f"/v1/operations/{identity}", headers=PREFER)
     assert (turned_away.status_code, turned_away.headers["Retry-After"]) == (200, "2")
     waited = caller.get(f"/v1/operations/{identity}", headers=PREFER, token=OTHER_TOKEN)
     assert waited.headers["Preference-Applied"] == "wait=1"
 
 
-def test_the_only_caller_may_have_every_place(app: Flask) -> None:
-    caller = Caller(app.test_client())
-    identity = caller.track().get_json()["id"]
-    take_places(app, THREADS // 2 - 1)
-    assert caller.get(f"/v1/operations/{identity}", headers=PREFER).headers["Preference-Applied"] == "wait=1"
+def test_the_only_caller_may_have_every_slot(app: Flask) -> None:
+    assert take_slots(app) == MOST_WAITING
 
 
-def take_places(app: Flask, count: int) -> None:
-    """Take places as if so many of the first caller's requests waited."""
+def test_a_caller_with_too_many_requests_in_its_queue_is_told_to_come_again_and_no_other_is(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     parts: Service = app.extensions[KEY]
-    for _ in range(count):
-        assert parts.waiting_room.take("ci")
+    monkeypatch.setattr(parts.queue, "_queued", {"ci": MOST_QUEUED, None: 0})
+    while parts.queue.acquire("ci"):
+        pass
+    caller = Caller(app.test_client())
+    answer = caller.get("/v1/operations")
+    assert answer.headers["Retry-After"] == "1"
+    assert "send it again" in problem(answer, 503)["detail"]
+    assert caller.get("/v1/operations", token=None).status_code == 401
+    assert caller.get("/healthz").status_code == 200
+
+
+def take_slots(app: Flask) -> int:
+    """Take slots as if so many of the first caller's requests waited; returns how many there were."""
+    parts: Service = app.extensions[KEY]
+    taken = 0
+    while parts.wait_slots.acquire("ci"):
+        taken += 1
+    return taken

@@ -194,10 +194,10 @@ def test_one_that_is_cancelled_is_shown_so(store: Store, scalingo: ScalingoApi, 
     ended(store, scalingo, one)
     store.update(found(store, two), lambda tracking: looks.cancelled(tracking, store.records.now()))
     shown(store, two)
-    assert "⏹️ *blog*: restart *no longer watched after " in text(receiver)
+    assert "⏹️ *blog*: restart *cancelled after " in text(receiver)
     aged(store, one, two)
     shown(store, two)
-    assert text(receiver).startswith("⏹️ *build 7*: *no longer watched after ")
+    assert text(receiver).startswith("⏹️ *build 7*: *cancelled after ")
 
 
 def test_a_message_that_is_gone_is_posted_anew_for_all(
@@ -318,6 +318,6 @@ def test_one_that_is_watched_anew_goes_on_in_the_same_message(
         return all(m.due_at is None or m.run == 2 for m in found(store, two).tracking.live)
 
     wait_until(left, what="the message of the first run being left alone")
-    assert "no longer watched" not in text(receiver)
+    assert "cancelled" not in text(receiver)
     assert "🔄 *blog*: restart *running for " in text(receiver)
     assert [method for method, _ in calls(receiver)].count("postMessage") == 1

@@ -10,7 +10,6 @@ import pytest
 from flask import Flask
 
 from config.settings import Settings
-from config.web import THREADS
 from operations.errors import OperationMissingError
 from operations.model import Operation
 from operations.storage.store import Store
@@ -286,7 +285,7 @@ class TestTheSameAgain:
         assert second.headers["Location"] == first.headers["Location"]
 
     def test_at_once_from_many_threads_one_begins(self, app: Flask) -> None:
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(lambda _: Caller(app.test_client()).track(), range(32)))
         assert sorted(answer.status_code for answer in answers) == [200] * 31 + [202]
 

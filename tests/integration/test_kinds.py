@@ -74,14 +74,6 @@ def http_stage(request: pytest.FixtureRequest) -> Iterator[HttpStage]:
         yield ready
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[HttpLoop]:
-    """Run what a worker sends with, private targets being allowed."""
-    running = HttpLoop(allow_private_targets=True)
-    yield running
-    running.drain(1.0)
-
-
 @pytest.fixture
 def tell(loop: HttpLoop) -> Tell:
     """Give what attempts once, as a worker does, and returns what went wrong."""

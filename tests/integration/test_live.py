@@ -261,7 +261,7 @@ def test_an_operation_that_is_no_longer_watched_says_so_in_place(
     assert caller.request("DELETE", f"/v1/operations/{shown}").status_code == 200
     assert write(store, shown).due_at is None
     assert calls(receiver)[-1][0] == "update"
-    assert "no longer watched" in calls(receiver)[-1][1]["text"]
+    assert "cancelled" in calls(receiver)[-1][1]["text"]
     assert found(store, shown).tracking.deliveries == ()
     anew = caller.track(app="shop", operation_id=operation_of(shown), notify=["deploys"])
     assert (anew.status_code, anew.get_json()["run"]) == (202, 2)

@@ -54,14 +54,6 @@ def email(server: MailServer, **changes: Any) -> Email:
     return notifier
 
 
-@pytest.fixture(scope="module")
-def loop() -> Iterator[HttpLoop]:
-    """Run what a worker sends with."""
-    running = HttpLoop(allow_private_targets=True)
-    yield running
-    running.drain(1.0)
-
-
 @pytest.fixture
 def told(loop: HttpLoop) -> Attempt:
     """Give what sends once, and returns what went wrong."""

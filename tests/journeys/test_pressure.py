@@ -156,7 +156,7 @@ def test_a_body_that_breaks_off_is_said_to(clients: RawClients) -> None:
     sock = clients.connect(HALF_A_BODY)
     sock.shutdown(1)
     response, body = answered(sock)
-    assert (response.status, json.loads(body)["detail"]) == (400, "the body broke off before its Content-Length")
+    assert (response.status, json.loads(body)["detail"]) == (400, "the body broke off before its end")
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_whoever_waits_for_an_end_is_answered_at_once_when_the_process_stops(tmp
         assert stage.opwatch.wait_for_exit("web", timeout_s=15) == 0
 
 
-def test_half_sent_requests_do_not_delay_a_stop(tmp_path: Path) -> None:
+def test_half_sent_requests_delay_a_stop_by_seconds_only(tmp_path: Path) -> None:
     with staged(tmp_path, workers=("worker",)) as stage, RawClients(stage.opwatch.port) as clients:
         half = [clients.connect(each) for each in (b"", HALF_A_HEAD, HALF_A_BODY)]
         posts_promptly(stage, 1)  # so that all of them have been accepted
@@ -292,5 +292,5 @@ def test_half_sent_requests_do_not_delay_a_stop(tmp_path: Path) -> None:
         stage.opwatch.terminate("web")
         late.sendall(body)
         assert answered(late)[0].status == 202
-        assert stage.opwatch.wait_for_exit("web", timeout_s=15) == 0
+        assert stage.opwatch.wait_for_exit("web", timeout_s=27) == 0
         assert [until_closed(sock)[9:12] for sock in half] == [b"", b"408", b"408"]

@@ -27,7 +27,7 @@ ENDS = {
     "failed": (1, "shop: restart failed after 42 s: no port"),
     "timed_out": (3, "shop: restart not finished after 1 h 0 min: still running after 3600 s; it may yet end well"),
     "lost": (3, "shop: restart lost from sight after 1 min 4 s: 404 (3 times over 64 s)"),
-    "cancelled": (3, "shop: restart no longer watched after 5 s"),
+    "cancelled": (3, "shop: restart cancelled after 5 s"),
 }
 
 
@@ -350,4 +350,4 @@ def may_be_sent_again_and_cancelled(stage: Stage, script: Script) -> None:
     assert stage.opwatch.request("DELETE", f"/v1/operations/{identity}").status == 200
     waited = script.run("wait", identity)
     assert waited.code == 3
-    assert waited.out.startswith(f"cancelled {identity} script-blog: restart no longer watched after ")
+    assert waited.out.startswith(f"cancelled {identity} script-blog: restart cancelled after ")

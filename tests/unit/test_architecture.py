@@ -20,7 +20,6 @@ MAY_IMPORT = {
     "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
     "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
     "page": ("operations", "notifiers.wording", "config", "api", "page"),
-    "server": ("config", "server"),
     "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
     "standin": ("standin",),
@@ -29,7 +28,7 @@ MAY_IMPORT = {
 """What each part may import of ours; a name stands for itself and everything below it."""
 
 OURS = {*MAY_IMPORT, "docs", "tests", "benchmarks"}
-MAY_IMPORT_REDIS = ("operations/storage/", "config/", "workers/", "api/breaker.py", "api/service.py")
+MAY_IMPORT_REDIS = ("operations/storage/", "config/", "workers/")
 NOT_THE_DOMAINS = {"flask", "werkzeug", "rq", "aiohttp", "slack_sdk", "gunicorn", "requests", "http", "urllib.request"}
 
 

@@ -218,7 +218,7 @@ def test_the_monitoring_page_explains_each_reason() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
-@pytest.mark.parametrize("path", ["app.py", "workers/poll.py", "workers/attempt_log.py", "workers/live.py"])
+@pytest.mark.parametrize("path", ["app.py", "workers/look.py", "workers/deliver.py", "workers/live.py"])
 def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(path: str) -> None:
     rows = MONITORING.partition("## Logs")[2]
     lines = [
@@ -232,7 +232,7 @@ def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(pat
 
 
 def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
-    source = (ROOT / "workers" / "attempt_log.py").read_text(encoding="utf-8")
+    source = (ROOT / "workers" / "deliver.py").read_text(encoding="utf-8")
     events = re.findall(r"\(logging\.[A-Z]+, \"([^\"]+)\"\)", source)
     assert len(events) > 6
     assert [event for event in events if f"`{event}`" not in MONITORING] == []

@@ -67,7 +67,7 @@ def lines(*members: Tracking, second: float = 60) -> list[str]:
         ("flt", 3, "❌ *build 7*: *failed after 12 s* (1 failed, 1 lost from sight, 1 not finished)"),
         ("ls", None, "❓ *build 7*: *lost from sight after 11 s* (1 lost from sight, 1 succeeded)"),
         ("ts", None, "⏱️ *build 7*: *not finished after 11 s* (1 not finished, 1 succeeded)"),
-        ("cs", None, "⏹️ *build 7*: *no longer watched after 11 s* (1 no longer watched, 1 succeeded)"),
+        ("cs", None, "⏹️ *build 7*: *cancelled after 11 s* (1 cancelled, 1 succeeded)"),
         ("..", None, "🔄 *build 7*: *0 of 2 ended* after 1 min 0 s"),
         ("f.", None, "🔄 *build 7*: *1 of 2 ended* after 1 min 0 s (1 failed, 1 under way)"),
         ("ss", 4, "🔄 *build 7*: *2 of 4 ended* after 1 min 0 s (2 succeeded), 2 not begun"),

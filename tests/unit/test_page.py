@@ -52,7 +52,7 @@ def test_progress_is_measured_by_what_is_usual(
         ("failed", "failed after 42 s (usually 15–20 s)"),
         ("timed_out", "not finished after 42 s (usually 15–20 s)"),
         ("lost", "lost from sight after 42 s"),
-        ("cancelled", "no longer tracked after 42 s"),
+        ("cancelled", "cancelled after 42 s"),
     ],
 )
 def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:

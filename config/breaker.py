@@ -1,6 +1,5 @@
 """Asks a Redis that hangs only now and then, so that nobody waits behind others who wait for it."""
 
-import threading
 import time
 from typing import Any
 
@@ -15,28 +14,23 @@ class NotAskedError(redis.ConnectionError):
 
 
 class Breaker:
-    """Who may ask: everybody, or one each second while the last answer stayed away. Safe in any number of threads."""
+    """Who may ask: everybody, or one each second while the last answer stayed away."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._closed_until_s: float | None = None  # none while all is well
 
     def admits(self, now_s: float) -> bool:
         """Tell whether to ask now; after a pause, only the first to want it does."""
         if self._closed_until_s is None:
             return True
-        with self._lock:
-            if self._closed_until_s is None:
-                return True
-            if now_s < self._closed_until_s:
-                return False
-            self._closed_until_s = now_s + PAUSE_S
-            return True
+        if now_s < self._closed_until_s:
+            return False
+        self._closed_until_s = now_s + PAUSE_S
+        return True
 
     def timed_out(self, now_s: float) -> None:
         """Begin a pause."""
-        with self._lock:
-            self._closed_until_s = now_s + PAUSE_S
+        self._closed_until_s = now_s + PAUSE_S
 
     def answered(self) -> None:
         """Let everybody ask again."""
