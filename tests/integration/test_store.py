@@ -38,7 +38,7 @@ from operations.storage.index import (
     Limit,
     caller_field,
 )
-from operations.storage.learned import MOST_KEPT, Learned
+from operations.storage.learned import Learned
 from operations.storage.records import Stored
 from operations.storage.store import Change, Store
 from operations.storage.tallies import COUNTERS, durations_keys
@@ -189,9 +189,9 @@ class TestDurations:
         assert known.usual == Usual(p50=4.0, p90=5.0, samples=3)
 
     def test_more_kinds_than_are_kept_are_answered_all_the_same(self, store: Store, connection: redis.Redis) -> None:
-        learned = Learned(connection)
-        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(MOST_KEPT + 5)]
-        for batch in (many[: MOST_KEPT - 5], many[: MOST_KEPT - 5] + many[-1:], many):
+        learned = Learned(connection, most_kept=20)
+        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(25)]
+        for batch in (many[:15], many[:15] + many[-1:], many):
             assert len(learned.durations(batch)) == len(batch)
         assert learned.durations([fresh(store, 1)])[0] == Durations.of()
 
