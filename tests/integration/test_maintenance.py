@@ -321,7 +321,7 @@ class TestAnnouncements:
 @contextmanager
 def slow_commands(connection: redis.Redis) -> Iterator[list[float]]:
     """Collect how long each command that took more than 1 ms kept Redis from all others, in seconds."""
-    before = connection.config_get("slowlog-*")
+    before: Any = connection.config_get("slowlog-*")
     connection.config_set("slowlog-log-slower-than", 1_000)
     connection.config_set("slowlog-max-len", 10_000)
     connection.slowlog_reset()
