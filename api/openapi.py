@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas import GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
 from operations.model import DeliveryState, State
-from scalingo.address import APP_PATTERN
+from scalingo.operation import APP_PATTERN
 
 VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from operations.model import DeliveryState, State
 from operations.telling.groups import LARGEST as LARGEST_GROUP
-from scalingo.address import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
+from scalingo.operation import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
 
 DEFAULT_TIMEOUT_S = 3600
 CONTEXT_LIMIT_BYTES = 4_000

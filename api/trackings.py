@@ -22,7 +22,7 @@ from operations.model import State, Tracking
 from operations.storage import listing
 from operations.storage.records import Stored
 from operations.telling import announcement, view
-from scalingo import address
+from scalingo.operation import OperationAddress, parse_url
 
 FULL_RETRY_AFTER_S = 10
 
@@ -136,14 +136,14 @@ def _body() -> TrackRequest:
     raise UnsupportedMediaType("send JSON (Content-Type: application/json) or an HTML form")
 
 
-def _address(wanted: TrackRequest, settings: Settings) -> address.OperationAddress:
+def _address(wanted: TrackRequest, settings: Settings) -> OperationAddress:
     """Find out which operation is meant; an `operation_url` must agree with whatever else is given."""
     if wanted.region is not None:
         _require_known("region", [wanted.region], settings.regions)
     if wanted.operation_url is None:
-        return address.OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
+        return OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
     try:
-        where = address.parse(wanted.operation_url.strip(" \t\r\n"), settings.regions)
+        where = parse_url(wanted.operation_url.strip(" \t\r\n"), settings.regions)
     except ValueError as error:
         raise ProblemError.invalid(("operation_url", str(error))) from None
     given = {"region": wanted.region, "app": wanted.app, "operation_id": wanted.operation_id}

@@ -20,7 +20,7 @@ from benchmarks.table import Row, print_circumstances, print_goals, print_table
 from local.http import answers
 from local.processes import Child
 from local.service import free_port
-from scalingo.address import OFFICIAL_REGIONS
+from scalingo.operation import OFFICIAL_REGIONS
 
 GOAL = 0.75
 ROUNDS = 8

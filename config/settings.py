@@ -17,7 +17,7 @@ from config.values import Accounts, BaseUrl, CallerTokens, RedisUrl, WebUrl, acc
 from notifiers.targets import Target
 from operations.errors import ConfigError
 from operations.telling.audience import Rules
-from scalingo.address import OFFICIAL_REGIONS
+from scalingo.operation import OFFICIAL_REGIONS
 
 
 class Settings(FromEnvironment):

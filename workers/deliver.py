@@ -35,6 +35,8 @@ ATTEMPT_WITHIN_S = 20.0
 WARN_WITHIN_S = 5.0
 """A warning that hangs has a slot that an outcome may be waiting for."""
 
+EDITS_AT_ONCE = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -71,7 +73,8 @@ def delivery_round() -> None:
             warnings.append((stored, warning))
     for stored, warning in warnings:
         _claim_and_attempt(runtime, stored, warning)
-    edit_round(runtime, busy)
+    if edits := list(runtime.records.due_live(EDITS_AT_ONCE)):
+        edit_round(runtime, edits, busy)
 
 
 def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
@@ -84,7 +87,8 @@ def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
 
 def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
     """Claim the deliveries for which there are slots, and start an attempt at each."""
-    admitted = [d for d in free if runtime.slots.take(d.target, _at_once(runtime, d.target))]
+    at_once = {name: target.notifier.at_once for name, target in runtime.targets.items()}
+    admitted = [d for d in free if runtime.slots.take(d.target, at_once.get(d.target, 1))]
     if not admitted:
         return
     claimed_at_s = time.monotonic()  # before the claim is made: a process that was stopped meanwhile must notice
@@ -106,10 +110,6 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -
             if delivery.id not in ids:
                 runtime.slots.free(delivery.target)
     runtime.loop.submit(*(partial(_attempt, runtime, claimed) for claimed in mine))
-
-
-def _at_once(runtime: Runtime, target: str) -> int:
-    return runtime.targets[target].notifier.at_once if target in runtime.targets else 1
 
 
 async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
@@ -146,8 +146,8 @@ def _way(runtime: Runtime, claimed: Claimed, target: Target | None) -> Way:
     tracking, delivery, http = claimed.stored.tracking, claimed.delivery, runtime.loop.targets
     if target is None:
         return Way(partial(_gone, delivery.target))
-    tells = delivery.verdict is not None
-    if tells and (lease := lease_for(runtime, tracking, target, delivery.run)) is not None:
+    grouped = delivery.verdict is not None and tracking.group is not None
+    if grouped and (lease := lease_for(runtime, tracking, target, delivery.run)) is not None:
         return Way(lease.tell, TELL_WITHIN_S, lease)
     within_s = WARN_WITHIN_S if delivery.warns else ATTEMPT_WITHIN_S
     posted = live.posted_for(tracking, delivery) if tracking.live else None
@@ -246,5 +246,5 @@ def _log(claimed: Claimed, error: OpwatchError | None, recorded: Tracking | None
         dwell_s=None if after is None else dwell_s(claimed.stored.tracking, after),
         error=None if error is None else str(error),
         reason=(Reason.OK if error is None else error.reason).value,
-        next_attempt_at=None if after is None else timestamp(after.next_attempt_at),
+        next_attempt_at=timestamp(after.next_attempt_at) if after is not None and after.unfinished else None,
     )

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,8 +26,6 @@ log = structlog.get_logger()
 WRITE_DEADLINE_S = 4.5
 """After the longest wait for the event loop, an edit still ends within the lease."""
 
-_READ_AT_ONCE = 100
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edit:
@@ -41,13 +39,13 @@ class _Edit:
     claimed_at_s: float
 
 
-def edit_round(runtime: Runtime, busy: Collection[str]) -> None:
-    """Begin to write the messages that are due, but for targets that are `busy` with what matters more.
+def edit_round(runtime: Runtime, due: Iterable[tuple[Stored, LiveMessage]], busy: Collection[str]) -> None:
+    """Begin to write the messages that are `due`, but for targets that are `busy` with what matters more.
 
     Each is written as its record stands then, so that it never shows what is over already.
     """
     groups = UpToDateGroups(runtime)
-    for stored, message in runtime.records.due_live(_READ_AT_ONCE):
+    for stored, message in due:
         target = runtime.targets.get(message.target)
         notifier = None if target is None else editing(target.notifier)
         group_shows_new_run = message.group_digest is not None and message.run != stored.tracking.run

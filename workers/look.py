@@ -65,7 +65,6 @@ def look_round() -> None:
             looks_now = _looks_to_sign_in(runtime.client, account, wait_s)
             chosen += ((stored, _NEVER) for stored in _most_worth(runtime, due[account], looks_now))
     claimed, all_due = _claim_and_look(runtime, chosen), sum(map(len, due.values()))
-    # Where all that is due is looked at, the looks' own lines say so; where none is, there will be such a round soon.
     log.log(
         logging.INFO if 0 < claimed < all_due else logging.DEBUG,
         "look round",
@@ -168,9 +167,10 @@ async def _look(runtime: Runtime, claimed: Claimed) -> None:
         await _release(runtime, claimed)
         return
     if after is not None:
-        if is_anything_due(after.tracking, after.tracking.last_polled_at or after.tracking.created_at):
+        tracking, looked_at = after.tracking, after.tracking.last_polled_at
+        if looked_at is not None and (tracking.outgoing or tracking.live) and is_anything_due(tracking, looked_at):
             runtime.deliveries_due.ring()
-        _log(after.tracking, seen, took_ms)
+        _log(tracking, seen, took_ms)
     await _heed(runtime, claimed.stored.tracking.account, seen)
 
 
@@ -224,7 +224,7 @@ async def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) 
     elif isinstance(seen, SignInRejectedError):
         if await in_thread(partial(runtime.account_alerts.raise_for, account, str(seen))):
             log.error("API token rejected", account=account, error=str(seen))
-    elif isinstance(seen, Operation) and not runtime.account_alerts.is_known_clear(account):
+    elif isinstance(seen, Operation) and time.monotonic() >= runtime.account_alerts.clear_until_s.get(account, 0.0):
         await in_thread(partial(runtime.account_alerts.clear, account))
 
 
@@ -241,10 +241,10 @@ def _log(tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> 
         polls=tracking.polls,
         took_ms=took_ms,
         duration_s=tracking.duration_s,
-        detection_s=detection_s(tracking),
+        detection_s=None if tracking.ended_at is None else detection_s(tracking),
     )
 
 
 def result_of(seen: Operation | OpwatchError) -> str:
-    """Name what a look met, as counters and logs have it: `answered`, or the error's name."""
+    """Name what a look met, for counters and logs: `answered`, or the error's name."""
     return "answered" if isinstance(seen, Operation) else type(seen).__name__.removesuffix("Error")

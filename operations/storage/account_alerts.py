@@ -20,7 +20,8 @@ class AccountAlerts:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
-        self._known_clear: dict[str, float] = {}
+        self.clear_until_s: dict[str, float] = {}
+        """Until when (monotonic clock) this process takes an account to be clear; `clear` need not be called before."""
 
     def raise_for(self, account: str, text: str) -> bool:
         """Keep what is wrong with an account until it is cleared; tells whether it is news.
@@ -28,19 +29,14 @@ class AccountAlerts:
         It expires when nothing has raised it again for a quarter of an hour, and so does the mark that keeps the alert
         target from being told again.
         """
-        self._known_clear.pop(account, None)
+        self.clear_until_s.pop(account, None)
         self._redis.expire(mark(AlertKind.REJECTED, account), _LASTS_S)
         return self._redis.set(_key(account), text, ex=_LASTS_S, get=True) is None
 
-    def is_known_clear(self, account: str) -> bool:
-        """Tell whether this process has made sure within half a minute that an account has no alert."""
-        return time.monotonic() - self._known_clear.get(account, float("-inf")) <= CLEAR_FOR_S
-
     def clear(self, account: str) -> None:
-        """Forget the alert of an account; asks Redis only where it is not known to be clear."""
-        if not self.is_known_clear(account):
-            self._redis.delete(_key(account), mark(AlertKind.REJECTED, account))
-            self._known_clear[account] = time.monotonic()
+        """Remove the alert of an account, if it has one."""
+        self._redis.delete(_key(account), mark(AlertKind.REJECTED, account))
+        self.clear_until_s[account] = time.monotonic() + CLEAR_FOR_S
 
     def rejected(self, accounts: Iterable[str]) -> dict[str, str]:
         """Tell which of the accounts have an API token that is rejected, and what to do about each."""

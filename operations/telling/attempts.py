@@ -5,14 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from operations.errors import OpwatchError, TransientError
-from operations.history import with_attempt
-from operations.model import Delivery, DeliveryState, Tracking
+from operations.model import Attempt, Delivery, DeliveryState, Tracking
 from operations.telling import alerts, group_message
 from operations.telling.group_message import GroupShown
 from operations.telling.retries import next_attempt_at
+from operations.text import first_line, plain
 
 LEASE = timedelta(seconds=30)
 """How long a claim holds; then any worker may take the delivery over."""
+
+
+ATTEMPTS_KEPT = 10
+LONGEST_TEXT = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,12 @@ def is_anything_due(tracking: Tracking, now: datetime) -> bool:
     if any(d.unfinished and d.claim is None and (d.next_attempt_at or now) <= now for d in tracking.outgoing):
         return True
     return any(m.due_at is not None and m.claim is None and m.due_at <= now for m in tracking.live)
+
+
+def with_attempt(known: tuple[Attempt, ...], error: str | None, at: datetime) -> tuple[Attempt, ...]:
+    """Add an attempt; the latest are kept."""
+    short = None if error is None else first_line(plain(error), LONGEST_TEXT)
+    return (*known, Attempt(at=at, error=short))[-ATTEMPTS_KEPT:]
 
 
 def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, policy: Policy) -> Delivery:

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError, SignInRejectedError
-from operations.history import with_look
-from operations.model import Operation, State, Tracking, Usual, Verdict
+from operations.model import Looks, Operation, State, Tracking, Usual, Verdict
 from operations.telling import alerts, audience, live
 from operations.telling.attempts import LEASE
 from operations.telling.audience import Rules
+from operations.text import first_line, plain
 from operations.watching import pace, slow
 from operations.watching.durations import Durations
 
@@ -27,6 +27,11 @@ LOST_AFTER_REFUSED = timedelta(minutes=5)
 TIMED_OUT_AFTER_UNANSWERED = timedelta(minutes=15)
 CLOCK_SKEW = timedelta(seconds=60)
 """How far the API's clock and ours may differ before its times are not believed."""
+
+LOOKS_KEPT = 20
+"""Each entry takes about 100 bytes of a record that is written again with every look."""
+
+LONGEST_TEXT = 160
 
 _VERDICT_OF_STATUS = {"done": Verdict.SUCCEEDED, "error": Verdict.FAILED}
 
@@ -64,7 +69,8 @@ def after_look(
     if verdict is not None:
         after = _ended(after, verdict, reason, now)
         planned = audience.deliveries(after, verdict, rules, now)
-        after = live.left_to_deliveries(replace(after, deliveries=after.deliveries + planned))
+        after = replace(after, deliveries=after.deliveries + planned)
+        after = live.left_to_deliveries(after) if after.live else after
     else:
         after = replace(after, claim=None, next_look_at=pace.next_look_at(after, durations, now))
         if any(rule.slow or rule.live for rule in rules.values()):
@@ -112,6 +118,15 @@ def api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float
     if start is None or end is None or not start <= end <= now + CLOCK_SKEW:
         return None
     return (end - start).total_seconds()
+
+
+def with_look(known: tuple[Looks, ...], met: str, at: datetime, *, failed: bool) -> tuple[Looks, ...]:
+    """Add a look: to the last entry if it met the same, else as a new one. The first entry stays, and the latest."""
+    what = first_line(plain(met), LONGEST_TEXT) if failed else met[:LONGEST_TEXT]
+    if known and (known[-1].what, known[-1].failed) == (what, failed):
+        return (*known[:-1], replace(known[-1], last_at=at, times=known[-1].times + 1))
+    longer = (*known, Looks(what=what, first_at=at, failed=failed))
+    return longer if len(longer) <= LOOKS_KEPT else longer[:1] + longer[2:]
 
 
 def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual | None, now: datetime) -> Tracking:

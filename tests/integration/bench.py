@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 
 from operations.errors import OpwatchError
 from operations.model import Delivery, Operation, Tracking
+from operations.storage.maintenance import Maintenance
 from operations.storage.records import Stored
 from operations.storage.store import Store
 from operations.telling import attempts
@@ -159,6 +160,13 @@ def found(store: Store, identity: str) -> Stored:
 def is_current(tracking: Tracking, delivery: Delivery, target: str) -> bool:
     """Whether this is the current run's delivery to the target."""
     return (delivery.run, delivery.target) == (tracking.run, target)
+
+
+def maintain(connection: redis.Redis, store: Store) -> None:
+    """Let maintenance run until it finds no more to do."""
+    maintenance = Maintenance(connection, store.records)
+    while maintenance.run():
+        pass
 
 
 def connected(url: str) -> redis.Redis:

@@ -15,7 +15,7 @@ from operations.storage.store import Store
 from operations.telling import attempts, live
 from operations.watching import looks, slow
 from standin.api import ScalingoApi
-from tests.integration.bench import Caller, found, tracked
+from tests.integration.bench import Caller, found, maintain, tracked
 from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
@@ -315,7 +315,7 @@ def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
     connection.set(key, json.dumps(document))
     connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
     delivery_round()
-    store.purge()
+    maintain(connection, store)
     assert store.records.size(LIVE) == 0
     scalingo.finish(operation_of(shown))
     look(store, shown)
@@ -345,15 +345,15 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
 
 def test_a_target_that_is_live_no_more_ends_the_message(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], target="gone", due_at=NOW),)))
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).due_at is None
 
 
 def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=NOW),)))
-    edit_round(channel, {"deploys"})
+    edit_round(channel, store.records.due_live(9), {"deploys"})
     assert message(store, shown).claim is None, "an outcome is due"
     wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).claim is None, "it is another's turn"
     assert channel.slots.take("deploys", 1), "nobody has kept the place"

@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.errors import OpwatchError, PermanentError, TransientError
-from operations.history import ATTEMPTS_KEPT, LOOKS_KEPT, with_attempt, with_look
 from operations.model import Attempt, Looks, Operation, State
 from operations.storage.codec import decode, encode
 from operations.telling import attempts, view
 from operations.telling.announcement import body_of
+from operations.telling.attempts import ATTEMPTS_KEPT, with_attempt
 from operations.watching import looks as watching
 from operations.watching.durations import Durations
+from operations.watching.looks import LOOKS_KEPT, with_look
 from tests.unit.strategies import NOW, a_delivery, a_tracking, attempted_by, attempting
 
 SECOND = timedelta(seconds=1)

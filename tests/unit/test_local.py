@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -414,8 +416,10 @@ def test_no_orphan_is_left_when_it_is_killed(tmp_path: Path, alive: Alive) -> No
     root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
     with Run(root, PORT=str(free_port())) as run:
         run.wait_for("^curl")
+        socket_url = run.wait_for(r"^web    \| web \d+ \S+ (unix:\S+)$")[1]
         alive.wait_until_somebody()
         run.process.kill()
         alive.wait_until_nobody()
     with Valkey(root / "var" / "standin"):
         pass
+    shutil.rmtree(Path(urlsplit(socket_url).path).parent)  # Nobody was left to remove it.
