@@ -124,7 +124,7 @@ def test_a_delivery_is_retried_and_a_watch_stopped_by_keyboard(browser: Browser,
         page.keyboard.press("Enter")
         tab_to(page, "Stop tracking endless")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("cancelled")).to_be_visible()
+        expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Token")).to_be_focused()
     assert stage.opwatch.show(endless)["state"] == "cancelled"
@@ -138,7 +138,7 @@ def test_everything_works_without_javascript(browser: Browser, stage: Stage) -> 
         expect(page.get_by_role("link", name="Reload")).to_be_visible()
         card.get_by_text("Stop tracking …").click()
         card.get_by_role("button", name="Stop tracking plain").click()
-        expect(page.get_by_text("cancelled")).to_be_visible()
+        expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("link", name="Opwatch").click()
         page.get_by_label("App").fill("plain")
         page.get_by_role("button", name="Show").click()
