@@ -135,7 +135,7 @@ def operation(identity: str) -> Response:
 
 @routes.post("/operations/<identity>/stop")
 def stop(identity: str) -> Response:
-    """Stop tracking."""
+    """Cancel a tracking."""
     acts.stop(service(), identity)
     return see_other(f"/operations/{identity}")
 
