@@ -18,6 +18,7 @@ from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.locks import Locks
+from operations.storage.maintenance import Maintenance
 from operations.storage.records import Records
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
@@ -48,7 +49,7 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
         yield finding
     if settings.redis_url.get_secret_value():
         with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
-            for finding in [*_redis(connection), *_deliveries(settings, connection)]:
+            for finding in [*_redis(connection), *_orphans(connection), *_deliveries(settings, connection)]:
                 yield finding
             async for finding in _accounts(settings, faults, connection):
                 yield finding
@@ -97,6 +98,15 @@ def _redis(connection: Redis) -> Iterator[Finding]:
         yield Finding("ok", "workers", f"{workers} alive")
     else:
         yield Finding("FAIL", "workers", "no worker sends heartbeats: start one (on a PaaS, scale `worker` to 1)")
+
+
+def _orphans(connection: Redis) -> Iterator[Finding]:
+    """Say which entries have lost their records: they are those of operations that nobody will be told of."""
+    with suppress(RedisError):  # that has been said
+        if found := Maintenance(connection, Records(connection)).orphans():
+            counts = ", ".join(f"{count} in {key}" for key, count in found.items())
+            what = f"{counts}: records were lost; a worker removes what is left of them within minutes"
+            yield Finding("warn", "orphans", what)
 
 
 def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:

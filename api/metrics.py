@@ -14,7 +14,7 @@ from api.service import Service
 from operations.errors import Reason
 from operations.model import DeliveryState, State
 from operations.storage.index import OUTBOX
-from operations.storage.tallies import DETECTION, DWELL, attempt
+from operations.storage.tallies import DETECTION, DWELL, ORPHANS, attempt
 
 LOOK_RESULTS = ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing")
 OVERDUE = timedelta(seconds=60)
@@ -34,6 +34,9 @@ class Collector:
         counters = self._parts.records.counters()
         yield from self._accounts()
         yield from self._outbox()
+        yield CounterMetricFamily(
+            "opwatch_orphans_removed", "Index entries and announcements of no record", counters.get(ORPHANS, 0)
+        )
         yield from self._due()
         yield from self._workers()
         yield from self._looks(counters)

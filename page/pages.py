@@ -12,6 +12,7 @@ from api.schemas import ListQuery
 from api.service import service
 from operations.model import State, Tracking
 from operations.storage import index, listing
+from operations.storage.failing import failing_targets
 from operations.storage.records import Records
 from operations.telling.view import matches
 from page import errors, timeline, view
@@ -19,7 +20,6 @@ from page.html import file, html, see_other, shown
 from page.signing_in import require_own_form, require_session, small_forms_only
 
 SHOWN_IN_FLIGHT = 50
-SHOWN_FAILING = 50
 SHOWN_RECENT = 25
 SHOWN_IN_LIST = 50
 _SCANNED = 400
@@ -64,9 +64,6 @@ def overview() -> Response:
     parts = service()
     records = parts.records
     now = records.now()
-    retrying = records.standing_in(index.RETRYING, SHOWN_FAILING)
-    dead = records.standing_in(index.DEAD, SHOWN_FAILING, last=True)
-    failing = {stored.tracking.id: stored.tracking for stored in (*dead, *retrying)}
     flying = records.size(index.DUE)
     recent = listing.page(
         records,
@@ -82,7 +79,7 @@ def overview() -> Response:
         "overview.html",
         title=view.title(records.size(index.RETRYING) + records.size(index.DEAD), flying),
         problems=problems,
-        failing=view.failing(failing.values(), now),
+        failing=list(view.failing(failing_targets(parts.connection, records), now)),
         in_flight=[view.card(each, now) for each in _in_flight(records, flying)],
         in_flight_count=flying,
         recent=[view.card(each, now) for each in recent.trackings],
@@ -94,7 +91,7 @@ def _in_flight(records: Records, count: int) -> Sequence[Tracking]:
     """Choose the operations to show: all, or the newest if there are too many. Looks do not change that order."""
     if count > SHOWN_IN_FLIGHT:
         return listing.page(records, _is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
-    found = (stored.tracking for stored in records.standing_in(index.DUE, SHOWN_IN_FLIGHT))
+    found = (stored.tracking for stored in records.first_in(index.DUE, SHOWN_IN_FLIGHT))
     return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
 
 

@@ -1,11 +1,12 @@
 """Trackings as values and words that the page shows. Pure. Texts from outside are made safe here."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
+from operations.storage.failing import SHOWN, FailingTarget
 from operations.text import first_line, plain, url_fault
 from operations.watching.slow import slow_from_s
 
@@ -67,13 +68,19 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """A target with failing deliveries, and those deliveries. The `dead` ones wait for a person to retry them."""
+    """A target with failing deliveries, and the first of them. The `dead` ones wait for a person to retry them."""
 
     target: str
     dead: int
     retrying: int
     error: str
     about: tuple[tuple[Card, Telling], ...]
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """The states with more deliveries than are shown."""
+        counts = {DeliveryState.DEAD: self.dead, DeliveryState.RETRYING: self.retrying}
+        return tuple(state for state, count in counts.items() if count > SHOWN)
 
 
 def card(tracking: Tracking, now: datetime) -> Card:
@@ -123,31 +130,29 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
     )
 
 
-def failing(trackings: Iterable[Tracking], now: datetime) -> list[Failing]:
-    """Group failing deliveries by target, the target with the most first."""
-    about: dict[str, list[tuple[Card, Telling]]] = {}
-    for tracking in trackings:
-        shown = card(tracking, now)
-        for each in shown.tellings:
-            if each.state in _FAILING:
-                about.setdefault(each.target, []).append((shown, each))
-    found = [
-        Failing(
-            target=target,
-            dead=sum(each.state == DeliveryState.DEAD for _, each in all_),
-            retrying=sum(each.state == DeliveryState.RETRYING for _, each in all_),
-            error=first_line(all_[0][1].error, _LINE),
-            about=tuple(all_),
-        )
-        for target, all_ in about.items()
-    ]
-    return sorted(found, key=lambda each: (-len(each.about), each.target))
+def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
+    """Describe each target's failing deliveries."""
+    for each in found:
+        shown = (card(stored.tracking, now) for stored in each.first)
+        about = tuple((own, telling) for own in shown for telling in own.tellings if _is_failing(telling, each.target))
+        if about:  # empty if all were delivered in the meantime
+            yield Failing(
+                target=plain(each.target),
+                dead=each.dead,
+                retrying=each.retrying,
+                error=first_line(about[0][1].error, _LINE),
+                about=about,
+            )
 
 
 def title(failing_count: int, in_flight: int) -> str:
     """Write the window's title: failing deliveries first, because they need a person."""
     counts = [f"{failing_count} not delivered"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
     return " · ".join([*counts, "Opwatch"])
+
+
+def _is_failing(telling: Telling, target: str) -> bool:
+    return telling.target == plain(target) and telling.state in _FAILING
 
 
 def _status(tracking: Tracking) -> str:

@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 TICK_S = 1.0
 SHORTEST_TICK_S = 0.25
-PURGE_EVERY_S = 30
+MAINTAIN_EVERY_S = 30.0
 REPORT_EVERY_S = 60.0
 _REPORT_WITHIN_S = 10.0
 
@@ -34,7 +34,7 @@ class Clock(threading.Thread):
         self._redis_away = False
         self._report_every_s = report_every_s
         self._report_at_s = 0.0
-        self._purge_at_s = 0.0
+        self._maintain_at_s = 0.0
 
     def run(self) -> None:
         """Tick until stopped; an outage of Redis is said once, and waited out."""
@@ -83,9 +83,9 @@ class Clock(threading.Thread):
         if look_in_s <= 0:
             enqueue(runtime.connection, Round.LOOK, f"{Round.LOOK}-{moment}")
             look_in_s = runtime.records.next_look_in_s()
-        if time.monotonic() >= self._purge_at_s:
-            self._purge_at_s = time.monotonic() + PURGE_EVERY_S
-            runtime.store.purge()
+        if time.monotonic() >= self._maintain_at_s:
+            more = runtime.maintenance.run()
+            self._maintain_at_s = time.monotonic() + (0.0 if more else MAINTAIN_EVERY_S)
             tidy(runtime.connection)
         # Only here, after Redis has answered: a ping means that it does, and that the clock ticks.
         if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:

@@ -20,6 +20,7 @@ from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.learned import Learned
 from operations.storage.locks import Locks
+from operations.storage.maintenance import Maintenance
 from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
 from operations.telling.audience import Rules
@@ -93,6 +94,7 @@ class Runtime:
     budget: Budget
     heartbeat: Heartbeat
     locks: Locks
+    maintenance: Maintenance
     account_alerts: AccountAlerts
     loop: HttpLoop
     client: Client
@@ -149,6 +151,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         budget=budget,
         heartbeat=Heartbeat(connection),
         locks=locks,
+        maintenance=Maintenance(connection, store.records),
         account_alerts=AccountAlerts(connection),
         loop=loop,
         client=Client(

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from operations.model import Delivery, DeliveryState, Tracking, tracking_id
+from operations.model import Delivery, DeliveryState, State, Tracking, tracking_id
 from operations.telling import alerts
 
 DUE = "opwatch:due"
@@ -21,7 +21,9 @@ EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
 DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
+CANCELLED = "opwatch:cancelled"
 GROUP = "opwatch:group"
+BODY = "opwatch:announcement"
 ENDED = "opwatch:ended"
 """The channel on which the end of a tracking is published: its id and, after a space, its group if it has one."""
 
@@ -44,6 +46,8 @@ class ChangeKind(StrEnum):
     """Remove the fields of an account's callers once the account's own field is at zero."""
     PUSH = "PUSH"
     """Put a member at the front of a list that keeps so many."""
+    DROP = "DROP"
+    """Delete a key."""
     PUBLISH = "PUBLISH"
     """Publish a member on a channel."""
 
@@ -72,20 +76,11 @@ class Limit:
 
 def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
     """List the entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
-    before, after = ({} if old is None else _entries(old, retention)), _entries(new, retention)
-    for (key, member), score in after.items():
-        if before.get((key, member)) != score:
-            yield IndexChange(ChangeKind.SCORE, key, member, score)
-    yield from (_removal(*entry) for entry in before if entry not in after)
-    counted_before, counted = _counted(old), _counted(new)
-    for field in counted:
-        if field not in counted_before:
-            yield IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, 1)
-    for field in counted_before:
-        if field not in counted:
-            yield IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, -1)
-    if counted_before and not counted:
-        yield IndexChange(ChangeKind.CLEAR, IN_FLIGHT, counted_before[0], None)
+    yield from _score_changes({} if old is None else _entries(old, retention), _entries(new, retention))
+    yield from _in_flight_changes(_counted(old), _counted(new))
+    if old is not None and old.outgoing:
+        for run in body_runs(old) - body_runs(new):
+            yield IndexChange(ChangeKind.DROP, body_key(new.id, run), "", None)
     if old is not None and old.ended_at is None and new.ended_at is not None:
         ended = new.id if new.group is None else f"{new.id} {new.group}"
         yield IndexChange(ChangeKind.PUBLISH, ENDED, ended, None)
@@ -93,26 +88,42 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
         yield from _marks(old, new)
 
 
-def deletions(tracking: Tracking) -> Iterator[IndexChange]:
-    """List the entries to remove with a record that is deleted.
+def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
+    """List the entries (sorted set and member) to remove with a record that is deleted.
 
     `retrying` and `dead` too: an older version may have moved a delivery on without knowing that it is counted there.
     """
-    yield _removal(EXPIRING, tracking.id)
-    yield _removal(RECENT, tracking.id)
+    yield from ((key, tracking.id) for key in (EXPIRING, RECENT, CANCELLED))
     if tracking.group is not None:
-        yield _removal(group_key(tracking.group), tracking.id)
-    yield from (_removal(key, _failing_member(d)) for d in tracking.outgoing for key in (RETRYING, DEAD))
+        yield group_key(tracking.group), tracking.id
+    yield from ((key, _failing_member(d)) for d in tracking.outgoing for key in (RETRYING, DEAD))
 
 
-def orphans(tracking: Tracking, key: str, members: Iterable[str]) -> list[IndexChange]:
-    """List how to remove those `members` of the sorted set `key` that name this tracking but nothing in it.
+def orphans(tracking: Tracking, key: str, members: Iterable[str]) -> list[str]:
+    """List those `members` of the sorted set `key` that name this tracking but nothing in it.
 
     An older version that writes the record drops what it does not know, and leaves the entries.
     """
     known = _entries(tracking, timedelta())
-    own = (member for member in members if tracking_id(member) == tracking.id)
-    return [_removal(key, member) for member in own if (key, member) not in known]
+    return [member for member in members if tracking_of(member) == tracking.id and (key, member) not in known]
+
+
+def body_runs(tracking: Tracking) -> set[int]:
+    """Tell of which runs somebody may still read the announcement: to attempt a delivery, or to tell another target.
+
+    Nobody reads that of a run which was cancelled, or of which nobody is told. A warning in flight reads it to learn
+    that the run has ended.
+    """
+    runs = {d.run for d in tracking.outgoing if d.unfinished and not d.warns}
+    return runs | {tracking.run} if reads_outcome(tracking) else runs
+
+
+def reads_outcome(tracking: Tracking) -> bool:
+    """Tell whether the current run has ended, and somebody may read the announcement of that."""
+    if tracking.ended_at is None:
+        return False
+    told = (d for d in tracking.deliveries if d.run == tracking.run and d.state is not DeliveryState.SKIPPED)
+    return tracking.slow is not None or any(told)
 
 
 def limits(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[IndexChange]:
@@ -125,6 +136,16 @@ def limits(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[IndexC
 def caller_field(account: str, caller: str) -> str:
     """Name the field that counts what one caller has in flight through an account (neither name holds a colon)."""
     return f"{account}:{caller}"
+
+
+def record_key(identity: str) -> str:
+    """Name the key of a record. Whatever the sorted sets name has its record there, in any version."""
+    return f"opwatch:tracking:{identity}"
+
+
+def body_key(identity: str, run: int) -> str:
+    """Name the key of the announcement's body, fixed at the outcome of this run."""
+    return f"{BODY}:{identity}:{run}"
 
 
 def group_key(name: str) -> str:
@@ -147,8 +168,18 @@ def milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1000)
 
 
-def _removal(key: str, member: str) -> IndexChange:
-    return IndexChange(ChangeKind.SCORE, key, member, None)
+def _score_changes(before: Entries, after: Entries) -> Iterator[IndexChange]:
+    for (key, member), score in after.items():
+        if before.get((key, member)) != score:
+            yield IndexChange(ChangeKind.SCORE, key, member, score)
+    yield from (IndexChange(ChangeKind.SCORE, *entry, None) for entry in before if entry not in after)
+
+
+def _in_flight_changes(before: tuple[str, ...], after: tuple[str, ...]) -> Iterator[IndexChange]:
+    yield from (IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, 1) for field in after if field not in before)
+    yield from (IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, -1) for field in before if field not in after)
+    if before and not after:
+        yield IndexChange(ChangeKind.CLEAR, IN_FLIGHT, before[0], None)
 
 
 def _marks(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
@@ -186,10 +217,16 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     for message in tracking.live:
         if message.due_at is not None:
             there[LIVE, message.id] = milliseconds(message.due_at)
-    unfinished = any(d.unfinished for d in tracking.outgoing) or any(m.due_at for m in tracking.live)
-    if tracking.ended_at is not None and not unfinished:
-        last = max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
-        there[EXPIRING, tracking.id] = milliseconds(last + retention)
+    return there if tracking.ended_at is None else there | _kept_until(tracking, tracking.ended_at, retention)
+
+
+def _kept_until(tracking: Tracking, ended_at: datetime, retention: timedelta) -> Entries:
+    if any(d.unfinished for d in tracking.outgoing) or any(m.due_at for m in tracking.live):
+        return {}
+    last = max([ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
+    there: Entries = {(EXPIRING, tracking.id): milliseconds(last + retention)}
+    if tracking.state is State.CANCELLED and not tracking.outgoing:
+        there[CANCELLED, tracking.id] = milliseconds(ended_at)
     return there
 
 

@@ -22,8 +22,9 @@ class _Known(NamedTuple):
 class Learned:
     """Durations by app and type. Any thread may ask; raises redis.RedisError when Redis is away."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, *, most_kept: int = MOST_KEPT) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._most_kept = most_kept
         self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.learn())}
 
     def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
@@ -32,7 +33,7 @@ class Learned:
         known, now_s = self._known, time.monotonic()
         missing = [keys for keys in dict.fromkeys(wanted) if keys not in known or known[keys].until_s < now_s]
         if missing:
-            if len(known) + len(missing) > MOST_KEPT:
+            if len(known) + len(missing) > self._most_kept:
                 known = self._known = {keys: known[keys] for keys in ((), *wanted) if keys in known}
             pipe = self._redis.pipeline(transaction=False)
             for own, of_type in missing:

@@ -17,7 +17,7 @@ from operations.model import Delivery, LiveMessage, Tracking, tracking_id
 from operations.storage import index
 from operations.storage.clock import RedisClock, from_milliseconds
 from operations.storage.codec import decode
-from operations.storage.index import DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, milliseconds
+from operations.storage.index import DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, body_key, milliseconds, record_key
 from operations.storage.tallies import COUNTERS
 from operations.telling import groups
 from operations.telling.attempts import LEASE
@@ -52,13 +52,20 @@ class Overdue:
     oldest_s: float
 
 
+class _Waiting(NamedTuple):
+    """A due tracking as it was read last; None where it cannot be."""
+
+    score: float
+    stored: Stored | None
+
+
 class Records:
     """What all processes share, to be read."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._due = connection.register_script((Path(__file__).parent / "due.lua").read_text())
-        self._waiting: dict[str, tuple[float, Stored]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._clock = RedisClock(connection)
 
     def now(self) -> datetime:
@@ -76,17 +83,26 @@ class Records:
         return body
 
     def due_trackings(self, limit: int = WINDOW) -> list[Stored]:
-        """List trackings whose next look is due, the most overdue first.
+        """List trackings whose next look is due, the most overdue first, so many at most.
 
-        What was due already when this was asked last, and has not moved since, is not read again.
+        Those that cannot be read hide no others, up to a bound. What was due already when this was asked last, and has
+        not moved since, is not read again.
         """
-        now, due = self.due_members(DUE, 0, limit)
-        known = {each: read for each, read in self._waiting.items() if read[0] == due.get(each)}
-        for stored in self.read(set(due).difference(known)):
-            if (at := stored.tracking.next_look_at) is not None and at <= now:
-                known[stored.tracking.id] = milliseconds(at), stored
+        known: dict[str, _Waiting] = {}
+        found: list[Stored] = []
+        for now, due in self._due_windows(DUE):
+            waiting = {each: read for each, read in self._waiting.items() if read.score == due.get(each)}
+            read = {stored.tracking.id: stored for stored in self.read(set(due).difference(waiting))}
+            for identity, score in due.items():
+                stored = waiting[identity].stored if identity in waiting else read.get(identity)
+                if stored is not None and not _is_look_due(stored.tracking, now):
+                    continue  # somebody claimed it between our listing and our reading
+                known[identity] = _Waiting(score, stored)
+                found += [stored] if stored is not None else []
+            if len(found) >= limit:
+                break
         self._waiting = known
-        return [known[identity][1] for identity in due if identity in known]
+        return found[:limit]
 
     def claimed_trackings(self) -> Iterator[Stored]:
         """Walk through the trackings that some worker has claimed for a look."""
@@ -101,18 +117,15 @@ class Records:
 
         All of them up to a bound: what piles up for a target that hangs must not hide what waits for another.
         """
-        for start in range(0, WINDOW * _WINDOWS, WINDOW):
-            now, members = self.due_members(OUTBOX, start, WINDOW)
+        for now, members in self._due_windows(OUTBOX):
             for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
                 due = tuple(d.id for d in stored.tracking.outgoing if _is_due(d, now))
                 if due:  # not when another round took it between our listing and our reading
                     yield stored, due
-            if len(members) < WINDOW:
-                return
 
     def due_live(self, limit: int) -> Iterator[tuple[Stored, LiveMessage]]:
         """Walk through the messages that are due to be brought up to date, the most overdue first, so many at most."""
-        now, members = self.due_members(LIVE, 0, limit)
+        now, members = self._due_members(LIVE, 0, limit)
         for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
             for message in stored.tracking.live:
                 if message.due_at is not None and message.due_at <= now:
@@ -132,9 +145,9 @@ class Records:
             last = min(last, *positions.values())
             start += len(rows)
 
-    def standing_in(self, key: str, limit: int, *, last: bool = False) -> list[Stored]:
-        """List the trackings that stand first, or last, in a sorted set of the index."""
-        members = self._redis.zrange(key, 0, limit - 1, desc=last)
+    def first_in(self, key: str, limit: int) -> list[Stored]:
+        """List the trackings that stand first in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1)
         return list(self.read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
 
     def size(self, key: str) -> int:
@@ -191,7 +204,14 @@ class Records:
         found = self._redis.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
         return _seconds_until(found, now_ms)
 
-    def due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
+    def _due_windows(self, key: str) -> Iterator[tuple[datetime, dict[str, float]]]:
+        for start in range(0, WINDOW * _WINDOWS, WINDOW):
+            now, members = self._due_members(key, start, WINDOW)
+            yield now, members
+            if len(members) < WINDOW:
+                return
+
+    def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
         """List members that are due, the most overdue first, with their scores; and say what time it is."""
         now_ms, found = self._due(keys=[key], args=[start, limit])
         members = (member.decode(errors="replace") for member in found[::2])
@@ -211,6 +231,10 @@ def _seconds_until(first: list[tuple[bytes, float]], now_ms: float) -> float:
     return (first[0][1] - now_ms) / 1000 if first else float("inf")
 
 
+def _is_look_due(tracking: Tracking, now: datetime) -> bool:
+    return tracking.next_look_at is not None and tracking.next_look_at <= now
+
+
 def _is_due(delivery: Delivery, now: datetime) -> bool:
     return delivery.unfinished and delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
 
@@ -220,13 +244,3 @@ def _understood(record: bytes) -> Tracking | None:
         return decode(record)
     except NewerRecordError:
         return None
-
-
-def record_key(identity: str) -> str:
-    """Name the key of a tracking's record."""
-    return f"opwatch:tracking:{identity}"
-
-
-def body_key(identity: str, run: int) -> str:
-    """Name the key of the announcement's body, fixed at the outcome of this run."""
-    return f"opwatch:announcement:{identity}:{run}"

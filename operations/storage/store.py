@@ -15,16 +15,22 @@ from typing import Any
 import redis
 
 from operations.errors import TooManyInFlightError
-from operations.model import Tracking, tracking_id
-from operations.storage import index
+from operations.model import Tracking
 from operations.storage.codec import decode, encode
-from operations.storage.index import EXPIRING, LIVE, OUTBOX, IndexChange, Limit, index_changes, limits
-from operations.storage.records import Records, Stored, body_key, record_key
+from operations.storage.index import (
+    IndexChange,
+    Limit,
+    body_key,
+    index_changes,
+    limits,
+    reads_outcome,
+    record_key,
+)
+from operations.storage.records import Records, Stored
 from operations.storage.tallies import added, tally_changes
 from operations.telling import alerts, announcement
 
 _MARKED = b"marked"
-_PURGED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,6 @@ class Store:
 
     def __init__(self, connection: redis.Redis, *, retention: timedelta) -> None:
         self.records = Records(connection)
-        self._redis = connection
         self._retention = retention
         self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
 
@@ -116,22 +121,6 @@ class Store:
             after = alerts.without_news(stored.tracking, after)
         return stored if after == stored.tracking else self._swap_of(stored, after, change.counters, change.limit)
 
-    def purge(self) -> int:
-        """Delete trackings kept past their time; returns how many. Entries that stand for nothing go, too."""
-        gone = 0
-        _, members = self.records.due_members(EXPIRING, 0, _PURGED_AT_ONCE)
-        for stored in self.records.read(members):
-            tracking = stored.tracking
-            if self._write([_Swap(tracking, stored.record, b"", b"", list(index.deletions(tracking)))]) == [None]:
-                self._redis.delete(*(body_key(tracking.id, run + 1) for run in range(tracking.run)))
-                gone += 1
-        for key in (OUTBOX, LIVE):
-            _, members = self.records.due_members(key, 0, _PURGED_AT_ONCE)
-            for stored in self.records.read(dict.fromkeys(tracking_id(member) for member in members)):
-                if orphans := index.orphans(stored.tracking, key, members):
-                    self._write([_Swap(stored.tracking, stored.record, stored.record, b"", orphans)])
-        return gone
-
     def _swap_of(
         self, stored: Stored | None, new: Tracking, counters: Sequence[str] = (), limit: Limit | None = None
     ) -> "_Swap":
@@ -139,12 +128,12 @@ class Store:
         changes = [*index_changes(old, new, self._retention), *tally_changes(old, new), *map(added, counters)]
         if limit is not None:
             changes += limits(old, new, limit)
-        ended = new.ended_at is not None and (old is None or old.ended_at is None)
+        is_read = old is not None and old.run == new.run and reads_outcome(old)
         return _Swap(
             new=new,
             expected=b"" if stored is None else stored.record,
             record=encode(new),
-            body=announcement.body_of(new) if ended else b"",
+            body=announcement.body_of(new) if reads_outcome(new) and not is_read else b"",
             changes=changes,
             limit=limit,
         )
@@ -177,7 +166,7 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Swap:
-    """A record to put in place of another, and the entries that change with it. No `record`: to delete."""
+    """A record to put in place of another, and the entries that change with it."""
 
     new: Tracking
     expected: bytes

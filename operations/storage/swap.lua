@@ -1,8 +1,8 @@
 -- Replaces records, each only while it is still the one its change was computed from (compare-and-swap), and changes its
 -- index entries with it. Each swap is carried out, or not, by itself.
 -- KEYS: for each swap the record and its announcement, then the sorted sets, hashes and other keys of the entries.
--- ARGV: how many swaps, then for each: the record expected ('' for none), the new one ('' deletes), the announcement to
---       keep ('' for none), how many entries change, and for each of these (kind, key number, member, value). The kinds
+-- ARGV: how many swaps, then for each: the record expected ('' for none), the new one, the announcement to keep ('' for
+--       none), how many entries change, and for each of these (kind, key number, member, value). The kinds
 --       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH.
 -- Returns for each swap false when done, an error when Redis refused it, else, with nothing written: the record found,
 -- 'marked' when a key to MARK is marked already, or the counts when every CEILING is reached.
@@ -27,6 +27,8 @@ local function change(kind, key, member, value)
     redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
     redis.pcall('LTRIM', key, 0, value - 1)
     redis.call('EXPIRE', key, 7776000)
+  elseif kind == 'DROP' then
+    redis.call('UNLINK', key)
   elseif kind == 'PUBLISH' then
     redis.pcall('PUBLISH', key, member)  -- it may be forbidden: waiting requests also look by themselves
   elseif kind == 'CLEAR' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
@@ -56,11 +58,7 @@ local function swap(record, announcement, at, first, last)
   if #counts > 0 and not below then
     return counts
   end
-  if ARGV[at + 1] == '' then
-    redis.call('DEL', record)
-  else
-    redis.call('SET', record, ARGV[at + 1])
-  end
+  redis.call('SET', record, ARGV[at + 1])
   stored[record] = ARGV[at + 1]
   if ARGV[at + 2] ~= '' then
     redis.call('SET', announcement, ARGV[at + 2])

@@ -14,6 +14,8 @@ from operations.watching.durations import KEPT, LONGEST_S
 
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
+ORPHANS = "orphans"
+"""The counter of index entries and announcements that maintenance removed because nothing stands for them."""
 
 _BEYOND = "+Inf"
 

@@ -1,17 +1,16 @@
 """The app and the worker's parts in this process, around a real server: for tests that need no processes."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import redis
-from aiohttp.abc import AbstractResolver
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from operations.errors import OpwatchError
 from operations.model import Delivery, Operation, Tracking
+from operations.storage.maintenance import Maintenance
 from operations.storage.records import Stored
 from operations.storage.store import Store
 from operations.telling import attempts
@@ -20,7 +19,6 @@ from operations.telling.audience import Rules
 from operations.watching import looks
 from operations.watching.durations import Durations
 from tests.support.running import CALLER_TOKEN, wait_until
-from workers.runtime import Runtime
 
 OPERATION_ID = "5ed11f2c884fef000f5e502e"
 DONE = Operation(status="done", type="restart")
@@ -28,27 +26,6 @@ BROKEN = Operation(status="error", type="restart", error="it broke")
 RETENTION = timedelta(days=7)
 NO_OTHER_TARGETS = dict.fromkeys(("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"), "")
 """Of the settings that there are, an empty one counts as unset."""
-
-
-FILE_ONLY = {"SLACK_WEBHOOK_URL": "", "WEBHOOK_URL": "", "WEBHOOK_SECRET": ""}
-"""Settings that leave the targets of the file only."""
-
-
-class StartWorker(Protocol):
-    """What the fixture `start_worker` gives."""
-
-    def __call__(
-        self,
-        changes: Mapping[str, str] | None = None,
-        *,
-        targets: str | None = None,
-        drain_s: float = 5.0,
-        resolver: AbstractResolver | None = None,
-    ) -> Runtime:
-        """Start a worker's parts, without RQ, with changed settings and with these targets in the file.
-
-        In the end they get `drain_s` to finish. `resolver` finds the targets in place of the system.
-        """
 
 
 def operation_id(number: int) -> str:
@@ -185,6 +162,13 @@ def found(store: Store, identity: str) -> Stored:
 def is_current(tracking: Tracking, delivery: Delivery, target: str) -> bool:
     """Whether this is the current run's delivery to the target."""
     return (delivery.run, delivery.target) == (tracking.run, target)
+
+
+def maintain(connection: redis.Redis, store: Store) -> None:
+    """Let maintenance run until it finds no more to do."""
+    maintenance = Maintenance(connection, store.records)
+    while maintenance.run():
+        pass
 
 
 def connected(url: str) -> redis.Redis:

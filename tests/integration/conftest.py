@@ -21,6 +21,7 @@ from tests.support.receiver import Receiver
 from tests.support.running import UNHURRIED, environment
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
+from workers.loop import HttpLoop
 from workers.runtime import Runtime
 
 AT_THE_END_S = 0.5
@@ -138,6 +139,14 @@ def start_worker(
 def runtime(start_worker: Callable[..., Runtime]) -> Runtime:
     """Start the parts of one worker process."""
     return start_worker()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[HttpLoop]:
+    """Run what a worker sends with; private targets are allowed."""
+    running = HttpLoop(allow_private_targets=True)
+    yield running
+    running.drain(1.0)
 
 
 @pytest.fixture

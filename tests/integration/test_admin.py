@@ -18,7 +18,7 @@ from config.settings import Settings
 from operations.errors import PermanentError, SignInRejectedError, TransientError
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
-from operations.storage.index import OUTBOX
+from operations.storage.index import DUE, OUTBOX
 from operations.storage.store import Store
 from standin import faults
 from standin.api import DEFAULT_TOKENS, ScalingoApi
@@ -116,6 +116,13 @@ class TestCheck:
     def _one_account(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "other" in settings.accounts
         monkeypatch.delenv("SCALINGO_API_TOKEN_OTHER")
+
+    @pytest.mark.usefixtures("beating")
+    def test_it_counts_entries_that_have_lost_their_records(self, admin: Admin, connection: redis.Redis) -> None:
+        assert "orphans" not in admin("check")[1]
+        connection.zadd(DUE, {"osc-fr1-" + "0" * 24: 1})
+        assert "warn  orphans: 1 in opwatch:due" in admin("check")[1]
+        assert connection.zcard(DUE) == 1, "it only looks"
 
     @pytest.mark.usefixtures("beating")
     def test_says_of_each_part_that_it_is_well(

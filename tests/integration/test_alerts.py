@@ -22,7 +22,7 @@ from operations.telling import alerts, attempts
 from operations.telling.attempts import Policy, Result
 from standin import faults
 from standin.api import ScalingoApi
-from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, operation_id, seen, tracked
+from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, maintain, operation_id, seen, tracked
 from tests.integration.rounds import tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
@@ -327,7 +327,7 @@ class TestKeepingAlerts:
         assert store.records.size(OUTBOX) == 2
         look_in_s, delivery_in_s = store.records.due_in_s()
         assert look_in_s > 0 >= delivery_in_s
-        store.purge()
+        maintain(connection, store)
         assert connection.zrange(OUTBOX, 0, -1) == [f"{sound}_1_failed_webhook".encode()]
         assert found(store, identity).tracking.alerts == ()
 
@@ -336,7 +336,7 @@ class TestKeepingAlerts:
     ) -> None:
         identity = dead_with_alert(store, settings)
         connection.set(f"opwatch:tracking:{identity}", found(store, identity).record.rstrip(b"}") + b',"v":9}')
-        store.purge()
+        maintain(connection, store)
         assert store.records.size(OUTBOX) == 1
 
     @pytest.mark.parametrize("alerted", [False, True])

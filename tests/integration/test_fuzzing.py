@@ -20,7 +20,7 @@ from operations.storage.store import Store
 from operations.telling import announcement
 from standin import faults
 from standin.api import ScalingoApi
-from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
+from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, maintain, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
 from tests.support.stages import attempted
@@ -205,7 +205,7 @@ def test_damaged_entries_stop_nobody_elses_work(  # noqa: PLR0913, PLR0917 - it 
     def all_done() -> bool:
         look_round()
         delivery_round()
-        store.purge()
+        maintain(connection, store)
         others = [found(store, each).tracking for each in (identity, IDENTITY)]
         return (
             all(d.state in ("delivered", "dead") for t in others for d in t.deliveries) and others[0].state == "failed"

@@ -23,6 +23,7 @@ from tests.integration.bench import (
     connected,
     faulty_fields,
     found,
+    maintain,
     operation_id,
     problem,
     seen,
@@ -170,22 +171,22 @@ class TestMembership:
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
         assert store.records.group(BUILD) == []
 
-    def test_what_is_purged_leaves_its_group_and_the_name_is_free_again(
+    def test_what_is_deleted_leaves_its_group_and_the_name_is_free_again(
         self, caller: Caller, connection: redis.Redis, settings: Settings
     ) -> None:
         store = Store(connection, retention=timedelta())
         first, second = joined(caller, 2, notify=[])
         seen(store, first, BROKEN, settings.rules)
-        assert store.purge() == 1
+        maintain(connection, store)
         assert members(caller) == [operation_id(1)]
         store.update(found(store, second), lambda known: looks.cancelled(known, store.records.now()))
-        assert store.purge() == 1
+        maintain(connection, store)
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
         assert connection.exists(index.group_key(BUILD)) == 0
         assert caller.track(operation_id=operation_id(2), group=BUILD).status_code == 202
         assert members(caller) == [operation_id(2)]
 
-    def test_a_record_that_an_older_version_stored_lives_and_is_purged_as_ever(
+    def test_a_record_that_an_older_version_stored_lives_and_is_deleted_as_ever(
         self, caller: Caller, connection: redis.Redis, settings: Settings
     ) -> None:
         (identity,) = joined(caller, 1, notify=[])
@@ -193,7 +194,7 @@ class TestMembership:
         store = Store(connection, retention=timedelta())
         assert seen(store, identity, DONE, settings.rules).state is State.SUCCEEDED
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
-        assert store.purge() == 1
+        maintain(connection, store)
         assert store.records.get(identity) is None
 
     def test_what_an_older_version_left_behind_counts_for_nothing(

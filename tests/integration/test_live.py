@@ -15,7 +15,7 @@ from operations.storage.store import Store
 from operations.telling import attempts, live
 from operations.watching import looks, slow
 from standin.api import ScalingoApi
-from tests.integration.bench import Caller, found, tracked
+from tests.integration.bench import Caller, found, maintain, tracked
 from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
@@ -315,7 +315,7 @@ def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
     connection.set(key, json.dumps(document))
     connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
     delivery_round()
-    store.purge()
+    maintain(connection, store)
     assert store.records.size(LIVE) == 0
     scalingo.finish(operation_of(shown))
     look(store, shown)

@@ -19,9 +19,10 @@ from operations.errors import PermanentError, Reason, TransientError
 from operations.model import Tracking
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.heartbeat import Heartbeat
+from operations.storage.index import DUE
 from operations.storage.store import Store
 from operations.telling.audience import Rule
-from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, problem, seen, tracked
+from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, maintain, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -271,6 +272,12 @@ class TestMetrics:
         assert series["opwatch_budget_share account=other"] == 0.5
         assert series["opwatch_budget_tokens account=other"] == 0
         assert series["opwatch_budget_share account=default"] == 1
+
+    def test_what_maintenance_removes_is_counted(self, caller: Caller, connection: redis.Redis, store: Store) -> None:
+        assert scrape(caller)["opwatch_orphans_removed_total "] == 0
+        connection.zadd(DUE, {IDENTITY: 1})
+        maintain(connection, store)
+        assert scrape(caller)["opwatch_orphans_removed_total "] == 1
 
     def test_reading_them_spends_nothing(self, app: Flask, caller: Caller) -> None:
         for _ in range(3):

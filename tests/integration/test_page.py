@@ -19,6 +19,7 @@ from local.valkey import Valkey
 from operations.errors import PermanentError, TransientError
 from operations.model import Operation, Usual
 from operations.storage.store import Store
+from operations.telling.audience import Rule, Rules
 from page import sessions, throttle
 from page.html import POLICY
 from page.signing_in import COOKIE
@@ -284,6 +285,28 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
     story = is_page(browser.get(f"/operations/{ended}"), 200)
     for words in ("tracked by ci", "looked: error", "outcome not delivered to slack", "410 Gone", "it broke"):
         assert words in story
+
+
+def test_a_target_with_many_failing_deliveries_hides_no_other(browser: Browser, store: Store) -> None:
+    rules: Rules = {"aaa-webhook": Rule(apps=("many",)), "slack": Rule(apps=("one",)), "zzz": Rule(apps=("dead-*",))}
+    for number in range(60):
+        attempted(store, failed(store, rules, number, "many"), "aaa-webhook", TransientError("503"))
+        attempted(store, failed(store, rules, 100 + number, "dead-many"), "zzz", PermanentError("410"))
+    attempted(store, failed(store, rules, 200, "one"), "slack", TransientError("429"))
+    text = is_page(browser.get(), 200)
+    assert "<title>121 not delivered · Opwatch</title>" in text
+    for target, badge in (("aaa-webhook", "60 retrying"), ("slack", "1 retrying"), ("zzz", "60 dead")):
+        assert badge in text.partition(f'id="target-{target}"')[2].partition("</li>\n</ul>")[0]
+    assert text.count('<li id="osc-fr1-') == 7, "the first three of each"
+    assert text.count('href="/?delivery=retrying"') == text.count('href="/?delivery=dead"') == 1
+    assert is_page(browser.get("/?delivery=retrying"), 200).count('id="op-') == 50
+
+
+def failed(store: Store, rules: Rules, number: int, app: str) -> str:
+    """Store an operation that has failed, with what is to be told of it."""
+    identity = tracked(store, operation_id(number), app=app)
+    seen(store, identity, BROKEN, rules)
+    return identity
 
 
 def test_what_was_told_in_the_end_is_not_failing_any_more(browser: Browser, store: Store, settings: Settings) -> None:

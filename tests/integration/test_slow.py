@@ -19,7 +19,7 @@ from operations.storage.tallies import durations_keys
 from operations.telling import attempts
 from operations.watching import looks
 from standin.api import OperationHandle, ScalingoApi
-from tests.integration.bench import DONE, Caller, begun, found, operation_id, seen, tracked
+from tests.integration.bench import DONE, Caller, begun, found, maintain, operation_id, seen, tracked
 from tests.integration.rounds import look, tell_all
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
@@ -250,7 +250,7 @@ def test_what_an_older_version_leaves_of_a_warning_is_removed_and_the_outcome_is
     del document["slow"]  # as an older version writes the record: it keeps only the fields it knows
     connection.set(key, json.dumps(document))
     delivery_round()
-    store.purge()
+    maintain(connection, store)
     assert store.records.size(OUTBOX) == 0
     scalingo.finish(operation.id)
     look(store, identity)

@@ -26,8 +26,10 @@ from operations.errors import (
     TransientError,
 )
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
+from operations.storage import index
 from operations.storage.codec import decode, encode, with_ids
 from operations.storage.index import (
+    CANCELLED,
     DUE,
     EXPIRING,
     IN_FLIGHT,
@@ -36,7 +38,7 @@ from operations.storage.index import (
     Limit,
     caller_field,
 )
-from operations.storage.learned import MOST_KEPT, Learned
+from operations.storage.learned import Learned
 from operations.storage.records import Stored
 from operations.storage.store import Change, Store
 from operations.storage.tallies import COUNTERS, durations_keys
@@ -45,7 +47,7 @@ from operations.telling.audience import Rule, Rules
 from operations.watching import looks
 from operations.watching.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
 from tests.integration import bench
-from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
+from tests.integration.bench import BROKEN, DONE, RETENTION, connected, found, maintain, operation_id
 
 RULES: Rules = {
     "all": Rule(slow=True),
@@ -187,9 +189,9 @@ class TestDurations:
         assert known.usual == Usual(p50=4.0, p90=5.0, samples=3)
 
     def test_more_kinds_than_are_kept_are_answered_all_the_same(self, store: Store, connection: redis.Redis) -> None:
-        learned = Learned(connection)
-        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(MOST_KEPT + 5)]
-        for batch in (many[: MOST_KEPT - 5], many[: MOST_KEPT - 5] + many[-1:], many):
+        learned = Learned(connection, most_kept=20)
+        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(25)]
+        for batch in (many[:15], many[:15] + many[-1:], many):
             assert len(learned.durations(batch)) == len(batch)
         assert learned.durations([fresh(store, 1)])[0] == Durations.learn()
 
@@ -381,6 +383,20 @@ class TestDue:
         )
         assert store.records.due_trackings() == [earlier]
 
+    def test_thousands_that_cannot_be_read_do_not_hide_one_that_can(
+        self, store: Store, connection: redis.Redis
+    ) -> None:
+        for number in range(1, 2_001):
+            newer = replace(fresh(store, number), v=2)
+            connection.set(index.record_key(newer.id), encode(newer))
+            connection.zadd(DUE, {newer.id: number})
+        one = added(store, 5_000)
+        for _ in range(2):
+            assert store.records.due_trackings(2_000) == [one]
+        other = added(store, 5_001)
+        assert store.records.due_trackings(1) == [one]
+        assert store.records.due_trackings(2_000) == [one, other]
+
 
 def added(store: Store, number: int) -> Stored:
     """Store a tracking that begins now, and read it."""
@@ -391,44 +407,6 @@ def added(store: Store, number: int) -> Stored:
 def looked_once(tracking: Tracking) -> Tracking:
     """Count a look."""
     return replace(tracking, polls=tracking.polls + 1)
-
-
-class TestRetention:
-    """Trackings are kept for a while after everything about them has ended, and no longer."""
-
-    def test_one_that_ended_long_ago_is_purged_with_all_its_traces(self, store: Store, connection: redis.Redis) -> None:
-        short = Store(connection, retention=timedelta(0))
-        begun = fresh(store)
-        short.add(begun)
-        seen(short, begun.id, BROKEN, RULES)
-        assert short.purge() == 0  # somebody has still to be told
-        attempted(short, begun.id, "all")
-        assert short.purge() == 0
-        attempted(short, begun.id, "failures", PermanentError("410"))
-        assert short.purge() == 1
-        assert short.records.get(begun.id) is None
-        left = {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"}
-        assert left == set()
-
-    def test_one_that_ended_lately_is_kept(self, store: Store) -> None:
-        begun = fresh(store)
-        store.add(begun)
-        seen(store, begun.id, DONE, {})
-        assert store.purge() == 0
-        assert store.records.get(begun.id) is not None
-
-    def test_one_that_is_watched_is_kept(self, connection: redis.Redis, store: Store) -> None:
-        short = Store(connection, retention=timedelta(0))
-        short.add(fresh(store))
-        assert short.purge() == 0
-
-    def test_many_are_purged_over_several_rounds(self, connection: redis.Redis, store: Store) -> None:
-        short = Store(connection, retention=timedelta(0))
-        for number in range(120):
-            short.add(fresh(store, number))
-            seen(short, f"osc-fr1-{operation_id(number)}", DONE, {})
-        assert short.purge() + short.purge() == 120
-        assert connection.zcard(RECENT) == 0
 
 
 class TestNewerVersions:
@@ -466,6 +444,7 @@ class Lifecycles(RuleBasedStateMachine):
         self.store = Store(self.connection, retention=RETENTION)
         self.impatient = Store(self.connection, retention=timedelta(0))
         self.outcomes: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+        self.bodies: dict[tuple[str, str, int], bytes] = {}
         self.subjects_told: set[str] = set()
         self.alerts_known: set[str] = set()
         self.count = 0
@@ -574,13 +553,13 @@ class Lifecycles(RuleBasedStateMachine):
         self._update(number, lambda tracking: retried(tracking, name, self.store.records.now()))
 
     @rule()
-    def purge(self) -> None:
+    def maintain(self) -> None:
         now_ms = self.store.records.now().timestamp() * 1000
         for member, score in self.connection.zrange(EXPIRING, 0, -1, withscores=True):
             # As if the retention had passed; the invariant below knows by how much.
             assert score > now_ms
             self.connection.zadd(EXPIRING, {member: now_ms - 1})
-        self.impatient.purge()
+        maintain(self.connection, self.impatient)
         assert self.connection.zcard(EXPIRING) == 0
 
     @invariant()
@@ -605,6 +584,13 @@ class Lifecycles(RuleBasedStateMachine):
         assert self._scores(DUE) == due
         assert self._scores(OUTBOX) == outbox
         assert self._scores(EXPIRING) == expiring
+        assert self._scores(CANCELLED) == {
+            each.id: milliseconds(last_end(each))
+            for each in records
+            if each.state is State.CANCELLED and not each.outgoing
+        }
+        kept = {index.body_key(each.id, run).encode() for each in records for run in index.body_runs(each)}
+        assert set(self.connection.keys("opwatch:announcement:*")) <= kept
         assert self._scores(RECENT) == {tracking.id: milliseconds(tracking.created_at) for tracking in records}
         targets = ("all", "failures", "gone", "ops")
         assert self.store.records.retrying(targets) == {target: retrying[target] for target in targets}
@@ -618,8 +604,11 @@ class Lifecycles(RuleBasedStateMachine):
             if tracking.ended_at is None:
                 continue
             body = self.connection.get(f"opwatch:announcement:{tracking.id}:{tracking.run}")
-            outcome = (tracking.state, tracking.ended_at, tracking.operation, tracking.reason, body)
-            assert body is not None
+            outcome = (tracking.state, tracking.ended_at, tracking.operation, tracking.reason)
+            told = any(d.run == tracking.run and d.state != "skipped" for d in tracking.deliveries)
+            assert (body is not None) == (told or tracking.slow is not None)
+            if body is not None:
+                assert self.bodies.setdefault((tracking.id, tracking.created_by, tracking.run), body) == body
             assert self.outcomes.setdefault((tracking.id, tracking.created_by, tracking.run), outcome) == outcome
         ended = Counter(f"outcomes:{outcome[0]}" for outcome in self.outcomes.values())
         counters = {name.decode(): int(count) for name, count in self.connection.hgetall(COUNTERS).items()}

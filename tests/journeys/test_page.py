@@ -103,7 +103,7 @@ def test_it_goes_along_with_an_operation_and_keeps_what_is_open(browser: Browser
         expect(page.locator("#connection")).to_have_text("paused")
 
 
-def test_a_delivery_is_retried_and_a_watch_stopped_by_keyboard(browser: Browser, stage: Stage) -> None:
+def test_a_delivery_is_retried_and_a_tracking_cancelled_by_keyboard(browser: Browser, stage: Stage) -> None:
     stage.receiver.script("/ledger", Reply(status=410), Reply(status=200))
     failed = stage.scalingo.operation("ledger-shop", duration_s=0.1, outcome="error", error=ERROR)
     identity = stage.opwatch.track(failed.url)
@@ -126,7 +126,7 @@ def test_a_delivery_is_retried_and_a_watch_stopped_by_keyboard(browser: Browser,
         page.keyboard.press("Enter")
         tab_to(page, "Cancel tracking endless")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("cancelled")).to_be_visible()
+        expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Token")).to_be_focused()
     assert stage.opwatch.show(endless)["state"] == "cancelled"
@@ -140,7 +140,7 @@ def test_everything_works_without_javascript(browser: Browser, stage: Stage) -> 
         expect(page.get_by_role("link", name="Reload")).to_be_visible()
         card.get_by_text("Cancel tracking …").click()
         card.get_by_role("button", name="Cancel tracking plain").click()
-        expect(page.get_by_text("cancelled")).to_be_visible()
+        expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("link", name="Opwatch").click()
         page.get_by_label("App").fill("plain")
         page.get_by_role("button", name="Show").click()

@@ -164,20 +164,6 @@ def test_waiting_for_the_end_answers_as_soon_as_it_has_come(stage: Stage) -> Non
     assert time.monotonic() - began_s < 25
 
 
-def test_more_waiting_callers_than_there_is_room_for_are_answered_at_once(stage: Stage) -> None:
-    operation = stage.scalingo.operation("busy-room-shop", duration_s=None)
-    identity = stage.opwatch.track(operation.url, notify=[])
-    path = f"/v1/operations/{identity}"
-    with ThreadPoolExecutor(6) as pool:
-        waiting = [pool.submit(stage.opwatch.get, path, headers={"Prefer": "wait=3"}) for _ in range(6)]
-        assert stage.opwatch.get("/healthz").status == 200
-        answers = [each.result(PATIENCE_S) for each in waiting]
-    turned_away = [answer for answer in answers if "Retry-After" in answer.headers]
-    assert len(turned_away) == 2
-    assert {answer.status for answer in answers} == {200}
-    stage.opwatch.request("DELETE", path)
-
-
 @pytest.fixture(scope="module")
 def stumbled(stage: Stage) -> str:
     """Track an operation that all four are told of."""
