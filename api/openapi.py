@@ -13,7 +13,7 @@ VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {
-    400: "the body is not JSON, or broke off",
+    400: "the body is not JSON, or ended too early",
     401: "no valid token",
     404: "not there",
     405: "the method is not allowed",

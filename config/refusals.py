@@ -1,4 +1,4 @@
-"""What the web server answers by itself: to requests that never reach the app. Problems, as the app's own are."""
+"""The web server's own answers, to requests that never reach the app: problems like the app's."""
 
 import json
 from contextlib import suppress
@@ -22,36 +22,36 @@ _FAILED = "Opwatch failed; see its log"
 
 
 class LateError(Exception):
-    """A request did not arrive whole in time."""
+    """A request did not arrive completely in time."""
 
 
 class BrokenOffError(Exception):
-    """The client closed its side in the middle of a body."""
+    """The client closed the connection in the middle of a body."""
 
 
 class CrowdedError(Exception):
-    """So many requests are on their way that this one has to make room."""
+    """Too many requests are arriving, so this one is refused."""
 
 
 _PROBLEMS = (
-    # The app's own fault, although gunicorn counts these among the parser's.
+    # The app's fault, although gunicorn counts these as parse errors.
     ((InvalidResponseHeader, InvalidResponseHeaderName), HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED),
     (LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
     (LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
-    (ExpectationFailed, HTTPStatus.EXPECTATION_FAILED, "the only expectation that can be met is 100-continue"),
-    (UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED, "of transfer codings only chunked is known"),
-    (ParseException, HTTPStatus.BAD_REQUEST, "this is no well-formed HTTP request"),
-    (BrokenOffError, HTTPStatus.BAD_REQUEST, "the body broke off before its end"),
-    (LateError, HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole in time; send it again"),
-    (CrowdedError, HTTPStatus.SERVICE_UNAVAILABLE, "too many requests are on their way at once; send it again"),
+    (ExpectationFailed, HTTPStatus.EXPECTATION_FAILED, "the only supported expectation is 100-continue"),
+    (UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED, "the only supported transfer coding is chunked"),
+    (ParseException, HTTPStatus.BAD_REQUEST, "this is not a well-formed HTTP request"),
+    (BrokenOffError, HTTPStatus.BAD_REQUEST, "the body ended too early"),
+    (LateError, HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive completely in time; send it again"),
+    (CrowdedError, HTTPStatus.SERVICE_UNAVAILABLE, "too many requests are arriving; send it again"),
     (BaseException, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED),
 )
 
 
 def refuse(client: Any, error: BaseException, request_id: str) -> HTTPStatus:
-    """Send a problem, as api/problems.py does for what reaches the app, and tell its status; the client may be gone."""
+    """Send a problem, as api/problems.py does in the app. Returns its status. The client may be gone."""
     status, detail = next((status, detail) for kinds, status, detail in _PROBLEMS if isinstance(error, kinds))
-    title = HTTP_STATUS_CODES[status.value]  # HTTPStatus words some differently on each Python
+    title = HTTP_STATUS_CODES[status.value]  # HTTPStatus has other phrases in other Python versions
     problem = {"type": "about:blank", "title": title, "status": status.value, "detail": detail}
     body = json.dumps({**problem, "errors": [], "request_id": request_id}).encode() + b"\n"
     retry = "Retry-After: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
@@ -61,6 +61,6 @@ def refuse(client: Any, error: BaseException, request_id: str) -> HTTPStatus:
         f"{REQUEST_ID_HEADER}: {request_id}\r\n{retry}\r\n"
     )
     with suppress(OSError):
-        client.settimeout(0)  # it fits into the system's buffer, or nobody reads there
+        client.settimeout(0)  # it fits into the system's buffer, unless the client does not read
         client.send(head.encode() + body)
     return status

@@ -1,20 +1,20 @@
-"""What the web server and the app both have to know."""
+"""The limits of `web`, for the web server and the app."""
 
 import re
 import secrets
 import threading
 
 STOPPING = threading.Event()
-"""Set in a web process that was told to stop: nobody waits on in it."""
+"""Set when the web process was told to stop: then no request waits any longer."""
 
 MOST_ARRIVING = 1_000
-"""Connections of one process that are idle, or in the middle of a request; each takes some 22 kB."""
+"""Connections of one process that are idle or sending a request. Each takes about 22 kB."""
 
 MOST_WAITING = 4_000
 """Requests of one process that wait for an end (`Prefer: wait`)."""
 
 MOST_CONNECTIONS = 6_000
-"""All connections of one process; beyond it, new ones wait to be accepted."""
+"""All connections of one process. Beyond that, new ones wait to be accepted."""
 
 LARGEST_BODY_BYTES = 64 * 1024
 

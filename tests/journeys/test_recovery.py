@@ -253,4 +253,4 @@ def test_a_redis_that_stalls_makes_no_worker_take_another_for_dead(tmp_path: Pat
         for operation in slow:
             assert len([look for look in stage.scalingo.requests if look.operation_id == operation.id]) == 1
         for name in ("worker", "worker-2", "worker-3"):
-            assert stage.opwatch.events(name, "workers fell silent") == []
+            assert stage.opwatch.events(name, "workers without heartbeats") == []

@@ -86,7 +86,7 @@ def test_both_processes_say_at_start_what_redis_lacks(
     with redis.Redis.from_url(own_valkey.url) as connection:
         connection.config_set(setting, value)
     opwatch = Opwatch(own_valkey.url, scalingo, receiver, settings={"WEB_CONCURRENCY": "2"})
-    event = "Redis may lose what it acknowledged"
+    event = "Redis may lose acknowledged writes"
     try:
         for name in ("web", "worker"):
             opwatch.start(name)

@@ -412,7 +412,7 @@ def test_the_alert_target_is_one_of_the_targets(tmp_path: Path) -> None:
 def test_an_alert_target_that_is_not_there_is_a_fault_that_lists_those_there_are(name: str) -> None:
     given = {**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "WEBHOOK_URL": "https://a.example", "WEBHOOK_SECRET": SECRET}
     said = faults({**given, "OPWATCH_ALERT_TARGET": name, "OPWATCH_RETENTION_DAYS": "-1"})
-    assert "OPWATCH_ALERT_TARGET: there is no target of this name; there are: slack, webhook" in said
+    assert "OPWATCH_ALERT_TARGET: no target has this name; configured: slack, webhook" in said
     assert "OPWATCH_RETENTION_DAYS" in said
     assert SLACK_URL not in said
 
