@@ -522,7 +522,7 @@ class TestDeliveries:
         delivery_round()
         dead = delivery(store, identity, "webhook", "dead")
         assert dead.attempts == 12
-        assert dead.last_error == "gave up after 10 failed attempts; the last one: 503 Service Unavailable"
+        assert dead.last_error == "given up after 10 failed attempts; the last error: 503 Service Unavailable"
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ TIMED_OUT = replace(
     verdict=Verdict.TIMED_OUT,
     error=None,
     duration_s=3604,
-    reason="still running after 3600 s; it may yet end well",
+    reason="still running after 3600 s; it may still succeed",
 )
 LOST = replace(
     FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API knows no such operation (3 times)"

@@ -330,7 +330,7 @@ def test_makes_a_token_once(tmp_path: Path) -> None:
 def test_says_that_the_port_is_taken_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT=8001 make run"):
+        with pytest.raises(LocalError, match=rf"port {port} is in use; .*PORT=8001 make run"):
             read_settings(tmp_path, {"PORT": str(port)})
     assert not list(tmp_path.iterdir())
 

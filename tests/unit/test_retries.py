@@ -55,7 +55,7 @@ def test_past_the_last_delay_it_is_given_up_and_says_why(failures: int) -> None:
     )
     assert after is not None
     assert after.deliveries[0].state is DeliveryState.DEAD
-    assert after.deliveries[0].last_error == f"gave up after {failures} failed attempts; the last one: reset"
+    assert after.deliveries[0].last_error == f"given up after {failures} failed attempts; the last error: reset"
 
 
 @pytest.mark.parametrize("error", [PermanentError("channel_not_found"), OpwatchError("unreadable")])
