@@ -111,9 +111,9 @@ class Stage:
         """Where `web` is."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self, name: str, command: str, settings: Mapping[str, str] | None = None) -> Process:
+    def start(self, name: str, command: str, settings: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Process:
         """Start a command the way a PaaS does, its environment made of nothing but settings."""
-        return self._spawn(name, shell(command), {**self._environment(), **(settings or {})})
+        return self._spawn(name, shell(command), {**self._environment(), **(settings or {})}, cwd)
 
     def start_type(self, name: str, settings: Mapping[str, str] | None = None) -> Process:
         """Start `web` or `worker` as the Procfile says, and return without waiting."""
@@ -155,10 +155,10 @@ class Stage:
         """Give the stand-in's log: `requests` and the count `rate_limited`."""
         return call("GET", self.api + "/_standin/requests")
 
-    def _spawn(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> Process:
+    def _spawn(self, name: str, argv: tuple[str, ...], env: Mapping[str, str], cwd: Path = ROOT) -> Process:
         log = self._directory / f"{name}-{len(self._processes)}.log"
         with log.open("wb") as output:
-            process = Process(name, spawn(argv, cwd=ROOT, env=env, output=output), log)
+            process = Process(name, spawn(argv, cwd=cwd, env=env, output=output), log)
         self._processes.append(process)
         return process
 
