@@ -2,39 +2,45 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import redis
 import structlog
 
 from config.web import STOPPING
 from operations.index import ENDED, group_key
+from operations.store import Store
 
 log = structlog.get_logger()
+
+LOOKS_S = 5.0
+"""How often it looks by itself for ends whose message was lost."""
 
 _LISTENS_S = 0.5
 """How long it listens before it sees whether the process is to stop, and pauses before it tries to subscribe again."""
 
 
 class Ends:
-    """Wakes requests when what they wait for has ended. Messages may be lost: a request also has to look by itself."""
+    """Wakes requests when what they wait for has ended; within seconds even where the message was lost."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: redis.Redis, store: Store) -> None:
         self._connection = connection
+        self._store = store
         self._waiting: dict[str, set[threading.Event]] = {}
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     @contextmanager
     def awaited(self, name: str) -> Iterator[threading.Event]:
         """Give an event that is set when a tracking ends, or a member of a group (`name` is its `group_key`).
 
-        It is set as well when the subscription begins anew, since messages may have been lost, and when the process is
-        to stop.
+        It may be set without an end: when the subscription begins anew, for a group every few seconds, and when the
+        process is to stop.
         """
-        if self._thread is None:  # not before the first request: gunicorn forks after it has built the app
-            self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
-            self._thread.start()
+        if not self._threads:  # not before the first request: gunicorn forks after it has built the app
+            self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._look)]
+            for thread in self._threads:
+                thread.start()
         event = threading.Event()
         self._waiting.setdefault(name, set()).add(event)
         try:
@@ -47,8 +53,8 @@ class Ends:
     def stop(self) -> None:
         """End the subscription."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(2 * _LISTENS_S)
+        for thread in self._threads:
+            thread.join(2 * _LISTENS_S)
 
     def _run(self) -> None:
         deaf = False
@@ -71,6 +77,11 @@ class Ends:
                 elif message is not None and message["type"] == "message":
                     identity, _, group = message["data"].decode(errors="replace").partition(" ")
                     self._wake(identity, group_key(group))
+
+    def _look(self) -> None:
+        while not self._stopped.wait(LOOKS_S):
+            with suppress(redis.RedisError):
+                self._wake(*self._store.no_longer_due(self._waiting))  # groups are never due by themselves
 
     def _wake(self, *names: str) -> None:
         for name in names:

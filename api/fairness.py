@@ -16,23 +16,26 @@ class FairQueue:
         self._at_once = at_once
         self._most_queued = queued
         self._let_in: Counter[str | None] = Counter()
-        self._queued: defaultdict[str | None, deque[Event]] = defaultdict(deque)
+        self._turns: defaultdict[str | None, deque[Event]] = defaultdict(deque)
+        self._queued: Counter[str | None] = Counter()
 
     def queued(self, caller: str | None) -> int:
-        """Count the caller's requests that wait."""
-        return len(self._queued[caller])
+        """Count the caller's requests that have not been let in yet."""
+        return self._queued[caller]
 
     def acquire(self, caller: str | None) -> bool:
         """Wait until this caller's turn comes; False, at once, where too many wait for it already."""
         if self.queued(caller) >= self._most_queued:
             return False
+        self._queued[caller] += 1
         self._wait(caller)
+        self._queued[caller] -= 1
         return True
 
     def release(self, caller: str | None) -> None:
         """Let the caller's next request in."""
-        if self._queued[caller]:
-            self._queued[caller].popleft().set()
+        if self._turns[caller]:
+            self._turns[caller].popleft().set()
         else:
             self._let_in[caller] -= 1
 
@@ -50,7 +53,7 @@ class FairQueue:
             self._let_in[caller] += 1
         else:
             turn = Event()
-            self._queued[caller].append(turn)
+            self._turns[caller].append(turn)
             turn.wait()
 
 

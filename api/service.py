@@ -56,17 +56,18 @@ class Service:
 def build(settings: Settings) -> Service:
     """Build the service; nothing is dialled before the first request."""
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis, most=MOST_REDIS_CONNECTIONS)
+    store = Store(connection, retention=timedelta(days=settings.retention_days))
     return Service(
         settings=settings,
         connection=connection,
-        store=Store(connection, retention=timedelta(days=settings.retention_days)),
+        store=store,
         budget=Budget(connection, settings.requests_per_minute),
         presence=Presence(connection),
         limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
         looks_due=Doorbell(connection, Round.POLL, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         queue=FairQueue(AT_ONCE, MOST_QUEUED),
-        ends=Ends(connection),
+        ends=Ends(connection, store),
         wait_slots=WaitSlots(MOST_WAITING, spare=MOST_WAITING // 4 if len(settings.tokens) > 1 else 0),
     )
 

@@ -93,6 +93,14 @@ class Records:
         self._waiting = known
         return [known[identity][1] for identity in due if identity in known]
 
+    def no_longer_due(self, identities: Iterable[str]) -> list[str]:
+        """Tell which trackings are watched no more; one round trip, and no record is read."""
+        asked = list(identities)
+        pipe = self._redis.pipeline(transaction=False)
+        for identity in asked:
+            pipe.zscore(DUE, identity)
+        return [identity for identity, score in zip(asked, pipe.execute(), strict=True) if score is None]
+
     def claimed_trackings(self) -> Iterator[Stored]:
         """Walk through the trackings that some worker has claimed for a look."""
         now_ms = milliseconds(self.now())
