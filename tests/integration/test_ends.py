@@ -22,15 +22,15 @@ PREFER = {"Prefer": "wait=20"}
 @pytest.fixture
 def no_channels(connection: redis.Redis) -> Iterator[None]:
     """Let nobody publish or subscribe."""
-    connection.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    connection.execute_command("ACL", "SETUSER", "default", "resetchannels")  # type: ignore[no-untyped-call]
     yield
-    connection.execute_command("ACL", "SETUSER", "default", "allchannels")
+    connection.execute_command("ACL", "SETUSER", "default", "allchannels")  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture
 def messages(connection: redis.Redis) -> Iterator[Any]:
     """Listen to the channel."""
-    with connection.pubsub(ignore_subscribe_messages=True) as subscription:
+    with connection.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]
         subscription.subscribe(ENDED)
         wait_until(lambda: connection.pubsub_numsub(ENDED)[0][1] == 1, what="the subscription")
         yield subscription

@@ -2,12 +2,17 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api.fairness import FairQueue, WaitSlots
 from tests.support.running import wait_until
+
+
+def has_queued(queue: FairQueue, count: int) -> bool:
+    return queue.queued("flood") == count
 
 
 def test_a_caller_is_let_in_however_many_of_another_wait_and_these_in_their_order() -> None:
@@ -20,15 +25,16 @@ def test_a_caller_is_let_in_however_many_of_another_wait_and_these_in_their_orde
     flood = [threading.Thread(target=come, args=(number,)) for number in range(5)]
     for number, each in enumerate(flood):
         each.start()
-        wait_until(lambda number=number: queue.queued("flood") == max(0, number - 1), what="its coming")
+        wait_until(partial(has_queued, queue, max(0, number - 1)), what="its coming")
     assert sorted(let_in) == [0, 1]
     assert queue.acquire("calm")
     assert queue.acquire(None)
     for number in (2, 3, 4):
         queue.release("flood")
-        wait_until(lambda number=number: let_in[-1] == number, what="the next")
+        wait_until(partial(let_in.__contains__, number), what="the next")
     for each in flood:
         each.join()
+    assert let_in[2:] == [2, 3, 4]
 
 
 def test_beyond_a_full_queue_a_caller_is_turned_away_at_once() -> None:
