@@ -1,21 +1,24 @@
-# `make run` and `make test` are all a newcomer needs; each sets up what it lacks.
+# A newcomer needs only `make run` and `make test`; each installs what is missing.
 PYTHON ?= python3
 UV ?= uv
 VENV := .venv
 BIN := $(VENV)/bin
-# Most tests wait rather than compute.
+# Most tests wait more than they compute.
 TESTS_AT_ONCE ?= 4
+# pytest exits with 5 where nothing was selected: TESTS may hold no test that runs alone, or none but those.
+NO_TESTS := [ $$? -eq 5 ]
 
-.PHONY: help run test check lint again chaos slack setup bench lock clean
+.PHONY: help run test check lint docs chaos slack setup bench lock clean
 
-help:  ## Show what there is
+help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
 run: setup  ## Run the whole service on http://localhost:8000
 	@exec $(BIN)/python -m local
 
 test: setup  ## Run all tests, or those in TESTS
-	$(BIN)/pytest -n $(TESTS_AT_ONCE) --dist loadgroup $(TESTS)
+	$(BIN)/pytest -n $(TESTS_AT_ONCE) -m "not alone" $(TESTS) || $(NO_TESTS)
+	$(BIN)/pytest -m alone $(TESTS) || $(NO_TESTS)
 
 check: lint test  ## Lint, types, tests
 
@@ -24,19 +27,19 @@ lint: setup  ## Lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-again: setup  ## Run once more, one at a time, the tests that failed
-	$(BIN)/pytest --last-failed --last-failed-no-failures none
+docs: setup  ## Write the tables of docs/ that are made from the code
+	$(BIN)/python -m docs.tables
 
-chaos: setup  ## Break everything, 20 times over, and prove that nothing was lost (takes half an hour)
+chaos: setup  ## Inject every fault with 20 seeds, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos
 	$(BIN)/python -m tests.chaos.recovery
 	$(BIN)/python -m tests.chaos.live
 
-slack: setup  ## Live messages against a Slack that keeps them (npm's emulate; needs Node)
+slack: setup  ## Live messages against an emulated Slack that keeps its messages (npm's emulate; needs Node)
 	npm install --silent --no-save --no-package-lock --prefix var/emulate emulate@0.11.0
 	$(BIN)/pytest tests/emulated/slack.py
 
-bench: setup  ## Measure what the README and docs claim
+bench: setup  ## Run the benchmarks of docs/performance.md
 	$(BIN)/python -m benchmarks
 
 setup: $(VENV)/.complete  ## Make the virtual environment from the hashed requirements
@@ -48,9 +51,11 @@ $(VENV)/.complete: requirements.txt requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-lock:  ## Write the requirements anew (needs uv), with EXTRAS if any
-	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" $(EXTRAS:%=--extra %) pyproject.toml -o requirements.txt
-	$(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --group dev -c requirements.txt -o requirements-dev.txt
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock"
+lock:  ## Write the requirements again (needs uv)
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) -c requirements-dev.txt examples/opwatch-apprise/pyproject.toml -o examples/opwatch-apprise/requirements.txt
 
-clean:  ## Remove the environment and what make run keeps
+clean:  ## Remove the environment and the data of make run
 	rm -rf $(VENV) var

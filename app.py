@@ -1,7 +1,7 @@
 """Opwatch's web process: `gunicorn "app:create_app()"`, as the Procfile says.
 
-One operation's way: here → api/trackings.py → operations/intake.py → operations/store.py → workers/poll.py →
-workers/deliver.py → notifiers/.
+The way of one operation: here → api/trackings.py → operations/intake.py → operations/storage/store.py →
+workers/look.py → workers/deliver.py → notifiers/.
 """
 
 import logging
@@ -12,8 +12,8 @@ import structlog
 from flask import Flask, Response, g, request
 
 from api import auth, groups, headers, health, problems, service, trackings
-from config import logs, request_ids, settings
-from config.web import LARGEST_BODY_BYTES
+from config import logs, settings
+from config.web import LARGEST_BODY_BYTES, REQUEST_ID_HEADER, request_id_of
 from page import pages, signing_in
 
 log = structlog.get_logger()
@@ -27,9 +27,9 @@ class App(Flask):
     def full_dispatch_request(self) -> Response:
         """Answer a request, errors included, and log it."""
         began_at_s = time.perf_counter()
-        g.request_id = request_ids.request_id_of(request.headers.get(request_ids.HEADER))
+        g.request_id = request_id_of(request.headers.get(REQUEST_ID_HEADER))
         response = super().full_dispatch_request()
-        response.headers[request_ids.HEADER] = g.request_id
+        response.headers[REQUEST_ID_HEADER] = g.request_id
         asked_again_soon = health.is_routine(response) or pages.is_refresh(response)
         log.log(
             logging.DEBUG if asked_again_soon else logging.INFO,

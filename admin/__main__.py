@@ -11,16 +11,15 @@ from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-import redis
-
 from admin import check, messages, sample, trackings
 from config.redis import connect
 from config.settings import Settings, examine, load
 from notifiers.targets import Target
-from operations import view
 from operations.errors import ConfigError
 from operations.model import DeliveryState, State
-from operations.store import Store
+from operations.storage import Redis, RedisError
+from operations.storage.store import Store
+from operations.telling import view
 from workers.doorbell import Round, enqueue
 from workers.runtime import REDIS_TIMEOUT_S
 
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _retry_dead(parser, given, settings, store, connection)
     except ConfigError as error:
         _say_faults(error.faults)
-    except redis.RedisError as error:
+    except RedisError as error:
         print(f"Redis fails ({type(error).__name__}); python -m admin check says more", file=sys.stderr)
     return 1
 
@@ -121,11 +120,11 @@ def _list(given: argparse.Namespace, store: Store) -> int:
     wanted = trackings.Wanted(
         app=given.app, state=given.state, delivery=given.delivery, group=given.group, limit=given.limit
     )
-    found = trackings.listed(store, wanted)
+    found = trackings.listed(store.records, wanted)
     if given.json:
         print(json.dumps([view.as_json(tracking) for tracking in found], ensure_ascii=False, indent=2))
         return 0
-    print(*trackings.table(found, store.now()), sep="\n")
+    print(*trackings.table(found, store.records.now()), sep="\n")
     if len(found) == given.limit:
         print(f"(the newest {given.limit}; --limit shows more)", file=sys.stderr)
     return 0
@@ -136,18 +135,18 @@ def _retry_dead(
     given: argparse.Namespace,
     settings: Settings,
     store: Store,
-    connection: redis.Redis,
+    connection: Redis,
 ) -> int:
     targets = settings.targets if given.target is None else [_known(parser, given.target, settings).name]
     retried = trackings.retry_dead(store, targets)
     if retried:
         enqueue(connection, Round.DELIVER)
-    dead = {} if given.target else trackings.count_dead(store)
+    dead = {} if given.target else trackings.count_dead(store.records)
     left = {target: count for target, count in dead.items() if target not in settings.targets}
     if given.json:
         print(json.dumps({"retried": retried, "left": left}))
         return 0
-    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery is dead")
+    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery was given up")
     if left:
         print(f"left alone, since no such target is configured: {trackings.each_of(left)}")
     return 0

@@ -4,23 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Literal
 
-import redis
 from aiohttp import ClientSession
 
 from admin import trackings
-from config.redis import connect
+from config.redis import connect, storage_faults
 from config.settings import Settings
 from notifiers import Checkable
 from notifiers.targets import Target
-from operations.budget import Budget
 from operations.errors import OpwatchError, RateLimitedError
-from operations.presence import Presence, storage_faults
-from operations.store import Store
+from operations.storage import Redis, RedisError
+from operations.storage.budget import Budget
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.locks import Locks
+from operations.storage.maintenance import Maintenance
+from operations.storage.records import Records
 from scalingo.client import Client
-from workers.deliver import ATTEMPT_DEADLINE_S, failure_of
+from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.loop import api_session, targets_session
 from workers.runtime import REDIS_TIMEOUT_S, SharedGate
 
@@ -48,12 +49,12 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
         yield finding
     if settings.redis_url.get_secret_value():
         with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
-            for finding in [*_redis(connection), *_deliveries(settings, connection)]:
+            for finding in [*_redis(connection), *_orphans(connection), *_deliveries(settings, connection)]:
                 yield finding
-            async for finding in _accounts(settings, connection):
+            async for finding in _accounts(settings, faults, connection):
                 yield finding
     else:
-        yield Finding("warn", "redis, workers and accounts", "not tried, for want of REDIS_URL")
+        yield Finding("warn", "redis, workers and accounts", "not tried: REDIS_URL is wrong or not set")
     async with targets_session(allow_private=settings.allow_private_targets) as http:
         for trying in [asyncio.ensure_future(_target(target, http)) for target in settings.targets.values()]:
             yield await trying
@@ -71,11 +72,11 @@ def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 
-def _redis(connection: redis.Redis) -> Iterator[Finding]:
+def _redis(connection: Redis) -> Iterator[Finding]:
     try:
         server: Any = connection.info("server")
-        storage, (workers, _) = storage_faults(connection), Presence(connection).workers()
-    except redis.RedisError as error:
+        storage, workers = storage_faults(connection), Heartbeat(connection).beats().alive
+    except RedisError as error:
         what = (
             f"does not answer ({type(error).__name__}): see whether it runs, and whether REDIS_URL is right from here"
         )
@@ -87,7 +88,7 @@ def _redis(connection: redis.Redis) -> Iterator[Finding]:
     yield from (Finding("FAIL", "redis", fault) for fault in storage)
     try:
         connection.set(_WRITTEN, 1, px=1000)
-    except redis.RedisError as error:
+    except RedisError as error:
         yield Finding("FAIL", "redis", f"takes no writes ({type(error).__name__}): it is full, or a replica")
     else:
         if not storage:
@@ -99,23 +100,32 @@ def _redis(connection: redis.Redis) -> Iterator[Finding]:
         yield Finding("FAIL", "workers", "no worker's clock beats: start one (on a PaaS, scale `worker` to 1)")
 
 
-def _deliveries(settings: Settings, connection: redis.Redis) -> Iterator[Finding]:
+def _orphans(connection: Redis) -> Iterator[Finding]:
+    """Say which entries have lost their records: they are those of operations that nobody will be told of."""
+    with suppress(RedisError):  # that has been said
+        if found := Maintenance(connection, Records(connection)).orphans():
+            counts = ", ".join(f"{count} in {key}" for key, count in found.items())
+            what = f"{counts}: records were lost; a worker removes what is left of them within minutes"
+            yield Finding("warn", "orphans", what)
+
+
+def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
     """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
-    store = Store(connection, retention=timedelta(days=settings.retention_days))
-    with suppress(redis.RedisError):  # that has been said
-        if dead := trackings.count_dead(store):
+    records = Records(connection)
+    with suppress(RedisError):  # that has been said
+        if dead := trackings.count_dead(records):
             what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
             yield Finding("warn", "deliveries", what)
-        if retrying := {target: count for target, count in store.retrying(settings.targets).items() if count}:
+        if retrying := {target: count for target, count in records.retrying(settings.targets).items() if count}:
             what = f"failed, to be tried again: {trackings.each_of(retrying)}; see `list --delivery retrying`"
             yield Finding("warn", "deliveries", what)
         if not dead and not retrying:
             yield Finding("ok", "deliveries", "none has failed of late")
 
 
-async def _accounts(settings: Settings, connection: redis.Redis) -> AsyncIterator[Finding]:
-    if not settings.regions:
-        yield Finding("warn", "accounts", "not tried, for want of SCALINGO_API_URL or SCALINGO_AUTH_URL")
+async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis) -> AsyncIterator[Finding]:
+    if any(fault.startswith(("SCALINGO_API_URL", "SCALINGO_AUTH_URL")) for fault in faults):
+        yield Finding("warn", "accounts", "not tried: SCALINGO_API_URL or SCALINGO_AUTH_URL is wrong")
         return
     budget = Budget(connection, settings.requests_per_minute)
     async with api_session() as http:
@@ -124,7 +134,7 @@ async def _accounts(settings: Settings, connection: redis.Redis) -> AsyncIterato
             accounts=settings.accounts,
             regions=settings.regions,
             auth_url=settings.auth_url,
-            gate=SharedGate(budget, Presence(connection), "admin"),
+            gate=SharedGate(budget, Locks(connection), "admin"),
         )
         for trying in [asyncio.ensure_future(_account(client, budget, name)) for name in settings.accounts]:
             yield await trying
@@ -136,7 +146,7 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
     try:
         async with asyncio.timeout(SIGN_IN_WITHIN_S):
             await client.sign_in(account)
-            share = await asyncio.to_thread(budget.share, account)
+            share = (await asyncio.to_thread(budget.balance, account)).share
     except TimeoutError:
         what = f"no turn to sign in within {SIGN_IN_WITHIN_S:.0f} s: the workers use up the account's budget; try again"
         return Finding("warn", name, what)
@@ -145,7 +155,7 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
         return Finding("warn", name, f"{error}; somebody else uses the account's 60 a minute up")
     except OpwatchError as error:
         return Finding("FAIL", name, str(error))
-    except redis.RedisError as error:
+    except RedisError as error:
         return Finding(
             "warn", name, f"not tried: each request is counted in Redis, which fails ({type(error).__name__})"
         )
@@ -162,5 +172,5 @@ async def _target(target: Target, http: ClientSession) -> Finding:
         )
         return Finding("warn", name, what)
     checking = asyncio.ensure_future(notifier.check(http))
-    failure = await failure_of(checking, ATTEMPT_DEADLINE_S)
+    failure = await failure_of(checking, ATTEMPT_WITHIN_S)
     return Finding("ok", name, checking.result()) if failure is None else Finding("FAIL", name, str(failure))

@@ -3,10 +3,10 @@
 import secrets
 from datetime import datetime, timedelta
 
-from operations import announcement
-from operations.announcement import Announcement
-from operations.live import Progress
 from operations.model import Operation, State, Tracking, Usual, Verdict
+from operations.telling import announcement
+from operations.telling.announcement import Announcement
+from operations.telling.live import Progress
 
 SLOW = "slow"
 KINDS = (*(str(verdict) for verdict in Verdict), SLOW)

@@ -7,9 +7,10 @@ from datetime import datetime
 from itertools import islice
 
 from notifiers import wording
-from operations import lifecycle, view
 from operations.model import Delivery, DeliveryState, Tracking
-from operations.store import Store
+from operations.storage.records import Records
+from operations.storage.store import Store
+from operations.telling import attempts, view
 from operations.text import first_line, plain
 
 HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "DELIVERIES")
@@ -31,9 +32,9 @@ class Wanted:
         return view.matches(tracking, app=self.app, state=self.state, delivery=self.delivery, group=self.group)
 
 
-def listed(store: Store, wanted: Wanted) -> list[Tracking]:
+def listed(records: Records, wanted: Wanted) -> list[Tracking]:
     """Read what is wanted, newest first."""
-    found = (stored.tracking for _, stored in store.recent() if wanted.matches(stored.tracking))
+    found = (stored.tracking for _, stored in records.recent() if wanted.matches(stored.tracking))
     return list(islice(found, wanted.limit))
 
 
@@ -58,7 +59,7 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
 
 def _told(delivery: Delivery) -> str:
     error = f" ({first_line(plain(delivery.last_error), _ERROR_LIMIT)})" if delivery.last_error else ""
-    return f"{delivery.target} {delivery.state}{error}"
+    return f"{delivery.target} {wording.DELIVERY_WORDS[delivery.state]}{error}"
 
 
 def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
@@ -67,20 +68,20 @@ def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
     What is not dead is left alone, so that to do it twice does nothing more.
     """
     retried: Counter[str] = Counter()
-    for _, stored in store.recent():
+    for _, stored in store.records.recent():
         if _dead(stored.tracking, targets):
-            now = store.now()
+            now = store.records.now()
             after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
             if after is not None:
                 retried.update(_dead(stored.tracking, targets))
     return retried
 
 
-def count_dead(store: Store) -> Counter[str]:
+def count_dead(records: Records) -> Counter[str]:
     """Count the dead deliveries of current runs, by target."""
     return Counter(
         delivery.target
-        for _, stored in store.recent()
+        for _, stored in records.recent()
         for delivery in stored.tracking.deliveries
         if _is_dead(stored.tracking, delivery)
     )
@@ -94,7 +95,7 @@ def each_of(counted: Mapping[str, int]) -> str:
 def _retried(tracking: Tracking, targets: Collection[str], now: datetime) -> Tracking | None:
     after = None
     for target in _dead(tracking, targets):
-        after = lifecycle.retried(after or tracking, target, now)
+        after = attempts.retried(after or tracking, target, now)
     return after
 
 

@@ -6,15 +6,16 @@ from flask import g
 
 from api.problems import ProblemError
 from api.service import Service
-from operations import lifecycle
-from operations.records import Stored
+from operations.storage.records import Stored
+from operations.telling import attempts
+from operations.watching import looks
 
 LONGEST_ID = 100
 
 
 def find(parts: Service, identity: str) -> Stored:
     """Read a tracking; raises ProblemError (404) where there is none of this id."""
-    stored = parts.store.get(identity) if len(identity) <= LONGEST_ID else None
+    stored = parts.records.get(identity) if len(identity) <= LONGEST_ID else None
     if stored is None:
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
@@ -25,8 +26,8 @@ def find(parts: Service, identity: str) -> Stored:
 
 def stop(parts: Service, identity: str) -> Stored:
     """Stop tracking, telling nobody; raises ProblemError (404, 409 once it has ended)."""
-    now = parts.store.now()
-    after = parts.store.update(find(parts, identity), lambda tracking: lifecycle.cancelled(tracking, now))
+    now = parts.records.now()
+    after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
     return after
@@ -37,8 +38,8 @@ def retry(parts: Service, identity: str, target: str) -> Stored:
     stored = find(parts, identity)
     if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
         raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to a target of that name")
-    now = parts.store.now()
-    after = parts.store.update(stored, lambda tracking: lifecycle.retried(tracking, target, now))
+    now = parts.records.now()
+    after = parts.store.update(stored, lambda tracking: attempts.retried(tracking, target, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
     parts.deliveries_due.ring()

@@ -8,9 +8,9 @@ from flask import Response, request
 
 from api import one_line
 from api.service import service
-from operations import view
-from operations.groups import Group
 from operations.model import Tracking
+from operations.telling import view
+from operations.telling.groups import Group
 
 JSON, TEXT = "application/json", "text/plain"
 TEXT_TYPE = "text/plain; charset=utf-8"
@@ -32,7 +32,7 @@ def of_tracking(
     """Answer with a tracking, as JSON or as one line."""
     if not prefers_text():
         return answer(view.as_json(tracking), status, headers=headers)
-    line = one_line.of(tracking, service().store.now())
+    line = one_line.of(tracking, service().records.now())
     return Response(line, status=status.value, headers=headers, content_type=TEXT_TYPE)
 
 
@@ -40,7 +40,7 @@ def of_group(group: Group, *, headers: dict[str, str]) -> Response:
     """Answer with a group, as JSON or as one line."""
     if not prefers_text():
         return answer(view.group_as_json(group), headers=headers)
-    return Response(one_line.of_group(group, service().store.now()), headers=headers, content_type=TEXT_TYPE)
+    return Response(one_line.of_group(group, service().records.now()), headers=headers, content_type=TEXT_TYPE)
 
 
 def prefers_text() -> bool:

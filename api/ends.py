@@ -4,12 +4,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import redis
 import structlog
 
 from config.web import STOPPING
-from operations.index import ENDED, group_key
-from operations.store import Store
+from operations.storage import Redis, RedisError
+from operations.storage.index import ENDED, group_key
+from operations.storage.records import Records
 
 log = structlog.get_logger()
 
@@ -23,9 +23,9 @@ _LISTENS_S = 0.5
 class Ends:
     """Wakes requests when what they wait for has ended; within seconds even where the message was lost."""
 
-    def __init__(self, connection: redis.Redis, store: Store) -> None:
+    def __init__(self, connection: Redis, records: Records) -> None:
         self._connection = connection
-        self._store = store
+        self._records = records
         self._waiting: dict[str, set[threading.Event]] = {}
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -61,7 +61,7 @@ class Ends:
         while not self._stopped.is_set():
             try:
                 self._listen()
-            except redis.RedisError as error:
+            except RedisError as error:
                 if not deaf:
                     log.warning("ends are not heard of at the moment", error=type(error).__name__)
             deaf = True
@@ -80,8 +80,8 @@ class Ends:
 
     def _look(self) -> None:
         while not self._stopped.wait(LOOKS_S):
-            with suppress(redis.RedisError):
-                self._wake(*self._store.no_longer_due(self._waiting))  # groups are never due by themselves
+            with suppress(RedisError):
+                self._wake(*self._records.no_longer_due(self._waiting))  # groups are never due by themselves
 
     def _wake(self, *names: str) -> None:
         for name in names:

@@ -10,8 +10,9 @@ from api.auth import require_token
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
 from api.service import service
-from operations import groups, index
-from operations.groups import Group
+from operations.storage import index
+from operations.telling import groups
+from operations.telling.groups import Group
 
 routes = Blueprint("groups", __name__, url_prefix="/v1")
 routes.before_request(require_token)
@@ -34,14 +35,14 @@ def show(name: str) -> Response:
 
 
 def _group(name: str) -> Group:
-    store = service().store
-    members = store.group(name) if len(name) <= LONGEST_GROUP else []
+    records = service().records
+    members = records.group(name) if len(name) <= LONGEST_GROUP else []
     if not members:
         raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
-    return groups.of(name, members, store.now())
+    return groups.of(name, members, records.now())
 
 
 def _settles_in_s(group: Group) -> float:
     if group.settles_at is None:
         return float("inf")
-    return max(0.001, (group.settles_at - service().store.now()).total_seconds())
+    return max(0.001, (group.settles_at - service().records.now()).total_seconds())

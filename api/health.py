@@ -2,14 +2,14 @@
 
 from http import HTTPStatus
 
-import redis
 from flask import Blueprint, Response, request
 
 from api import metrics, openapi
 from api.answers import answer
 from api.auth import require_token
 from api.service import Service, service
-from operations.presence import storage_faults
+from config.redis import storage_faults
+from operations.storage import RedisError
 
 routes = Blueprint("health", __name__)
 
@@ -51,8 +51,8 @@ def is_routine(response: Response) -> bool:
 def _problems(parts: Service) -> list[str]:
     try:
         problems = storage_faults(parts.connection)
-        if not parts.presence.has_worker():
+        if not parts.heartbeat.has_worker():
             problems.append("no worker's clock beats: start a worker (on a PaaS, scale `worker` to 1)")
-        return problems + parts.presence.alerts(parts.settings.accounts)
-    except redis.RedisError as error:
+        return [*problems, *parts.account_alerts.rejected(parts.settings.accounts).values()]
+    except RedisError as error:
         return [f"Redis does not answer ({type(error).__name__})"]

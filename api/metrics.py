@@ -11,10 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 
 from api.service import Service
-from operations.counters import DETECTION, DWELL, attempt
 from operations.errors import Reason
 from operations.model import DeliveryState, State
-from operations.overdue import overdue
+from operations.storage.index import OUTBOX
+from operations.storage.tallies import DETECTION, DWELL, ORPHANS, attempt
 
 LOOK_RESULTS = ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing")
 OVERDUE = timedelta(seconds=60)
@@ -31,9 +31,12 @@ class Collector:
 
     def collect(self) -> Iterator[Metric]:
         """Give every family."""
-        counters = self._parts.store.counters()
+        counters = self._parts.records.counters()
         yield from self._accounts()
         yield from self._outbox()
+        yield CounterMetricFamily(
+            "opwatch_orphans_removed", "Index entries and announcements of no record", counters.get(ORPHANS, 0)
+        )
         yield from self._due()
         yield from self._workers()
         yield from self._looks(counters)
@@ -41,8 +44,8 @@ class Collector:
 
     def _accounts(self) -> Iterator[Metric]:
         accounts = self._parts.settings.accounts
-        budget = self._parts.budget.standing(accounts)
-        in_flight, rejected = self._parts.store.in_flight(), self._parts.presence.rejected(accounts)
+        budget = self._parts.budget.balances(accounts)
+        in_flight, rejected = self._parts.records.in_flight(), self._parts.account_alerts.rejected(accounts)
 
         def each(family: GaugeMetricFamily, value: Callable[[str], float]) -> Metric:
             for account in accounts:
@@ -55,11 +58,11 @@ class Collector:
         )
         yield each(
             GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be made at once", labels=["account"]),
-            lambda account: budget[account][0],
+            lambda account: budget[account].tokens,
         )
         yield each(
             GaugeMetricFamily("opwatch_budget_share", "Share of the full rate of requests", labels=["account"]),
-            lambda account: budget[account][1],
+            lambda account: budget[account].share,
         )
         yield each(
             GaugeMetricFamily("opwatch_account_rejected", "Whether the API token is rejected", labels=["account"]),
@@ -67,15 +70,15 @@ class Collector:
         )
 
     def _outbox(self) -> Iterator[Metric]:
-        store = self._parts.store
-        yield GaugeMetricFamily("opwatch_deliveries_unfinished", "Deliveries not finished", store.outbox_size())
+        records = self._parts.records
+        yield GaugeMetricFamily("opwatch_deliveries_unfinished", "Deliveries not finished", records.size(OUTBOX))
         retrying = GaugeMetricFamily("opwatch_deliveries_retrying", "Deliveries failed so far", labels=["target"])
-        for target, count in store.retrying(self._parts.settings.targets).items():
+        for target, count in records.retrying(self._parts.settings.targets).items():
             retrying.add_metric([target], count)
         yield retrying
 
     def _due(self) -> Iterator[Metric]:
-        looks, deliveries = overdue(self._parts.connection, OVERDUE, self._parts.store.now())
+        looks, deliveries = self._parts.records.overdue(OVERDUE)
         yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks.count)
         yield GaugeMetricFamily("opwatch_oldest_due_look_seconds", "How long the oldest has been due", looks.oldest_s)
         yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries.count)
@@ -84,11 +87,11 @@ class Collector:
         )
 
     def _workers(self) -> Iterator[Metric]:
-        beating, last_beat = self._parts.presence.workers()
-        yield GaugeMetricFamily("opwatch_worker_up", "Whether a worker's clock beats", int(beating > 0))
-        yield GaugeMetricFamily("opwatch_workers", "Workers whose clock beats", beating)
+        alive, last_beat_s = self._parts.heartbeat.beats()
+        yield GaugeMetricFamily("opwatch_worker_up", "Whether a worker's clock beats", int(alive > 0))
+        yield GaugeMetricFamily("opwatch_workers", "Workers whose clock beats", alive)
         yield GaugeMetricFamily(
-            "opwatch_worker_last_beat_timestamp_seconds", "When a worker's clock last beat", last_beat
+            "opwatch_worker_last_beat_timestamp_seconds", "When a worker's clock last beat", last_beat_s
         )
 
     def _looks(self, counters: dict[str, int]) -> Iterator[Metric]:

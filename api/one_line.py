@@ -9,9 +9,9 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from notifiers import group_wording, wording
-from operations import announcement, live
-from operations.groups import Group
 from operations.model import State, Tracking
+from operations.telling import announcement, live
+from operations.telling.groups import Group
 from operations.text import first_line, plain
 
 LONGEST_CAUSE = 300

@@ -7,7 +7,7 @@ from pydantic.json_schema import models_json_schema
 
 from api.schemas import GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
 from operations.model import DeliveryState, State
-from scalingo.address import APP_PATTERN
+from scalingo.operation import APP_PATTERN
 
 VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
@@ -56,9 +56,7 @@ def _paths() -> dict[str, Any]:
     identity = _parameter("identity", "path", {"type": "string"}, "`<region>-<operation_id>`")
     group = _parameter("group", "path", {"type": "string", "minLength": 1}, "percent-encoded, `/` included")
     target = _parameter("target", "path", {"type": "string"}, "a target's name")
-    prefer = _parameter(
-        "Prefer", "header", {"type": "string"}, "`wait=N`: answer once it has ended, after N ≤ 25 s at most"
-    )
+    prefer = _parameter("Prefer", "header", {"type": "string"}, "`wait=N` waits for the end, N ≤ 25 s")
     return {
         "/v1/operations": {
             "post": {
@@ -71,46 +69,49 @@ def _paths() -> dict[str, Any]:
                     },
                 },
                 "responses": {
-                    "202": _tracking("tracked from now on", location=True),
-                    "200": _tracking("tracked already", location=True),
+                    "202": _tracking("the tracking, new, with `Location`", location=True),
+                    "200": _tracking("the tracking, already known", location=True),
                     **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
             "get": {
                 "summary": "List trackings, newest first",
                 "parameters": _list_parameters(),
-                "responses": {"200": _json("a page", "TrackingsOut"), **_problems(401, 422, 503)},
+                "responses": {
+                    "200": _json('`{"operations": […], "next_cursor": "…" or null}`', "TrackingsOut"),
+                    **_problems(401, 422, 503),
+                },
             },
         },
         "/v1/operations/{identity}": {
             "get": {
-                "summary": "Show a tracking, at once or when it has ended",
+                "summary": "Show a tracking",
                 "parameters": [identity, prefer],
                 "responses": {"200": _tracking("the tracking"), **_problems(401, 404, 503)},
             },
             "delete": {
-                "summary": "Stop tracking",
+                "summary": "Cancel a tracking that has not ended; nobody is told",
                 "parameters": [identity],
-                "responses": {"200": _tracking("cancelled"), **_problems(401, 404, 409, 503)},
+                "responses": {"200": _tracking("the cancelled tracking"), **_problems(401, 404, 409, 503)},
             },
         },
         "/v1/operations/{identity}/error": {
             "get": {
-                "summary": "Give the whole error text, or why the watch ended without; empty where there is neither",
+                "summary": "Show the whole error text, or else the `reason` of the verdict; empty if there is neither",
                 "parameters": [identity],
-                "responses": {"200": {"description": "the text", "content": _TEXT}, **_problems(401, 404, 503)},
+                "responses": {"200": {"description": "`text/plain`", "content": _TEXT}, **_problems(401, 404, 503)},
             }
         },
         "/v1/operations/{identity}/deliveries/{target}/retry": {
             "post": {
-                "summary": "Attempt a delivery again, now",
+                "summary": "Attempt a delivery again, now; not one that is delivered or skipped",
                 "parameters": [identity, target],
-                "responses": {"202": _tracking("due now"), **_problems(401, 404, 409, 503)},
+                "responses": {"202": _tracking("the tracking"), **_problems(401, 404, 409, 503)},
             },
         },
         "/v1/groups/{group}": {
             "get": {
-                "summary": "Show the operations of one deploy as one, at once or when it is final",
+                "summary": "Show the operations of one deploy together",
                 "parameters": [group, prefer],
                 "responses": {"200": _lined("the group", "GroupOut"), **_problems(401, 404, 503)},
             },
@@ -118,8 +119,8 @@ def _paths() -> dict[str, Any]:
         "/healthz": {"get": _open("The web process is alive", {"200": _json("alive", "HealthOut")})},
         "/readyz": {
             "get": _open(
-                "Everything is there that announcing an outcome needs",
-                {"200": _json("ready", "HealthOut"), "503": _json("what is missing", "HealthOut")},
+                "Redis, a worker and the API tokens are in order",
+                {"200": _json("ready", "HealthOut"), "503": _json("not ready; `problems`", "HealthOut")},
             )
         },
         "/metrics": {
@@ -133,8 +134,13 @@ def _paths() -> dict[str, Any]:
         },
         "/openapi.json": {
             "get": _open(
-                "This document",
-                {"200": {"description": "it", "content": {"application/json": {"schema": {"type": "object"}}}}},
+                "This API as OpenAPI 3.1",
+                {
+                    "200": {
+                        "description": "the document",
+                        "content": {"application/json": {"schema": {"type": "object"}}},
+                    }
+                },
             )
         },
     }

@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from http import HTTPStatus
 
-import redis
 import structlog
 from flask import Flask, Response, g
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 
 from api import answers, one_line
 from operations.errors import NewerRecordError
+from operations.storage import RedisError
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ def register(app: Flask) -> None:
     """Make every error of this app a problem."""
     app.register_error_handler(ProblemError, _problem)
     app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(redis.RedisError, _redis_away)
+    app.register_error_handler(RedisError, _redis_away)
     app.register_error_handler(NewerRecordError, _newer_record)
     app.register_error_handler(Exception, _unexpected)
 
@@ -93,7 +93,7 @@ def _http(error: HTTPException) -> Response:
     return _problem(ProblemError(status, details.get(status, error.description or status.phrase), headers=headers))
 
 
-def _redis_away(error: redis.RedisError) -> Response:
+def _redis_away(error: RedisError) -> Response:
     log.error("Redis does not serve", error=type(error).__name__)
     detail = "the store does not answer; perhaps the request was carried out: send it again, nothing is done twice"
     headers = {"Retry-After": str(RETRY_AFTER_S)}

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from operations.groups import LARGEST as LARGEST_GROUP
 from operations.model import DeliveryState, State
-from scalingo.address import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
+from operations.telling.groups import LARGEST as LARGEST_GROUP
+from scalingo.operation import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
 
 DEFAULT_TIMEOUT_S = 3600
 CONTEXT_LIMIT_BYTES = 4_000

@@ -4,19 +4,21 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
-import redis
 from flask import current_app
 
-from api.breaker import GuardedRedis
 from api.ends import Ends
 from api.fairness import FairQueue, WaitSlots
+from config.breaker import GuardedRedis
 from config.redis import connect
 from config.settings import Settings
 from config.web import MOST_WAITING
-from operations.budget import Budget
-from operations.index import Limit
-from operations.presence import Presence
-from operations.store import Store
+from operations.storage import Redis
+from operations.storage.account_alerts import AccountAlerts
+from operations.storage.budget import Budget
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.index import Limit
+from operations.storage.records import Records
+from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round
 
 REDIS_TIMEOUT_S = 0.9
@@ -41,10 +43,12 @@ class Service:
     """The parts of one web process."""
 
     settings: Settings
-    connection: redis.Redis
+    connection: Redis
+    records: Records
     store: Store
     budget: Budget
-    presence: Presence
+    heartbeat: Heartbeat
+    account_alerts: AccountAlerts
     limit: Limit
     looks_due: Doorbell
     deliveries_due: Doorbell
@@ -60,14 +64,16 @@ def build(settings: Settings) -> Service:
     return Service(
         settings=settings,
         connection=connection,
+        records=store.records,
         store=store,
         budget=Budget(connection, settings.requests_per_minute),
-        presence=Presence(connection),
+        heartbeat=Heartbeat(connection),
+        account_alerts=AccountAlerts(connection),
         limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
-        looks_due=Doorbell(connection, Round.POLL, fold_s=RINGS_FOLD_S),
+        looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         queue=FairQueue(AT_ONCE, MOST_QUEUED),
-        ends=Ends(connection, store),
+        ends=Ends(connection, store.records),
         wait_slots=WaitSlots(MOST_WAITING, spare=MOST_WAITING // 4 if len(settings.tokens) > 1 else 0),
     )
 

@@ -13,13 +13,16 @@ from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
 from api.service import service
-from config.settings import DEFAULT_ACCOUNT, Settings
+from config.settings import Settings
+from config.values import DEFAULT_ACCOUNT
 from notifiers import wording
-from operations import announcement, intake, listing, view
+from operations import intake
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.records import Stored
-from scalingo import address
+from operations.storage import listing
+from operations.storage.records import Stored
+from operations.telling import announcement, view
+from scalingo.operation import OperationAddress, parse_url
 
 FULL_RETRY_AFTER_S = 10
 
@@ -37,7 +40,7 @@ def track() -> Response:
     account = wanted.account or DEFAULT_ACCOUNT
     _require_known("account", [account], settings.accounts)
     _require_known("notify", wanted.notify or [], settings.targets)
-    now = parts.store.now()
+    now = parts.records.now()
     fresh = Tracking(
         id=f"{where.region}-{where.operation_id}",
         app=where.app,
@@ -47,8 +50,8 @@ def track() -> Response:
         created_at=now,
         created_by=g.caller,
         timeout_s=wanted.timeout,
-        everyone=wanted.notify is None,
-        named=tuple(dict.fromkeys(wanted.notify or ())),
+        notify_all=wanted.notify is None,
+        notify=tuple(dict.fromkeys(wanted.notify or ())),
         context=wanted.context,
         group=wanted.group,
         group_size=wanted.group_size,
@@ -81,7 +84,7 @@ def list_trackings() -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     page = listing.page(
-        service().store,
+        service().records,
         lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
         cursor=query.cursor,
         limit=query.limit,
@@ -133,14 +136,14 @@ def _body() -> TrackRequest:
     raise UnsupportedMediaType("send JSON (Content-Type: application/json) or an HTML form")
 
 
-def _address(wanted: TrackRequest, settings: Settings) -> address.OperationAddress:
+def _address(wanted: TrackRequest, settings: Settings) -> OperationAddress:
     """Find out which operation is meant; an `operation_url` must agree with whatever else is given."""
     if wanted.region is not None:
         _require_known("region", [wanted.region], settings.regions)
     if wanted.operation_url is None:
-        return address.OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
+        return OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
     try:
-        where = address.parse(wanted.operation_url.strip(" \t\r\n"), settings.regions)
+        where = parse_url(wanted.operation_url.strip(" \t\r\n"), settings.regions)
     except ValueError as error:
         raise ProblemError.invalid(("operation_url", str(error))) from None
     given = {"region": wanted.region, "app": wanted.app, "operation_id": wanted.operation_id}

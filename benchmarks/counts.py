@@ -1,15 +1,15 @@
 """What a stage's processes have used so far, and the API that costs so little that it can be asked often."""
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import psutil
 
-from benchmarks.service import Process, Stage, wait_until
-
-_LISTENING = re.compile(r"listening on (http://\S+)")
+from benchmarks.service import Stage, wait_until
+from local.http import answers
+from local.processes import Child
+from local.service import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Counts:
     reads: int
 
     @classmethod
-    def of(cls, stage: Stage, workers: Sequence[Process]) -> "Counts":
+    def of(cls, stage: Stage, workers: Sequence[Child]) -> "Counts":
         """Read them now."""
         info = stage.redis.info("all")
         return cls(
@@ -37,10 +37,10 @@ class Counts:
 
 def start_api(stage: Stage) -> None:
     """Start the API that costs little, and let the stage's processes know it."""
-    api = stage.start("api", "exec python -m benchmarks.fast_api")
-    wait_until(lambda: _LISTENING.search(api.log.read_text()) is not None, api)
-    found = _LISTENING.search(api.log.read_text())
-    stage.api = found[1] if found else ""
+    port = free_port()
+    stage.use_api(f"http://127.0.0.1:{port}")
+    api = stage.start("api", f"exec python -m benchmarks.fast_api {port}")
+    wait_until(lambda: answers(f"{stage.api}/_report?since=0"), api)
 
 
 def _cpu_s(pid: int) -> float:

@@ -8,11 +8,12 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from operations.budget import GOOD_FOR_S
 from operations.errors import NewerRecordError
-from operations.model import Operation, Tracking, decode
-from operations.records import record_key
-from operations.store import Store
+from operations.model import Operation, Tracking
+from operations.storage.budget import GOOD_FOR_S
+from operations.storage.codec import decode
+from operations.storage.index import record_key
+from operations.storage.store import Store
 
 ACCOUNTS = 200
 EACH_S = 5.0
@@ -53,7 +54,7 @@ def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list
     15 min, as it were, so that the pace holds every one for new and wants a look at it about as often as the limit
     allows.
     """
-    ready_at = store.now() + timedelta(seconds=3 + operations / 4000)
+    ready_at = store.records.now() + timedelta(seconds=3 + operations / 4000)
     chance = random.Random(operations)  # noqa: S311 - a mix that is the same each time
     identities = []
     for number in range(operations):

@@ -11,8 +11,8 @@ from typing import Any
 
 from benchmarks.service import Stage, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals, print_table
+from standin.replies import Reply
 from tests.support.receiver import Receiver, RequestReceived
-from tests.support.replies import Reply
 
 OPERATIONS = 50
 SHORTEST_S, LONGEST_S = 1.0, 10.0
@@ -70,7 +70,7 @@ def _round(*, hang: bool) -> list[float]:
             processes = stage.start_service()
             span_s = LONGEST_S - SHORTEST_S
             durations_s = [SHORTEST_S + span_s * number / (OPERATIONS - 1) for number in range(OPERATIONS)]
-            for url in [stage.begin(duration_s) for duration_s in durations_s]:
+            for url in [stage.begin("shop", duration_s=duration_s) for duration_s in durations_s]:
                 stage.track(url)
             expected = OPERATIONS * len(HEALTHY)
             wait_until(

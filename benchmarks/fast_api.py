@@ -1,13 +1,14 @@
 """A stand-in of Scalingo's API that costs little: for benchmarks that ask it thousands of times a second.
 
-`python -m benchmarks.fast_api` answers a sign-in with any API token, and every operation as running, over connections
-that are kept. It knows when which account and which operation was asked about, and tells it under `/_report`.
+`python -m benchmarks.fast_api PORT` answers a sign-in with any API token, and every operation as running, over
+kept-alive connections. `/_report` says when each account asked, and when each operation was asked about.
 """
 
 import asyncio
 import base64
 import json
 import re
+import sys
 import time
 from collections import defaultdict, deque
 from itertools import pairwise
@@ -127,8 +128,8 @@ def _most_in_a_window(times: list[float]) -> int:
 
 async def _serve() -> None:
     seen = Seen()
-    server = await asyncio.get_running_loop().create_server(lambda: Connection(seen), "127.0.0.1", 0, backlog=1024)
-    print(f"listening on http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    port = int(sys.argv[1])
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(seen), "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 

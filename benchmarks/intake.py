@@ -19,9 +19,12 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.service import ROOT, TOKEN, BenchmarkError, Process, Stage, answers, free_port, run, wait_until
+from benchmarks.service import TOKEN, BenchmarkError, Stage, run, wait_until
 from benchmarks.table import print_circumstances, print_table
-from scalingo.address import OFFICIAL_REGIONS
+from local.http import answers
+from local.processes import Child
+from local.service import free_port
+from scalingo.operation import OFFICIAL_REGIONS
 
 ROUNDS = 8
 RUN_S = 2
@@ -53,7 +56,7 @@ class Run:
 class Server:
     """A gunicorn with one process, and where it listens."""
 
-    process: Process
+    process: Child
     url: str
 
 
@@ -95,16 +98,17 @@ def main(arguments: Sequence[str] = ()) -> None:
 def _contenders(stage: Stage, beside: Path | None) -> list[Contender]:
     found = [Contender("POST /v1/operations, new ones", "/v1/operations", _serve(stage), "opwatch:recent")]
     if beside is not None:
-        server = _serve(stage, cwd=beside.resolve())
+        server = _serve(stage, folder=beside)
         found.append(Contender(f"the same, {beside}", "/v1/operations", server, "opwatch:recent"))
     bare = _serve(stage, "benchmarks.bare:create_app()", "/hello")
     found.append(Contender("bare Flask, one Lua call", "/script", bare, "bare:recent"))
     return found
 
 
-def _serve(stage: Stage, app: str = "app:create_app()", path: str = "/healthz", cwd: Path = ROOT) -> Server:
+def _serve(stage: Stage, app: str = "app:create_app()", path: str = "/healthz", folder: Path = Path()) -> Server:
     port = free_port()
-    process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), {"PORT": str(port)}, cwd)
+    command = f"cd {folder.resolve()} && {GUNICORN.format(app=app)}"
+    process = stage.start(app.partition(":")[0], command, {"PORT": str(port)})
     url = f"http://127.0.0.1:{port}"
     wait_until(partial(answers, url + path), process)
     return Server(process, url)

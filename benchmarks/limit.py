@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from benchmarks.policies import Opwatch
-from benchmarks.service import Process, Stage, run, wait_until
+from benchmarks.service import Stage, run, wait_until
 from benchmarks.simulation import Begun, simulate
 from benchmarks.table import Row, percentile, print_circumstances, print_goals
+from local.processes import Child
 
 OPERATIONS = 20
 STRIDE = 7  # has no divisor in common with it
@@ -36,11 +37,11 @@ def main() -> None:
 
 
 def _round(
-    stage: Stage, processes: tuple[Process, ...], durations_s: Sequence[float], history_s: Sequence[float]
+    stage: Stage, processes: tuple[Child, ...], durations_s: Sequence[float], history_s: Sequence[float]
 ) -> None:
     """Let all begin at once, knowing these durations; beside it, what benchmarks/simulation.py makes of the same."""
     before = len(stage.seen_by_api()["requests"])
-    tracked = {stage.track(url) for url in [stage.begin(duration_s) for duration_s in durations_s]}
+    tracked = {stage.track(url) for url in [stage.begin("shop", duration_s=duration_s) for duration_s in durations_s]}
     took_s = wait_until(
         lambda: not stage.redis.zcard("opwatch:due"), *processes, timeout_s=ALL_ENDED_WITHIN_S, every_s=0.2
     )

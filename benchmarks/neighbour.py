@@ -7,9 +7,11 @@ from contextlib import suppress
 from http import HTTPStatus
 
 from benchmarks.limit import LIMIT, OUR_SHARE, WINDOW_S, most_in_a_window
-from benchmarks.service import API_TOKEN, BenchmarkError, Stage, call, run, wait_until
+from benchmarks.service import Stage, call, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals
-from operations.budget import Budget
+from local.processes import LocalError
+from local.service import API_TOKEN
+from operations.storage.budget import Budget
 
 OPERATIONS = 100  # so many that every token is wanted
 OTHER_A_MINUTE = 30
@@ -29,11 +31,13 @@ def main() -> None:
         processes = stage.start_service()
         budget = Budget(stage.redis, OUR_SHARE)
         for _ in range(OPERATIONS):
-            stage.track(stage.begin(LASTING_S))
+            stage.track(stage.begin("shop", duration_s=LASTING_S))
         came_at = time.time()
         least = min(_shares_beside_another(stage, budget))
         left_at = time.time()
-        back_s = wait_until(lambda: budget.share("default") == 1, *processes, timeout_s=2 * BACK_WITHIN_S, every_s=0.5)
+        back_s = wait_until(
+            lambda: budget.balance("default").share == 1, *processes, timeout_s=2 * BACK_WITHIN_S, every_s=0.5
+        )
         back_at = time.time()
         time.sleep(WINDOW_S)
         requests = stage.seen_by_api()["requests"]
@@ -74,14 +78,13 @@ def _shares_beside_another(stage: Stage, budget: Budget) -> list[float]:
     """Let another client of the same account ask evenly, and note our share after each of its requests."""
     login = base64.b64encode(f":{API_TOKEN}".encode()).decode()
     signed_in = call("POST", stage.api + "/v1/tokens/exchange", {}, {"Authorization": f"Basic {login}"})
-    begun = {"app": "elsewhere", "duration_s": LASTING_S}
-    url = call("POST", stage.api + "/_standin/operations", begun)["operation_url"]
+    url = stage.begin("elsewhere", duration_s=LASTING_S)
     shares = []
     until_s = time.monotonic() + OTHER_FOR_S
     while time.monotonic() < until_s:
-        with suppress(BenchmarkError):  # a 429 for it, too: the stand-in's log has them all
+        with suppress(LocalError):  # a 429 for it, too: the stand-in's log has them all
             call("GET", url, headers={"Authorization": f"Bearer {signed_in['token']}"})
-        shares.append(budget.share("default"))
+        shares.append(budget.balance("default").share)
         time.sleep(60 / OTHER_A_MINUTE)
     return shares
 

@@ -1,8 +1,8 @@
 """How late an end is noticed, and at how many requests: Opwatch's pace beside other policies, on a simulated clock.
 
-The decisions of Opwatch are those of operations/pace.py, on records as they are stored. All policies share one budget
-(50 requests a minute, as operations/budget.py grants them) and queue for it; real clients of the others would get 429s
-instead, so they are flattered. All operations are of one app.
+Opwatch's decisions are those of operations/watching/pace.py, on records as they are stored. All policies share one
+budget (50 requests a minute, as operations/storage/budget.py grants them) and queue for it. Real clients of the others
+would get 429s instead, so these figures flatter them. All operations are of one app.
 """
 
 import statistics

@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from operations import pace
-from operations.durations import KEPT, Durations
 from operations.model import Operation, Tracking
+from operations.watching import pace
+from operations.watching.durations import KEPT, Durations
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LONGEST_EXPONENTIAL_S, EXPONENT = 20.0, 1.5
@@ -98,7 +98,7 @@ class Clairvoyant(_Queue):
 
 
 class Opwatch:
-    """Decides with operations/pace.py, and learns as it goes; `history_s` is what it knows at first, newest first."""
+    """Decides with watching/pace.py and learns as it goes; `history_s` is what it starts with, newest first."""
 
     def __init__(self, history_s: Sequence[float], app_of: Callable[[int], str] = lambda _: "shop") -> None:
         self._app_of = app_of

@@ -10,8 +10,10 @@ from typing import Any
 
 import psutil
 
-from benchmarks.service import BenchmarkError, Process, Stage, answers, run, wait_until
+from benchmarks.service import BenchmarkError, Stage, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals, print_table
+from local.http import answers
+from local.processes import Child
 from tests.support.receiver import Receiver
 
 MEMORY_GOAL_MB = 90.0
@@ -36,9 +38,9 @@ def main() -> None:
     _print_starts()
 
 
-def _use(stage: Stage, processes: tuple[Process, Process]) -> None:
+def _use(stage: Stage, processes: tuple[Child, Child]) -> None:
     """Track operations to their end, every delivery made, and fill up to the number of requests."""
-    tracked = [stage.track(stage.begin(number % 4)) for number in range(OPERATIONS)]
+    tracked = [stage.track(stage.begin("shop", duration_s=number % 4)) for number in range(OPERATIONS)]
     for number in range(REQUESTS - len(tracked)):
         stage.ask("GET", f"/v1/operations/{tracked[number % len(tracked)]}" if number % 2 else "/v1/operations")
     wait_until(
@@ -54,7 +56,7 @@ def _use(stage: Stage, processes: tuple[Process, Process]) -> None:
         raise BenchmarkError(message)
 
 
-def _print_memory(web: Process, worker: Process) -> None:
+def _print_memory(web: Child, worker: Child) -> None:
     rows, lines = [], []
     for process, after in ((web, f"after {REQUESTS} requests"), (worker, f"after {OPERATIONS} operations")):
         pss_mb, rss_mb = _memory_mb(process.pid, "Pss"), _memory_mb(process.pid, "Rss")
@@ -112,12 +114,12 @@ def _print_starts() -> None:
         for _ in range(STARTS):
             stage.redis.flushall()
             began_s = time.monotonic()
-            web = stage.start_type("web")
+            web = stage.start("web")
             wait_until(lambda: answers(stage.url + "/healthz"), web)
             web_s.append(time.monotonic() - began_s)
             web.kill()
             began_s = time.monotonic()
-            worker = stage.start_type("worker")
+            worker = stage.start("worker")
             wait_until(stage.worker_ready, worker)
             worker_s.append(time.monotonic() - began_s)
             worker.kill()

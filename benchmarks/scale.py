@@ -20,7 +20,7 @@ from benchmarks.counts import Counts, start_api
 from benchmarks.service import Stage, call, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals, print_table
 from benchmarks.usual import RQ_WORKERS, Usual, usual_way
-from operations.store import Store
+from operations.storage.store import Store
 
 OPERATIONS = (10_000, 20_000)
 WORKERS = (1, 2, 4)
@@ -82,7 +82,7 @@ def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) ->
         empty = stage.redis.info("memory")["used_memory"]
         store = Store(stage.redis, retention=timedelta(days=7))
         identities = crowd.fill(store, operations, crowd.ACCOUNTS, hurried=hurried)
-        running = [stage.start_type("worker") for _ in range(workers)]
+        running = [stage.start("worker") for _ in range(workers)]
         wait_until(lambda: bool(stage.redis.zcard("opwatch:workers") >= workers), *running)
         wait_until(partial(_all_signed_in, stage), *running, timeout_s=120.0, every_s=0.5)
         time.sleep(WARM_UP_S)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.policies import Policy
-from operations.budget import Allowance
+from operations.storage.budget import Allowance
 
 REQUESTS_PER_MINUTE = 50
 TICK_S = 0.25
@@ -21,7 +21,7 @@ class Begun:
 
 def simulate(policy: Policy, operations: Sequence[Begun]) -> tuple[list[float], int]:
     """Run a policy until it has seen every operation's end: how late it saw each, in seconds, and its requests."""
-    size = Allowance.of(REQUESTS_PER_MINUTE)
+    size = Allowance.per_minute(REQUESTS_PER_MINUTE)
     tokens, ticks, requests = float(size.capacity), 0, 0
     late: dict[int, float] = {}
     waiting = list(enumerate(operations))[::-1]

@@ -50,7 +50,7 @@ def main() -> None:
     with Stage(settings=settings) as stage:
         stage.start_api()
         stage.start_service()
-        operation = stage.begin(duration_s=3600.0).rpartition("/")[0]
+        operation = stage.begin("shop", duration_s=3600.0).rpartition("/")[0]
         runs = [_run(stage, operation) for _ in range(ROUNDS)]
     _print(runs)
 

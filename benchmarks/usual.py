@@ -7,7 +7,8 @@ from functools import partial
 
 from benchmarks import rq_way
 from benchmarks.counts import Counts, start_api
-from benchmarks.service import ROOT, Stage, call, wait_until
+from benchmarks.service import Stage, call, wait_until
+from local.service import ROOT
 
 RQ_OPERATIONS, RQ_MEASURED_S = 200, 15.0
 

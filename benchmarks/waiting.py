@@ -16,11 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.service import TOKEN, Process, Stage, answers, run, wait_until
+from benchmarks.service import TOKEN, Stage, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals
-from operations import lifecycle
+from local.http import answers
+from local.processes import Child
 from operations.model import Tracking
-from operations.store import Change, Store
+from operations.storage.store import Change, Store
+from operations.watching import looks
 
 CALLERS = 2_000
 CONNECTED_PER_S = 50
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     options = parser.parse_args(arguments)
     print_circumstances("waiting")
     with Stage(settings=SETTINGS) as stage:
-        web = stage.start_type("web")
+        web = stage.start("web")
         wait_until(lambda: answers(stage.url + "/healthz"), web)
         store = Store(stage.redis, retention=timedelta(days=1))
         identities = [_begin(store) for _ in range(options.callers)]
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 
 
 def _begin(store: Store) -> str:
-    operation_id, now = secrets.token_hex(12), store.now()
+    operation_id, now = secrets.token_hex(12), store.records.now()
     fresh = Tracking(
         id=f"osc-fr1-{operation_id}",
         app="shop",
@@ -64,7 +66,7 @@ def _begin(store: Store) -> str:
     return fresh.id
 
 
-async def _wait(stage: Stage, web: Process, store: Store, identities: list[str]) -> list[Row]:
+async def _wait(stage: Stage, web: Child, store: Store, identities: list[str]) -> list[Row]:
     (worker,) = psutil.Process(web.pid).children()
     before_mb = _pss_mb(worker.pid)
     answered: dict[str, float] = {}
@@ -112,9 +114,9 @@ def _end(store: Store, identities: list[str]) -> dict[str, float]:
     began_s = time.monotonic()
     for start in range(0, len(identities), BATCH):
         batch = identities[start : start + BATCH]
-        found = [stored for identity in batch if (stored := store.get(identity)) is not None]
-        now = store.now()
-        store.update_all([Change(stored, partial(lifecycle.cancelled, now=now)) for stored in found])
+        found = [stored for identity in batch if (stored := store.records.get(identity)) is not None]
+        now = store.records.now()
+        store.update_all([Change(stored, partial(looks.cancelled, now=now)) for stored in found])
         recorded.update(dict.fromkeys(batch, time.monotonic()))
         time.sleep(max(0.0, began_s + (start + BATCH) / PER_S - time.monotonic()))
     return recorded

@@ -1,4 +1,4 @@
-"""How gunicorn serves `web`. It takes the port from PORT and the number of processes from WEB_CONCURRENCY by itself.
+"""How gunicorn serves `web`.
 
 https://docs.gunicorn.org/en/stable/settings.html
 """
@@ -33,6 +33,8 @@ preload_app = True  # the processes share the memory of what is imported once
 timeout = 30
 graceful_timeout = 27  # Prefer: wait may hold a request for 25 s; a PaaS kills after 30 s
 keepalive = 5
+bind = f"0.0.0.0:{loaded.port}"
+workers = loaded.web_concurrency
 limit_request_line = 4094
 control_socket_disable = True  # it lies in the home directory by default: two instances would steal it from each other
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - the heartbeat file, off slow disks

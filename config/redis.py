@@ -1,12 +1,13 @@
 """Connections to Redis, as each kind of process needs them."""
 
+from typing import Any
+
 import redis
 import structlog
 from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from config.settings import Settings
-from operations.presence import storage_faults
 
 log = structlog.get_logger()
 
@@ -42,3 +43,21 @@ def say_storage_faults(connection: redis.Redis) -> None:
             log.warning("Redis may lose what it acknowledged", fault=fault)
     except redis.RedisError as error:
         log.warning("Redis is away", error=type(error).__name__)
+
+
+def storage_faults(connection: redis.Redis) -> list[str]:
+    """List what may make this Redis lose what it acknowledged: no append-only file, or keys that may be evicted.
+
+    What the server does not tell (some providers hide it) is not counted as a fault.
+    """
+    persistence: Any = connection.info("persistence")
+    memory: Any = connection.info("memory")
+    faults = []
+    if persistence.get("aof_enabled") == 0:
+        faults.append("Redis keeps no append-only file (AOF): a crash of Redis loses trackings; switch AOF on")
+    if persistence.get("aof_last_write_status", "ok") != "ok":
+        faults.append("Redis could not write its append-only file; see to its disk")
+    policy = memory.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        faults.append(f"Redis may evict keys (maxmemory-policy {policy}); set it to noeviction")
+    return faults

@@ -16,7 +16,7 @@ from gunicorn.http.errors import (
 )
 from werkzeug.http import HTTP_STATUS_CODES
 
-from config.request_ids import HEADER
+from config.web import REQUEST_ID_HEADER
 
 _FAILED = "Opwatch failed; its log says how"
 
@@ -58,7 +58,7 @@ def refuse(client: Any, error: BaseException, request_id: str) -> HTTPStatus:
     head = (
         f"HTTP/1.1 {status.value} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
         f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-        f"{HEADER}: {request_id}\r\n{retry}\r\n"
+        f"{REQUEST_ID_HEADER}: {request_id}\r\n{retry}\r\n"
     )
     with suppress(OSError):
         client.settimeout(0)  # it fits into the system's buffer, or nobody reads there

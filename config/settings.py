@@ -1,64 +1,199 @@
-"""The settings, typed, from the environment. All faults are reported at once.
+"""The settings: each is one field of `Settings`, read from the environment variable that its alias names.
 
-`load` is a pure function of the environment and the targets file; each process calls it once, at its start.
+`load` is a pure function of the environment and the targets file. Each process calls it once, at its start.
+A field's description is its text in docs/settings.md.
 """
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import SecretStr, ValidationError
-from redis.connection import ConnectionPool, parse_url
-from redis.exceptions import RedisError
+from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr
 
 from config import targets
-from config.environment import Environment
-from notifiers.targets import Target, described
-from operations.audience import Rules
+from config.reading import FromEnvironment, Reading
+from config.values import Accounts, BaseUrl, CallerTokens, RedisUrl, WebUrl, accounts_in, words_of
+from notifiers.targets import Target
 from operations.errors import ConfigError
-from scalingo.address import OFFICIAL_REGIONS
-
-T = TypeVar("T")
-
-DEFAULT_ACCOUNT = "default"
-DEFAULT_CALLER = "default"
-SHORTEST_TOKEN = 24
-_ACCOUNT_VARIABLE = re.compile(r"SCALINGO_API_TOKEN_([A-Z0-9][A-Z0-9_]{0,40})")
-_BASE_URL = re.compile(r"https?://[A-Za-z0-9.-]+(:\d+)?(/[\w./-]*)?")
-_TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
+from operations.telling.audience import Rules
+from scalingo.operation import OFFICIAL_REGIONS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Everything the operator decided. Secrets show neither in its repr nor in any fault."""
+class Settings(FromEnvironment):
+    """Everything that the operator decides. Secrets show neither in its repr nor in any fault."""
 
-    redis_url: SecretStr
-    tokens: Mapping[str, SecretStr]
-    accounts: Mapping[str, SecretStr]
-    region: str
-    regions: Mapping[str, str]
-    auth_url: str
-    requests_per_minute: int
-    targets: Mapping[str, Target]
-    alert_target: str | None
-    allow_private_targets: bool
-    max_in_flight: int
-    retention_days: float
-    heartbeat_url: SecretStr | None
-    log_level: str
-    log_format: str
+    redis_url: RedisUrl = Field(
+        SecretStr(""),
+        validation_alias=AliasChoices("REDIS_URL", "SCALINGO_REDIS_URL"),
+        examples=["redis://localhost:6379/0", "redis://localhost:6379/0"],
+        description="Required, except for `make run`. Redis 5 or Valkey 7.2, or newer, as `redis://…`, `rediss://…` or "
+        "`unix://…`. `SCALINGO_REDIS_URL` is used if `REDIS_URL` is not set.",
+    )
+    tokens: CallerTokens = Field(
+        {},
+        alias="OPWATCH_TOKENS",
+        examples=["ci:0123456789abcdef0123456789abcdef,deploy:fedcba9876543210fedcba9876543210"],
+        description="Required, except for `make run`. Who may call, as `name:token,…`, with tokens of at least 24 "
+        "characters. A token without a name belongs to the caller `default`.",
+    )
+    accounts: Accounts = Field(
+        {},
+        validation_alias=AliasChoices("SCALINGO_API_TOKEN", "SCALINGO_API_TOKEN_<ACCOUNT>"),
+        examples=["tk-us-…", "tk-us-…"],
+        description="At least one is required, except for `make run`. `SCALINGO_API_TOKEN` is the API token "
+        "(`tk-us-…`) of the account `default`, and `SCALINGO_API_TOKEN_AGENCY` that of the account `agency`.",
+    )
+    region: str = Field(
+        "osc-fr1",
+        alias="SCALINGO_REGION",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,40}$",
+        description="The region of operations that name none. `osc-fr1` and `osc-secnum-fr1` are always known.",
+    )
+    api_url: BaseUrl | None = Field(
+        None,
+        alias="SCALINGO_API_URL",
+        examples=["https://api.osc-fr1.scalingo.com"],
+        description="The API of the default region, if it is not Scalingo's own.",
+    )
+    auth_url: BaseUrl = Field(
+        "https://auth.scalingo.com",
+        alias="SCALINGO_AUTH_URL",
+        description="Where API tokens are exchanged for bearer tokens.",
+    )
+    requests_per_minute: int = Field(
+        50,
+        alias="SCALINGO_REQUESTS_PER_MINUTE",
+        ge=10,
+        le=100_000,
+        description="The most requests in any 60 s for each account, at least 10. Scalingo allows 60, and other "
+        "clients of the account need some of them.",
+    )
+    slack_webhook_url: SecretStr | None = Field(
+        None,
+        alias="SLACK_WEBHOOK_URL",
+        examples=["https://hooks.slack.com/services/…"],
+        description="An incoming webhook of Slack. It makes the target `slack`.",
+    )
+    slack_bot_token: SecretStr | None = Field(
+        None,
+        alias="SLACK_BOT_TOKEN",
+        examples=["xoxb-…"],
+        description="The token of a Slack bot. Together with `SLACK_CHANNEL` it makes the target `slack`.",
+    )
+    slack_channel: str | None = Field(
+        None, alias="SLACK_CHANNEL", examples=["C0123456789"], description="The channel that the bot posts to."
+    )
+    slack_api_url: SecretStr | None = Field(
+        None,
+        alias="SLACK_API_URL",
+        examples=["https://slack.com/api/"],
+        description="Another server with Slack's Web API, for the bot.",
+    )
+    slack_live: bool = Field(
+        default=False,
+        alias="SLACK_LIVE",
+        examples=["true"],
+        description="`true`: the bot posts [one message for each operation](messages.md#messages-and-webhooks) and "
+        "keeps it up to date.",
+    )
+    webhook_url: SecretStr | None = Field(
+        None,
+        alias="WEBHOOK_URL",
+        examples=["https://example.com/opwatch"],
+        description="The URL of your own receiver. Together with `WEBHOOK_SECRET` it makes the target `webhook`.",
+    )
+    webhook_secret: Annotated[tuple[SecretStr, ...], BeforeValidator(words_of)] = Field(
+        (),
+        alias="WEBHOOK_SECRET",
+        examples=["whsec_…"],
+        description="`whsec_` and the base64 of 24 to 64 bytes (`echo whsec_$(openssl rand -base64 32)`). Several are "
+        "separated by spaces, the newest first.",
+    )
+    targets_file: str | None = Field(
+        None,
+        alias="OPWATCH_TARGETS_FILE",
+        examples=["config/targets.toml"],
+        description="A file with more targets, and with rules. Not set: `config/targets.toml`, if it exists.",
+    )
+    alert_target: str | None = Field(
+        None,
+        alias="OPWATCH_ALERT_TARGET",
+        examples=["slack"],
+        description="The target that is told when deliveries to other targets fail, or when an API token is rejected; "
+        "see [Operations](operating.md#operations).",
+    )
+    allow_private_targets: bool = Field(
+        default=False,
+        alias="OPWATCH_ALLOW_PRIVATE_TARGETS",
+        description="`true`: targets may be on private addresses and use plain `http`.",
+    )
+    max_in_flight: int = Field(
+        1000,
+        alias="OPWATCH_MAX_IN_FLIGHT",
+        ge=1,
+        le=100_000,
+        description="How many operations may be in flight for each account; see [Limits](operating.md#operations).",
+    )
+    retention_days: float = Field(
+        7,
+        alias="OPWATCH_RETENTION_DAYS",
+        gt=0,
+        le=365,
+        description="How many days a tracking is kept after its last delivery ended.",
+    )
+    heartbeat_url: WebUrl | None = Field(
+        None,
+        alias="OPWATCH_HEARTBEAT_URL",
+        examples=["https://hc-ping.com/…"],
+        description="A dead man's switch (healthchecks.io, for example). Each worker sends it a GET once a minute.",
+    )
+    port: int = Field(
+        8000,
+        alias="PORT",
+        ge=1,
+        le=65_535,
+        description="The port that `web` listens on, on all addresses. A PaaS sets it.",
+    )
+    web_concurrency: int = Field(
+        2, alias="WEB_CONCURRENCY", ge=1, le=1000, description="The number of processes of `web`."
+    )
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(str.upper)] = Field(
+        "INFO", alias="LOG_LEVEL", description="`DEBUG`, `INFO`, `WARNING` or `ERROR`."
+    )
+    log_format: Literal["json", "text"] = Field(
+        "json", alias="LOG_FORMAT", description="`json` or `text`. `make run` sets `text`."
+    )
+    _targets: Mapping[str, Target] = PrivateAttr(default_factory=dict)
 
-    def __repr__(self) -> str:
+    def model_post_init(self, reading: Reading, /) -> None:
+        """Build the targets, which need several settings and the targets file."""
+        self._targets, faults = targets.read(dict(self), reading.environ, reading.root)
+        reading.faults.extend(faults)
+        if not faults and self.alert_target not in (None, *self._targets):  # it may be a URL, which is a secret
+            known = ", ".join(sorted(self._targets))
+            reading.faults.append(f"OPWATCH_ALERT_TARGET: there is no target of this name; there are: {known}")
+
+    def __repr_args__(self) -> Iterator[tuple[str, Any]]:
         """Show what is configured, and no values."""
-        return f"<Settings: accounts {sorted(self.accounts)}, targets {sorted(self.targets)}>"
+        yield "accounts", sorted(self.accounts)
+        yield "targets", sorted(self.targets)
 
     @property
+    def targets(self) -> Mapping[str, Target]:
+        """Every target, by name."""
+        return self._targets
+
+    @cached_property
     def rules(self) -> Rules:
         """The rule of every target, by name."""
         return {name: target.rule for name, target in self.targets.items()}
+
+    @cached_property
+    def regions(self) -> Mapping[str, str]:
+        """The API's URL of every region, by name."""
+        default = OFFICIAL_REGIONS.get(self.region, f"https://api.{self.region}.scalingo.com")
+        return {**OFFICIAL_REGIONS, self.region: self.api_url or default}
 
 
 def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
@@ -70,136 +205,8 @@ def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
 
 
 def examine(environ: Mapping[str, str], *, root: Path = Path()) -> tuple[Settings, Sequence[str]]:
-    """Read what can be read, and list every fault; what is faulty is left out, or has its default."""
+    """Read what can be read, and list every fault; a faulty setting has its default, a faulty target is left out."""
     given = {name: value.strip() for name, value in environ.items() if value.strip()}
-    if level := given.get("LOG_LEVEL"):
-        given["LOG_LEVEL"] = level.upper()
-    faults: list[str] = []
-    try:
-        fixed = Environment.model_validate(given)
-    except ValidationError as error:
-        faults += [fault.removeprefix("environment: ") for fault in described(error, "environment")]
-        bad = {str(fault["loc"][0]) for fault in error.errors(include_input=False)}
-        fixed = Environment.model_validate({name: value for name, value in given.items() if name not in bad})
-    redis_url = _checked(faults, _redis_url, fixed) or SecretStr("")
-    tokens = _checked(faults, _tokens, fixed) or {}
-    accounts = _checked(faults, _accounts, fixed, given) or {}
-    regions = _checked(faults, _regions, fixed) or {}
-    read_targets, target_faults = targets.read(fixed, given, root)
-    faults += target_faults
-    if not target_faults:
-        _checked(faults, _alert_target, fixed, read_targets)
-    settings = Settings(
-        redis_url=redis_url,
-        tokens=tokens,
-        accounts=accounts,
-        region=fixed.SCALINGO_REGION,
-        regions=regions,
-        auth_url=fixed.SCALINGO_AUTH_URL.rstrip("/"),
-        requests_per_minute=fixed.SCALINGO_REQUESTS_PER_MINUTE,
-        targets=read_targets,
-        alert_target=fixed.OPWATCH_ALERT_TARGET,
-        allow_private_targets=fixed.OPWATCH_ALLOW_PRIVATE_TARGETS,
-        max_in_flight=fixed.OPWATCH_MAX_IN_FLIGHT,
-        retention_days=fixed.OPWATCH_RETENTION_DAYS,
-        heartbeat_url=_checked(faults, _heartbeat_url, fixed),
-        log_level=fixed.LOG_LEVEL,
-        log_format=fixed.LOG_FORMAT,
-    )
-    return settings, faults
-
-
-def _checked(faults: list[str], read: Callable[..., T], *args: Any, **kwargs: Any) -> T | None:
-    try:
-        return read(*args, **kwargs)
-    except ConfigError as error:
-        faults += error.faults
-        return None
-
-
-def _is_web_url(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _alert_target(fixed: Environment, known: Mapping[str, Target]) -> None:
-    if fixed.OPWATCH_ALERT_TARGET not in (None, *known):  # what stands there may be a URL, which is a secret
-        raise ConfigError([f"OPWATCH_ALERT_TARGET: names no target there is; there are: {', '.join(sorted(known))}"])
-
-
-def _heartbeat_url(fixed: Environment) -> SecretStr | None:
-    url = fixed.OPWATCH_HEARTBEAT_URL
-    if url is not None and not _is_web_url(url.get_secret_value()):
-        raise ConfigError(["OPWATCH_HEARTBEAT_URL: must be a URL that begins with https://"])
-    return url
-
-
-def _redis_url(fixed: Environment) -> SecretStr:
-    url = fixed.REDIS_URL or fixed.SCALINGO_REDIS_URL
-    if url is None:
-        raise ConfigError(["REDIS_URL: not set; give the URL of a Redis or Valkey (redis://…, rediss://… or unix://…)"])
-    try:
-        parse_url(url)  # type: ignore[no-untyped-call]
-        ConnectionPool.from_url(url).make_connection()  # options that nobody knows show only here; nothing is dialled
-    except (ValueError, TypeError, AttributeError, RedisError):
-        fault = "REDIS_URL: is no URL redis://…, rediss://… or unix://… (percent-encode what is special in a password)"
-        raise ConfigError([fault]) from None
-    return SecretStr(url)
-
-
-def _tokens(fixed: Environment) -> dict[str, SecretStr]:
-    hint = f"set name:token,… with tokens of at least {SHORTEST_TOKEN} characters (ci:$(openssl rand -hex 24))"
-    if fixed.OPWATCH_TOKENS is None:
-        raise ConfigError([f"OPWATCH_TOKENS: not set, so nobody could call; {hint}"])
-    tokens: dict[str, SecretStr] = {}
-    faults = []
-    for number, entry in enumerate(fixed.OPWATCH_TOKENS.get_secret_value().split(","), 1):
-        name, colon, token = (part.strip() for part in entry.partition(":"))
-        if not colon:  # a bare secret, as one-click deployments generate it
-            name, token = DEFAULT_CALLER, name
-        if _TOKEN_NAME.fullmatch(name) is None:
-            faults.append(f"OPWATCH_TOKENS: entry {number} has no usable name; {hint}")
-        elif len(token) < SHORTEST_TOKEN or not _is_plain(token):
-            faults.append(f"OPWATCH_TOKENS: the token of entry {number} is too short or not plain ASCII; {hint}")
-        elif name in tokens:
-            faults.append(f"OPWATCH_TOKENS: the name {name!r} stands there twice")
-        else:
-            tokens[name] = SecretStr(token)
-    if faults:
-        raise ConfigError(faults)
-    return tokens
-
-
-def _is_plain(token: str) -> bool:
-    return token.isascii() and token.isprintable() and " " not in token
-
-
-def _accounts(fixed: Environment, given: Mapping[str, str]) -> dict[str, SecretStr]:
-    accounts = {} if fixed.SCALINGO_API_TOKEN is None else {DEFAULT_ACCOUNT: fixed.SCALINGO_API_TOKEN}
-    for name, value in given.items():
-        if match := _ACCOUNT_VARIABLE.fullmatch(name):
-            accounts[match[1].lower()] = SecretStr(value)
-    odd = [name for name, token in accounts.items() if not _is_plain(token.get_secret_value())]
-    if odd:
-        raise ConfigError([f"SCALINGO_API_TOKEN: that of the account {name} is not plain ASCII" for name in odd])
-    if not accounts:
-        raise ConfigError(["SCALINGO_API_TOKEN: not set; create an API token in Scalingo's dashboard (tk-us-…)"])
-    return accounts
-
-
-def _regions(fixed: Environment) -> dict[str, str]:
-    named = {"SCALINGO_API_URL": fixed.SCALINGO_API_URL, "SCALINGO_AUTH_URL": fixed.SCALINGO_AUTH_URL}
-    faults = [
-        f"{name}: must be a URL such as https://api.osc-fr1.scalingo.com"
-        for name, url in named.items()
-        if url is not None and not (_BASE_URL.fullmatch(url) and _is_web_url(url))
-    ]
-    if faults:
-        raise ConfigError(faults)
-    default = fixed.SCALINGO_API_URL or OFFICIAL_REGIONS.get(
-        fixed.SCALINGO_REGION, f"https://api.{fixed.SCALINGO_REGION}.scalingo.com"
-    )
-    return {**OFFICIAL_REGIONS, fixed.SCALINGO_REGION: default.rstrip("/")}
+    reading = Reading(given, root)
+    settings = Settings.model_validate({**given, "SCALINGO_API_TOKEN": accounts_in(given)}, context=reading)
+    return settings, reading.faults

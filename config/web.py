@@ -1,5 +1,7 @@
 """What the web server and the app both have to know."""
 
+import re
+import secrets
 import threading
 
 STOPPING = threading.Event()
@@ -15,3 +17,11 @@ MOST_CONNECTIONS = 6_000
 """All connections of one process; beyond it, new ones wait to be accepted."""
 
 LARGEST_BODY_BYTES = 64 * 1024
+
+REQUEST_ID_HEADER = "X-Request-ID"
+_SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def request_id_of(given: str | None) -> str:
+    """Take the request id of the caller or its router if it is safe in a log line as it is, else make one."""
+    return given if given is not None and _SAFE_ID.fullmatch(given) else secrets.token_hex(8)

@@ -15,8 +15,7 @@ from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
 from config.refusals import BrokenOffError, CrowdedError, LateError, refuse
-from config.request_ids import request_id_of
-from config.web import LARGEST_BODY_BYTES, MOST_ARRIVING, STOPPING
+from config.web import LARGEST_BODY_BYTES, MOST_ARRIVING, STOPPING, request_id_of
 
 ARRIVES_WITHIN_S = 10.0
 READS_ANSWER_WITHIN_S = 10.0

@@ -1,4 +1,4 @@
-"""Runs the whole service on one machine: `python -m local`, which is what `make run` does.
+"""Runs the service on one machine: for `make run` (`python -m local`), the tests and the benchmarks; not deployed.
 
-Nothing of it is deployed. Arrows: `__main__` → `supervisor` → everything else; `processes` and `valkey` → `spawn`.
+`processes` starts, watches and stops programs, `valkey` a server with persistence, `service` all of Opwatch.
 """

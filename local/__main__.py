@@ -1,32 +1,158 @@
-"""`python -m local`: runs the whole service on this machine until Ctrl-C."""
+"""`python -m local`: runs the whole service on this machine until Ctrl-C, or until one of its processes ends."""
 
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from http.client import HTTPException
 from pathlib import Path
+from types import FrameType
+from typing import TextIO
 
-from local.errors import LocalError
-from local.processes import Console
-from local.settings import read_settings
-from local.signals import Signals
-from local.supervisor import Supervisor
+from local.http import answers
+from local.processes import GRACE_S, LocalError, TooLateError, wait_until
+from local.service import ROOT, START_S, Service
+from local.settings import Settings, read_settings
+from local.valkey import START_TIMEOUT_S
+from local.welcome import welcome
+
+NAME_WIDTH = 6
+POLL_S = 0.1
+READY_S = 15.0
+"""How long to wait for `/readyz`, before the user is told what is missing."""
+SAME_REQUEST_S = 0.5
+"""Two signals can be one request: `timeout make run` signals the group, and make passes its own signal on."""
+HURRIED = 130
+"""The exit code after a second Ctrl-C, as a shell would give it after the first."""
+SAMPLE_ERROR = "container web-1 failed to start: listen tcp :5000: bind: address already in use"
+SAMPLES = (("shop", "restart", 4.0, None), ("blog", "scale", 7.0, SAMPLE_ERROR))
+"""App, type, duration and error."""
+
+
+class StopRequested(BaseException):
+    """The user wants to stop; raised between two steps only."""
+
+
+class Console:
+    """Prints whole lines from any thread, each after the name of its process."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def say(self, name: str, text: str) -> None:
+        """Print `name   | text`, for each line of the text."""
+        self.show("\n".join(f"{name:<{NAME_WIDTH}} | {line}" for line in text.splitlines() or [""]))
+
+    def show(self, text: str) -> None:
+        """Print the text as it is."""
+        # If nobody reads any more (`make run | head`), children must still be able to write, and to be stopped.
+        with self._lock, suppress(OSError):
+            self._stream.write(f"{text}\n")
+            self._stream.flush()
+
+
+class Run:
+    """One run of the service. One process ends, all end; afterwards none is left."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+        self._say = partial(console.say, "local")
+        self._service = Service(settings.env, settings.token, lambda name: partial(console.say, name), settings.root)
+        self._stops = 0
+        self._last_stop_s = float("-inf")
+
+    def request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        """Note a signal. It raises nothing, which could strike between a process's start and the note of it."""
+        now_s = time.monotonic()
+        if now_s - self._last_stop_s >= SAME_REQUEST_S:
+            self._stops += 1
+            self._last_stop_s = now_s
+
+    def run(self) -> int:
+        """Return the exit code: 0 when told to stop, 130 when told twice, 1 when a process has ended or cannot run."""
+        code = 1
+        try:
+            self._start()
+            self._greet()
+            self._wait(lambda: False, float("inf"), "the end")
+        except StopRequested:
+            self._say(f"stopping; web and worker get up to {GRACE_S:g} s to finish (Ctrl-C again to hurry)")
+            code = 0
+        except LocalError as error:
+            self._say(f"{error}\nstopping everything")
+        finally:
+            before = self._stops
+            self._service.stop(GRACE_S, hurry=lambda: self._stops > before)
+            self._say("everything has stopped")
+        return HURRIED if 0 < before < self._stops else code
+
+    def _start(self) -> None:
+        service = self._service
+        if self._settings.brings_valkey:
+            self._say(f"no REDIS_URL is set: an embedded Valkey keeps its data in {self._settings.data}")
+            valkey = service.launch_valkey(self._settings.data)
+            self._wait(valkey.ready, START_TIMEOUT_S, "Valkey's answer")
+        if self._settings.uses_standin:
+            self._say("no SCALINGO_API_TOKEN is set: starting a stand-in Scalingo API")
+            service.launch_standin()
+            self._wait(lambda: answers(f"{service.api}/_standin/requests"), START_S, "the stand-in Scalingo API")
+        for name in ("web", "worker"):
+            service.add(name).start()
+
+    def _greet(self) -> None:
+        """Wait until all is well, track the samples and show how to use the service."""
+        try:
+            self._wait(lambda: not self._service.missing(), READY_S, "/readyz")
+        except TooLateError:
+            self._say(f"the service is not ready: {self._service.missing()}")
+        samples = []
+        for app, kind, duration_s, error in SAMPLES if self._settings.uses_standin else ():
+            outcome = "done" if error is None else "error"
+            try:
+                url = self._service.begin(app, type=kind, duration_s=duration_s, outcome=outcome, error=error)
+                samples.append(self._service.track(url))
+            except (OSError, HTTPException, LocalError) as failure:
+                self._say(f"could not track a {kind} of {app}: {failure}")
+            else:
+                self._say(f"tracking a {kind} of {app}, which {'fails' if error else 'succeeds'} in {duration_s:g} s")
+        self._console.show(welcome(self._settings, self._service.api, samples))
+
+    def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        """Wait until the condition holds. Raises StopRequested; LocalError when a process has ended, or too late."""
+
+        def met() -> bool:
+            if self._stops:
+                raise StopRequested
+            return condition()
+
+        wait_until(met, *self._service.needs, *self._service.children, timeout_s=timeout_s, what=what, every_s=POLL_S)
 
 
 def main() -> int:
-    """Return the exit code: 0 after Ctrl-C or SIGTERM, 1 when the service cannot be run (stdout says why)."""
+    """Return the exit code of `Run.run`; 1 when the service cannot be run (stdout says why)."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
-    parser.add_argument("--root", type=Path, default=Path(__file__).parent.parent, help="where Procfile and .env are")
+    parser.add_argument("--root", type=Path, default=ROOT, help="where Procfile and .env are")
     root: Path = parser.parse_args().root.resolve()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # A child may print what the terminal cannot show.
     console = Console(sys.stdout)
-    with Signals() as signals:
-        try:
-            return Supervisor(read_settings(root, os.environ), console, signals).run()
-        except LocalError as error:
-            console.say("local", str(error))
-            return 1
+    try:
+        run = Run(read_settings(root, os.environ), console)
+    except LocalError as error:
+        console.say("local", str(error))
+        return 1
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+            signal.signal(number, run.request_stop)
+    return run.run()
 
 
 if __name__ == "__main__":

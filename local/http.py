@@ -1,4 +1,4 @@
-"""The few HTTP calls to the processes started here."""
+"""A plain HTTP client for processes on this machine: one request over one connection, no redirects, no retries."""
 
 import json
 from collections.abc import Mapping
@@ -8,44 +8,61 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
-TIMEOUT_S = 5.0
+from multidict import CIMultiDict
+
+from local.processes import LocalError
+
+PROBE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The status, and the body as it came."""
+    """An answer, whatever its status."""
 
     status: int
-    body: str
+    headers: Mapping[str, str]
+    text: str
 
-    def text(self, field: str) -> str:
-        """Return a text field of the JSON object in a 2xx; raises ValueError, quoting the answer, for any other."""
-        try:
-            value = json.loads(self.body)[field] if HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES else None
-        except (ValueError, LookupError, TypeError):
-            value = None
-        if isinstance(value, str):
-            return value
-        message = f"it answered {self.status} {self.body[:500]}"
-        raise ValueError(message)
+    def json(self) -> Any:
+        """Return the body, parsed."""
+        return json.loads(self.text)
+
+    def check(self) -> Any:
+        """Return the parsed body of a 2xx; raises LocalError, which quotes the answer, for any other."""
+        if not self.good:
+            raise LocalError(f"the answer was {self.status} {self.text[:500]}")
+        return self.json()
+
+    @property
+    def good(self) -> bool:
+        """Whether it is a 2xx."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
-def call(method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """Send a request, with `body` as JSON, and return whatever is answered; raises OSError if nothing is.
+def call(
+    method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None, timeout_s: float = 30.0
+) -> Answer:
+    """Send a request: `bytes` as they are, any other body as JSON. Raises OSError or HTTPException without an answer.
 
-    No proxy of the environment is asked, unlike with urllib: this is all on one machine.
+    It uses no proxy of the environment, unlike urllib.
     """
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.netloc, timeout=TIMEOUT_S)
-    content = {} if body is None else {"Content-Type": "application/json"}
+    sent = dict(headers or {})
+    if body is not None and not isinstance(body, bytes):
+        sent.setdefault("Content-Type", "application/json")
+    connection = HTTPConnection(parts.netloc, timeout=timeout_s)
     try:
-        connection.request(
-            method, parts.path, None if body is None else json.dumps(body), {**content, **(headers or {})}
-        )
+        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        connection.request(method, parts._replace(scheme="", netloc="").geturl(), raw, sent)
         response = connection.getresponse()
-        return Answer(response.status, response.read().decode(errors="replace").strip())
-    except HTTPException as error:
-        message = f"{url} gave no proper answer: {error!r}"
-        raise OSError(message) from error
+        return Answer(response.status, CIMultiDict(response.getheaders()), response.read().decode(errors="replace"))
     finally:
         connection.close()
+
+
+def answers(url: str) -> bool:
+    """Whether a GET gets a 2xx."""
+    try:
+        return call("GET", url, timeout_s=PROBE_S).good
+    except (OSError, HTTPException):
+        return False

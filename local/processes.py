@@ -1,173 +1,177 @@
-"""Processes as a Procfile describes them, and the lines that they print."""
+"""Child processes: started in a session of their own, watched, and stopped with everything that they started."""
 
+import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from os import killpg
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TypeVar
 
-from local.errors import ProcfileError
-from local.spawn import spawn
-
-NAME_WIDTH = 6
-LAST_OUTPUT_S = 2.0
 GRACE_S = 30.0
 """What a PaaS grants a process after SIGTERM."""
+LAST_OUTPUT_S = 2.0
+LAST_LINES = 12
+
+# Linux kills the child with SIGKILL when this process ends. The setting (PR_SET_PDEATHSIG, 1) belongs between fork and
+# exec, where Python may not run in a copy of a process with threads: so a program of its own makes it.
+DIE_WITH_PARENT = """import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+if os.getppid() != int(sys.argv[1]): sys.exit("the parent has ended")
+os.execvp(sys.argv[2], sys.argv[2:])"""
+
+Output = Path | Callable[[str], object]
+"""Where a child's output goes: to a file, written anew at each start, or line by line to a function, in a thread."""
+
+T = TypeVar("T")
 
 
-class Console:
-    """Prints whole lines from any thread, each after the name of who said it."""
+class LocalError(Exception):
+    """The service cannot run on this machine; the message says why."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
 
-    def say(self, name: str, text: str) -> None:
-        """Print `name   | text`, for each line of the text."""
-        self.show("\n".join(f"{name:<{NAME_WIDTH}} | {line}" for line in text.splitlines() or [""]))
-
-    def show(self, text: str) -> None:
-        """Print the text as it is, and nothing of anybody else's in between."""
-        # With the reader gone (`make run | head`), children must still be able to write, and to be stopped.
-        with self._lock, suppress(OSError):
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
+class TooLateError(LocalError):
+    """A condition did not become true in time."""
 
 
 class Child:
-    """One process in a session of its own, whose output goes to the console line by line.
+    """One program in a session of its own. Start it from the main thread: on Linux it ends with the thread."""
 
-    `argv` may be changed for the next start. `on_line` sees each line, in a thread of its own. Start it from the main
-    thread (see `spawn`).
-    """
-
-    def __init__(
-        self,
-        name: str,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        console: Console,
-        on_line: Callable[[str], None] = lambda _line: None,
-    ) -> None:
+    def __init__(self, name: str, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Output) -> None:
         self.name = name
-        self.argv = tuple(argv)
+        self.output = output
+        self._argv = argv
         self._cwd = cwd
         self._env = env
-        self._console = console
-        self._on_line = on_line
         self._process: subprocess.Popen[bytes] | None = None
         self._reader = threading.Thread()
         self._exit_code: int | None = None
 
     @property
-    def pid(self) -> int | None:
-        """The process id, which is the process group's, too; None before the first start."""
-        return self._process.pid if self._process else None
+    def pid(self) -> int:
+        """The process id, and the id of the process group; raises LocalError before the first start."""
+        if self._process is None:
+            raise LocalError(f"{self.name} was never started")
+        return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether it is running."""
+        """Whether it runs."""
         return self._process is not None and self.poll() is None
 
     def start(self) -> None:
         """Start it, again if it has ended; does nothing while it runs. Raises OSError."""
-        if self.alive:
-            return
+        if not self.alive:
+            self._spawn()
+
+    def _spawn(self, pass_fds: Sequence[int] = ()) -> None:
         self._exit_code = None
-        self._process = spawn(self.argv, cwd=self._cwd, env=self._env, output=subprocess.PIPE)
-        self._reader = threading.Thread(
-            target=self._read, args=(self._process.stdout,), name=f"output of {self.name}", daemon=True
-        )
-        self._reader.start()
+        shim = [sys.executable, "-I", "-S", "-c", DIE_WITH_PARENT, str(os.getpid())] if sys.platform == "linux" else []
+        with nullcontext(subprocess.PIPE) if callable(self.output) else self.output.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the Procfile and we decide what runs
+                [*shim, *self._argv],
+                cwd=self._cwd,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=pass_fds,
+                start_new_session=True,
+            )
+        if callable(self.output) and self._process.stdout is not None:
+            self._reader = threading.Thread(
+                target=_read_lines, args=(self._process.stdout, self.output), name=f"output of {self.name}", daemon=True
+            )
+            self._reader.start()
 
     def poll(self) -> int | None:
-        """Return the exit code (negative: the signal) once it has ended, None while it runs, or before it ever did.
+        """Return the exit code (negative: the signal) once it has ended; None while it runs, and before any start.
 
-        By then its last words are on the console, and whatever it left in its process group is gone.
+        By then its whole output has been passed on, and its process group has ended.
         """
         if self._process is not None and self._exit_code is None and self._process.poll() is not None:
-            self._bury(self._process)
+            # What is left of the group would hold its port. macOS raises PermissionError for a group of zombies.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            if self._reader.ident is not None:
+                self._reader.join(LAST_OUTPUT_S)
+            self._exit_code = self._process.returncode
         return self._exit_code
 
+    def check(self) -> None:
+        """Raise LocalError if it has ended: how, and the last lines of its log file if it has one."""
+        code = self.poll()
+        if code is None:
+            return
+        how = f"{self.name} ended with code {code}"
+        if code < 0:
+            how = f"{self.name} was killed by signal {-code} ({signal.strsignal(-code)})"
+        if callable(self.output):
+            raise LocalError(how)
+        lines = self.output.read_text(errors="replace").splitlines()[-LAST_LINES:]
+        raise LocalError("\n".join([f"{how}; its last output ({self.output}):", *(f"  {line}" for line in lines)]))
+
     def terminate(self) -> None:
-        """Ask the process (not its group) to end, with SIGTERM."""
-        if self._process is not None and self.poll() is None:
+        """Send SIGTERM to the process, not to its group."""
+        if self._process is not None and self.alive:
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End its whole group with SIGKILL and return when the process is gone."""
-        if self._process is not None and self.poll() is None:
+        """End its group with SIGKILL; return when the process has ended."""
+        if self._process is not None and self.alive:
             with suppress(ProcessLookupError):
-                killpg(self._process.pid, signal.SIGKILL)
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-            self._bury(self._process)
+            self.poll()
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """Ask it to end, and kill its group if it has not after `grace_s`."""
+        """Send SIGTERM, and SIGKILL to its group after `grace_s`."""
         stop_all([self], grace_s)
 
-    def _bury(self, process: subprocess.Popen[bytes]) -> None:
-        """Take leave of a process that has ended; afterwards its number may be somebody else's and is not used."""
-        # What it left behind would hold its port and its output. macOS says PermissionError of a group of zombies.
-        with suppress(ProcessLookupError, PermissionError):
-            killpg(process.pid, signal.SIGKILL)
-        self._reader.join(LAST_OUTPUT_S)
-        self._exit_code = process.returncode
 
-    def _read(self, output: IO[bytes]) -> None:
-        with output:
-            for raw in output:
-                line = raw.decode(errors="replace").rstrip("\r\n")
-                self._console.say(self.name, line)
-                self._on_line(line)
+def _read_lines(stream: IO[bytes], on_line: Callable[[str], object]) -> None:
+    with stream:
+        for raw in stream:
+            on_line(raw.decode(errors="replace").rstrip("\r\n"))
 
 
-def stop_all(
-    children: Sequence[Child],
-    grace_s: float,
-    *,
-    hurry: Callable[[], bool] = lambda: False,
-    wait: Callable[[float], None] = time.sleep,
-) -> None:
-    """Ask all at once to end, and kill the groups of those that have not after `grace_s`, or when told to `hurry`.
-
-    `wait` waits for the given seconds at most.
-    """
+def stop_all(children: Sequence[Child], grace_s: float, *, hurry: Callable[[], bool] = lambda: False) -> None:
+    """Send SIGTERM to all at once; kill the groups of those left after `grace_s`, or as soon as `hurry` says so."""
     for child in children:
         child.terminate()
     deadline_s = time.monotonic() + grace_s
     while any(child.alive for child in children) and time.monotonic() < deadline_s and not hurry():
-        wait(0.02)
+        time.sleep(0.02)
     for child in children:
         child.kill()
 
 
+def wait_until(condition: Callable[[], T], *children: Child, timeout_s: float, what: str, every_s: float = 0.02) -> T:
+    """Return the first true result of the condition.
+
+    Raises TooLateError, which names `what`, after `timeout_s`; LocalError as soon as one of the children has ended.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while not (result := condition()):
+        for child in children:
+            child.check()
+        if time.monotonic() >= deadline_s:
+            raise TooLateError(f"waited {timeout_s:g} s in vain for {what}")
+        time.sleep(every_s)
+    return result
+
+
 def read_procfile(path: Path) -> dict[str, str]:
-    """Return the command of each process type; raises ProcfileError if a line is not `name: command`."""
+    """Return the command of each process type; raises LocalError unless `web` and `worker` are there."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
-        message = f"cannot read {path}: {error.strerror}"
-        raise ProcfileError(message) from error
-    commands: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        match = re.fullmatch(r"([A-Za-z0-9_-]+):\s*(\S.*?)\s*", line)
-        if match is None or match[1] in commands:
-            message = f"{path}, line {number}: expected one `name: command` for each name, found {line!r}"
-            raise ProcfileError(message)
-        commands[match[1]] = match[2]
+        raise LocalError(f"cannot read {path}: {error.strerror}") from error
+    commands = dict(re.findall(r"^([A-Za-z0-9_-]+):\s*(\S.*?)\s*$", text, re.MULTILINE))
+    if missing := {"web", "worker"} - set(commands):
+        raise LocalError(f"{path} does not say how to run {' and '.join(sorted(missing))}")
     return commands
-
-
-def shell(command: str) -> tuple[str, ...]:
-    """Return the argv that runs a Procfile's command the way a PaaS does."""
-    return ("/bin/sh", "-c", command)

@@ -1,34 +1,28 @@
 """What to run and how, from the environment, `.env` and `var/`."""
 
 import errno
-import os
 import re
 import secrets
 import socket
-import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv import dotenv_values
 
-from local.errors import LocalError
+from local.processes import LocalError
 
 LAST_PORT = 65535
-FIRST_UNPRIVILEGED_PORT = 1024
-TOKEN = re.compile(r"local:[0-9a-f]{32,}")
 API_TOKEN = re.compile(r"SCALINGO_API_TOKEN(_.+)?")
-DEFAULTS = {"PORT": "8000", "WEB_CONCURRENCY": "2", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
+DEFAULTS = {"PORT": "8000", "LOG_FORMAT": "text", "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How this run of the service is set up."""
+    """The settings of one run."""
 
     root: Path
     """Where Procfile, `.env` and `var/` are, and where the processes run."""
-    port: int
     env: Mapping[str, str] = field(repr=False)
     """The environment of the processes, but for the addresses of what is started here."""
     token: str = field(repr=False)
@@ -42,33 +36,30 @@ class Settings:
     def data(self) -> Path:
         """Where Valkey keeps everything between runs.
 
-        What is pretended stays apart: the real API does not know it, and a real target would hear that it got lost.
+        Operations of the stand-in stay apart: the real API does not know them, and real targets would hear `lost`.
         """
         return self.root / "var" / ("standin" if self.uses_standin else "valkey")
 
     @property
     def url(self) -> str:
         """Where the service will be, for people."""
-        return f"http://localhost:{self.port}"
+        return f"http://localhost:{self.env['PORT']}"
 
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     """Return the settings; the real environment wins over `.env`. Raises LocalError for a bad or taken PORT.
 
-    Makes a token, once, if there is none, after everything else was found right.
+    Makes a token, once, if there is none; not if something else is wrong.
     """
     # `NAME=` in a copied .env.example means that it is not set.
     env = {name: value for name, value in dotenv_values(root / ".env").items() if value} | dict(environ)
     for name, value in DEFAULTS.items():
         env[name] = env.get(name) or value
-    # The Procfile's programs are those of the virtual environment, which nobody has to activate.
-    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
-    port = _free_port(env["PORT"])
+    _check_port(env["PORT"])
     if not env.get("OPWATCH_TOKENS"):
         env["OPWATCH_TOKENS"] = _kept_token(root / "var" / "token")
     return Settings(
         root=root,
-        port=port,
         env=env,
         token=env["OPWATCH_TOKENS"].split(",")[0].rpartition(":")[2].strip(),
         brings_valkey=not (env.get("REDIS_URL") or env.get("SCALINGO_REDIS_URL")),
@@ -76,32 +67,22 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     )
 
 
-def _free_port(text: str) -> int:
+def _check_port(text: str) -> None:
     if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
-        message = f"PORT must be a number from 1 to {LAST_PORT}, not {text!r}"
-        raise LocalError(message)
-    port = int(text)
+        raise LocalError(f"PORT must be a number from 1 to {LAST_PORT}, not {text!r}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As gunicorn does: TIME_WAIT is not taken.
         try:
-            probe.bind(("", port))
+            probe.bind(("", int(text)))
         except OSError as error:
             what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
-            other = port + 1 if FIRST_UNPRIVILEGED_PORT <= port < LAST_PORT else 8001
-            message = f"port {port} {what}; choose another one: PORT={other} make run"
-            raise LocalError(message) from error
-    return port
+            raise LocalError(f"port {text} {what}; choose another one: PORT=8001 make run") from error
 
 
 def _kept_token(path: Path) -> str:
-    """Return `local:<token>` from the file, making it if it is not there, so that pasted lines stay valid."""
-    with suppress(FileNotFoundError):
-        kept = path.read_text(encoding="ascii", errors="replace").strip()
-        if TOKEN.fullmatch(kept):
-            return kept
-        path.unlink()
-    made = f"local:{secrets.token_hex(24)}"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(f"{made}\n")
-    return made
+    """Return `local:<token>` from the file, made if it is not there, so that pasted lines stay valid."""
+    if not path.exists() or not path.read_text():
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(f"local:{secrets.token_hex(24)}\n")
+    return path.read_text().strip()

@@ -12,21 +12,21 @@ from email.message import EmailMessage
 from email.utils import formatdate, parseaddr
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, model_validator
 
-from notifiers import KIND_SETTINGS, guard, private_allowed, wording
-from operations.announcement import Announcement
-from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, Reason, TransientError
-from operations.text import first_line
+from notifiers import (
+    REFUSED_BY_US,
+    Announcement,
+    Kind,
+    OpwatchError,
+    PermanentError,
+    Reason,
+    TransientError,
+    connect,
+    first_line,
+    private_allowed,
+    wording,
+)
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -54,21 +54,47 @@ def _listed(value: object) -> object:
 Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
 
-class Email(BaseModel):
-    """Sends to all of `to` through the mail server `host`, encrypted by `starttls` (port 587) or `tls` (port 465)."""
+class Email(Kind):
+    """Sends one plain text message through a mail server."""
 
-    model_config = KIND_SETTINGS
     # Servers that greylist take a message some minutes after its first attempt.
     retry_delays_s: ClassVar[tuple[float, ...]] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
     at_once: ClassVar[int] = 2
+    set_up: ClassVar[str] = """\
+Use a mail server that relays mail after a login, such as your provider's. Most need an app password.
 
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,255}$")]
-    port: Annotated[int, Field(ge=1, le=65_535)] | None = None
-    encryption: Literal["starttls", "tls", "none"] = "starttls"
-    username: str | None = None
-    password: SecretStr | None = None
-    sender: Annotated[Mailbox, Field(alias="from")]
-    to: Annotated[tuple[Mailbox, ...], BeforeValidator(_listed), Field(min_length=1, max_length=50)]
+```toml
+[targets.mail]
+kind = "email"
+host = "smtp.example.com"
+encryption = "starttls"
+username = "opwatch"
+password = "${SMTP_PASSWORD}"
+from = "Opwatch <opwatch@example.com>"
+to = ["ops@example.com", "dev@example.com"]
+```
+
+- The server's certificate must be valid for `host`.
+- Replies from 400 to 499 are retried after minutes, because of greylisting. Replies of 500 and above are final.
+- If only some addresses in `to` are refused, the others get the message. The delivery is given up, and says so.
+- All attempts have the same `Message-ID`.
+- The guard against private addresses applies here too.
+"""
+    limits: ClassVar[str] = "the text is cut to 10,000 bytes, the subject to 200 characters."
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,255}$", description="the mail server")]
+    port: Annotated[int | None, Field(ge=1, le=65_535, description="default: 587, 465 or 25, by `encryption`")] = None
+    encryption: Annotated[
+        Literal["starttls", "tls", "none"], Field(description="`none` needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`")
+    ] = "starttls"
+    username: Annotated[str | None, Field(description="together with `password`")] = None
+    password: Annotated[SecretStr | None, Field(description="together with `username`")] = None
+    sender: Annotated[Mailbox, Field(alias="from", description="an address, or `Name <address>`")]
+    to: Annotated[
+        tuple[Mailbox, ...],
+        BeforeValidator(_listed),
+        Field(min_length=1, max_length=50, description="one address, or several"),
+    ]
     _private_allowed: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
@@ -130,7 +156,7 @@ class Email(BaseModel):
         port = self.port or _PORTS[self.encryption]
         server = aiosmtplib.SMTP(
             hostname=self.host,
-            sock=await guard.connected(self.host, port, private_allowed=self._private_allowed),
+            sock=await connect(self.host, port, private_allowed=self._private_allowed),
             use_tls=self.encryption == "tls",
             start_tls=self.encryption == "starttls",
             username=self.username,

@@ -5,24 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from notifiers import wording
-from operations.groups import WORST_FIRST, Group
-from operations.model import State, Tracking, Verdict
-
-WORDS = {
-    State.TRACKING: "under way",
-    State.SUCCEEDED: "succeeded",
-    State.FAILED: "failed",
-    State.TIMED_OUT: "not finished",
-    State.LOST: "lost from sight",
-    State.CANCELLED: "no longer watched",
-}
-
-
-def mark(group: Group) -> str:
-    """Give the sign in front of a group."""
-    if group.state is State.TRACKING:
-        return wording.RUNNING_MARK
-    return wording.STOPPED_MARK if group.state is State.CANCELLED else wording.MARKS[Verdict(group.state)]
+from operations.model import State, Tracking
+from operations.telling.groups import WORST_FIRST, Group
 
 
 def headline(group: Group, now: datetime) -> tuple[str, str]:
@@ -31,7 +15,7 @@ def headline(group: Group, now: datetime) -> tuple[str, str]:
     ended, expected = there - group.counts[State.TRACKING], max(there, group.size or 0)
     detail = f" ({tally(group.members)})" if ended else ""
     if group.final:
-        return f"{WORDS[group.state]} after {wording.duration(group.duration_s)}", detail
+        return f"{wording.WORDS[group.state]} after {wording.duration(group.duration_s)}", detail
     detail = f" after {wording.duration((now - group.created_at).total_seconds())}{detail}"
     if expected > there:
         detail += f", {expected - there} not begun"
@@ -45,4 +29,4 @@ def tally(members: Iterable[Tracking]) -> str:
     """Count what has become of them: `1 failed, 2 succeeded`."""
     counts = Counter(member.state for member in members)
     order = (*WORST_FIRST, State.TRACKING)
-    return ", ".join(f"{counts[state]} {WORDS[state]}" for state in order if counts[state])
+    return ", ".join(f"{counts[state]} {wording.WORDS[state]}" for state in order if counts[state])

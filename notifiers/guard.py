@@ -54,7 +54,7 @@ def guarded_socket(info: AddrInfoType) -> socket.socket:
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-async def connected(host: str, port: int, *, private_allowed: bool) -> socket.socket:
+async def connect(host: str, port: int, *, private_allowed: bool) -> socket.socket:
     """Connect to a host, at an address that may be dialled, any one where private ones are allowed; raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return await start_connection(found, socket_factory=None if private_allowed else guarded_socket)

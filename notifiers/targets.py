@@ -8,9 +8,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from notifiers import Notifier, editing, kinds
-from operations.audience import Rule
 from operations.errors import ConfigError
 from operations.model import Verdict
+from operations.telling.audience import Rule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -50,16 +50,9 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
         raise ConfigError(
             [f"{where}: kind {table.get('kind', '')!r} is not known; there are {', '.join(sorted(known))}"]
         )
-    rules, notifier = None, None
-    try:
-        rules = _Rules.model_validate(expanded)
-    except ValidationError as error:
-        faults += described(error, where)
     own = {key: value for key, value in expanded.items() if key not in _Rules.model_fields}
-    try:
-        notifier = known[kind].load().model_validate(own, context={"plain_http": plain_http})
-    except ValidationError as error:
-        faults += described(error, where)
+    rules: _Rules | None = _validated(_Rules, expanded, where, faults)
+    notifier: Notifier | None = _validated(known[kind].load(), own, where, faults, plain_http=plain_http)
     if faults or rules is None or notifier is None:
         raise ConfigError(faults)
     verdicts = frozenset(Verdict(each) for each in rules.on if each != "slow")
@@ -69,10 +62,18 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
     return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live), notifier)
 
 
+def _validated(model: type[BaseModel], table: Mapping[str, Any], where: str, faults: list[str], **context: bool) -> Any:
+    try:
+        return model.model_validate(table, context=context)
+    except ValidationError as error:
+        faults += described(error, where)
+        return None
+
+
 def described(error: ValidationError, where: str) -> list[str]:
     """Write a validation error as one line a fault, without any value."""
     return [
-        f"{where}: {'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg'].removeprefix('Value error, ')}"
+        ": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")]))
         for fault in error.errors(include_input=False, include_url=False, include_context=False)
     ]
 

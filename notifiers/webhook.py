@@ -5,27 +5,26 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 
 import base64
 import binascii
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from standardwebhooks import Webhook as Signer
 
-from notifiers import KIND_SETTINGS, SecretUrl
-from notifiers.answers import answered
-from notifiers.reach import reached
-from notifiers.reasons import reason_of
-from operations.announcement import Announcement
-from operations.errors import PermanentError, RateLimitedError, TransientError
-from operations.retries import parse_retry_after
+from notifiers import Announcement, Kind, SecretUrl, check_host, judge
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
-_OVERLOADED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
-_LEAST_PAUSE_WHEN_OVERLOADED_S = 60.0
+_OVERLOADED: Mapping[int, float] = {
+    HTTPStatus.TOO_MANY_REQUESTS: _MINUTE_S,
+    HTTPStatus.BAD_GATEWAY: _MINUTE_S,
+    HTTPStatus.GATEWAY_TIMEOUT: _MINUTE_S,
+}
 
 
 def _signing_secret(secret: SecretStr) -> SecretStr:
@@ -43,10 +42,9 @@ def _listed(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
-class Webhook(BaseModel):
-    """Posts the announcement's very bytes, signed with each secret (the newest first, while one is being replaced)."""
+class Webhook(Kind):
+    """Posts the outcome as signed JSON to your own program."""
 
-    model_config = KIND_SETTINGS
     retry_delays_s: ClassVar[tuple[float, ...]] = (
         5.0,
         5 * _MINUTE_S,
@@ -54,10 +52,26 @@ class Webhook(BaseModel):
         *(hours * _HOUR_S for hours in (2, 5, 10, 14, 20, 24)),
     )
     at_once: ClassVar[int] = 10
+    set_up: ClassVar[str] = """\
+See [Messages and webhooks](messages.md#webhooks), with a receiver to start from. Make a secret with
+`echo whsec_$(openssl rand -base64 32)`.
 
-    url: SecretUrl
+```toml
+[targets.ledger]
+kind = "webhook"
+url = "https://ledger.example.com/opwatch"
+secret = "${LEDGER_SECRET}"
+```
+
+Any 2xx is success, 410 is final, and every other answer is tried again.
+"""
+    limits: ClassVar[str] = "the body stays below 20 kB; the error text in it is cut to 8 kB."
+
+    url: Annotated[SecretUrl, Field(description="where the body is posted")]
     secret: Annotated[
-        tuple[Annotated[SecretStr, AfterValidator(_signing_secret)], ...], BeforeValidator(_listed), Field(min_length=1)
+        tuple[Annotated[SecretStr, AfterValidator(_signing_secret)], ...],
+        BeforeValidator(_listed),
+        Field(min_length=1, description="`whsec_…`; of several, newest first, each signs, so that one can be replaced"),
     ]
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
@@ -69,20 +83,17 @@ class Webhook(BaseModel):
             headers=self.headers(announcement, now),
             allow_redirects=False,
         ) as response:
-            if response.status // 100 == 2:  # noqa: PLR2004
-                return
-            said, reason = answered(response.status), reason_of(response.status)
-            if response.status == HTTPStatus.GONE:
-                raise PermanentError(said, reason=reason)
-            pause_s = parse_retry_after(response.headers.get("Retry-After"), now)
-            if response.status in _OVERLOADED:
-                pause_s = pause_s or _LEAST_PAUSE_WHEN_OVERLOADED_S
-                raise RateLimitedError(said, retry_after_s=pause_s, reason=reason)
-            raise TransientError(said, retry_after_s=pause_s, reason=reason)
+            error = judge("", response.status, response.headers, now, final={HTTPStatus.GONE}, overloaded=_OVERLOADED)
+            if error is not None:
+                raise error
 
     async def check(self, http: "ClientSession") -> str:
         """Connect, without posting anything."""
-        return await reached(self.url, http)
+        return await check_host(self.url, http)
+
+    def preview(self, announcement: Announcement) -> str:
+        """Write the body, indented."""
+        return json.dumps(json.loads(announcement.body), ensure_ascii=False, indent=2)
 
     def headers(self, announcement: Announcement, now: datetime) -> dict[str, str]:
         """Sign one attempt made at `now`."""

@@ -2,17 +2,34 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import urlsplit
 
-from operations.announcement import Announcement
-from operations.live import Progress
-from operations.model import Usual, Verdict
-from operations.text import cut_middle, first_line, plain
+from operations.model import DeliveryState, State, Usual, Verdict
+from operations.telling.announcement import Announcement
+from operations.telling.live import Progress
+from operations.text import cut_middle, first_line, plain, url_fault
 
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
-PENDING_MARK, RUNNING_MARK, STOPPED_MARK = "🕐", "🔄", "⏹️"
-MARKS = {Verdict.SUCCEEDED: "✅", Verdict.FAILED: "❌", Verdict.TIMED_OUT: "⏱️", Verdict.LOST: "❓"}
+PENDING_MARK = "🕐"
+MARKS = {
+    State.TRACKING: "🔄",
+    State.SUCCEEDED: "✅",
+    State.FAILED: "❌",
+    State.TIMED_OUT: "⏱️",
+    State.LOST: "❓",
+    State.CANCELLED: "⏹️",
+}
+WORDS = {
+    State.TRACKING: "under way",
+    State.SUCCEEDED: "succeeded",
+    State.FAILED: "failed",
+    State.TIMED_OUT: "not finished",
+    State.LOST: "lost from sight",
+    State.CANCELLED: "cancelled",
+}
+DELIVERY_WORDS = {state: "given up" if state is DeliveryState.DEAD else state.value for state in DeliveryState}
+"""What people are told of a state, in messages, in one-line answers and on the page."""
+
 _MINUTE_S, _HOUR_S = 60, 3600
 _WHOLE_FROM_S = 0.95
 _VALUE_LIMIT, _URL_LIMIT = 150, 1_000
@@ -27,21 +44,21 @@ def what(announcement: Announcement | Progress) -> str:
 
 
 def progress(seen: Progress) -> str:
-    """Say how it goes: `pending for 3 s`, `running for 42 s`, `no longer watched after 42 s`."""
+    """Say how it goes: `pending for 3 s`, `running for 42 s`, `cancelled after 42 s`."""
     age = duration(seen.age_s)
     if seen.stopped:
-        return f"no longer watched after {age}"
-    status = first_line(plain(seen.status), 40) or "under way"
+        return f"{WORDS[State.CANCELLED]} after {age}"
+    status = first_line(plain(seen.status), 40) or WORDS[State.TRACKING]
     return f"still {status} after {age}" if seen.slow else f"{status} for {age}"
 
 
 def progress_mark(seen: Progress) -> str:
     """Give the sign in front of what has not ended."""
     if seen.stopped:
-        return STOPPED_MARK
+        return MARKS[State.CANCELLED]
     if seen.slow:
         return SLOW_MARK
-    return PENDING_MARK if seen.status == "pending" else RUNNING_MARK
+    return PENDING_MARK if seen.status == "pending" else MARKS[State.TRACKING]
 
 
 def usually(seen: Progress) -> str:
@@ -54,11 +71,8 @@ def verdict(announcement: Announcement) -> str:
     took = duration(announcement.duration_s)
     if announcement.slow:
         return f"still running after {took}"
-    if announcement.verdict is Verdict.TIMED_OUT:
-        return f"not finished after {took}" if took else "not finished in time"
-    if announcement.verdict is Verdict.LOST:
-        return f"lost from sight after {took}" if took else "lost from sight"
-    return f"{announcement.verdict} after {took}" if took else str(announcement.verdict)
+    word = WORDS[State(announcement.verdict)]
+    return f"{word} after {took}" if took else word
 
 
 def compared(announcement: Announcement) -> str:
@@ -79,7 +93,7 @@ def headline(announcement: Announcement) -> str:
 
 def mark(announcement: Announcement) -> str:
     """Give the sign in front of an outcome, or of a warning that there is none yet."""
-    return SLOW_MARK if announcement.slow else MARKS[announcement.verdict]
+    return SLOW_MARK if announcement.slow else MARKS[State(announcement.verdict)]
 
 
 def explanation(announcement: Announcement) -> str:
@@ -105,12 +119,7 @@ def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 def link(given: Mapping[str, str]) -> str:
     """Give the `url` of a context if it is an http(s) URL, of which nothing can be taken for markup; else nothing."""
     url = given.get("url", "")
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    return url if good and url.isprintable() and not set(url) & set(" <>|") and len(url) <= _URL_LIMIT else ""
+    return url if url_fault(url) is None and len(url) <= _URL_LIMIT else ""
 
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:

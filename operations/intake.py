@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from operations import lifecycle
-from operations.audience import Rules
 from operations.errors import PermanentError
-from operations.index import Limit
 from operations.model import Tracking
-from operations.store import Store
+from operations.storage.index import Limit
+from operations.storage.store import Store
+from operations.telling import audience
+from operations.telling.audience import Rules
+from operations.watching import looks
 
 
 class OtherAccountError(PermanentError):
@@ -41,9 +42,9 @@ def track(
 
 
 def _joined(known: Tracking, fresh: Tracking, account: str | None, rules: Rules, now: datetime) -> Tracking:
-    if known.state in lifecycle.RESTARTABLE:
-        return lifecycle.started_anew(known, fresh)
+    if known.state in looks.RESTARTABLE:
+        return looks.started_anew(known, fresh)
     if account is not None and account != known.account:
         message = f"{known.id} is already tracked through the account {known.account}"
         raise OtherAccountError(message)
-    return lifecycle.also_told(known, fresh.named, rules, now)
+    return audience.also_told(known, fresh.notify, rules, now)

@@ -1,18 +1,19 @@
 """What Opwatch knows of an operation: frozen values, in the words the API uses."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import TypeAdapter
+from pydantic import AwareDatetime, Field
 
-from operations.errors import NewerRecordError
-from operations.history import Attempt, Looks
-from operations.moment import Moment
-from operations.posted import Live
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""Beyond these no time is stored, or believed: adding to it could leave what a datetime can hold."""
 
-RECORD_VERSION = 1
-"""What this code can read and write. A record of a newer version is left alone."""
+Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+
+OLDEST_START = timedelta(days=1)
+"""An operation that was tracked later than this after its start counts from when it was tracked."""
 
 
 class Verdict(StrEnum):
@@ -78,10 +79,7 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What the operator is told at `at` about `subject`, a target or an account.
-
-    `body` is what webhooks receive, fixed here for all attempts.
-    """
+    """What the operator is told at `at` about `subject`, a target or an account; `body` is what webhooks receive."""
 
     kind: AlertKind
     subject: str
@@ -90,18 +88,38 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
-    """The telling of one target about one verdict, or of the operator's about trouble (`alert`, without a verdict).
+class Looks:
+    """Looks in a row that all met `what`: a status of the API or, where they `failed`, why.
 
-    With neither it warns that an operation is slow.
-
-    `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes, since an attempt
-    that died with its worker says nothing about the target. While `claim` is set, a round is at it and
-    `next_attempt_at` is the end of its lease.
-    `ended_at` is when it was delivered or given up; `planned_at` when it was asked for, if after the outcome.
-    `history` tells of the latest attempts.
+    `last_at` is there from the second on.
     """
 
+    what: str
+    first_at: Moment
+    last_at: Moment | None = None
+    times: int = 1
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt to deliver: when it ended and, unless the receiver took it, why it failed."""
+
+    at: Moment
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """Tells one target of one verdict, or the operator of trouble (`alert`), or (with neither) that it is slow.
+
+    `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes: an attempt that
+    died with its worker says nothing about the target. While `claim` is set, `next_attempt_at` is the end of its lease.
+    `ended_at` is when it was delivered or given up; `planned_at` when it was asked for, if after the outcome.
+    `id` stays the same for ever: it is the `webhook-id` and the member of the outbox.
+    """
+
+    id: str = ""  # version 0.1.0 did not store it: reading a record adds it
     target: str
     run: int
     verdict: Verdict | None = None
@@ -129,13 +147,39 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:
-    """The warning that an operation takes far longer than usual, and the telling of it.
-
-    `body` is what webhooks receive, fixed here for all attempts.
-    """
+    """The warning that an operation takes far longer than usual, its deliveries, and the `body` for webhooks."""
 
     body: str
     deliveries: tuple[Delivery, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRef:
+    """A message that can be edited: the id of the channel it was posted to, and its time there, which names it."""
+
+    channel: str
+    ts: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMessage:
+    """The one message that shows a target this run, from the first look to the outcome.
+
+    `due_at` is when it is next posted or edited, None once it waits for the outcome's delivery; while `claim` is set it
+    is the end of the lease. `shows` is the digest of what it says, `group_digest` that of the whole group where it
+    shows one, `failures` how many attempts in a row have failed. `id` is its member of the index.
+    """
+
+    id: str = ""  # version 0.1.0 did not store it: reading a record adds it
+    target: str
+    run: int
+    due_at: AwareDatetime | None = None
+    claim: str | None = None
+    posted: MessageRef | None = None
+    shows: str | None = None
+    shown_at: AwareDatetime | None = None
+    failures: int = 0
+    group_digest: Annotated[str | None, Field(alias="together")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,12 +187,10 @@ class Tracking:
     """One watch over one operation, with everything that happened to it: the whole stored record.
 
     `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
-    `everyone` says that every target whose rules match is told; `named` are targets asked for by name.
-    `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble on the way; `slow` is
-    there once this run has been found slow. `live` are messages that are kept up to date meanwhile.
-    `usual` is how long such operations take, as known when it was last looked at.
-    `missing_*`, `refused_*` and `unanswered_since` remember what looks have met since the last good answer;
-    `looks` tell what they met in all.
+    `notify_all` says that every target whose rules match is told; `notify` are targets asked for by name.
+    `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble; `slow` is set once this
+    run was found slow; `usual` is how long such operations take, as known at the last look.
+    `missing_*`, `refused_*` and `unanswered_since` remember what looks met since the last good answer.
     """
 
     id: str
@@ -159,8 +201,8 @@ class Tracking:
     created_at: Moment
     created_by: str
     timeout_s: int
-    everyone: bool = True
-    named: tuple[str, ...] = ()
+    notify_all: Annotated[bool, Field(alias="everyone")] = True
+    notify: Annotated[tuple[str, ...], Field(alias="named")] = ()
     context: dict[str, str] = field(default_factory=dict)
     group: str | None = None
     group_size: int | None = None
@@ -185,49 +227,24 @@ class Tracking:
     alerts: tuple[Delivery, ...] = ()
     slow: Slow | None = None
     looks: tuple[Looks, ...] = ()
-    live: tuple[Live, ...] = ()
+    live: tuple[LiveMessage, ...] = ()
     caller_counted: bool = False
     """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""
     v: int = 1  # a record that does not say is of version 1: never change this default
-
-    def delivery_id(self, delivery: Delivery) -> str:
-        """Name this delivery for ever: the `webhook-id`, and the member of the outbox. It holds no dots.
-
-        An alert is named after its subject and its time: there may be another about the same later.
-        """
-        if (alert := delivery.alert) is not None:
-            return f"{self.id}_{delivery.run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
-        return f"{self.id}_{delivery.run}_{delivery.verdict or 'slow'}_{delivery.target}"
-
-    def live_id(self, message: Live) -> str:
-        """Name a message that is kept up to date, likewise."""
-        return f"{self.id}_{message.run}_live_{message.target}"
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:
         """Everything that is to be sent, or was: deliveries, alerts and warnings."""
         return self.deliveries + self.alerts + (self.slow.deliveries if self.slow is not None else ())
 
+    def age_s(self, at: datetime) -> float:
+        """Count from the operation's own start where the API gives a credible one: not after it was tracked."""
+        began = self.operation.created_at if self.operation is not None else None
+        if began is None or not self.created_at - OLDEST_START <= began <= self.created_at:
+            began = self.created_at
+        return max(0.0, (at - began).total_seconds())
+
 
 def tracking_id(delivery_id: str) -> str:
     """Tell which tracking a delivery id belongs to (tracking ids hold no underscore)."""
     return delivery_id.split("_", 1)[0]
-
-
-_WIRE = TypeAdapter(Tracking)
-
-
-def encode(tracking: Tracking) -> bytes:
-    """Write a record for the store: JSON that `decode` reads back as an equal value."""
-    return _WIRE.dump_json(tracking, exclude_defaults=True)
-
-
-def decode(record: bytes) -> Tracking:
-    """Read a stored record, passing over unknown fields; raises NewerRecordError when it is not for this version."""
-    try:
-        tracking = _WIRE.validate_json(record)
-    except ValueError as error:
-        raise NewerRecordError("a stored record cannot be understood by this version of Opwatch") from error
-    if tracking.v > RECORD_VERSION:
-        raise NewerRecordError(f"{tracking.id} was written by a newer version of Opwatch, which will see to it")
-    return tracking

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 CUT_MARK = "\n… cut …\n"
 
@@ -58,6 +59,26 @@ def first_line(text: str, limit: int) -> str:
     """Give the first line that says something, at most `limit` characters of it."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def url_fault(url: str, *, https_only: bool = False, base: bool = False) -> str | None:
+    """Say why a text is not a usable http(s) URL, as a fault to show; None where it is one. The text is not repeated.
+
+    `https_only` refuses plain http. `base` refuses what cannot be extended by a path: a user name, a query, a fragment.
+    Blanks, control characters and `<>|` are refused: no URL holds them unencoded, and chats read them as markup.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("https", "http") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable() or set(url) & set(" <>|"):
+        return "must be a URL that begins with https://"
+    if https_only and parts.scheme == "http":
+        return "must begin with https:// (plain http needs OPWATCH_ALLOW_PRIVATE_TARGETS=true)"
+    if base and set(url) & set("?#@"):
+        return "must be a URL without user name, query and fragment"
+    return None
 
 
 def _middle_out(text: str, keep: int) -> str:

@@ -2,13 +2,13 @@
 
 from http import HTTPStatus
 
-import redis
 import structlog
 from flask import Blueprint, Response
 from werkzeug.exceptions import HTTPException
 
 from api.problems import RETRY_AFTER_S, ProblemError
 from operations.errors import NewerRecordError
+from operations.storage import RedisError
 from page.html import html
 
 log = structlog.get_logger()
@@ -18,7 +18,7 @@ def register(pages: Blueprint) -> None:
     """Make every error on these pages a page."""
     pages.register_error_handler(ProblemError, lambda error: failed(error.status, error.detail))
     pages.register_error_handler(HTTPException, _http)
-    pages.register_error_handler(redis.RedisError, _redis_away)
+    pages.register_error_handler(RedisError, _redis_away)
     pages.register_error_handler(NewerRecordError, lambda error: _later(f"{error}; load the page again."))
     pages.register_error_handler(Exception, _unexpected)
 
@@ -39,7 +39,7 @@ def _later(detail: str) -> Response:
     return answer
 
 
-def _redis_away(error: redis.RedisError) -> Response:
+def _redis_away(error: RedisError) -> Response:
     log.error("Redis does not serve", error=type(error).__name__)
     return _later(
         "The store (Redis) does not answer, so there is nothing to show. Nothing is lost; load the page again."

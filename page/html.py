@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Response, g, render_template, request
 
+from notifiers.wording import WORDS
 from operations.text import plain
 from page.sessions import Session
 
@@ -23,7 +24,8 @@ VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
 def html(template: str, status: HTTPStatus = HTTPStatus.OK, /, **context: Any) -> Response:
     """Answer with a page; 304 where the browser has the same already."""
     session: Session | None = g.get("session")
-    body = render_template(template, version=VERSION, session=session, **context).encode("utf-8", "replace")
+    page = render_template(template, version=VERSION, session=session, words=WORDS, **context)
+    body = page.encode("utf-8", "replace")
     tag = hashlib.sha256(body).hexdigest()[:32]
     headers = {"Content-Security-Policy": POLICY, "ETag": f'"{tag}"'}
     if status is HTTPStatus.OK and tag in request.if_none_match:

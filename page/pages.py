@@ -10,16 +10,16 @@ from api import acts
 from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
-from operations import index, listing
 from operations.model import State, Tracking
-from operations.store import Store
-from operations.view import matches
+from operations.storage import index, listing
+from operations.storage.failing import failing_targets
+from operations.storage.records import Records
+from operations.telling.view import matches
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
 from page.signing_in import require_own_form, require_session, small_forms_only
 
 SHOWN_IN_FLIGHT = 50
-SHOWN_FAILING = 50
 SHOWN_RECENT = 25
 SHOWN_IN_LIST = 50
 _SCANNED = 400
@@ -61,39 +61,37 @@ def overview() -> Response:
     """Show what is failing, what is in flight, and what has ended; or a list, filtered."""
     if any(request.args.values()):
         return _list()
-    store, parts = service().store, service()
-    now = store.now()
-    retrying = store.standing_in(index.RETRYING, SHOWN_FAILING)
-    dead = store.standing_in(index.DEAD, SHOWN_FAILING, last=True)
-    failing = {stored.tracking.id: stored.tracking for stored in (*dead, *retrying)}
-    flying = store.size(index.DUE)
+    parts = service()
+    records = parts.records
+    now = records.now()
+    flying = records.size(index.DUE)
     recent = listing.page(
-        store,
+        records,
         lambda tracking: not _is_in_flight(tracking),
         cursor=None,
         limit=SHOWN_RECENT,
         largest_scan=_SCANNED,
     )
-    problems = parts.presence.alerts(parts.settings.accounts)
-    if not parts.presence.has_worker():
+    problems = list(parts.account_alerts.rejected(parts.settings.accounts).values())
+    if not parts.heartbeat.has_worker():
         problems.append("No worker runs, so nothing is looked at and nobody is told: start one (scale worker to 1).")
     return html(
         "overview.html",
-        title=view.title(store.size(index.RETRYING) + store.size(index.DEAD), flying),
+        title=view.title(records.size(index.RETRYING) + records.size(index.DEAD), flying),
         problems=problems,
-        failing=view.failing(failing.values(), now),
-        in_flight=[view.card(each, now) for each in _in_flight(store, flying)],
+        failing=list(view.failing(failing_targets(parts.connection, records), now)),
+        in_flight=[view.card(each, now) for each in _in_flight(records, flying)],
         in_flight_count=flying,
         recent=[view.card(each, now) for each in recent.trackings],
         more=recent.next_cursor,
     )
 
 
-def _in_flight(store: Store, count: int) -> Sequence[Tracking]:
+def _in_flight(records: Records, count: int) -> Sequence[Tracking]:
     """Choose which to show: all, or of too many the newest, so that they do not change with every look."""
     if count > SHOWN_IN_FLIGHT:
-        return listing.page(store, _is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
-    found = (stored.tracking for stored in store.standing_in(index.DUE, SHOWN_IN_FLIGHT))
+        return listing.page(records, _is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
+    found = (stored.tracking for stored in records.first_in(index.DUE, SHOWN_IN_FLIGHT))
     return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
 
 
@@ -107,16 +105,16 @@ def _list() -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     wanted = query.model_dump(include={"app", "state", "delivery", "group"}, exclude_none=True)
-    store = service().store
+    records = service().records
     page = listing.page(
-        store,
+        records,
         lambda tracking: matches(
             tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group
         ),
         cursor=query.cursor,
         limit=SHOWN_IN_LIST,
     )
-    now, older = store.now(), {**wanted, "cursor": page.next_cursor}
+    now, older = records.now(), {**wanted, "cursor": page.next_cursor}
     return html(
         "list.html", title="Operations · Opwatch", query=query, older=older if page.next_cursor else None,
         cards=[view.card(each, now) for each in page.trackings],
@@ -128,7 +126,7 @@ def operation(identity: str) -> Response:
     """Show one tracking with its story."""
     parts = service()
     tracking = acts.find(parts, identity).tracking
-    card = view.card(tracking, parts.store.now())
+    card = view.card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
         events=timeline.of(tracking),
@@ -137,7 +135,7 @@ def operation(identity: str) -> Response:
 
 @routes.post("/operations/<identity>/stop")
 def stop(identity: str) -> Response:
-    """Stop tracking."""
+    """Cancel a tracking."""
     acts.stop(service(), identity)
     return see_other(f"/operations/{identity}")
 

@@ -43,7 +43,7 @@ def begin(parts: Service, caller: str) -> str:
     """Begin a session of a configured caller; returns its key, for the cookie."""
     key = secrets.token_urlsafe(32)
     token = parts.settings.tokens[caller].get_secret_value()
-    stored = _Stored(caller=caller, mark=_derived(key, f"mark {token}"), until=parts.store.now() + LASTS)
+    stored = _Stored(caller=caller, mark=_derived(key, f"mark {token}"), until=parts.records.now() + LASTS)
     parts.connection.set(_name(key), stored.model_dump_json(), ex=IDLE)
     return key
 
@@ -61,7 +61,7 @@ def find(parts: Service, key: str) -> Session | None:
         return None
     token = parts.settings.tokens.get(stored.caller)
     mark = _derived(key, f"mark {token.get_secret_value()}") if token is not None else ""
-    left = stored.until - parts.store.now()
+    left = stored.until - parts.records.now()
     if left <= timedelta(seconds=1) or not hmac.compare_digest(mark.encode(), stored.mark.encode()):
         return None
     parts.connection.expire(_name(key), min(IDLE, left))

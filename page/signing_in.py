@@ -10,8 +10,8 @@ from http import HTTPStatus
 import structlog
 from flask import Blueprint, Response, g, request
 
+from api.auth import caller_of
 from api.service import service
-from config.callers import caller_of
 from page import errors, sessions, throttle
 from page.html import html, see_other
 

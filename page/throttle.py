@@ -15,7 +15,7 @@ PER_S = 60
 
 def admits(parts: Service, address: str) -> bool:
     """Count a try, and tell whether it may be made; what an address has too many of does not count for all."""
-    window = int(parts.store.now().timestamp()) // PER_S
+    window = int(parts.records.now().timestamp()) // PER_S
     for who, most in ((address, TRIES_OF_ADDRESS), ("all", TRIES_OF_ALL)):
         name = f"opwatch:sign-ins:{who}:{window}"
         tries = int(parts.connection.incr(name))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from operations.history import Looks
-from operations.model import Delivery, State, Tracking
+from notifiers.wording import WORDS
+from operations.model import Delivery, Looks, State, Tracking
 from operations.text import plain
 
 
@@ -28,9 +28,8 @@ def of(tracking: Tracking) -> list[Event]:
     for delivery in tracking.outgoing:
         events += _attempts(delivery)
     if tracking.ended_at is not None:
-        word = "stopped" if tracking.state is State.CANCELLED else tracking.state.value.replace("_", " ")
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
-        ended = Event(at=tracking.ended_at, text=word, detail=plain(tracking.reason or ""), mood=mood)
+        ended = Event(at=tracking.ended_at, text=WORDS[tracking.state], detail=plain(tracking.reason or ""), mood=mood)
         events.append(ended)
     return sorted(events, key=lambda event: event.at)
 

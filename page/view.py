@@ -1,35 +1,28 @@
 """What the page says of trackings: values and words, ready to be shown. Pure; every text from outside is harmless."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
-from notifiers.wording import duration, span
-from operations import pace
+from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
-from operations.slow import slow_from_s
-from operations.text import first_line, plain
+from operations.storage.failing import SHOWN, FailingTarget
+from operations.text import first_line, plain, url_fault
+from operations.watching.slow import slow_from_s
 
-_ENDED = {
-    State.SUCCEEDED: "succeeded",
-    State.FAILED: "failed",
-    State.TIMED_OUT: "not finished",
-    State.LOST: "lost from sight",
-    State.CANCELLED: "no longer tracked",
-}
 _FAILING = (DeliveryState.RETRYING, DeliveryState.DEAD)
 _LINE = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """How the telling of one target goes. `retry`: whether it may be tried again by hand."""
+    """How the telling of one target goes, `word` says its `state`. `retry`: whether it may be tried again by hand."""
 
     key: str
     target: str
     about: str
     state: str
+    word: str
     attempts: int
     error: str
     next_at: datetime | None
@@ -75,7 +68,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """A target that does not take what it is told, with all of it. Dead ones wait for somebody to retry them."""
+    """A target that does not take what it is told, with the first few. Dead ones wait for somebody to retry them."""
 
     target: str
     dead: int
@@ -83,13 +76,19 @@ class Failing:
     error: str
     about: tuple[tuple[Card, Telling], ...]
 
+    @property
+    def more(self) -> tuple[str, ...]:
+        """The states of which there are more than are shown."""
+        counts = {DeliveryState.DEAD: self.dead, DeliveryState.RETRYING: self.retrying}
+        return tuple(state for state, count in counts.items() if count > SHOWN)
+
 
 def card(tracking: Tracking, now: datetime) -> Card:
     """Say where a tracking stands."""
     operation = tracking.operation
     in_flight = tracking.state is State.TRACKING
     link = tracking.context.get("url", "")
-    linked = _is_web(link)
+    linked = url_fault(link) is None  # anything else, `javascript:` above all, is only text
     return Card(
         id=tracking.id,
         app=plain(tracking.app),
@@ -118,10 +117,11 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
     own = about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
     waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
     return Telling(
-        key=tracking.delivery_id(delivery),
+        key=delivery.id,
         target=plain(delivery.target),
         about=about,
         state=delivery.state.value,
+        word=DELIVERY_WORDS[delivery.state],
         attempts=delivery.attempts,
         error=plain(delivery.last_error or ""),
         next_at=delivery.next_attempt_at if delivery.unfinished else None,
@@ -130,25 +130,19 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
     )
 
 
-def failing(trackings: Iterable[Tracking], now: datetime) -> list[Failing]:
-    """Group what is not told by its target, the target with most of it first."""
-    about: dict[str, list[tuple[Card, Telling]]] = {}
-    for tracking in trackings:
-        shown = card(tracking, now)
-        for each in shown.tellings:
-            if each.state in _FAILING:
-                about.setdefault(each.target, []).append((shown, each))
-    found = [
-        Failing(
-            target=target,
-            dead=sum(each.state == DeliveryState.DEAD for _, each in all_),
-            retrying=sum(each.state == DeliveryState.RETRYING for _, each in all_),
-            error=first_line(all_[0][1].error, _LINE),
-            about=tuple(all_),
-        )
-        for target, all_ in about.items()
-    ]
-    return sorted(found, key=lambda each: (-len(each.about), each.target))
+def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
+    """Say what each target does not take."""
+    for each in found:
+        shown = (card(stored.tracking, now) for stored in each.first)
+        about = tuple((own, telling) for own in shown for telling in own.tellings if _is_failing(telling, each.target))
+        if about:  # not where all has been told meanwhile
+            yield Failing(
+                target=plain(each.target),
+                dead=each.dead,
+                retrying=each.retrying,
+                error=first_line(about[0][1].error, _LINE),
+                about=about,
+            )
 
 
 def title(failing_count: int, in_flight: int) -> str:
@@ -157,9 +151,13 @@ def title(failing_count: int, in_flight: int) -> str:
     return " · ".join([*counts, "Opwatch"])
 
 
+def _is_failing(telling: Telling, target: str) -> bool:
+    return telling.target == plain(target) and telling.state in _FAILING
+
+
 def _status(tracking: Tracking) -> str:
     if tracking.state is not State.TRACKING:
-        return tracking.state.value.replace("_", " ")
+        return WORDS[tracking.state]
     return _word(tracking.operation.status) if tracking.operation else "not seen yet"
 
 
@@ -172,13 +170,13 @@ def _mood(tracking: Tracking, now: datetime) -> str:
         return "quiet"
     if tracking.state is not State.TRACKING:
         return "odd"
-    age_s = pace.age_s(tracking, now)
+    age_s = tracking.age_s(now)
     late = tracking.unanswered_since is not None or age_s > slow_from_s(tracking.usual)
     return "odd" if late else "under-way"
 
 
 def _so_far(tracking: Tracking, now: datetime) -> str:
-    so_far_s = pace.age_s(tracking, now)
+    so_far_s = tracking.age_s(now)
     usual = tracking.usual
     if usual is None:
         return f"for {duration(so_far_s)}"
@@ -189,13 +187,13 @@ def _so_far(tracking: Tracking, now: datetime) -> str:
 
 def _outcome(tracking: Tracking) -> str:
     took = duration(tracking.duration_s)
-    said = _ENDED[tracking.state] + (f" after {took}" if took else "")
+    said = WORDS[tracking.state] + (f" after {took}" if took else "")
     compares = tracking.usual is not None and tracking.state in (State.SUCCEEDED, State.FAILED, State.TIMED_OUT)
     return said + (f" (usually {span(tracking.usual)})" if compares and tracking.usual else "")
 
 
 def _running(tracking: Tracking, now: datetime) -> Running:
-    usual, so_far_s = tracking.usual, pace.age_s(tracking, now)
+    usual, so_far_s = tracking.usual, tracking.age_s(now)
     if usual is None:
         return Running(value_s=None, usual_s=None, note="")
     whole_s = max(usual.p90, 0.001)
@@ -210,15 +208,6 @@ def _note(usual: Usual, so_far_s: float) -> str:
 
 def _word(text: str | None) -> str:
     return first_line(plain(text or ""), 40)
-
-
-def _is_web(url: str) -> bool:
-    """Tell whether it may be linked: anything but http(s), `javascript:` above all, is only text."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.netloc) and plain(url) == url
 
 
 def clock(at: datetime) -> str:

@@ -19,12 +19,11 @@ from typing import Protocol
 import aiohttp
 from pydantic import SecretStr
 
-from operations.budget import GOOD_FOR_S
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError, no_answer
 from operations.model import Operation, Tracking
-from operations.retries import parse_retry_after
-from scalingo import answers
-from scalingo.address import operation_url
+from operations.storage.budget import GOOD_FOR_S
+from operations.telling.retries import parse_retry_after
+from scalingo.operation import operation_url, parse_answer, parse_json
 
 BEARER_LASTS_S = 3600.0
 RENEW_AHEAD_S = 300.0
@@ -101,7 +100,7 @@ class Client:
             if status == HTTPStatus.UNAUTHORIZED:
                 self._forget(tracking.account, bearer)
                 raise _rejected(tracking.account, "a bearer just made from it was refused")
-        return answers.operation(
+        return parse_answer(
             status, body, operation_id=tracking.operation_id, app=tracking.app, retry_after_s=retry_after_s
         )
 
@@ -183,7 +182,7 @@ class Client:
                 status, body, retry_after_s = response.status, await _read(response), _retry_after_s(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise TransientError(f"signing in: {no_answer(error)}") from error
-        token = answers.bearer(status, body)
+        token = parse_bearer(status, body)
         if token is not None:
             lasts_s = _lifetime_s(token, datetime.now(UTC))
             return Bearer(SecretStr(token), asked_at_s + max(lasts_s - RENEW_AHEAD_S, lasts_s / 2))
@@ -194,6 +193,14 @@ class Client:
     def _forget(self, account: str, bearer: Bearer) -> None:
         if self._bearers.get(account) is bearer:
             del self._bearers[account]
+
+
+def parse_bearer(status: int, body: bytes) -> str | None:
+    """Read the bearer out of the answer to a token exchange; None when it holds none."""
+    document = parse_json(body)
+    token = document.get("token") if status == HTTPStatus.OK and isinstance(document, dict) else None
+    usable = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
+    return token if usable and token else None
 
 
 def _rejected(account: str, why: str) -> SignInRejectedError:
@@ -219,7 +226,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    return parse_retry_after(response.headers.get("Retry-After"), datetime.now(UTC))
+    value = response.headers.get("Retry-After")
+    return None if value is None else parse_retry_after(value, datetime.now(UTC))
 
 
 def _lifetime_s(token: str, now: datetime) -> float:

@@ -1,14 +1,36 @@
 """What every test may ask for: a real Redis-compatible server, and the stand-ins for the services around Opwatch."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 from local.valkey import Valkey
+from standin.api import ScalingoApi
 from tests.support.receiver import Receiver
-from tests.support.scalingo_api import ScalingoApi
+
+
+class _JourneysByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Gives all journeys of a module to one process, since they share a service; any other test goes to a free one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0] if "/journeys/" in nodeid else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Share the tests out; a mark (xdist_group) cannot say how (pytest-dev/pytest-xdist#1386)."""
+    return _JourneysByModule(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the seconds that tests measured (`record_property`) and bound loosely or not at all."""
+    reports = terminalreporter.getreports("passed")
+    for name, took_s in [each for report in reports for each in report.user_properties]:
+        terminalreporter.write_line(f"{name}: {took_s:.2f} s")
 
 
 @pytest.fixture(autouse=True)

@@ -11,14 +11,14 @@ import redis
 import structlog
 
 from workers.doorbell import Round, enqueue, tidy
-from workers.poll import hand_back_of
+from workers.look import release_looks_of
 from workers.runtime import Runtime, sign_in_lock
 
 log = structlog.get_logger()
 
 TICK_S = 1.0
 SHORTEST_TICK_S = 0.25
-PURGE_EVERY_S = 30
+MAINTAIN_EVERY_S = 30.0
 REPORT_EVERY_S = 60.0
 _REPORT_WITHIN_S = 10.0
 
@@ -34,7 +34,7 @@ class Clock(threading.Thread):
         self._redis_away = False
         self._report_every_s = report_every_s
         self._report_at_s = 0.0
-        self._purge_at_s = 0.0
+        self._maintain_at_s = 0.0
 
     def run(self) -> None:
         """Tick until stopped; an outage of Redis is said once, and waited out."""
@@ -67,25 +67,25 @@ class Clock(threading.Thread):
     def _tick(self) -> float:
         """Do what is to be done each second; returns the seconds until the next tick."""
         runtime = self._runtime
-        silent = runtime.presence.beat(runtime.name, runtime.store.now())
+        silent = runtime.heartbeat.beat(runtime.name, runtime.records.now())
         if self._silenced.is_set():
             return TICK_S
-        if silent and runtime.presence.steady:
-            handed_back = hand_back_of(runtime, silent)
+        if silent and runtime.heartbeat.is_settled:
+            released = release_looks_of(runtime, silent)
             for account in runtime.settings.accounts:
-                runtime.presence.unlock_for(sign_in_lock(account), silent)
-            runtime.presence.forget(silent)
-            log.warning("workers fell silent", workers=sorted(silent), looks_handed_back=handed_back)
-        look_in_s, delivery_in_s = runtime.store.due_in_s()
+                runtime.locks.release_for(sign_in_lock(account), silent)
+            runtime.heartbeat.forget(silent)
+            log.warning("workers fell silent", workers=sorted(silent), looks_released=released)
+        look_in_s, delivery_in_s = runtime.records.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
             enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{moment}")
         if look_in_s <= 0:
-            enqueue(runtime.connection, Round.POLL, f"{Round.POLL}-{moment}")
-            look_in_s = runtime.store.next_look_in_s()
-        if time.monotonic() >= self._purge_at_s:
-            self._purge_at_s = time.monotonic() + PURGE_EVERY_S
-            runtime.store.purge()
+            enqueue(runtime.connection, Round.LOOK, f"{Round.LOOK}-{moment}")
+            look_in_s = runtime.records.next_look_in_s()
+        if time.monotonic() >= self._maintain_at_s:
+            more = runtime.maintenance.run()
+            self._maintain_at_s = time.monotonic() + (0.0 if more else MAINTAIN_EVERY_S)
             tidy(runtime.connection)
         # Only here, after Redis has answered: a ping means that it does, and that the clock ticks.
         if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:

@@ -1,161 +1,172 @@
-"""A round of deliveries: claim what is due, attempt each once, record how it went."""
+"""A round of deliveries: claim what is due, attempt each once, and record how it went."""
 
 import asyncio
+import logging
 import random
 import secrets
 import time
-from collections.abc import Awaitable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from functools import partial
 
 import aiohttp
 import redis
+import structlog
 
 from notifiers import editing
 from notifiers.targets import Target
-from operations import alerts, announcement, counters, lifecycle, live, together
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
-from operations.model import Delivery, Tracking
-from operations.records import Stored
-from operations.retries import after_attempt
-from workers import attempt_log
+from operations.model import Delivery, DeliveryState, Tracking
+from operations.storage.records import Stored
+from operations.storage.store import Change
+from operations.storage.tallies import attempt as attempt_counter
+from operations.storage.tallies import dwell_s
+from operations.telling import announcement, attempts, live
+from operations.telling.announcement import Announcement
+from operations.telling.attempts import Policy, Result
+from operations.telling.view import timestamp
+from workers.group_message import TELL_WITHIN_S, GroupLease, lease_for
 from workers.live import edit_round
-from workers.runtime import STALE_AFTER_S, Runtime, current, kept_trying
-from workers.together import DEADLINE_S as TURN_DEADLINE_S
-from workers.together import Turn, turn_of
+from workers.runtime import STALE_AFTER_S, Runtime, current, in_thread
 
-ATTEMPT_DEADLINE_S = 20.0
-WARNING_DEADLINE_S = 5.0
-"""A warning that hangs has a place that an outcome may be waiting for."""
+log = structlog.get_logger()
+
+ATTEMPT_WITHIN_S = 20.0
+WARN_WITHIN_S = 5.0
+"""A warning that hangs has a slot that an outcome may be waiting for."""
+
+EDITS_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery claimed for one attempt, just after `at_s` (monotonic clock)."""
+
+    stored: Stored
+    delivery: Delivery
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a target is told: by a message of its own, by editing its live message, or (`lease`) by its group's."""
+
+    tell: Callable[[Announcement], Awaitable[None]]
+    within_s: float = ATTEMPT_WITHIN_S
+    lease: GroupLease | None = None
 
 
 def delivery_round() -> None:
     """Attempt what is due. An RQ job; safe to lose, to repeat and to run twice at once.
 
     The attempts go on after it returns, on the process' event loop, each under its lease. Warnings come last, so that
-    they keep no outcome waiting for its turn, and after them the edits of messages that show how operations go.
+    they keep no outcome waiting, and after them the edits of live messages.
     """
     runtime = current()
     warnings: list[tuple[Stored, list[Delivery]]] = []
     busy: set[str] = set()
-    for stored, due in runtime.store.due_deliveries():
-        tracking = stored.tracking
-        mine = [d for d in tracking.outgoing if tracking.delivery_id(d) in due and _is_free(runtime, d)]
-        busy.update(d.target for d in mine)
-        _attempt_all(runtime, stored, [d for d in mine if not d.warns])
-        if warning := [d for d in mine if d.warns]:
+    for stored, due in runtime.records.due_deliveries():
+        free = [d for d in stored.tracking.outgoing if d.id in due and _is_free(runtime, d)]
+        busy.update(d.target for d in free)
+        _claim_and_attempt(runtime, stored, [d for d in free if not d.warns])
+        if warning := [d for d in free if d.warns]:
             warnings.append((stored, warning))
     for stored, warning in warnings:
-        _attempt_all(runtime, stored, warning)
-    edit_round(runtime, busy)
-
-
-def _attempt_all(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
-    """Claim and attempt those that there is room for."""
-    admitted = [delivery for delivery in free if _enter(runtime, delivery)]
-    if admitted:
-        _claim_and_attempt(runtime, stored, admitted)
+        _claim_and_attempt(runtime, stored, warning)
+    if edits := list(runtime.records.due_live(EDITS_AT_ONCE)):
+        edit_round(runtime, edits, busy)
 
 
 def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
-    """Whether it waits for somebody to attempt it: a lease may have run out while Redis was away, its holder alive.
+    """Whether nobody is attempting it: a lease may have run out while Redis was down, with its holder alive.
 
     Such a holder records the answer it got as soon as Redis is back; until then nobody sends the message again.
     """
-    return delivery.claim is None or runtime.presence.steady
+    return delivery.claim is None or runtime.heartbeat.is_settled
 
 
-def _enter(runtime: Runtime, delivery: Delivery) -> bool:
-    target = runtime.targets.get(delivery.target)
-    return runtime.room.enter(delivery.target, target.notifier.at_once if target else 1)
-
-
-def _claim_and_attempt(runtime: Runtime, stored: Stored, admitted: list[Delivery]) -> None:
-    claimed_at_s = time.monotonic()  # before the claim is made: a process stopped meanwhile must notice
-    now = runtime.store.now()
-    claim = secrets.token_hex(8)
-
-    def take(tracking: Tracking) -> Tracking:
-        untouched = frozenset(tracking.delivery_id(d) for d in tracking.outgoing if d in admitted)
-        return lifecycle.attempting(tracking, untouched, claim, now)
-
-    claimed, mine = stored, list[Delivery]()
+def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
+    """Claim the deliveries for which there are slots, and start an attempt at each."""
+    at_once = {name: target.notifier.at_once for name, target in runtime.targets.items()}
+    admitted = [d for d in free if runtime.slots.take(d.target, at_once.get(d.target, 1))]
+    if not admitted:
+        return
+    claimed_at_s = time.monotonic()  # before the claim is made: a process that was stopped meanwhile must notice
+    claim, now = secrets.token_hex(8), runtime.records.now()
+    mine: list[Claimed] = []
     try:
-        claimed = runtime.store.update(stored, take) or stored
-        mine = [d for d in claimed.tracking.outgoing if d.claim == claim]
+        taken = partial(attempts.claimed, wanted=admitted, claim=claim, now=now)
+        after = runtime.store.update(stored, taken)
+        if after is not None:
+            mine = [Claimed(after, d, claimed_at_s) for d in after.tracking.outgoing if d.claim == claim]
     except redis.RedisError:  # the claim was made, or was not
         for delivery in admitted:
-            maybe_mine = replace(delivery, claim=claim)
-            runtime.loop.submit(partial(_hand_back_later, runtime, stored, maybe_mine))
+            maybe_mine = Claimed(stored, replace(delivery, claim=claim), claimed_at_s)
+            runtime.loop.submit(partial(_release, runtime, maybe_mine))
         raise
-    finally:  # also when Redis fails: a place that nobody gives back would silence the target
-        taken = {claimed.tracking.delivery_id(d) for d in mine}
+    finally:  # also when Redis fails: a slot that is never freed would silence the target
+        ids = {claimed.delivery.id for claimed in mine}
         for delivery in admitted:
-            if stored.tracking.delivery_id(delivery) not in taken:
-                runtime.room.leave(delivery.target)
-    for delivery in mine:
-        runtime.loop.submit(partial(_attempt, runtime, claimed, delivery, claimed_at_s))
+            if delivery.id not in ids:
+                runtime.slots.free(delivery.target)
+    runtime.loop.submit(*(partial(_attempt, runtime, claimed) for claimed in mine))
 
 
-async def _attempt(runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float) -> None:
-    tells = delivery.verdict is not None
-    turn = turn_of(runtime, claimed.tracking, delivery.target, delivery.run) if tells else None
+async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
+    """Attempt a delivery once: choose the way, tell, decide, record. The claim is already made."""
+    target = runtime.targets.get(claimed.delivery.target)
+    way = _way(runtime, claimed, target)
     try:
-        await _attempt_once(runtime, claimed, delivery, claimed_at_s, turn)
-    finally:
-        if runtime.room.leave(delivery.target):
-            runtime.deliveries_due.ring()
-        if turn is not None:
-            await turn.end()
-
-
-async def _attempt_once(
-    runtime: Runtime, claimed: Stored, delivery: Delivery, claimed_at_s: float, turn: Turn | None = None
-) -> None:
-    target, tracking = runtime.targets.get(delivery.target), claimed.tracking
-    try:
-        body = await kept_trying(partial(runtime.store.announcement, tracking.id, delivery.run))
-        its_turn = turn is None or await turn.begin()
+        body = await in_thread(partial(runtime.records.announcement, claimed.stored.tracking.id, claimed.delivery.run))
+        ready = way.lease is None or await way.lease.begin()
         # The clock is asked at the very last moment before something is sent.
-        if not its_turn or time.monotonic() - claimed_at_s > STALE_AFTER_S:
-            await _hand_back_later(runtime, claimed, delivery)
+        if not ready or time.monotonic() - claimed.at_s > STALE_AFTER_S:
+            await _release(runtime, claimed)
             return
-        if delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
+        if claimed.delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
             return
         began_at_s = time.monotonic()
-        error = await _sent(runtime, target, tracking, delivery, body, turn)
+        error = await _tell(way, claimed, body)
         took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
+        if target is not None and isinstance(error, RateLimitedError):
+            runtime.slots.hold(target.name, error.retry_after_s or 1.0)
+        result = Result(error=error, shown=None if way.lease is None else way.lease.shown)
+        await _record(runtime, claimed, result, took_ms)
     except asyncio.CancelledError:  # the process stops
-        await _hand_back_later(runtime, claimed, delivery)
-        return
-    if target is not None and isinstance(error, RateLimitedError):
-        runtime.room.hold(target.name, error.retry_after_s or 1.0)
-    await kept_trying(partial(_record, runtime, claimed, delivery, target, error, turn, took_ms))
+        await _release(runtime, claimed)
+    finally:
+        if runtime.slots.free(claimed.delivery.target):
+            runtime.deliveries_due.ring()
+        if way.lease is not None:
+            await way.lease.end()
 
 
-async def _sent(
-    runtime: Runtime,
-    target: Target | None,
-    tracking: Tracking,
-    delivery: Delivery,
-    body: bytes | None,
-    turn: Turn | None = None,
-) -> OpwatchError | None:
-    """Send once, within the deadline; returns what went wrong."""
+def _way(runtime: Runtime, claimed: Claimed, target: Target | None) -> Way:
+    """Choose how this attempt tells its target."""
+    tracking, delivery, http = claimed.stored.tracking, claimed.delivery, runtime.loop.targets
     if target is None:
-        return PermanentError(f"the target {delivery.target} is no longer configured", reason=Reason.GONE)
+        return Way(partial(_gone, delivery.target))
+    grouped = delivery.verdict is not None and tracking.group is not None
+    if grouped and (lease := lease_for(runtime, tracking, target, delivery.run)) is not None:
+        return Way(lease.tell, TELL_WITHIN_S, lease)
+    within_s = WARN_WITHIN_S if delivery.warns else ATTEMPT_WITHIN_S
+    posted = live.posted_for(tracking, delivery) if tracking.live else None
+    if posted is not None and (notifier := editing(target.notifier)) is not None:
+        return Way(lambda announced: notifier.follow_up(announced, posted, http), within_s)
+    return Way(lambda announced: target.notifier.send(announced, http), within_s)
+
+
+async def _gone(target: str, _announcement: Announcement) -> None:
+    raise PermanentError(f"the target {target} is no longer configured", reason=Reason.GONE)
+
+
+async def _tell(way: Way, claimed: Claimed, body: bytes | None) -> OpwatchError | None:
+    """Tell once, within the deadline; returns what went wrong."""
     try:
-        told, posted = _to_tell(tracking, delivery, body), live.posted_for(tracking, delivery)
+        announced = _announcement(claimed.stored.tracking, claimed.delivery, body)
     except OpwatchError as error:
         return error
-    notifier, http = editing(target.notifier), runtime.loop.targets
-    if turn is not None:
-        return await failure_of(turn.tell(told), TURN_DEADLINE_S)
-    if notifier is not None and posted is not None:
-        telling = notifier.follow_up(told, posted, http)
-    else:
-        telling = target.notifier.send(told, http)
-    return await failure_of(telling, WARNING_DEADLINE_S if delivery.warns else ATTEMPT_DEADLINE_S)
+    return await failure_of(way.tell(announced), way.within_s)
 
 
 async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchError | None:
@@ -166,58 +177,74 @@ async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchErro
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:
-        message = f"{REFUSED_BY_US}: the URL in this target's settings is not one that can be dialled; mend it there"
+        message = f"{REFUSED_BY_US}: the URL in this target's settings cannot be dialled; correct it there"
         return PermanentError(message, reason=Reason.GUARD)
-    except Exception as error:  # noqa: BLE001 - a kind may be somebody else's; whatever it raises is one failed attempt
+    except Exception as error:  # noqa: BLE001 - a kind may be a third party's; whatever it raises is one failed attempt
         return no_answer(error)
     return None
 
 
-def _to_tell(tracking: Tracking, delivery: Delivery, body: bytes | None) -> announcement.Announcement:
-    delivery_id = tracking.delivery_id(delivery)
+def _announcement(tracking: Tracking, delivery: Delivery, body: bytes | None) -> Announcement:
     if delivery.alert is not None:
-        return announcement.read_alert(delivery_id, delivery.alert, body)
+        return announcement.read_alert(delivery.id, delivery.alert, body)
     if delivery.warns and tracking.slow is not None:
         body = tracking.slow.body.encode()
-    return announcement.read(delivery_id, body or b"")
+    return announcement.read(delivery.id, body or b"")
 
 
-def _record(
-    runtime: Runtime,
-    claimed: Stored,
-    delivery: Delivery,
-    target: Target | None,
-    error: OpwatchError | None,
-    turn: Turn | None,
-    took_ms: float,
-) -> Stored | None:
-    now = runtime.store.now()
-    delays_s = target.notifier.retry_delays_s if target else ()
-    jitter = random.uniform(-1, 1)  # noqa: S311 - it spreads retries, nothing more
-    decision = after_attempt(delivery.failures + 1, error, delays_s, now=now, jitter=jitter)
-    tracking = claimed.tracking
-    delivery_id, claim = tracking.delivery_id(delivery), delivery.claim or ""
+async def _record(runtime: Runtime, claimed: Claimed, result: Result, took_ms: float) -> None:
+    delivery, target = claimed.delivery, runtime.targets.get(claimed.delivery.target)
+    policy = Policy(
+        delays_s=target.notifier.retry_delays_s if target else (),
+        jitter=random.uniform(-1, 1),  # noqa: S311 - it spreads retries, nothing more
+        alert_target=runtime.settings.alert_target,
+    )
 
-    def take_in(latest: Tracking) -> Tracking | None:
-        after = lifecycle.attempted(latest, delivery_id, claim, decision, now)
-        if after is not None and turn is not None and turn.written is not None and turn.group is not None:
-            after = together.told(after, delivery, turn.written, turn.group, now)
-        return None if after is None else alerts.with_failing(after, delivery_id, runtime.settings.alert_target, now)
+    def decide(tracking: Tracking) -> Tracking | None:  # in a thread, even if the process stops meanwhile
+        return attempts.after_attempt(tracking, delivery, result, runtime.records.now(), policy)
 
-    reason = Reason.OK if error is None else error.reason
-    after = runtime.store.update(claimed, take_in, counters=(counters.attempt(delivery.target, reason),))
-    if after is not None and alerts.news(tracking, after.tracking):
-        runtime.deliveries_due.ring()
-    outcome = None if after is None else decision
-    attempt_log.write(tracking, delivery, error, outcome, now=now, took_ms=took_ms)
-    return after
+    reason = Reason.OK if result.error is None else result.error.reason
+    after = await runtime.record(Change(claimed.stored, decide, counters=(attempt_counter(delivery.target, reason),)))
+    _log(claimed, result.error, None if after is None else after.tracking, took_ms)
+    if after is not None and attempts.is_anything_due(after.tracking, await in_thread(runtime.records.now)):
+        runtime.deliveries_due.ring()  # an alert was planned
 
 
-async def _hand_back_later(runtime: Runtime, claimed: Stored, delivery: Delivery) -> None:
-    await kept_trying(partial(_hand_back, runtime, claimed, delivery))
+async def _release(runtime: Runtime, claimed: Claimed) -> None:
+    """Make it due at once. The latest record is read first: nobody may know whether the claim was made."""
+    latest, now = await in_thread(lambda: (runtime.records.get(claimed.stored.tracking.id), runtime.records.now()))
+    if latest is not None:
+        mine, claim = claimed.delivery.id, claimed.delivery.claim or ""
+        await runtime.record(Change(latest, lambda tracking: attempts.released(tracking, mine, claim, now)))
 
 
-def _hand_back(runtime: Runtime, claimed: Stored, delivery: Delivery) -> Stored | None:
-    now, latest = runtime.store.now(), runtime.store.get(claimed.tracking.id)
-    delivery_id, claim = claimed.tracking.delivery_id(delivery), delivery.claim or ""
-    return latest and runtime.store.update(latest, lambda known: lifecycle.given_back(known, delivery_id, claim, now))
+_EVENTS = {
+    (DeliveryState.DELIVERED, False): (logging.INFO, "delivered"),
+    (DeliveryState.RETRYING, False): (logging.WARNING, "delivery retrying"),
+    (DeliveryState.DEAD, False): (logging.WARNING, "delivery dead"),
+    (DeliveryState.DELIVERED, True): (logging.INFO, "alert delivered"),
+    (DeliveryState.RETRYING, True): (logging.WARNING, "alert retrying"),
+    (DeliveryState.DEAD, True): (logging.ERROR, "alert dead: the operator was not told"),
+}
+_OVERTAKEN = (logging.WARNING, "attempt overtaken")
+
+
+def _log(claimed: Claimed, error: OpwatchError | None, recorded: Tracking | None, took_ms: float) -> None:
+    """Log how an attempt ended and what follows; `recorded` is None if its result no longer counted."""
+    delivery = claimed.delivery
+    after = None if recorded is None else next((d for d in recorded.outgoing if d.id == delivery.id), None)
+    is_alert = delivery.alert is not None
+    level, event = _OVERTAKEN if after is None else _EVENTS.get((after.state, is_alert), _OVERTAKEN)
+    log.log(
+        level,
+        event,
+        tracking=claimed.stored.tracking.id,
+        delivery=delivery.id,
+        target=delivery.target,
+        attempt=delivery.attempts,
+        took_ms=took_ms,
+        dwell_s=None if after is None else dwell_s(claimed.stored.tracking, after),
+        error=None if error is None else str(error),
+        reason=(Reason.OK if error is None else error.reason).value,
+        next_attempt_at=timestamp(after.next_attempt_at) if after is not None and after.unfinished else None,
+    )

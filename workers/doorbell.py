@@ -18,16 +18,16 @@ log = structlog.get_logger()
 
 
 class Round(StrEnum):
-    """The rounds there are: each has a queue of its name and a function of the worker."""
+    """The kinds of rounds: each has a queue of its name and a function of the worker."""
 
-    POLL = "poll"
-    DELIVER = "deliver"
+    LOOK = "opwatch-look"
+    DELIVER = "opwatch-deliver"
 
 
-ORDER = (Round.DELIVER, Round.POLL)
+ORDER = (Round.DELIVER, Round.LOOK)
 """Deliveries first: somebody waits for them. (With several queues RQ takes jobs by BLPOP, which cannot strand one.)"""
 
-_JOBS = {Round.POLL: "workers.poll.poll_round", Round.DELIVER: "workers.deliver.delivery_round"}
+_JOBS = {Round.LOOK: "workers.look.look_round", Round.DELIVER: "workers.deliver.delivery_round"}
 _JOB_LASTS_S = 60
 _FAILED_JOB_LASTS_S = 1  # the log says what failed; the next second rings again
 _SHUT_DOWN_S = 1.0

@@ -1,12 +1,14 @@
-"""One event loop in a thread of its own, for all outgoing HTTP of a worker; it outlives the RQ jobs.
+"""All outgoing HTTP of a worker: one event loop in a thread of its own, which outlives the RQ jobs.
 
-Connections stay open between rounds, and what hangs, hangs by itself.
+Connections stay open between rounds, and a request that hangs delays no other.
 """
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 import structlog
@@ -17,8 +19,15 @@ from operations.errors import TransientError
 
 log = structlog.get_logger()
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
 KEEP_ALIVE_S = 30.0
 LARGEST_FAN_OUT = 500
+AT_ONCE = 100
+"""How many records are changed by one script: this takes some milliseconds, in which Redis does nothing else."""
+
+LONGEST_HOLD_S = 600.0
 _SHUT_DOWN_S = 2.0
 
 
@@ -115,6 +124,83 @@ class HttpLoop:
             await asyncio.wait(late, timeout=_SHUT_DOWN_S)
         await self.api.close()
         await self.targets.close()
+
+
+class Batches(Generic[Item, Answer]):
+    """Lets coroutines of one event loop ask together: what gathers during one question goes into the next one.
+
+    `ask` runs in a thread. An error among its answers concerns only the one that it answers.
+    """
+
+    def __init__(self, ask: Callable[[Sequence[Item]], Sequence[Answer | Exception]]) -> None:
+        self._ask = ask
+        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def __call__(self, item: Item) -> Answer:
+        """Ask for one; raises what `ask` raised, or gave in place of its answer. It is asked even if cancelled."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((item, answer))
+        if self._asking is None or self._asking.done():
+            self._asking = loop.create_task(self._ask_all())
+        return await answer
+
+    async def _ask_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            answers: Sequence[Answer | Exception]
+            try:
+                answers = await asyncio.to_thread(self._ask, [item for item, _ in batch])
+            except Exception as error:  # noqa: BLE001 - each of those who asked is told
+                answers = [error] * len(batch)
+            for (_, waiting), answer in zip(batch, answers, strict=True):
+                if waiting.done():  # it was cancelled meanwhile
+                    continue
+                if isinstance(answer, Exception):
+                    waiting.set_exception(answer)
+                else:
+                    waiting.set_result(answer)
+
+
+class TargetSlots:
+    """Bounds how much each target is sent at once: a target that hangs or asks for a pause delays no other.
+
+    Safe to use from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: Counter[str] = Counter()
+        self._held_until_s: dict[str, float] = {}
+        self._turned_away: set[str] = set()
+
+    def take(self, target: str, at_once: int) -> bool:
+        """Take a slot for one message, if one is free and the target asked for no pause."""
+        with self._lock:
+            if self._held_until_s.get(target, 0.0) > time.monotonic() or self._under_way[target] >= at_once:
+                self._turned_away.add(target)
+                return False
+            self._under_way[target] += 1
+            return True
+
+    def free(self, target: str) -> bool:
+        """Free a slot; tells whether one was refused meanwhile, so that a new round is worth it."""
+        with self._lock:
+            self._under_way[target] -= 1
+            waiting = target in self._turned_away
+            self._turned_away.discard(target)
+            return waiting
+
+    def hold(self, target: str, pause_s: float) -> None:
+        """Give no slot of this target during the pause it asked for, ten minutes at most."""
+        with self._lock:
+            self._held_until_s[target] = time.monotonic() + min(pause_s, LONGEST_HOLD_S)
+
+    def is_held(self, target: str) -> bool:
+        """Tell whether the target asked for a pause that is not over."""
+        with self._lock:
+            return self._held_until_s.get(target, 0.0) > time.monotonic()
 
 
 def _refuse_redirects() -> aiohttp.TraceConfig:

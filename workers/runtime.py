@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TypeVar
 
 import redis
@@ -16,23 +15,25 @@ from aiohttp.abc import AbstractResolver
 from config.redis import connect
 from config.settings import Settings
 from notifiers.targets import Target
-from operations.budget import Budget
-from operations.learned import Learned
-from operations.presence import Presence
-from operations.records import Stored
-from operations.store import Change, Store
+from operations.storage.account_alerts import AccountAlerts
+from operations.storage.budget import Budget
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.learned import Learned
+from operations.storage.locks import Locks
+from operations.storage.maintenance import Maintenance
+from operations.storage.records import Records, Stored
+from operations.storage.store import Change, Store
+from operations.telling.audience import Rules
 from scalingo.client import Client
-from workers.batch import Batches
 from workers.doorbell import Doorbell, Round
-from workers.loop import HttpLoop
-from workers.room import Room
+from workers.loop import Batches, HttpLoop, TargetSlots
 
 T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
 RECORD_WITHIN_S = 600.0
 STALE_AFTER_S = 5.0
-"""A claim not acted upon for so long (a stopped process, say) is handed back: its lease must outlast the request."""
+"""A claim not used for so long (the process was stopped, say) is released: its lease must outlast a request."""
 
 DELIVERIES_FOLD_S = 0.05
 LOOKS_FOLD_S = 0.25
@@ -43,9 +44,9 @@ _SIGN_IN_LOCK_S = 8
 class SharedGate:
     """The budget and the sign-in lock that all processes share, as the client's event loop waits for them."""
 
-    def __init__(self, budget: Budget, presence: Presence, worker: str) -> None:
+    def __init__(self, budget: Budget, locks: Locks, worker: str) -> None:
         self._budget = budget
-        self._presence = presence
+        self._locks = locks
         self._worker = worker
 
     async def spend(self, account: str) -> float:
@@ -61,15 +62,15 @@ class SharedGate:
     async def signing_in(self, account: str) -> AsyncIterator[None]:
         """Wait for this account's turn to exchange its token."""
         name = sign_in_lock(account)
-        token = await asyncio.to_thread(self._presence.lock, name, self._worker, _SIGN_IN_LOCK_S)
+        token = await asyncio.to_thread(self._locks.acquire, name, self._worker, _SIGN_IN_LOCK_S)
         while token is None:
             await asyncio.sleep(0.1)
-            token = await asyncio.to_thread(self._presence.lock, name, self._worker, _SIGN_IN_LOCK_S)
+            token = await asyncio.to_thread(self._locks.acquire, name, self._worker, _SIGN_IN_LOCK_S)
         try:
             yield
         finally:
             with suppress(redis.RedisError):  # it lapses by itself
-                await asyncio.to_thread(self._presence.unlock, name, token)
+                await asyncio.to_thread(self._locks.release, name, token)
 
 
 def sign_in_lock(account: str) -> str:
@@ -79,25 +80,38 @@ def sign_in_lock(account: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The parts of one worker process. `name` is its own for one life; what it claims to look at bears it."""
+    """The parts of one worker process. `name` is its own for one life; its claims for looks begin with it."""
 
     name: str
     connection: redis.Redis
     targets: Mapping[str, Target]
+    rules: Rules
     settings: Settings
+    records: Records
     store: Store
     changes: Batches[Change, Stored | None]
     learned: Learned
     budget: Budget
-    presence: Presence
+    heartbeat: Heartbeat
+    locks: Locks
+    maintenance: Maintenance
+    account_alerts: AccountAlerts
     loop: HttpLoop
     client: Client
     looks_due: Doorbell
     deliveries_due: Doorbell
-    room: Room
+    slots: TargetSlots
+
+    async def record(self, change: Change) -> Stored | None:
+        """Apply a pure change to a record, together with others; tries for ten minutes while Redis is down.
+
+        Gives what is stored then, None where the change no longer applies. The claim is ours until somebody takes it
+        over, however late; after that the change does not apply.
+        """
+        return await retry_while_redis_is_down(lambda: self.changes(change))
 
     def finish(self, within_s: float) -> None:
-        """Finish what is under way within the given time, and hand the rest back."""
+        """Finish what is under way within the given time, and release the rest."""
         self.loop.drain(within_s)
         self.looks_due.stop()
         self.deliveries_due.stop()
@@ -105,7 +119,7 @@ class Runtime:
     def close(self) -> None:
         """Take leave of the others."""
         with suppress(redis.RedisError):
-            self.presence.forget([self.name])
+            self.heartbeat.forget([self.name])
         self.connection.close()
 
 
@@ -121,45 +135,47 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
     """Build the runtime and make it the one of this process; `resolver` finds targets in place of the system."""
     name = secrets.token_hex(6)
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
-    budget, presence = Budget(connection, settings.requests_per_minute), Presence(connection)
+    budget, locks = Budget(connection, settings.requests_per_minute), Locks(connection)
     loop = HttpLoop(allow_private_targets=settings.allow_private_targets, resolver=resolver)
     store = Store(connection, retention=timedelta(days=settings.retention_days))
     runtime = Runtime(
         name=name,
         connection=connection,
         targets=settings.targets,
+        rules=settings.rules,
         settings=settings,
+        records=store.records,
         store=store,
-        changes=Batches(store.update_all, loop.submit),
+        changes=Batches(store.update_all),
         learned=Learned(connection),
         budget=budget,
-        presence=presence,
+        heartbeat=Heartbeat(connection),
+        locks=locks,
+        maintenance=Maintenance(connection, store.records),
+        account_alerts=AccountAlerts(connection),
         loop=loop,
         client=Client(
             loop.api,
             accounts=settings.accounts,
             regions=settings.regions,
             auth_url=settings.auth_url,
-            gate=SharedGate(budget, presence, name),
+            gate=SharedGate(budget, locks, name),
         ),
-        looks_due=Doorbell(connection, Round.POLL, fold_s=LOOKS_FOLD_S),
+        looks_due=Doorbell(connection, Round.LOOK, fold_s=LOOKS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=DELIVERIES_FOLD_S),
-        room=Room(),
+        slots=TargetSlots(),
     )
     _current[:] = [runtime]
     return runtime
 
 
-async def kept_trying(ask: Callable[[], T]) -> T:
-    """Ask the store off the event loop, trying for up to ten minutes while Redis is away.
-
-    The claim is ours until somebody takes it over, however late, and then the write does not apply.
-    """
-    return await kept_asking(partial(asyncio.to_thread, ask))
+async def in_thread(ask: Callable[[], T]) -> T:
+    """Ask Redis off the event loop; tries for ten minutes while Redis is down."""
+    return await retry_while_redis_is_down(lambda: asyncio.to_thread(ask))
 
 
-async def kept_asking(ask: Callable[[], Awaitable[T]]) -> T:
-    """Do so with what does not make the event loop wait."""
+async def retry_while_redis_is_down(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again every half second while Redis is down, for ten minutes; then raises redis.RedisError."""
     give_up_at_s = time.monotonic() + RECORD_WITHIN_S
     while True:
         try:

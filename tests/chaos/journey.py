@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 import redis
 
 from local.valkey import Valkey
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.chaos.plan import CALMING, Event, plan
 from tests.chaos.targets import FailingTargets
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import Opwatch, wait_until
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 
 REQUESTS_PER_MINUTE = 600
 WORKERS = ("worker", "worker-2")
@@ -154,7 +154,7 @@ class Journey:
 
     def _flush(self) -> None:
         with suppress(redis.RedisError), self.redis() as connection:
-            connection.delete("rq:queue:poll", "rq:queue:deliver")
+            connection.delete("rq:queue:opwatch-look", "rq:queue:opwatch-deliver")
 
     def _api_up(self) -> None:
         with suppress(RuntimeError):  # it is up already: two outages overlapped

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from standin.loopback import LoopbackServer
 from tests.journeys.stage import Stage, staged
 from tests.journeys.test_live import TARGETS
 from tests.support.running import wait_until
-from tests.support.serving import LoopbackServer
 
 OPERATIONS = 30
 KILLING_S = 50

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import redis
 
+from standin import faults
 from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Reply
 from tests.support.running import wait_until
 
@@ -61,7 +61,7 @@ def flushed(stage: Stage) -> float:
     operation = stage.scalingo.operation("flushed-shop", duration_s=None)
     stage.opwatch.track(operation.url)
     with redis.Redis.from_url(stage.valkey.url) as connection:
-        wait_until(partial(connection.delete, "rq:queue:poll"), what="the doorbell")
+        wait_until(partial(connection.delete, "rq:queue:opwatch-look"), what="the doorbell")
     stage.opwatch.start("worker")
     started_at = time.time()
     return stage.scalingo.wait_for(1, operation_id=operation.id, timeout_s=PATIENCE_S)[0].at - started_at

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from tests.support.replies import Reply, send
-from tests.support.serving import LoopbackServer
+from standin.loopback import LoopbackServer
+from standin.replies import Reply, send
 
 _APP = re.compile(rb"chaos-[0-9]+-[0-9]+")
 _FAILURES = (

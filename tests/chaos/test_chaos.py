@@ -2,14 +2,10 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.journey import staged, unix_time
 from tests.chaos.plan import CALMING, plan
 from tests.chaos.proof import prove, told_after_the_record
 from tests.chaos.targets import Receipt
-
-pytestmark = pytest.mark.xdist_group("chaos")
 
 
 def test_nothing_is_lost_whatever_is_killed_cut_or_made_to_fail(tmp_path: Path) -> None:

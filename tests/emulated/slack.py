@@ -167,7 +167,7 @@ def test_an_operation_no_longer_watched_says_so(stages: tuple[Stage, Slack]) -> 
     identity = stage.opwatch.track(stage.scalingo.operation("left-shop", duration_s=None).url)
     first = shown(slack, "left-shop", "restart running for ")
     assert stage.opwatch.request("DELETE", f"/v1/operations/{identity}").status == 200
-    assert shown(slack, "left-shop", "restart no longer watched after ")["ts"] == first["ts"]
+    assert shown(slack, "left-shop", "restart cancelled after ")["ts"] == first["ts"]
 
 
 def test_the_operations_of_a_deploy_are_one_message_with_one_verdict(stages: tuple[Stage, Slack]) -> None:

@@ -8,20 +8,24 @@ import redis
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from operations import lifecycle
-from operations.audience import Rules
-from operations.durations import Durations
 from operations.errors import OpwatchError
 from operations.model import Delivery, Operation, Tracking
-from operations.records import Stored
-from operations.retries import Decision
-from operations.store import Store
+from operations.storage.maintenance import Maintenance
+from operations.storage.records import Stored
+from operations.storage.store import Store
+from operations.telling import attempts
+from operations.telling.attempts import Policy, Result
+from operations.telling.audience import Rules
+from operations.watching import looks
+from operations.watching.durations import Durations
 from tests.support.running import CALLER_TOKEN, wait_until
 
 OPERATION_ID = "5ed11f2c884fef000f5e502e"
 DONE = Operation(status="done", type="restart")
 BROKEN = Operation(status="error", type="restart", error="it broke")
 RETENTION = timedelta(days=7)
+NO_OTHER_TARGETS = dict.fromkeys(("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"), "")
+"""Of the settings that there are, an empty one counts as unset."""
 
 
 def operation_id(number: int) -> str:
@@ -31,7 +35,7 @@ def operation_id(number: int) -> str:
 
 def begun(store: Store, operation: str, /, **changes: Any) -> Tracking:
     """Return a tracking of an operation that begins now."""
-    now = store.now()
+    now = store.records.now()
     fresh = Tracking(
         id=f"osc-fr1-{operation}",
         app="shop",
@@ -112,39 +116,43 @@ def faulty_fields(answer: TestResponse) -> set[str]:
 
 def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rules) -> Tracking:
     """Let a look meet `what`, and record it as a worker does."""
-    now = store.now()
-    claimed = store.update(found(store, identity), lambda tracking: lifecycle.claimed(tracking, "test", now))
+    now = store.records.now()
+    claimed = store.update(found(store, identity), lambda tracking: looks.claimed(tracking, "test", now))
     assert claimed is not None
 
-    def take_in(tracking: Tracking) -> Tracking | None:
-        after = lifecycle.looked(tracking, "test", what, now=store.now(), durations=Durations.of())
-        return None if after is None else lifecycle.announced(after, rules)
+    def decide(tracking: Tracking) -> Tracking | None:
+        return looks.after_look(tracking, "test", what, now=store.records.now(), durations=Durations.of(), rules=rules)
 
-    recorded = store.update(claimed, take_in)
+    recorded = store.update(claimed, decide)
     assert recorded is not None
     return recorded.tracking
 
 
-def attempted(store: Store, identity: str, target: str, decision: Decision) -> Tracking:
-    """Let an attempt to deliver end as decided, and record it as a worker does."""
-    now = store.now()
+def attempted(
+    store: Store, identity: str, target: str, error: OpwatchError | None = None, *, alert_target: str | None = None
+) -> Tracking:
+    """Let an attempt to deliver end well, or with `error`, and record it as a worker does.
 
-    def begin(tracking: Tracking) -> Tracking:
-        mine = frozenset(tracking.delivery_id(d) for d in tracking.deliveries if is_current(tracking, d, target))
-        return lifecycle.attempting(tracking, mine, "test", now)
+    After a transient error the next attempt is due at once, or after the wait that the error asks for.
+    """
+    now = store.records.now()
 
-    begun = store.update(found(store, identity), begin)
+    def claim(tracking: Tracking) -> Tracking:
+        mine = [d for d in tracking.deliveries if is_current(tracking, d, target)]
+        return attempts.claimed(tracking, mine, "test", now)
+
+    begun = store.update(found(store, identity), claim)
     assert begun is not None
     (delivery,) = (d for d in begun.tracking.deliveries if is_current(begun.tracking, d, target))
-    delivery_id = begun.tracking.delivery_id(delivery)
-    recorded = store.update(begun, lambda t: lifecycle.attempted(t, delivery_id, "test", decision, now))
+    policy = Policy(delays_s=(0.0,) * 9, alert_target=alert_target)
+    recorded = store.update(begun, lambda t: attempts.after_attempt(t, delivery, Result(error=error), now, policy))
     assert recorded is not None
     return recorded.tracking
 
 
 def found(store: Store, identity: str) -> Stored:
     """Read a tracking that must be there."""
-    stored = store.get(identity)
+    stored = store.records.get(identity)
     assert stored is not None
     return stored
 
@@ -152,6 +160,13 @@ def found(store: Store, identity: str) -> Stored:
 def is_current(tracking: Tracking, delivery: Delivery, target: str) -> bool:
     """Whether this is the current run's delivery to the target."""
     return (delivery.run, delivery.target) == (tracking.run, target)
+
+
+def maintain(connection: redis.Redis, store: Store) -> None:
+    """Let maintenance run until it finds no more to do."""
+    maintenance = Maintenance(connection, store.records)
+    while maintenance.run():
+        pass
 
 
 def connected(url: str) -> redis.Redis:

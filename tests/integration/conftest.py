@@ -7,20 +7,25 @@ from pathlib import Path
 
 import pytest
 import redis
+from aiohttp.abc import AbstractResolver
 from flask import Flask
 
 from api.service import KEY, Service
 from app import create_app
 from config.settings import Settings, load
 from local.valkey import Valkey
-from operations.store import Store
+from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import RETENTION, Caller, connected
 from tests.support.receiver import Receiver
 from tests.support.running import UNHURRIED, environment
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
 from workers import runtime as workers_runtime
+from workers.loop import HttpLoop
 from workers.runtime import Runtime
+
+AT_THE_END_S = 0.5
+"""For what is still under way when a test is over, which may hang."""
 
 OURS = ("OPWATCH_", "SCALINGO_", "SLACK_", "WEBHOOK_", "REDIS_", "LOG_")
 TARGETS = """
@@ -104,12 +109,44 @@ def caller(app: Flask) -> Caller:
 
 
 @pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    """Run what a worker process is made of, without RQ: the test calls the rounds."""
-    running = workers_runtime.start(settings)
+def start_worker(
+    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
+) -> Iterator[Callable[..., Runtime]]:
+    """Give what starts the parts of a worker process, without RQ: the test calls the rounds.
+
+    `targets` is the text of another targets file; what else is named is set in the environment, or unset by an empty
+    text.
+    """
+    assert settings.targets
+    with ExitStack() as started:
+
+        def start(targets: str = "", *, resolver: AbstractResolver | None = None, **changes: str) -> Runtime:
+            if targets:
+                file = tmp_path / "other.toml"
+                file.write_text(targets, encoding="utf-8")
+                monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
+            for name, value in changes.items():
+                monkeypatch.setenv(name, value)
+            running = workers_runtime.start(load(os.environ), resolver=resolver)
+            started.callback(running.close)
+            started.callback(running.finish, AT_THE_END_S)
+            return running
+
+        yield start
+
+
+@pytest.fixture
+def runtime(start_worker: Callable[..., Runtime]) -> Runtime:
+    """Start the parts of one worker process."""
+    return start_worker()
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[HttpLoop]:
+    """Run what a worker sends with; private targets are allowed."""
+    running = HttpLoop(allow_private_targets=True)
     yield running
-    running.finish(5.0)
-    running.close()
+    running.drain(1.0)
 
 
 @pytest.fixture

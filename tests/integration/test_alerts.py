@@ -1,9 +1,8 @@
 """Alerts over a real server: told once for many failures, never lost, never of themselves, and no caller's business."""
 
 import json
-import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -13,65 +12,38 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from config.settings import Settings, load
-from operations import alerts, lifecycle
-from operations.errors import SignInRejectedError
-from operations.index import EXPIRING, OUTBOX
+from config.settings import Settings
+from operations.errors import PermanentError, SignInRejectedError, TransientError
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
-from operations.presence import Presence
-from operations.retries import Again, GiveUp
-from operations.store import Store
-from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
+from operations.storage.account_alerts import AccountAlerts
+from operations.storage.index import EXPIRING, OUTBOX
+from operations.storage.store import Store
+from operations.telling import alerts, attempts
+from operations.telling.attempts import Policy, Result
+from standin import faults
+from standin.api import ScalingoApi
+from tests.integration.bench import BROKEN, RETENTION, Caller, attempted, found, maintain, operation_id, seen, tracked
+from tests.integration.rounds import tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import ScalingoApi
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone"
 
 
 @pytest.fixture
-def started_with(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[..., Runtime]]:
-    """Give what starts a runtime with an alert target."""
-    running: list[Runtime] = []
-    assert settings.alert_target is None
-
-    def start(alert_target: str) -> Runtime:
-        monkeypatch.setenv("OPWATCH_ALERT_TARGET", alert_target)
-        running.append(workers_runtime.start(load(os.environ)))
-        return running[-1]
-
-    yield start
-    for each in running:
-        each.finish(5.0)
-        each.close()
+def alerting(start_worker: Callable[..., Runtime]) -> Runtime:
+    """Start a worker's parts with `slack` as the alert target."""
+    return start_worker(OPWATCH_ALERT_TARGET="slack")
 
 
-@pytest.fixture
-def alerting(started_with: Callable[..., Runtime]) -> Runtime:
-    """Run a worker's parts with `slack` as the alert target."""
-    return started_with("slack")
-
-
-def failed(store: Store, settings: Settings, *, named: tuple[str, ...] = ("webhook",)) -> str:
+def failed(store: Store, settings: Settings, *, notify: tuple[str, ...] = ("webhook",)) -> str:
     """Store an operation that has just failed, to be told to those named."""
-    identity = tracked(store, secrets.token_hex(12), everyone=False, named=named, context={"actor": "jane"})
+    identity = tracked(store, secrets.token_hex(12), notify_all=False, notify=notify, context={"actor": "jane"})
     seen(store, identity, BROKEN, settings.rules)
     return identity
-
-
-def deliver_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
-
-    def all_told() -> bool:
-        delivery_round()
-        return store.outbox_size() == 0
-
-    wait_until(all_told, what="an empty outbox")
 
 
 def told(receiver: Receiver, path: str) -> list[Any]:
@@ -87,7 +59,7 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(410, "gone"))
         identities = [failed(store, alerting.settings) for _ in range(12)]
-        deliver_all(store)
+        tell_all(store)
         (message,) = told(receiver, "/slack")
         first, second = message["text"].split("\n")
         assert first == FAILING
@@ -97,8 +69,8 @@ class TestFailingDeliveries:
         records = [found(store, identity).tracking for identity in identities]
         assert {d.state.value for tracking in records for d in tracking.deliveries} == {"dead"}
         assert sum(len(tracking.alerts) for tracking in records) == 1
-        assert store.counters()["deliveries:webhook:dead"] == 12
-        assert store.counters()["deliveries:slack:delivered"] == 1
+        assert store.records.counters()["deliveries:webhook:dead"] == 12
+        assert store.records.counters()["deliveries:slack:delivered"] == 1
 
     def test_records_that_fail_at_the_same_moment_in_many_workers_plan_one_alert(
         self, store: Store, settings: Settings
@@ -106,23 +78,14 @@ class TestFailingDeliveries:
         identities = [failed(store, settings) for _ in range(24)]
 
         def die(identity: str) -> None:
-            begun = found(store, identity)
-            delivery_id = begun.tracking.delivery_id(begun.tracking.deliveries[0])
-            store.update(begun, lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.now()))
-
-            def take_in(tracking: Tracking) -> Tracking | None:
-                now = store.now()
-                after = lifecycle.attempted(tracking, delivery_id, "ours", GiveUp("410 Gone"), now)
-                return None if after is None else alerts.with_failing(after, delivery_id, "slack", now)
-
-            assert store.update(found(store, identity), take_in) is not None
+            attempted(store, identity, "webhook", PermanentError("410 Gone"), alert_target="slack")
 
         with ThreadPoolExecutor(12) as pool:
             list(pool.map(die, identities))
         records = [found(store, identity).tracking for identity in identities]
         assert [d.state for tracking in records for d in tracking.deliveries] == [DeliveryState.DEAD] * 24
         assert sum(len(tracking.alerts) for tracking in records) == 1
-        assert store.outbox_size() == 1
+        assert store.records.size(OUTBOX) == 1
 
     def test_a_target_is_told_of_again_after_an_hour_and_others_at_once(
         self, alerting: Runtime, store: Store, receiver: Receiver, connection: redis.Redis
@@ -130,14 +93,14 @@ class TestFailingDeliveries:
         receiver.script("/webhook", Reply(410))
         receiver.script("/failures", Reply(410))
         failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         assert 3_590 < connection.ttl("opwatch:failing:webhook") <= 3_600
-        failed(store, alerting.settings, named=("failures",))
+        failed(store, alerting.settings, notify=("failures",))
         failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         connection.delete("opwatch:failing:webhook")  # as when the hour is over
         failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         assert [message["text"].split("\n")[0] for message in told(receiver, "/slack")] == [
             FAILING,
             FAILING.replace("webhook", "failures"),
@@ -150,12 +113,14 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(500))
         identity = failed(store, settings)
-        for attempts in (1, 2, 3):
-            hurried = store.update(found(store, identity), lambda t: lifecycle.retried(t, "webhook", store.now()))
+        for failures in (1, 2, 3):
+            hurried = store.update(
+                found(store, identity), lambda t: attempts.retried(t, "webhook", store.records.now())
+            )
             assert hurried is not None
             delivery_round()
-            wait_until(lambda n=attempts: settled(store, identity) == ("retrying", n), what="the attempt")  # type: ignore[misc]
-            assert len(found(store, identity).tracking.alerts) == (attempts == 3)
+            wait_until(lambda n=failures: settled(store, identity) == ("retrying", n), what="the attempt")  # type: ignore[misc]
+            assert len(found(store, identity).tracking.alerts) == (failures == 3)
         delivery_round()
         receiver.wait_for(1, "/slack")
         (message,) = told(receiver, "/slack")
@@ -172,12 +137,12 @@ class TestFailingDeliveries:
             assert all(part in line for part in ("warning", "webhook", "500 Internal Server Error", "next_attempt_at"))
 
     def test_the_alert_target_itself_is_never_told_of(
-        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+        self, start_worker: Callable[..., Runtime], store: Store, receiver: Receiver
     ) -> None:
-        running = started_with("webhook")
+        running = start_worker(OPWATCH_ALERT_TARGET="webhook")
         receiver.script("/webhook", Reply(410))
         identity = failed(store, running.settings)
-        deliver_all(store)
+        tell_all(store)
         assert found(store, identity).tracking.alerts == ()
 
     def test_an_alert_that_dies_is_an_error_in_the_log_and_counted_and_nobody_is_told(
@@ -186,10 +151,10 @@ class TestFailingDeliveries:
         receiver.script("/webhook", Reply(410))
         receiver.script("/slack", Reply(403, "no_service"))
         identity = failed(store, alerting.settings)
-        deliver_all(store)
+        tell_all(store)
         (alert,) = found(store, identity).tracking.alerts
         assert alert.state is DeliveryState.DEAD
-        assert store.counters()["deliveries:slack:dead"] == 1
+        assert store.records.counters()["deliveries:slack:dead"] == 1
         assert len(told(receiver, "/webhook")) == 1
         printed: list[str] = []
 
@@ -200,9 +165,9 @@ class TestFailingDeliveries:
         wait_until(said, what="the line")
 
     def test_an_alert_is_tried_again_with_the_same_id_and_bytes(
-        self, started_with: Callable[..., Runtime], store: Store, receiver: Receiver
+        self, start_worker: Callable[..., Runtime], store: Store, receiver: Receiver
     ) -> None:
-        running = started_with("failures")
+        running = start_worker(OPWATCH_ALERT_TARGET="failures")
         receiver.script("/webhook", Reply(410))
         receiver.script("/failures", Reply(500), Reply())
         identity = failed(store, running.settings)
@@ -210,13 +175,15 @@ class TestFailingDeliveries:
         wait_until(lambda: found(store, identity).tracking.alerts, what="the alert")
         delivery_round()
         wait_until(lambda: alert_state(store, identity) == "retrying", what="the first attempt")
-        assert store.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
+        assert store.records.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
 
         def due_now(tracking: Tracking) -> Tracking:
-            return replace(tracking, alerts=tuple(replace(a, next_attempt_at=store.now()) for a in tracking.alerts))
+            return replace(
+                tracking, alerts=tuple(replace(a, next_attempt_at=store.records.now()) for a in tracking.alerts)
+            )
 
         store.update(found(store, identity), due_now)
-        deliver_all(store)
+        tell_all(store)
         first, second = receiver.wait_for(2, "/failures")
         assert first.body == second.body
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
@@ -232,7 +199,7 @@ class TestFailingDeliveries:
     ) -> None:
         receiver.script("/webhook", Reply(410), Reply())
         identity = failed(store, settings)
-        deliver_all(store)
+        tell_all(store)
         shown = caller.show(identity)
         assert [(d["target"], d["state"]) for d in shown["deliveries"]] == [("webhook", "dead")]
         assert "alert" not in json.dumps(shown)
@@ -241,7 +208,7 @@ class TestFailingDeliveries:
         path = f"/v1/operations/{identity}/deliveries"
         assert caller.request("POST", f"{path}/slack/retry").status_code == 404
         assert caller.request("POST", f"{path}/webhook/retry").status_code == 202
-        deliver_all(store)
+        tell_all(store)
         assert [d["state"] for d in caller.show(identity)["deliveries"]] == ["delivered"]
         assert len(told(receiver, "/slack")) == 1
 
@@ -250,8 +217,8 @@ class TestFailingDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         receiver.script("/webhook", Reply(410))
-        failed(store, settings, named=("webhook", "slack"))
-        deliver_all(store)
+        failed(store, settings, notify=("webhook", "slack"))
+        tell_all(store)
         first, second = sorted((message["text"] for message in told(receiver, "/slack")), key=len)
         assert first.startswith("❌ shop: restart failed")
         assert second == f"{FAILING}\n{first}"
@@ -280,11 +247,11 @@ class TestRejectedTokens:
         identities = [watched(store, number) for number in range(6)]
 
         def looked_at_twice() -> bool:
-            poll_round()
+            look_round()
             return all(found(store, identity).tracking.polls >= 2 for identity in identities)
 
         wait_until(looked_at_twice, what="two looks at each")
-        deliver_alerts(store)
+        tell_all(store)
         (message,) = told(receiver, "/slack")
         assert message["text"].startswith("⚠️ Scalingo rejects the API token of the account default")
         assert "lost" not in json.dumps(message)
@@ -294,24 +261,24 @@ class TestRejectedTokens:
         assert 800 < connection.ttl("opwatch:rejected:default") <= 900
 
     def test_the_mark_lasts_for_as_long_as_the_token_is_rejected(self, connection: redis.Redis) -> None:
-        presence = Presence(connection)
+        account_alerts = AccountAlerts(connection)
         connection.set("opwatch:rejected:default", "x", ex=5)
-        presence.raise_alert("default", "rejected")
+        account_alerts.raise_for("default", "rejected")
         assert connection.ttl("opwatch:rejected:default") > 800
-        presence.clear_alert("default")
+        account_alerts.clear("default")
         assert not connection.exists("opwatch:rejected:default")
 
     def test_each_time_and_each_account_is_news(self, store: Store, connection: redis.Redis) -> None:
-        presence, error = Presence(connection), SignInRejectedError("rejected")
+        account_alerts, error = AccountAlerts(connection), SignInRejectedError("rejected")
 
         def rejected(number: int, account: str) -> bool:
             stored = found(store, watched(store, number, account=account))
-            after = store.update(stored, lambda t: alerts.with_rejected(t, error, "slack", store.now()))
-            presence.raise_alert(account, "rejected")
+            after = store.update(stored, lambda t: alerts.with_rejected(t, error, "slack", store.records.now()))
+            account_alerts.raise_for(account, "rejected")
             return after is not None and bool(after.tracking.alerts)
 
         assert [rejected(1, "default"), rejected(2, "default"), rejected(3, "other")] == [True, False, True]
-        presence.clear_alert("default")
+        account_alerts.clear("default")
         assert [rejected(4, "default"), rejected(5, "other")] == [True, False]
 
     @pytest.mark.usefixtures("alerting")
@@ -320,10 +287,10 @@ class TestRejectedTokens:
     ) -> None:
         identity = watched(store, 7)
         error = SignInRejectedError("Scalingo rejects the API token")
-        store.update(found(store, identity), lambda t: alerts.with_rejected(t, error, "slack", store.now()))
+        store.update(found(store, identity), lambda t: alerts.with_rejected(t, error, "slack", store.records.now()))
         assert caller.request("DELETE", f"/v1/operations/{identity}").json["deliveries"] == []
         assert caller.track(operation_id=operation_id(7)).status_code == 202
-        deliver_alerts(store)
+        tell_all(store)
         (message,) = told(receiver, "/slack")
         assert message["text"] == "⚠️ Scalingo rejects the API token"
 
@@ -331,9 +298,6 @@ class TestRejectedTokens:
 def watched(store: Store, number: int, **changes: Any) -> str:
     """Store an operation being watched; it is due at once."""
     return tracked(store, operation_id(number), **changes)
-
-
-deliver_alerts = deliver_all
 
 
 class TestKeepingAlerts:
@@ -345,12 +309,11 @@ class TestKeepingAlerts:
         identity = dead_with_alert(store, settings)
         assert connection.zscore(EXPIRING, identity) is None
         (alert,) = found(store, identity).tracking.alerts
-        alert_id = found(store, identity).tracking.delivery_id(alert)
-        later = store.now() + timedelta(hours=2)
-        store.update(found(store, identity), lambda t: lifecycle.attempting(t, frozenset({alert_id}), "ours", later))
-        store.update(
-            found(store, identity), lambda t: lifecycle.attempted(t, alert_id, "ours", GiveUp("no_service"), later)
-        )
+        later = store.records.now() + timedelta(hours=2)
+        store.update(found(store, identity), lambda t: attempts.claimed(t, [alert], "ours", later))
+        (begun,) = found(store, identity).tracking.alerts
+        dead = Result(error=PermanentError("no_service"))
+        store.update(found(store, identity), lambda t: attempts.after_attempt(t, begun, dead, later, Policy()))
         assert connection.zscore(EXPIRING, identity) == pytest.approx((later + RETENTION).timestamp() * 1000, abs=1)
 
     def test_what_an_older_version_leaves_of_an_alert_is_removed_and_nothing_else(
@@ -361,10 +324,10 @@ class TestKeepingAlerts:
         document = json.loads(connection.get(key) or b"")
         del document["alerts"]  # as an older version writes the record: it keeps only the fields it knows
         connection.set(key, json.dumps(document))
-        assert store.outbox_size() == 2
-        look_in_s, delivery_in_s = store.due_in_s()
+        assert store.records.size(OUTBOX) == 2
+        look_in_s, delivery_in_s = store.records.due_in_s()
         assert look_in_s > 0 >= delivery_in_s
-        store.purge()
+        maintain(connection, store)
         assert connection.zrange(OUTBOX, 0, -1) == [f"{sound}_1_failed_webhook".encode()]
         assert found(store, identity).tracking.alerts == ()
 
@@ -373,8 +336,8 @@ class TestKeepingAlerts:
     ) -> None:
         identity = dead_with_alert(store, settings)
         connection.set(f"opwatch:tracking:{identity}", found(store, identity).record.rstrip(b"}") + b',"v":9}')
-        store.purge()
-        assert store.outbox_size() == 1
+        maintain(connection, store)
+        assert store.records.size(OUTBOX) == 1
 
     @pytest.mark.parametrize("alerted", [False, True])
     def test_a_write_that_is_repeated_since_its_answer_was_lost_is_done_once(
@@ -389,12 +352,11 @@ class TestKeepingAlerts:
             connection.set("opwatch:failing:webhook", "x")
         before = found(store, identity)
         (delivery,) = before.tracking.deliveries
-        delivery_id = before.tracking.delivery_id(delivery)
-        now = store.now()
+        now = store.records.now()
 
         def die(tracking: Tracking) -> Tracking:
             dead = replace(delivery, state=DeliveryState.DEAD, last_error="410 Gone", ended_at=now)
-            return alerts.with_failing(replace(tracking, deliveries=(dead,)), delivery_id, "slack", now)
+            return alerts.with_failing(replace(tracking, deliveries=(dead,)), delivery.id, "slack", now)
 
         first = store.update(before, die)
         again = store.update(before, die)  # the same change of the same record, as a client library repeats it
@@ -402,18 +364,15 @@ class TestKeepingAlerts:
         assert again is not None
         assert again.tracking == first.tracking
         assert len(again.tracking.alerts) == (not alerted)
-        assert store.counters()["deliveries:webhook:dead"] == 1
+        assert store.records.counters()["deliveries:webhook:dead"] == 1
 
 
 def dead_with_alert(store: Store, settings: Settings) -> str:
     """Store a failed tracking with a dead delivery and an alert about it that is not told."""
     identity = failed(store, settings)
-    attempted(store, identity, "webhook", Again(store.now(), "500"))
-    tracking = attempted(store, identity, "webhook", GiveUp("410 Gone"))
-    delivery_id = tracking.delivery_id(tracking.deliveries[0])
-    planned = store.update(found(store, identity), lambda t: alerts.with_failing(t, delivery_id, "slack", store.now()))
-    assert planned is not None
-    assert len(planned.tracking.alerts) == 1
+    attempted(store, identity, "webhook", TransientError("500"))
+    tracking = attempted(store, identity, "webhook", PermanentError("410 Gone"), alert_target="slack")
+    assert len(tracking.alerts) == 1
     return identity
 
 
@@ -427,7 +386,7 @@ def test_an_alert_of_any_state_survives_storing(store: Store, settings: Settings
         assert changed is not None
         assert found(store, identity).tracking == changed.tracking
         unfinished = state in (DeliveryState.PENDING, DeliveryState.RETRYING)
-        assert store.outbox_size() == unfinished
-        assert store.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
+        assert store.records.size(OUTBOX) == unfinished
+        assert store.records.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
     assert isinstance(changed.tracking.alerts[0], Delivery)
     assert changed.tracking.deliveries[0].verdict is Verdict.FAILED

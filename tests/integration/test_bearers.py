@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from operations.store import Store
+from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import OPERATION_ID, Caller, faulty_fields, found
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.support.trap import Trap
-from workers.poll import poll_round
+from workers.look import look_round
 
 PATH = f"/v1/apps/shop/operations/{OPERATION_ID}"
 ID = OPERATION_ID
@@ -80,12 +80,12 @@ def test_a_hostile_url_is_refused_and_a_good_one_names_that_app_and_operation_on
 
     for url in HOSTILE:
         assert faulty_fields(post(url)) == {"operation_url"}, url  # type: ignore[arg-type]
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []
     for url in GOOD:
         assert post(url).status_code in (200, 202), url  # type: ignore[attr-defined]
 
     def looked_at() -> int:
-        poll_round()
+        look_round()
         return found(store, f"osc-fr1-{OPERATION_ID}").tracking.polls
 
     wait_until(looked_at, what="the look")
@@ -126,7 +126,7 @@ def test_a_redirect_by_the_api_carries_no_credentials_anywhere(
     def looked_at() -> bool:
         caller.request("DELETE", f"/v1/operations/{identity}")
         caller.track(operation_url=operation.url)  # due at once again
-        poll_round()
+        look_round()
         wait_until(lambda: found(store, identity).tracking.polls, what="the look")
         shown = found(store, identity).tracking
         errors.append(shown.last_error or "")

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from operations.store import Store
+from operations.storage.store import Store
 from tests.integration.bench import problem
 from tests.support.running import CALLER_TOKEN
 
@@ -34,4 +34,4 @@ def test_odd_bodies_are_refused_and_nothing_is_tracked(
         headers={"Authorization": f"Bearer {CALLER_TOKEN}"},
     )
     problem(answer, status)
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []

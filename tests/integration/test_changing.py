@@ -3,9 +3,10 @@
 import pytest
 
 from config.settings import Settings
+from operations.errors import OpwatchError, PermanentError, TransientError
 from operations.model import Operation
-from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.store import Store
+from operations.storage.index import OUTBOX
+from operations.storage.store import Store
 from tests.integration.bench import BROKEN, DONE, OPERATION_ID, Caller, attempted, problem, seen
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -22,8 +23,8 @@ class TestStopping:
         assert answer.json["state"] == "cancelled"
         assert answer.json["ended_at"]
         assert answer.json["deliveries"] == []
-        assert store.due_trackings() == []
-        assert store.outbox_size() == 0
+        assert store.records.due_trackings() == []
+        assert store.records.size(OUTBOX) == 0
         assert caller.show(IDENTITY) == answer.json
 
     def test_it_is_409_once_the_watch_has_ended(self, caller: Caller, store: Store, settings: Settings) -> None:
@@ -44,32 +45,32 @@ class TestRetrying:
         caller.track(notify=["webhook", "failures"])
 
     def test_a_dead_one_starts_over(self, caller: Caller, store: Store, settings: Settings) -> None:
-        end(store, settings, GiveUp("410"))
-        assert store.outbox_size() == 0
+        end(store, settings, PermanentError("410"))
+        assert store.records.size(OUTBOX) == 0
         answer = caller.request("POST", RETRY)
         assert answer.status_code == 202
         (webhook,) = (d for d in answer.json["deliveries"] if d["target"] == "webhook")
         assert (webhook["state"], webhook["attempts"]) == ("pending", 0)
-        assert [members for _, members in store.due_deliveries()] == [(f"{IDENTITY}_1_succeeded_webhook",)]
+        assert [members for _, members in store.records.due_deliveries()] == [(f"{IDENTITY}_1_succeeded_webhook",)]
 
     def test_a_waiting_one_is_due_now(self, caller: Caller, store: Store, settings: Settings) -> None:
-        end(store, settings, Again(store.now().replace(year=store.now().year + 1), "500"))
-        assert list(store.due_deliveries()) == []
+        end(store, settings, TransientError("500", retry_after_s=3600.0))
+        assert list(store.records.due_deliveries()) == []
         assert caller.request("POST", RETRY).status_code == 202
-        assert [members for _, members in store.due_deliveries()] == [(f"{IDENTITY}_1_succeeded_webhook",)]
+        assert [members for _, members in store.records.due_deliveries()] == [(f"{IDENTITY}_1_succeeded_webhook",)]
 
     def test_one_that_was_made_is_409(self, caller: Caller, store: Store, settings: Settings) -> None:
-        end(store, settings, Delivered())
+        end(store, settings)
         problem(caller.request("POST", RETRY), 409)
-        assert store.outbox_size() == 0
+        assert store.records.size(OUTBOX) == 0
 
     def test_one_that_was_skipped_is_409(self, caller: Caller, store: Store, settings: Settings) -> None:
-        end(store, settings, Delivered())
+        end(store, settings)
         problem(caller.request("POST", RETRY.replace("webhook", "failures")), 409)
 
     @pytest.mark.parametrize("target", ["slack", "nobody", "Bad!", "x" * 200])
     def test_one_that_is_not_there_is_404(self, caller: Caller, store: Store, settings: Settings, target: str) -> None:
-        end(store, settings, Delivered())
+        end(store, settings)
         problem(caller.request("POST", RETRY.replace("webhook", target)), 404)
 
     def test_before_the_end_there_is_none(self, caller: Caller) -> None:
@@ -78,13 +79,13 @@ class TestRetrying:
     def test_only_the_current_run_is_retried(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.request("DELETE", f"/v1/operations/{IDENTITY}")
         caller.track(notify=["webhook"])
-        end(store, settings, GiveUp("410"), BROKEN)
+        end(store, settings, PermanentError("410"), BROKEN)
         answer = caller.request("POST", RETRY)
         assert answer.json["run"] == 2
-        assert [members for _, members in store.due_deliveries()] == [(f"{IDENTITY}_2_failed_webhook",)]
+        assert [members for _, members in store.records.due_deliveries()] == [(f"{IDENTITY}_2_failed_webhook",)]
 
 
-def end(store: Store, settings: Settings, decision: Decision, how: Operation = DONE) -> None:
+def end(store: Store, settings: Settings, error: OpwatchError | None = None, how: Operation = DONE) -> None:
     """Let the operation end, and the webhook's delivery go as decided."""
     seen(store, IDENTITY, how, settings.rules)
-    attempted(store, IDENTITY, "webhook", decision)
+    attempted(store, IDENTITY, "webhook", error)

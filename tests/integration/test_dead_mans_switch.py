@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import redis
@@ -13,29 +13,18 @@ from tests.support.receiver import Receiver
 from tests.support.running import wait_until
 from workers import runtime as workers_runtime
 from workers.clock import TICK_S, Clock
+from workers.runtime import Runtime
 
 PATH = "/alive"
 SOME_TICKS_S = 2.5 * TICK_S
 
 
 @pytest.fixture
-def pinging(settings: Settings, monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey, receiver: Receiver) -> Settings:
-    """Give the settings of a worker with a dead man's switch and a server of its own."""
-    assert settings
-    monkeypatch.setenv("REDIS_URL", own_valkey.url)
-    monkeypatch.setenv("OPWATCH_HEARTBEAT_URL", receiver.url(PATH))
-    return load(os.environ)
-
-
-@pytest.fixture
-def clock(pinging: Settings) -> Iterator[Clock]:
-    """Give the clock of a worker that pings at every tick."""
-    runtime = workers_runtime.start(pinging)
-    running = Clock(runtime, report_every_s=0)
+def clock(start_worker: Callable[..., Runtime], own_valkey: Valkey, receiver: Receiver) -> Iterator[Clock]:
+    """Give the clock of a worker that has a dead man's switch, pinged at every tick, and a server of its own."""
+    running = Clock(start_worker(REDIS_URL=own_valkey.url, OPWATCH_HEARTBEAT_URL=receiver.url(PATH)), report_every_s=0)
     yield running
     running.stop()
-    runtime.finish(5.0)
-    runtime.close()
 
 
 def pings(receiver: Receiver) -> int:
@@ -82,9 +71,12 @@ def test_a_tick_that_redis_refuses_is_no_ping_and_not_the_clocks_end(
 
 
 def test_a_tick_that_fails_in_an_unforeseen_way_does_not_end_the_clock(
-    pinging: Settings, own_valkey: Valkey, receiver: Receiver
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey, receiver: Receiver
 ) -> None:
-    runtime = workers_runtime.start(pinging)
+    assert settings.heartbeat_url is None
+    monkeypatch.setenv("REDIS_URL", own_valkey.url)
+    monkeypatch.setenv("OPWATCH_HEARTBEAT_URL", receiver.url(PATH))
+    runtime = workers_runtime.start(load(os.environ))
     runtime.loop.drain(1.0)  # closed: whatever a tick hands over to it fails
     clock = Clock(runtime, report_every_s=0)
     clock.start()

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from config.settings import Settings
-from operations.store import Store
+from operations.storage.store import Store
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
@@ -51,14 +51,14 @@ def test_each_attempt_is_counted_by_how_it_ended(
     delivery_round()
 
     def counted() -> dict[str, int]:
-        return {name: count for name, count in store.counters().items() if name.startswith("attempts:")}
+        return {name: count for name, count in store.records.counters().items() if name.startswith("attempts:")}
 
     assert wait_until(counted, what="the attempt") == {f"attempts:webhook:{reason}": 1}
 
 
 def test_a_place_is_free_again_after_each_attempt(runtime: Runtime) -> None:
-    assert runtime.room.enter("slack", 1)
-    assert not runtime.room.enter("slack", 1)
-    assert runtime.room.leave("slack"), "somebody was turned away"
-    assert runtime.room.enter("slack", 1)
-    assert not runtime.room.leave("slack")
+    assert runtime.slots.take("slack", 1)
+    assert not runtime.slots.take("slack", 1)
+    assert runtime.slots.free("slack"), "somebody was turned away"
+    assert runtime.slots.take("slack", 1)
+    assert not runtime.slots.free("slack")

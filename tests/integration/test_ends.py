@@ -9,9 +9,10 @@ import redis
 from flask import Flask
 
 from api import ends
-from operations import lifecycle
-from operations.index import ENDED
-from operations.store import Store
+from operations.storage.index import ENDED
+from operations.storage.store import Store
+from operations.telling import audience
+from operations.watching import looks
 from tests.integration.bench import DONE, Caller, found, operation_id, seen, tracked
 from tests.support.running import wait_until
 
@@ -53,9 +54,9 @@ def test_each_end_is_published_once_with_its_group(store: Store, messages: Any) 
     )
     for identity in (alone, member):
         seen(store, identity, DONE, {})
-    now = store.now()
-    store.update(found(store, stopped), lambda tracking: lifecycle.cancelled(tracking, now))
-    store.update(found(store, alone), lambda tracking: lifecycle.also_told(tracking, ("late",), {}, now))
+    now = store.records.now()
+    store.update(found(store, stopped), lambda tracking: looks.cancelled(tracking, now))
+    store.update(found(store, alone), lambda tracking: audience.also_told(tracking, ("late",), {}, now))
     assert heard(messages) == [alone, f"{member} build 7", stopped]
 
 

@@ -1,7 +1,6 @@
 """Inputs that nobody thought of: no request is answered with a fault of ours, no damaged entry stops a round."""
 
 import json
-import queue
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
 
@@ -14,19 +13,20 @@ from werkzeug.test import TestResponse
 
 from config.settings import Settings
 from notifiers.targets import build
-from operations import announcement
-from operations.errors import OpwatchError
-from operations.index import DUE, EXPIRING, OUTBOX, RECENT
-from operations.model import Delivery, DeliveryState, State, Tracking, Verdict, encode
-from operations.store import Store
-from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, seen
-from tests.support import scalingo_faults as faults
+from operations.model import State, Tracking
+from operations.storage.codec import encode
+from operations.storage.index import DUE, EXPIRING, OUTBOX, RECENT
+from operations.storage.store import Store
+from operations.telling import announcement
+from standin import faults
+from standin.api import ScalingoApi
+from tests.integration.bench import BROKEN, OPERATION_ID, Caller, found, maintain, seen
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
+from tests.support.stages import attempted
 from tests.unit.strategies import a_tracking, trackings
-from workers.deliver import _sent, delivery_round
-from workers.poll import poll_round
+from workers.deliver import delivery_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -103,7 +103,7 @@ def test_a_name_given_twice_is_refused_and_nothing_is_tracked(
     answer = caller.request("POST", "/v1/operations", data=body % OPERATION_ID.encode(), content_type=KINDS[0])
     assert answer.status_code == 422
     assert answer.get_json(force=True)["errors"] == [{"field": field, "message": "is given more than once"}]
-    assert store.due_trackings() == []
+    assert store.records.due_trackings() == []
 
 
 def test_a_name_given_six_thousand_times_is_refused_at_once(caller: Caller) -> None:
@@ -203,9 +203,9 @@ def test_damaged_entries_stop_nobody_elses_work(  # noqa: PLR0913, PLR0917 - it 
     connection.set(f"opwatch:announcement:{IDENTITY}:1", body)  # of a good record, the announcement is damaged
 
     def all_done() -> bool:
-        poll_round()
+        look_round()
         delivery_round()
-        store.purge()
+        maintain(connection, store)
         others = [found(store, each).tracking for each in (identity, IDENTITY)]
         return (
             all(d.state in ("delivered", "dead") for t in others for d in t.deliveries) and others[0].state == "failed"
@@ -274,20 +274,9 @@ def test_whatever_a_receiver_answers_it_took_it_or_there_is_a_reason(
     bot = {"kind": "slack", "bot_token": "xoxb-1", "channel": "C1", "api_url": receiver.url("/bot")}
     targets = {**settings.targets, "bot": build("bot", bot, {}, plain_http=True)}
     tracking = a_tracking(state=State.FAILED, operation=BROKEN, ended_at=a_tracking().created_at)
-    delivery = Delivery(target=kind, run=1, verdict=Verdict.FAILED, state=DeliveryState.PENDING)
-    body = announcement.body_of(tracking)
-    ended: queue.Queue[OpwatchError | BaseException | None] = queue.Queue()
-
-    async def attempt() -> None:
-        try:
-            ended.put(await _sent(runtime, targets[kind], tracking, delivery, body))
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
-            ended.put(error)
-
-    runtime.loop.submit(attempt)
-    error = ended.get(timeout=10)
+    announced = announcement.read(f"{tracking.id}_1_failed_{kind}", announcement.body_of(tracking))
+    error = attempted(runtime.loop, lambda: targets[kind].notifier.send(announced, runtime.loop.targets))
     assert (error is None) == _took(kind, reply)
-    assert error is None or isinstance(error, OpwatchError)
     assert error is None or len(str(error)) < 200
 
 
@@ -339,7 +328,7 @@ def test_whatever_the_api_answers_the_watch_goes_on(  # noqa: PLR0913, PLR0917 -
     caller.track(operation_url=operation.url)
 
     def looked_at() -> Tracking | None:
-        poll_round()
+        look_round()
         tracking = found(store, f"osc-fr1-{operation.id}").tracking
         return tracking if tracking.polls else None
 

@@ -1,6 +1,5 @@
 """Beside others that use the account: every request takes a token, and a 429 is heeded by all, whatever it says."""
 
-import os
 import queue
 import socket
 import time
@@ -14,42 +13,26 @@ from urllib.parse import urlsplit
 import pytest
 import redis
 
-from config.settings import Settings, load
+from config.settings import Settings
 from local.valkey import Valkey
-from operations.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
 from operations.errors import OpwatchError
 from operations.model import State
-from operations.store import Store
+from operations.storage.budget import GOOD_FOR_S, LONGEST_PAUSE_S, SHORTEST_PAUSE_S, Budget
+from operations.storage.store import Store
+from standin import faults
+from standin.accounts import SlidingWindow
+from standin.api import ScalingoApi
+from standin.replies import Reply
 from tests.integration.bench import found, looked_at, tracked
 from tests.integration.test_budget import BUCKET, later, server_time
-from tests.support import scalingo_faults as faults
 from tests.support.redis_proxy import RedisProxy
-from tests.support.replies import Reply
-from tests.support.running import wait_until
-from tests.support.scalingo_accounts import SlidingWindow
-from tests.support.scalingo_api import ScalingoApi
+from tests.support.running import PATIENCE_S, wait_until
 from workers import runtime as workers_runtime
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 EXCHANGE = "/v1/tokens/exchange"
-
-
-@pytest.fixture
-def started_with(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Callable[..., Runtime]]:
-    """Give what starts a runtime that may make 60 requests a minute, with further settings."""
-    assert settings.accounts
-    with ExitStack() as opened:
-
-        def start(**changes: str) -> Runtime:
-            for name, value in {"SCALINGO_REQUESTS_PER_MINUTE": "60", **changes}.items():
-                monkeypatch.setenv(name, value)
-            running = workers_runtime.start(load(os.environ))
-            opened.callback(running.close)
-            opened.callback(running.finish, 0.1)
-            return running
-
-        yield start
+A_MINUTE = {"SCALINGO_REQUESTS_PER_MINUTE": "60"}
 
 
 @pytest.fixture
@@ -77,7 +60,7 @@ def asked(running: Runtime, store: Store, identity: str, granted_at_s: float) ->
             ended.put(error)
 
     running.loop.submit(ask)
-    return ended.get(timeout=20)
+    return ended.get(timeout=PATIENCE_S)
 
 
 def looks(scalingo: ScalingoApi) -> int:
@@ -89,32 +72,32 @@ class TestTokens:
     """Every request takes one, and is made while it is good."""
 
     def test_every_request_takes_one_those_that_sign_in_too(
-        self, started_with: Callable[..., Runtime], connection: redis.Redis, store: Store, scalingo: ScalingoApi
+        self, start_worker: Callable[..., Runtime], connection: redis.Redis, store: Store, scalingo: ScalingoApi
     ) -> None:
-        running = started_with()
+        running = start_worker(**A_MINUTE)
         size = running.budget.allowance
         began_s = server_time(connection)
         identity = tracked(store, scalingo.operation(duration_s=None).id)
-        poll_round()
+        look_round()
         looked_at(store, identity)
         scalingo.expire_bearers()
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.now()))
-        poll_round()
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
+        look_round()
         looked_at(store, identity, polls=2)
         assert [seen.status for seen in scalingo.requests] == [200, 200, 401, 200, 200]
-        left = running.budget.left("default")
+        left = running.budget.balance("default").tokens
         assert left <= size.capacity - 5 + size.per_second * (server_time(connection) - began_s)
 
     def test_a_token_that_took_long_to_come_is_not_used(
         self,
-        started_with: Callable[..., Runtime],
+        start_worker: Callable[..., Runtime],
         connection: redis.Redis,
         valkey: Valkey,
         store: Store,
         scalingo: ScalingoApi,
     ) -> None:
         with RedisProxy(urlsplit(valkey.url).path) as proxy:
-            running = started_with(REDIS_URL=proxy.url)
+            running = start_worker(**A_MINUTE, REDIS_URL=proxy.url)
             identity = tracked(store, scalingo.operation().id)
             assert asked(running, store, identity, time.monotonic()) == "done"  # signs in
             began_s = server_time(connection)
@@ -122,13 +105,13 @@ class TestTokens:
             proxy.delay_s = GOOD_FOR_S + 0.2
             proxy.watch(lambda chunk: b"EVALSHA" in chunk, lambda: setattr(proxy, "delay_s", 0.0))
             assert asked(running, store, identity, float("-inf")) == "done"
-            left = running.budget.left("default")
+            left = running.budget.balance("default").tokens
             assert left <= 3 - 2 + running.budget.allowance.per_second * (server_time(connection) - began_s)
 
     def test_a_request_that_cannot_leave_while_its_token_is_good_is_not_made(
-        self, started_with: Callable[..., Runtime], store: Store, jammed: str
+        self, start_worker: Callable[..., Runtime], store: Store, jammed: str
     ) -> None:
-        running = started_with(SCALINGO_API_URL=jammed)
+        running = start_worker(**A_MINUTE, SCALINGO_API_URL=jammed)
         error = asked(running, store, tracked(store, "a" * 24), time.monotonic())
         assert str(error) == "no answer in time"
 
@@ -143,11 +126,11 @@ class TestRefusals:
         signed_in(store, scalingo)
         scalingo.fault(faults.rate_limited(), app="busy-shop", times=None)
         refused = [tracked(store, scalingo.operation("busy-shop").id, app="busy-shop") for _ in range(5)]
-        poll_round()
+        look_round()
         for identity in refused:
             assert "429" in (looked_at(store, identity).last_error or "")
         running.finish(5.0)  # all have been heeded
-        assert running.budget.share("default") == 0.5
+        assert running.budget.balance("default").share == 0.5
         running.close()
         (line,) = [line for line in capsys.readouterr().out.splitlines() if "slowed down by a 429" in line]
         assert all(part in line for part in ("warning", "default", "0.5", "resumes_at"))
@@ -159,7 +142,7 @@ class TestRefusals:
         scalingo.fault(faults.slow(1), operation_id=slow.id)
         scalingo.fault(faults.rate_limited(retry_after_s=3600), operation_id=busy.id)
         under_way, refused = tracked(store, slow.id), tracked(store, busy.id)
-        poll_round()
+        look_round()
         assert looked_at(store, refused).state is State.TRACKING
         assert looked_at(store, under_way).state is State.SUCCEEDED
 
@@ -189,40 +172,40 @@ class TestRefusals:
         scalingo.fault(lambda _: Reply(429, "Retry later", {"Retry-After": said(datetime.now(UTC))}), operation_id=busy)
         began_s = server_time(connection)
         refused = tracked(store, busy)
-        poll_round()
+        look_round()
         looked_at(store, refused)
-        wait_until(lambda: runtime.budget.share("default") < 1, what="the smaller share")
+        wait_until(lambda: runtime.budget.balance("default").share < 1, what="the smaller share")
         resumes_s = float(connection.hget(BUCKET, "at") or 0)
         assert began_s + least_s <= resumes_s <= server_time(connection) + most_s
         other = tracked(store, scalingo.operation().id)
         before = looks(scalingo)
         later(connection, resumes_s - server_time(connection) - 2)  # 2 s of the pause are left
-        poll_round()
+        look_round()
         assert looks(scalingo) == before
         assert found(store, other).tracking.claim is None
         later(connection, 4)
-        poll_round()
+        look_round()
         assert looked_at(store, other).state is State.SUCCEEDED
 
     def test_nobody_tries_to_sign_in_before_that_time_either(
-        self, started_with: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, connection: redis.Redis
+        self, start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, connection: redis.Redis
     ) -> None:
-        first = started_with()
+        first = start_worker(**A_MINUTE)
         scalingo.fault(faults.rate_limited(retry_after_s=60), exchange=True)
         identity = tracked(store, scalingo.operation().id)
-        poll_round()
+        look_round()
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
-        wait_until(lambda: first.budget.share("default") < 1, what="the smaller share")
-        other = started_with()  # it knows of no failed sign-in
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.now()))
-        poll_round()
+        wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
+        other = start_worker(**A_MINUTE)  # it knows of no failed sign-in
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
+        look_round()
         after = found(store, identity).tracking
         assert (after.claim, after.polls) == (None, 1)
         assert "429" in (after.last_error or "")
         assert len(scalingo.requests) == 1
         later(connection, 70)
-        poll_round()
+        look_round()
         assert looked_at(store, identity, polls=2).state is State.SUCCEEDED
         assert other.client.is_signed_in("default")
 
@@ -230,7 +213,7 @@ class TestRefusals:
 def signed_in(store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
 
 
@@ -259,4 +242,4 @@ def test_beside_another_client_it_backs_off_keeps_asking_and_comes_back_by_itsel
     assert 0 < sum(refused) <= 30  # of some hundred requests
     assert min(answered[beside]) >= (60 - others) / 2
     assert others_refused <= 10
-    assert budget.share("default") == 1
+    assert budget.balance("default").share == 1

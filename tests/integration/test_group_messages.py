@@ -8,19 +8,21 @@ from typing import Any
 import pytest
 import redis
 
-from operations import index, lifecycle, together
-from operations.groups import SETTLE
-from operations.model import DeliveryState, State
-from operations.posted import Live, Posted
-from operations.store import Store
+from operations.model import DeliveryState, LiveMessage, MessageRef, State
+from operations.storage import index
+from operations.storage.store import Store
+from operations.telling import attempts, group_message
+from operations.telling.groups import SETTLE
+from operations.watching import looks
+from standin.api import ScalingoApi
 from tests.integration.bench import found, tracked
-from tests.integration.test_live import UPDATE, calls, channel, look, operation_of, posted, refused, said, tell_all
+from tests.integration.rounds import look, tell_all
+from tests.integration.test_live import UPDATE, calls, channel, operation_of, posted, refused, said
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
+from workers.group_message import lease_for
 from workers.runtime import Runtime, current
-from workers.together import Turn, turn_of
 
 __all__ = ["channel"]
 
@@ -39,25 +41,25 @@ def one(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
 
 def another(store: Store, scalingo: ScalingoApi, app: str = "shop", **more: Any) -> str:
     """Have an operation that runs tracked as a member of the group, and looked at."""
-    fields = {"app": app, "group": BUILD, "everyone": False, "named": ("deploys",), **more}
+    fields = {"app": app, "group": BUILD, "notify_all": False, "notify": ("deploys",), **more}
     identity = tracked(store, scalingo.operation(duration_s=None, app=app).id, **fields)
     look(store, identity)
     return identity
 
 
-def live(store: Store, identity: str) -> Live:
+def live(store: Store, identity: str) -> LiveMessage:
     """Return the member's part in the message."""
     (only,) = found(store, identity).tracking.live
     return only
 
 
-def shown(store: Store, identity: str) -> Live:
+def shown(store: Store, identity: str) -> LiveMessage:
     """Make the member's part due, and hold rounds until the message was seen to."""
     before = live(store, identity)
-    now = store.now()
+    now = store.records.now()
     store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
 
-    def written() -> Live | None:
+    def written() -> LiveMessage | None:
         current().connection.delete("opwatch:lock:live:deploys")  # as if the target's next turn had come
         delivery_round()
         after = live(store, identity)
@@ -96,7 +98,7 @@ def test_the_members_of_a_group_share_one_message_with_one_verdict(
 ) -> None:
     assert text(receiver).startswith("🔄 *shop*: restart *running for ")
     two = another(store, scalingo, "blog")
-    assert shown(store, two).posted == Posted(channel="C1", ts="1.000100")
+    assert shown(store, two).posted == MessageRef(channel="C1", ts="1.000100")
     assert text(receiver).startswith("🔄 *build 7*: *0 of 2 ended* after ")
     ended(store, scalingo, one)
     headline, shop, blog = text(receiver).splitlines()
@@ -119,7 +121,7 @@ def test_the_members_of_a_group_share_one_message_with_one_verdict(
     assert "and this is how" in json.dumps(reply["blocks"])
     assert {body["ts"] for method, body in calls(receiver) if method == "update"} == {"1.000100"}
     shown(store, one)  # it has yet to hear that all is over
-    assert store.due_in_s()[1] == float("inf")
+    assert store.records.due_in_s()[1] == float("inf")
     for identity in (one, two):
         assert [d.state for d in found(store, identity).tracking.deliveries] == [DeliveryState.DELIVERED]
 
@@ -168,11 +170,11 @@ def test_one_that_has_ended_at_its_first_look_begins_the_message(
 ) -> None:
     assert channel.targets
     operation = scalingo.operation(app="shop").id
-    identity = tracked(store, operation, group=BUILD, group_size=2, everyone=False, named=("deploys",))
+    identity = tracked(store, operation, group=BUILD, group_size=2, notify_all=False, notify=("deploys",))
     look(store, identity)
     tell_all(store)
     assert text(receiver).startswith("🔄 *build 7*: *1 of 2 ended* after ")
-    assert live(store, identity).posted == Posted(channel="C1", ts="1.000100")
+    assert live(store, identity).posted == MessageRef(channel="C1", ts="1.000100")
     shown(store, another(store, scalingo, "blog"))
     assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
 
@@ -180,7 +182,7 @@ def test_one_that_has_ended_at_its_first_look_begins_the_message(
 def test_what_a_target_is_not_to_be_told_is_not_in_its_message(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
 ) -> None:
-    another(store, scalingo, "secret", named=())
+    another(store, scalingo, "secret", notify=())
     shown(store, one)
     assert "secret" not in text(receiver)
     assert text(receiver).startswith("🔄 *shop*: restart *running for ")
@@ -190,12 +192,12 @@ def test_one_that_is_cancelled_is_shown_so(store: Store, scalingo: ScalingoApi, 
     two = another(store, scalingo, "blog")
     shown(store, two)
     ended(store, scalingo, one)
-    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.now()))
+    store.update(found(store, two), lambda tracking: looks.cancelled(tracking, store.records.now()))
     shown(store, two)
-    assert "⏹️ *blog*: restart *no longer watched after " in text(receiver)
+    assert "⏹️ *blog*: restart *cancelled after " in text(receiver)
     aged(store, one, two)
     shown(store, two)
-    assert text(receiver).startswith("⏹️ *build 7*: *no longer watched after ")
+    assert text(receiver).startswith("⏹️ *build 7*: *cancelled after ")
 
 
 def test_a_message_that_is_gone_is_posted_anew_for_all(
@@ -238,12 +240,12 @@ def test_a_reply_that_is_put_off_repeats_neither_the_message_nor_the_edit(
 ) -> None:
     assert channel.targets
     operation = scalingo.operation(outcome="error", error="it broke").id
-    identity = tracked(store, operation, group=BUILD, everyone=False, named=("deploys",))
+    identity = tracked(store, operation, group=BUILD, notify_all=False, notify=("deploys",))
     receiver.script(POST, posted(), said({"ok": False, "error": "internal_error"}), posted("1.000300"))
     look(store, identity)
     delivery_round()
     wait_until(lambda: state(store, identity) is DeliveryState.RETRYING, what="the failure")
-    store.update(found(store, identity), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    store.update(found(store, identity), lambda t: attempts.retried(t, "deploys", store.records.now()))
     tell_all(store)
     assert [(method, "thread_ts" in body) for method, body in calls(receiver)] == [
         ("postMessage", False),
@@ -254,10 +256,13 @@ def test_a_reply_that_is_put_off_repeats_neither_the_message_nor_the_edit(
 
 def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, one: str) -> None:
     tracking = found(store, one).tracking
-    first, second = turn_of(channel, tracking, "deploys", 1), turn_of(channel, tracking, "deploys", 1)
-    assert isinstance(first, Turn)
-    assert isinstance(second, Turn)
-    assert turn_of(channel, tracking, "deploys", 2) is None
+    first, second = (
+        lease_for(channel, tracking, channel.targets["deploys"], 1),
+        lease_for(channel, tracking, channel.targets["deploys"], 1),
+    )
+    assert first is not None
+    assert second is not None
+    assert lease_for(channel, tracking, channel.targets["deploys"], 2) is None
 
     async def both() -> list[bool]:
         taken = [await first.begin(), await second.begin(within_s=0.2)]
@@ -276,22 +281,23 @@ def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime, one: str
 ) -> None:
     another(store, scalingo, "blog")
-    turn = turn_of(channel, found(store, one).tracking, "deploys", 1)  # of a worker that is killed meanwhile
-    assert turn is not None
-    assert asyncio.run(turn.begin())
+    tracking = found(store, one).tracking
+    lease = lease_for(channel, tracking, channel.targets["deploys"], 1)  # of a worker that is killed meanwhile
+    assert lease is not None
+    assert asyncio.run(lease.begin())
     before = len(calls(receiver))
     scalingo.finish(operation_of(one))
     look(store, one)
     delivery_round()
-    wait_until(lambda: found(store, one).tracking.deliveries[0].claim is None, what="the delivery being handed back")
+    wait_until(lambda: found(store, one).tracking.deliveries[0].claim is None, what="the release of the delivery")
     (delivery,) = found(store, one).tracking.deliveries
     assert (delivery.attempts, delivery.state, len(calls(receiver))) == (0, DeliveryState.PENDING, before)
-    long_ago = store.now() - together.ALONE_AFTER - SETTLE
+    long_ago = store.records.now() - group_message.ALONE_AFTER - SETTLE
     store.update(found(store, one), lambda t: replace(t, ended_at=long_ago))
     tell_all(store)
     method, last = calls(receiver)[-1]
     assert (method, last["text"][:8], len(calls(receiver))) == ("postMessage", "✅ shop: ", before + 1)
-    asyncio.run(turn.end())
+    asyncio.run(lease.end())
 
 
 def test_one_that_is_watched_anew_goes_on_in_the_same_message(
@@ -300,9 +306,9 @@ def test_one_that_is_watched_anew_goes_on_in_the_same_message(
     two = another(store, scalingo, "blog")
     shown(store, two)
     fresh = found(store, two).tracking
-    store.update(found(store, two), lambda tracking: lifecycle.cancelled(tracking, store.now()))
-    anew = replace(fresh, live=(), operation=None, created_at=store.now(), polls=0)
-    store.update(found(store, two), lambda tracking: lifecycle.started_anew(tracking, anew))
+    store.update(found(store, two), lambda tracking: looks.cancelled(tracking, store.records.now()))
+    anew = replace(fresh, live=(), operation=None, created_at=store.records.now(), polls=0)
+    store.update(found(store, two), lambda tracking: looks.started_anew(tracking, anew))
     look(store, two)
     shown(store, one)
 
@@ -312,6 +318,6 @@ def test_one_that_is_watched_anew_goes_on_in_the_same_message(
         return all(m.due_at is None or m.run == 2 for m in found(store, two).tracking.live)
 
     wait_until(left, what="the message of the first run being left alone")
-    assert "no longer watched" not in text(receiver)
+    assert "cancelled" not in text(receiver)
     assert "🔄 *blog*: restart *running for " in text(receiver)
     assert [method for method, _ in calls(receiver)].count("postMessage") == 1

@@ -11,10 +11,11 @@ import redis
 from flask import Flask
 
 from config.settings import Settings
-from operations import index, lifecycle
-from operations.groups import LARGEST, SETTLE
 from operations.model import State
-from operations.store import Store
+from operations.storage import index
+from operations.storage.store import Store
+from operations.telling.groups import LARGEST, SETTLE
+from operations.watching import looks
 from tests.integration.bench import (
     BROKEN,
     DONE,
@@ -22,6 +23,7 @@ from tests.integration.bench import (
     connected,
     faulty_fields,
     found,
+    maintain,
     operation_id,
     problem,
     seen,
@@ -81,7 +83,7 @@ class TestShowing:
         group = shown(caller)
         assert (group["state"], group["final"]) == ("tracking", False)
         assert group["settles_at"] == (ended.ended_at + SETTLE).isoformat(timespec="milliseconds")[:-6] + "Z"
-        store.update(found(store, identity), lambda known: replace(known, ended_at=store.now() - SETTLE))
+        store.update(found(store, identity), lambda known: replace(known, ended_at=store.records.now() - SETTLE))
         assert shown(caller)["state"] == "succeeded"
 
     def test_one_that_joins_a_final_group_reopens_it(self, caller: Caller, store: Store, settings: Settings) -> None:
@@ -167,24 +169,24 @@ class TestMembership:
         caller.track(operation_id=operation_id(0), group="another")
         assert members(caller, "another") == [operation_id(0)]
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
-        assert store.group(BUILD) == []
+        assert store.records.group(BUILD) == []
 
-    def test_what_is_purged_leaves_its_group_and_the_name_is_free_again(
+    def test_what_is_deleted_leaves_its_group_and_the_name_is_free_again(
         self, caller: Caller, connection: redis.Redis, settings: Settings
     ) -> None:
         store = Store(connection, retention=timedelta())
         first, second = joined(caller, 2, notify=[])
         seen(store, first, BROKEN, settings.rules)
-        assert store.purge() == 1
+        maintain(connection, store)
         assert members(caller) == [operation_id(1)]
-        store.update(found(store, second), lambda known: lifecycle.cancelled(known, store.now()))
-        assert store.purge() == 1
+        store.update(found(store, second), lambda known: looks.cancelled(known, store.records.now()))
+        maintain(connection, store)
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
         assert connection.exists(index.group_key(BUILD)) == 0
         assert caller.track(operation_id=operation_id(2), group=BUILD).status_code == 202
         assert members(caller) == [operation_id(2)]
 
-    def test_a_record_that_an_older_version_stored_lives_and_is_purged_as_ever(
+    def test_a_record_that_an_older_version_stored_lives_and_is_deleted_as_ever(
         self, caller: Caller, connection: redis.Redis, settings: Settings
     ) -> None:
         (identity,) = joined(caller, 1, notify=[])
@@ -192,8 +194,8 @@ class TestMembership:
         store = Store(connection, retention=timedelta())
         assert seen(store, identity, DONE, settings.rules).state is State.SUCCEEDED
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)
-        assert store.purge() == 1
-        assert store.get(identity) is None
+        maintain(connection, store)
+        assert store.records.get(identity) is None
 
     def test_what_an_older_version_left_behind_counts_for_nothing(
         self, caller: Caller, store: Store, connection: redis.Redis
@@ -210,7 +212,7 @@ class TestMembership:
         newest, oldest = (tracked(store, operation_id(number), group=BUILD) for number in range(2))
         others = {f"osc-fr1-{operation_id(number)}": number for number in range(2, LARGEST + 1)}
         connection.zadd(index.group_key(BUILD), {oldest: 1, **others})
-        assert [each.id for each in store.group(BUILD)] == [newest]
+        assert [each.id for each in store.records.group(BUILD)] == [newest]
 
     def test_members_that_join_and_end_together_are_all_there(
         self, app: Flask, caller: Caller, settings: Settings

@@ -12,7 +12,8 @@ from flask import Flask
 from config.settings import Settings
 from operations.errors import OperationMissingError
 from operations.model import Operation
-from operations.store import Store
+from operations.storage.store import Store
+from standin.api import ScalingoApi
 from tests.integration.bench import (
     BROKEN,
     DONE,
@@ -25,7 +26,6 @@ from tests.integration.bench import (
     seen,
 )
 from tests.support.running import CALLER_TOKEN
-from tests.support.scalingo_api import ScalingoApi
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -91,7 +91,7 @@ class TestWhatIsTaken:
         assert answer.json["context"] == context
         assert answer.json["group"] == "deploy 7"
         kept = found(store, IDENTITY).tracking
-        assert (kept.timeout_s, kept.group_size, kept.everyone, kept.named) == (60, 3, False, ())
+        assert (kept.timeout_s, kept.group_size, kept.notify_all, kept.notify) == (60, 3, False, ())
 
     def test_a_form_says_the_same_as_json(self, caller: Caller, store: Store, scalingo: ScalingoApi) -> None:
         answer = caller.form(
@@ -108,7 +108,7 @@ class TestWhatIsTaken:
         assert answer.status_code == 202
         assert answer.json["context"] == {"actor": "jane", "environment": "production"}
         kept = found(store, IDENTITY).tracking
-        assert (kept.timeout_s, kept.group_size, kept.named) == (120, 2, ("slack", "webhook"))
+        assert (kept.timeout_s, kept.group_size, kept.notify) == (120, 2, ("slack", "webhook"))
 
     def test_an_empty_notify_in_a_form_tells_nobody(self, caller: Caller, store: Store) -> None:
         assert caller.form({"app": "shop", "operation_id": OPERATION_ID, "notify": ""}).status_code == 202
@@ -260,7 +260,7 @@ class TestTooMany:
         detail = problem(refused, 429)["detail"]
         assert detail.startswith("2 operations of the account default are in flight, and the limit is 2")
         assert int(refused.headers["Retry-After"]) > 0
-        assert len(store.due_trackings()) == 2
+        assert len(store.records.due_trackings()) == 2
         assert caller.track(operation_id=operation_id(1)).status_code == 200
         assert caller.track(operation_id=operation_id(2), account="other").status_code == 202
 
@@ -322,7 +322,7 @@ class TestTheSameAgain:
         assert answer.status_code == 200
         states = {d["target"]: d["state"] for d in answer.json["deliveries"]}
         assert states == {"slack": "pending", "webhook": "pending", "failures": "skipped"}
-        due = [member for _, members in store.due_deliveries() for member in members]
+        due = [member for _, members in store.records.due_deliveries() for member in members]
         assert f"{IDENTITY}_1_succeeded_webhook" in due
         again = caller.track(notify=["webhook"])
         assert again.json == answer.json
@@ -339,7 +339,7 @@ class TestTheSameAgain:
         assert answer.json["context"] == {"actor": "joe"}
         assert answer.json["account"] == "other"
         assert found(store, IDENTITY).tracking.timeout_s == 90
-        assert [stored.tracking.id for stored in store.due_trackings()] == [IDENTITY]
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [IDENTITY]
 
     def test_one_that_was_lost_or_timed_out_starts_anew(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(notify=["webhook"])
@@ -357,7 +357,7 @@ class TestTheSameAgain:
         third = caller.track()
         assert (third.status_code, third.json["run"]) == (202, 3)
         # What was already to be told is still told, each under a name of its own.
-        due = {member for _, members in store.due_deliveries() for member in members}
+        due = {member for _, members in store.records.due_deliveries() for member in members}
         assert due == {f"{IDENTITY}_1_timed_out_webhook", f"{IDENTITY}_2_lost_webhook"}
 
     @pytest.mark.parametrize("end", [DONE, BROKEN])

@@ -7,22 +7,30 @@ from dataclasses import replace
 
 import pytest
 
-from admin import messages
 from config import logs
 from config.settings import load
-from notifiers import BUILT_IN, Checkable, Notifier
+from notifiers import Checkable, Notifier, Previewable, kinds
 from notifiers.targets import build
-from operations.announcement import Announcement, body_of, read
 from operations.errors import ConfigError, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import Operation, State
-from tests.support.attempts import attempted
+from operations.telling.announcement import Announcement, body_of, read
+from tests.support import plugins
 from tests.support.receiver import Reply
-from tests.support.stages import LANDING, MAIL, PAGE, SECRET, SIGNING_SECRET, WAYS, HttpStage, Stage, staged
+from tests.support.stages import (
+    LANDING,
+    MAIL,
+    PAGE,
+    SECRET,
+    SIGNING_SECRET,
+    SILENT,
+    WAYS,
+    HttpStage,
+    Stage,
+    attempted,
+    staged,
+)
 from tests.unit.strategies import NOW, a_tracking
 from workers.loop import HttpLoop
-
-SILENT = "console"
-"""It prints, and has nobody to tell."""
 
 FAILED = read(
     "osc-fr1-1_1_failed_x",
@@ -42,6 +50,15 @@ LEAST = {"REDIS_URL": "redis://127.0.0.1:1/0", "OPWATCH_TOKENS": "0" * 24, "SCAL
 Tell = Callable[..., OpwatchError | None]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _third_parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Install the kinds of third parties that the documentation shows."""
+    with pytest.MonkeyPatch.context() as patch:
+        for install in (plugins.apprise, plugins.ntfy):
+            patch.syspath_prepend(install(tmp_path_factory.mktemp("site")))
+        yield
+
+
 @pytest.fixture(params=[*WAYS, MAIL])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     """Set the stage for each way to tell somebody in turn."""
@@ -55,14 +72,6 @@ def http_stage(request: pytest.FixtureRequest) -> Iterator[HttpStage]:
     with staged(request.param) as ready:
         assert isinstance(ready, HttpStage)
         yield ready
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[HttpLoop]:
-    """Run what a worker sends with, private targets being allowed."""
-    running = HttpLoop(allow_private_targets=True)
-    yield running
-    running.drain(1.0)
 
 
 @pytest.fixture
@@ -87,7 +96,7 @@ def says_why(stage: Stage) -> bool:
 
 
 def test_every_kind_is_put_to_the_test() -> None:
-    assert {point.name for point in BUILT_IN} == {way.kind for way in WAYS.values()} | {MAIL, SILENT}
+    assert set(kinds()) == {way.kind for way in WAYS.values()} | {MAIL, SILENT}
 
 
 def test_what_is_taken_is_told_once(stage: Stage, tell: Tell) -> None:
@@ -106,13 +115,14 @@ def test_a_check_tells_nobody(stage: Stage, loop: HttpLoop) -> None:
     assert stage.told == 0
 
 
-def test_a_preview_tells_nobody_and_shows_no_secret(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
-    target = build("target", stage.settings, {}, plain_http=True)
-    assert messages.preview(target, FAILED) == 0
-    shown = capsys.readouterr()
-    assert "restart" in shown.out
+def test_a_preview_tells_nobody_and_shows_no_secret(stage: Stage) -> None:
+    notifier = made(stage)
+    assert isinstance(notifier, Previewable)
+    for announcement in (FAILED, replace(FAILED, ended=False), replace(FAILED, alert="deliveries to `x` fail")):
+        shown = notifier.preview(announcement)
+        assert "restart" in shown or announcement.alert
+        assert [secret for secret in (SECRET, SIGNING_SECRET) if secret in shown] == []
     assert stage.told == 0
-    assert [secret for secret in (SECRET, SIGNING_SECRET) if secret in shown.out + shown.err] == []
 
 
 def test_a_check_finds_nobody_there_where_we_dial_ourselves(stage: Stage, loop: HttpLoop) -> None:

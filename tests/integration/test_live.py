@@ -1,31 +1,27 @@
 """One Slack message for each operation, kept up to date, over a real server: what is posted, edited and replied."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from config.settings import Settings, load
-from operations import lifecycle, live
-from operations.index import LIVE
-from operations.model import DeliveryState, Usual
-from operations.posted import Live, Posted
-from operations.store import Store
-from tests.integration.bench import Caller, found, tracked
+from operations.model import DeliveryState, LiveMessage, MessageRef, Usual
+from operations.storage.index import LIVE
+from operations.storage.store import Store
+from operations.telling import attempts, live
+from operations.watching import looks, slow
+from standin.api import ScalingoApi
+from tests.integration.bench import Caller, found, maintain, tracked
+from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from tests.unit.strategies import NOW
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.live import edit_round
-from workers.poll import poll_round
 from workers.runtime import Runtime
 
 POST, UPDATE = "/api/chat.postMessage", "/api/chat.update"
@@ -56,73 +52,35 @@ def refused(code: str) -> Reply:
 
 
 @pytest.fixture
-def channel(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, receiver: Receiver
-) -> Iterator[Runtime]:
-    """Run a worker's parts with one target, live."""
-    assert settings.targets
-    file = tmp_path / "live.toml"
-    file.write_text(TARGETS, encoding="utf-8")
-    monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
+def channel(start_worker: Callable[..., Runtime], receiver: Receiver) -> Runtime:
+    """Start a worker's parts with one target, live."""
     receiver.script(POST, posted())
     receiver.script(UPDATE, posted())
-    running = workers_runtime.start(load(os.environ))
-    yield running
-    running.finish(5.0)
-    running.close()
+    return start_worker(TARGETS)
 
 
-def look(store: Store, identity: str) -> None:
-    """Make the tracking due and look."""
-    before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
-
-    def looked() -> bool:
-        poll_round()
-        return found(store, identity).tracking.polls > before.tracking.polls
-
-    wait_until(looked, what="the look")
-
-
-def message(store: Store, identity: str) -> Live:
+def message(store: Store, identity: str) -> LiveMessage:
     """Return the one live message."""
     (only,) = found(store, identity).tracking.live
     return only
 
 
-def write(store: Store, identity: str) -> Live:
+def write(store: Store, identity: str) -> LiveMessage:
     """Make the message due and hold rounds until it was written, or failed to be."""
     before = message(store, identity)
     store.update(
         found(store, identity),
-        lambda t: replace(t, live=tuple(replace(m, due_at=store.now()) for m in t.live)),
+        lambda t: replace(t, live=tuple(replace(m, due_at=store.records.now()) for m in t.live)),
     )
 
-    def written() -> Live | None:
-        delivery_round()
+    def written() -> LiveMessage | None:
         after = message(store, identity)
         done = after.claim is None and (after.shown_at, after.failures) != (before.shown_at, before.failures)
         return after if done else None
 
-    after = wait_until(written, what="the message")
+    after = hold(delivery_round, written, "the message")
     assert after is not None
     return after
-
-
-def hold_rounds_until(enough: Callable[[], Any], what: str) -> None:
-    """Hold one round after another, as the clock does."""
-
-    def there() -> Any:
-        delivery_round()
-        return enough()
-
-    wait_until(there, what=what)
-
-
-def tell_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
-
-    hold_rounds_until(lambda: store.outbox_size() == 0, "an empty outbox")
 
 
 def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
@@ -138,9 +96,9 @@ def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
 def shown(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
     """Give the tracking of an operation that runs, whose message was posted."""
     assert channel.targets["deploys"].rule.live
-    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
-    assert write(store, identity).posted == Posted(channel="C1", ts="1.000100")
+    assert write(store, identity).posted == MessageRef(channel="C1", ts="1.000100")
     return identity
 
 
@@ -161,7 +119,7 @@ def test_an_operation_is_shown_from_the_first_look_and_finished_in_place(
     assert again["ts"] == last["ts"] == "1.000100"
     assert first["text"].startswith("🔄 shop: restart running for ")
     assert last["text"].startswith("✅ shop: restart succeeded after ")
-    assert store.due_in_s()[1] == float("inf")
+    assert store.records.due_in_s()[1] == float("inf")
     assert {d.state for d in found(store, shown).tracking.deliveries} == {DeliveryState.DELIVERED}
 
 
@@ -184,7 +142,7 @@ def test_a_failure_is_finished_in_place_and_told_in_a_reply_with_the_mention(
 def test_what_has_ended_at_first_sight_is_posted_as_it_always_was(
     store: Store, scalingo: ScalingoApi, receiver: Receiver
 ) -> None:
-    identity = tracked(store, scalingo.operation(outcome="error").id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(outcome="error").id, notify_all=False, notify=("deploys",))
     look(store, identity)
     tell_all(store)
     ((post, only),) = calls(receiver)
@@ -197,7 +155,7 @@ def test_a_message_that_cannot_be_edited_any_more_is_posted_anew(
 ) -> None:
     receiver.script(UPDATE, refused("message_not_found"))
     receiver.script(POST, posted("2.000200"))
-    assert write(store, shown).posted == Posted(channel="C1", ts="2.000200")
+    assert write(store, shown).posted == MessageRef(channel="C1", ts="2.000200")
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
     tell_all(store)
@@ -226,8 +184,8 @@ def test_an_outcome_whose_reply_fails_is_told_at_the_same_message_again(
     receiver.script(POST, failing, posted())
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
-    hold_rounds_until(lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
-    store.update(found(store, shown), lambda t: lifecycle.retried(t, "deploys", store.now()))
+    hold(delivery_round, lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
+    store.update(found(store, shown), lambda t: attempts.retried(t, "deploys", store.records.now()))
     tell_all(store)
     asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
     update, reply = ("update", "1.000100"), ("postMessage", "1.000100")
@@ -263,13 +221,13 @@ def test_a_refresh_that_slack_has_no_room_for_waits_is_no_failed_delivery_and_ho
     channel: Runtime, store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str, caller: Caller
 ) -> None:
     receiver.script(UPDATE, Reply(429, headers={"Retry-After": "30"}))
-    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.now()),)))
-    hold_rounds_until(lambda: len(calls(receiver)) == 2, "the edit")
-    hold_rounds_until(lambda: message(store, shown).claim is None, what="the record")
+    store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=store.records.now()),)))
+    hold(delivery_round, lambda: len(calls(receiver)) == 2, "the edit")
+    hold(delivery_round, lambda: message(store, shown).claim is None, "the record")
     due_at = message(store, shown).due_at
     assert due_at is not None
-    assert 25 < (due_at - store.now()).total_seconds() <= 30
-    assert channel.room.is_held("edits of deploys"), "nor is any other message of this target edited"
+    assert 25 < (due_at - store.records.now()).total_seconds() <= 30
+    assert channel.slots.is_held("edits of deploys"), "nor is any other message of this target edited"
     metrics = caller.get("/metrics").text
     assert 'opwatch_deliveries_total{state="dead",target="deploys"} 0.0' in metrics
     assert "opwatch_deliveries_unfinished 0.0" in metrics
@@ -284,12 +242,12 @@ def test_a_channel_that_refuses_the_bot_is_reported_by_the_outcomes_delivery(
     store: Store, scalingo: ScalingoApi, receiver: Receiver
 ) -> None:
     receiver.script(POST, refused("not_in_channel"))
-    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
     assert write(store, identity).due_at is None
     look(store, identity)
     delivery_round()
-    assert (store.live_size(), len(calls(receiver))) == (0, 1)
+    assert (store.records.size(LIVE), len(calls(receiver))) == (0, 1)
     scalingo.finish(operation_of(identity))
     look(store, identity)
     tell_all(store)
@@ -303,13 +261,13 @@ def test_an_operation_that_is_no_longer_watched_says_so_in_place(
     assert caller.request("DELETE", f"/v1/operations/{shown}").status_code == 200
     assert write(store, shown).due_at is None
     assert calls(receiver)[-1][0] == "update"
-    assert "no longer watched" in calls(receiver)[-1][1]["text"]
+    assert "cancelled" in calls(receiver)[-1][1]["text"]
     assert found(store, shown).tracking.deliveries == ()
     anew = caller.track(app="shop", operation_id=operation_of(shown), notify=["deploys"])
     assert (anew.status_code, anew.get_json()["run"]) == (202, 2)
     look(store, shown)
     receiver.script(POST, posted("2.000200"))
-    hold_rounds_until(lambda: len(calls(receiver)) == 3, "the second run's message")
+    hold(delivery_round, lambda: len(calls(receiver)) == 3, "the second run's message")
     assert calls(receiver)[-1][0] == "postMessage"
 
 
@@ -317,7 +275,7 @@ def test_a_message_that_is_gone_is_not_posted_anew_only_to_say_that_nobody_watch
     store: Store, receiver: Receiver, shown: str
 ) -> None:
     receiver.script(UPDATE, refused("message_not_found"))
-    store.update(found(store, shown), lambda t: lifecycle.cancelled(t, store.now()))
+    store.update(found(store, shown), lambda t: looks.cancelled(t, store.records.now()))
     assert write(store, shown).due_at is None
     assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
 
@@ -327,9 +285,9 @@ def test_an_outcome_waits_for_the_post_that_is_under_way_and_edits_that(
     store: Store, scalingo: ScalingoApi, receiver: Receiver
 ) -> None:
     receiver.script(POST, replace(posted(), delay_s=1.5))
-    identity = tracked(store, scalingo.operation(duration_s=None).id, everyone=False, named=("deploys",))
+    identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
-    hold_rounds_until(lambda: calls(receiver), "the post")
+    hold(delivery_round, lambda: calls(receiver), "the post")
     scalingo.finish(operation_of(identity))
     look(store, identity)
     tell_all(store)
@@ -340,7 +298,7 @@ def test_an_outcome_waits_for_the_post_that_is_under_way_and_edits_that(
 def test_an_outcome_does_not_wait_for_a_worker_that_died_with_the_message(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str
 ) -> None:
-    long_ago = store.now() - live.LEASE
+    long_ago = store.records.now() - live.LEASE
     store.update(found(store, shown), lambda t: live.claimed(t, t.live[0], "a dead worker's", long_ago))
     scalingo.finish(operation_of(shown))
     look(store, shown)
@@ -357,8 +315,8 @@ def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
     connection.set(key, json.dumps(document))
     connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
     delivery_round()
-    store.purge()
-    assert store.live_size() == 0
+    maintain(connection, store)
+    assert store.records.size(LIVE) == 0
     scalingo.finish(operation_of(shown))
     look(store, shown)
     tell_all(store)
@@ -371,10 +329,10 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
 ) -> None:
     usual = Usual(p50=1, p90=1, samples=9)
     rules = {"deploys": replace(channel.targets["deploys"].rule, slow=True)}
-    old = store.now() - timedelta(seconds=60)
+    old = store.records.now() - timedelta(seconds=60)
     store.update(
         found(store, shown),
-        lambda t: lifecycle.announced(replace(t, usual=usual, created_at=old, last_polled_at=store.now()), rules),
+        lambda t: slow.watched(replace(t, usual=usual, created_at=old, last_polled_at=store.records.now()), rules),
     )
     tell_all(store)
     method, reply = calls(receiver)[-1]
@@ -387,15 +345,15 @@ def test_that_it_is_slow_is_a_reply_shown_in_the_channel(
 
 def test_a_target_that_is_live_no_more_ends_the_message(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], target="gone", due_at=NOW),)))
-    edit_round(channel, ())
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).due_at is None
 
 
 def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store: Store, shown: str) -> None:
     store.update(found(store, shown), lambda t: replace(t, live=(replace(t.live[0], due_at=NOW),)))
-    edit_round(channel, {"deploys"})
+    edit_round(channel, store.records.due_live(9), {"deploys"})
     assert message(store, shown).claim is None, "an outcome is due"
-    wait_until(lambda: channel.presence.lock("live:deploys", "another worker", 60), what="another's turn")
-    edit_round(channel, ())
+    wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
+    edit_round(channel, store.records.due_live(9), ())
     assert message(store, shown).claim is None, "it is another's turn"
-    assert channel.room.enter("deploys", 1), "nobody has kept the place"
+    assert channel.slots.take("deploys", 1), "nobody has kept the place"

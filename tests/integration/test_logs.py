@@ -12,14 +12,14 @@ from flask import Flask
 
 from config import logs
 from config.settings import Settings
-from operations import lifecycle
-from operations.store import Store
+from operations.storage.store import Store
+from operations.telling import attempts
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, problem, seen, tracked
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
 from workers.deliver import delivery_round
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 Lines = Callable[[], list[dict[str, Any]]]
@@ -53,7 +53,7 @@ def lines(written: io.StringIO) -> Lines:
 def chatty(written: io.StringIO, settings: Settings, lines: Lines) -> Lines:
     """Give the same at LOG_LEVEL=DEBUG."""
     with redirect_stdout(written):
-        logs.configure(replace(settings, log_level="DEBUG"))
+        logs.configure(settings.model_copy(update={"log_level": "DEBUG"}))
     return lines
 
 
@@ -129,7 +129,7 @@ class TestWork:
     def test_a_look_and_an_end_say_what_was_seen(self, lines: Lines, store: Store, scalingo: ScalingoApi) -> None:
         operation = scalingo.operation(duration_s=None)
         identity = tracked(store, operation.id)
-        poll_round()
+        look_round()
         looked = line_of(lines, "looked")
         assert 0 < looked.pop("took_ms") < 60_000
         assert looked == {
@@ -144,8 +144,8 @@ class TestWork:
             "polls": 1,
         }
         scalingo.finish(operation.id, "error")
-        store.update(found(store, identity), lambda tracking: replace(tracking, next_look_at=store.now()))
-        ended = line_of(lines, "ended", meanwhile=poll_round)
+        store.update(found(store, identity), lambda tracking: replace(tracking, next_look_at=store.records.now()))
+        ended = line_of(lines, "ended", meanwhile=look_round)
         assert (ended["tracking"], ended["state"], ended["polls"]) == (identity, "failed", 2)
         assert ended["duration_s"] >= 0
         assert ended["detection_s"] >= 0
@@ -155,7 +155,7 @@ class TestWork:
         self, lines: Lines, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         receiver.script("/webhook", Reply(503), Reply(204))
-        identity = tracked(store, operation_id(1), everyone=False, named=("webhook",))
+        identity = tracked(store, operation_id(1), notify_all=False, notify=("webhook",))
         seen(store, identity, BROKEN, settings.rules)
         delivery_round()
         failed = line_of(lines, "delivery retrying")
@@ -164,7 +164,9 @@ class TestWork:
         told = {"tracking": identity, "delivery": f"{identity}_1_failed_webhook", "target": "webhook"}
         said = {"error": "503 Service Unavailable", "reason": "server_error"}
         assert failed == {"event": "delivery retrying", "level": "warning", **told, "attempt": 1, **said}
-        store.update(found(store, identity), lambda tracking: lifecycle.retried(tracking, "webhook", store.now()))
+        store.update(
+            found(store, identity), lambda tracking: attempts.retried(tracking, "webhook", store.records.now())
+        )
         delivery_round()
         delivered = line_of(lines, "delivered")
         assert delivered.pop("took_ms") > 0
@@ -173,11 +175,11 @@ class TestWork:
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_that_leave_nothing_due_are_quiet(self, lines: Lines, store: Store, scalingo: ScalingoApi) -> None:
-        poll_round()
+        look_round()
         delivery_round()
         assert lines() == []
         tracked(store, scalingo.operation(duration_s=None).id)
-        poll_round()
+        look_round()
         assert line_of(lines, "looked")
         assert lines() == []
 
@@ -185,12 +187,12 @@ class TestWork:
         self, lines: Lines, runtime: Runtime, store: Store, scalingo: ScalingoApi
     ) -> None:
         first = tracked(store, scalingo.operation().id)
-        poll_round()
+        look_round()
         looked_at(store, first)  # signed in
-        wait_until(lambda: runtime.budget.left("default") >= 2, what="tokens")
+        wait_until(lambda: runtime.budget.balance("default").tokens >= 2, what="tokens")
         for _ in range(20):
             tracked(store, scalingo.operation(duration_s=None).id)
-        poll_round()
+        look_round()
         line = line_of(lines, "look round")
         assert line["due"] == 20
         assert 0 < line["claimed"] == line["granted"] < 20
@@ -198,7 +200,7 @@ class TestWork:
 
     @pytest.mark.usefixtures("runtime")
     def test_every_round_is_there_at_debug(self, chatty: Lines) -> None:
-        poll_round()
+        look_round()
         line = line_of(chatty, "look round")
         assert (line["level"], line["due"], line["granted"], line["claimed"]) == ("debug", 0, 0, 0)
 

@@ -11,8 +11,8 @@ import trustme
 from notifiers.email import Email
 from notifiers.targets import build
 from operations.errors import OpwatchError, PermanentError, TransientError
-from tests.support.attempts import attempted
 from tests.support.mail_server import BREAK_OFF, PASSWORD, USER, MailServer
+from tests.support.stages import attempted
 from tests.unit.test_slack_message import SHOP
 from workers.loop import HttpLoop
 
@@ -52,14 +52,6 @@ def email(server: MailServer, **changes: Any) -> Email:
     notifier = build("mail", {k: v for k, v in table.items() if v is not None}, {}, plain_http=True).notifier
     assert isinstance(notifier, Email)
     return notifier
-
-
-@pytest.fixture(scope="module")
-def loop() -> Iterator[HttpLoop]:
-    """Run what a worker sends with."""
-    running = HttpLoop(allow_private_targets=True)
-    yield running
-    running.drain(1.0)
 
 
 @pytest.fixture

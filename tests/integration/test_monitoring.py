@@ -15,13 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from api.service import KEY
 from config.settings import Settings
 from local.valkey import Valkey
-from operations.audience import Rule
-from operations.errors import Reason
+from operations.errors import PermanentError, Reason, TransientError
 from operations.model import Tracking
-from operations.presence import Presence
-from operations.retries import Again, Delivered, GiveUp
-from operations.store import Store
-from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, problem, seen, tracked
+from operations.storage.account_alerts import AccountAlerts
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.index import DUE
+from operations.storage.store import Store
+from operations.telling.audience import Rule
+from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, maintain, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -32,11 +33,9 @@ class TestReadiness:
     """GET /readyz says what is missing."""
 
     @pytest.fixture
-    def presence(self, connection: redis.Redis, store: Store) -> Presence:
+    def worker(self, connection: redis.Redis, store: Store) -> None:
         """Let a worker's clock beat."""
-        beating = Presence(connection)
-        beating.beat("a-worker", store.now())
-        return beating
+        Heartbeat(connection).beat("a-worker", store.records.now())
 
     @pytest.fixture
     def configured(self, connection: redis.Redis) -> Iterator[Callable[[str, str], None]]:
@@ -51,7 +50,7 @@ class TestReadiness:
         for name, value in before.items():
             connection.config_set(name, value)
 
-    @pytest.mark.usefixtures("presence")
+    @pytest.mark.usefixtures("worker")
     def test_everything_is_there(self, caller: Caller) -> None:
         answer = caller.get("/readyz", token=None)
         assert (answer.status_code, answer.json) == (200, ALL_IN_ORDER)
@@ -63,21 +62,23 @@ class TestReadiness:
         assert "worker" in said
         assert caller.track().status_code == 202  # the intake goes on
 
-    @pytest.mark.usefixtures("presence")
+    @pytest.mark.usefixtures("worker")
     def test_keys_may_be_evicted(self, caller: Caller, configured: Callable[[str, str], None]) -> None:
         configured("maxmemory-policy", "allkeys-lru")
         assert "allkeys-lru" in unready(caller)
 
-    @pytest.mark.usefixtures("presence")
+    @pytest.mark.usefixtures("worker")
     def test_no_append_only_file_is_kept(self, caller: Caller, configured: Callable[[str, str], None]) -> None:
         configured("appendonly", "no")
         assert "AOF" in unready(caller)
 
-    def test_an_api_token_was_rejected(self, caller: Caller, presence: Presence) -> None:
-        assert presence.raise_alert("other", "the API token of the account other is rejected")
-        assert not presence.raise_alert("other", "the API token of the account other is rejected")
+    @pytest.mark.usefixtures("worker")
+    def test_an_api_token_was_rejected(self, caller: Caller, connection: redis.Redis) -> None:
+        account_alerts = AccountAlerts(connection)
+        assert account_alerts.raise_for("other", "the API token of the account other is rejected")
+        assert not account_alerts.raise_for("other", "the API token of the account other is rejected")
         assert "account other" in unready(caller)
-        presence.clear_alert("other")
+        account_alerts.clear("other")
         assert caller.get("/readyz", token=None).status_code == 200
 
     def test_redis_is_away(
@@ -176,10 +177,10 @@ class TestMetrics:
         before = set(scrape(caller))
         gone = {**settings.rules, "gone": Rule()}
         tracked(store, OPERATION_ID, account="former")
-        seen(store, IDENTITY, replace(DONE, finished_at=store.now()), gone)
+        seen(store, IDENTITY, replace(DONE, finished_at=store.records.now()), gone)
         for target in ("gone", "slack"):
-            attempted(store, IDENTITY, target, Delivered())
-        counters = store.counters()
+            attempted(store, IDENTITY, target)
+        counters = store.records.counters()
         assert counters["deliveries:gone:delivered"] == counters["detection:former:0.5"] == 1
         assert set(scrape(caller)) == before
 
@@ -188,7 +189,7 @@ class TestMetrics:
         caller.track(operation_id="a" * 24, account="other")
         assert scrape(caller)["opwatch_operations_in_flight account=default"] == 1
         seen(store, IDENTITY, DONE, settings.rules)
-        attempted(store, IDENTITY, "webhook", Delivered())
+        attempted(store, IDENTITY, "webhook")
         series = scrape(caller)
         assert series["opwatch_operations_in_flight account=default"] == 0
         assert series["opwatch_operations_in_flight account=other"] == 1
@@ -200,10 +201,10 @@ class TestMetrics:
     def test_they_tell_how_long_an_end_went_unseen_and_how_long_it_then_dwelt(
         self, caller: Caller, store: Store, settings: Settings
     ) -> None:
-        began = store.now() - timedelta(seconds=120)
+        began = store.records.now() - timedelta(seconds=120)
         tracked(store, OPERATION_ID, created_at=began)
-        seen(store, IDENTITY, replace(DONE, finished_at=store.now() - timedelta(seconds=4)), settings.rules)
-        attempted(store, IDENTITY, "webhook", Delivered())
+        seen(store, IDENTITY, replace(DONE, finished_at=store.records.now() - timedelta(seconds=4)), settings.rules)
+        attempted(store, IDENTITY, "webhook")
         series = scrape(caller)
         assert series["opwatch_detection_delay_seconds_bucket account=default,le=3"] == 0
         assert series["opwatch_detection_delay_seconds_bucket account=default,le=30"] == 1
@@ -215,7 +216,7 @@ class TestMetrics:
         assert series["opwatch_dwell_seconds_count target=slack"] == 0
 
     def test_they_tell_what_is_overdue_and_for_how_long(self, caller: Caller, store: Store, settings: Settings) -> None:
-        tracked(store, "a" * 24, next_look_at=store.now() - timedelta(seconds=90))
+        tracked(store, "a" * 24, next_look_at=store.records.now() - timedelta(seconds=90))
         tracked(store, "b" * 24)
         tracked(store, OPERATION_ID)
         ended = seen(store, IDENTITY, DONE, settings.rules)
@@ -223,7 +224,9 @@ class TestMetrics:
 
         def delayed(tracking: Tracking) -> Tracking:
             deliveries = (
-                replace(d, next_attempt_at=store.now() - due[d.target]) for d in ended.deliveries if d.target in due
+                replace(d, next_attempt_at=store.records.now() - due[d.target])
+                for d in ended.deliveries
+                if d.target in due
             )
             return replace(tracking, deliveries=tuple(deliveries))
 
@@ -233,16 +236,16 @@ class TestMetrics:
         assert 90 <= series["opwatch_oldest_due_look_seconds "] < 3600 <= series["opwatch_oldest_due_delivery_seconds "]
 
     def test_they_count_the_workers_that_beat(self, caller: Caller, store: Store, connection: redis.Redis) -> None:
-        presence, now = Presence(connection), store.now()
+        heartbeat, now = Heartbeat(connection), store.records.now()
         for worker, silent_s in (("dead", 30), ("one", 3), ("two", 1)):
-            presence.beat(worker, now - timedelta(seconds=silent_s))
+            heartbeat.beat(worker, now - timedelta(seconds=silent_s))
         series = scrape(caller)
         assert (series["opwatch_workers "], series["opwatch_worker_up "]) == (2, 1)
         last = now - timedelta(seconds=1)
         assert series["opwatch_worker_last_beat_timestamp_seconds "] == pytest.approx(last.timestamp(), abs=0.01)
 
     def test_an_account_whose_token_is_rejected_is_named(self, caller: Caller, connection: redis.Redis) -> None:
-        Presence(connection).raise_alert("other", "the API token of the account other is rejected")
+        AccountAlerts(connection).raise_for("other", "the API token of the account other is rejected")
         series = scrape(caller)
         assert series["opwatch_account_rejected account=other"] == 1
         assert series["opwatch_account_rejected account=default"] == 0
@@ -252,13 +255,13 @@ class TestMetrics:
     ) -> None:
         caller.track(notify=["webhook", "slack"])
         seen(store, IDENTITY, DONE, settings.rules)
-        again = Again(store.now(), "500 Internal Server Error")
+        again = TransientError("500 Internal Server Error")
         attempted(store, IDENTITY, "webhook", again)
         attempted(store, IDENTITY, "webhook", again)
         series = scrape(caller)
         assert series["opwatch_deliveries_retrying target=webhook"] == 1
         assert series["opwatch_deliveries_retrying target=slack"] == 0
-        attempted(store, IDENTITY, "webhook", GiveUp("410 Gone"))
+        attempted(store, IDENTITY, "webhook", PermanentError("410 Gone"))
         series = scrape(caller)
         assert series["opwatch_deliveries_retrying target=webhook"] == 0
         assert series["opwatch_deliveries_total state=dead,target=webhook"] == 1
@@ -270,10 +273,16 @@ class TestMetrics:
         assert series["opwatch_budget_tokens account=other"] == 0
         assert series["opwatch_budget_share account=default"] == 1
 
+    def test_what_maintenance_removes_is_counted(self, caller: Caller, connection: redis.Redis, store: Store) -> None:
+        assert scrape(caller)["opwatch_orphans_removed_total "] == 0
+        connection.zadd(DUE, {IDENTITY: 1})
+        maintain(connection, store)
+        assert scrape(caller)["opwatch_orphans_removed_total "] == 1
+
     def test_reading_them_spends_nothing(self, app: Flask, caller: Caller) -> None:
         for _ in range(3):
             scrape(caller)
-        assert app.extensions[KEY].budget.left("default") == 5
+        assert app.extensions[KEY].budget.balance("default").tokens == 5
 
 
 def expressions() -> list[str]:

@@ -16,10 +16,9 @@ from schemathesis.specs.openapi.checks import negative_data_rejection, positive_
 
 from api import openapi
 from config.settings import Settings
-from operations.errors import SignInRejectedError
-from operations.presence import Presence
-from operations.retries import GiveUp
-from operations.store import Store
+from operations.errors import PermanentError, SignInRejectedError
+from operations.storage.heartbeat import Heartbeat
+from operations.storage.store import Store
 from tests.integration.bench import BROKEN, OPERATION_ID, Caller, attempted, operation_id, seen
 from tests.support.running import CALLER_TOKEN
 
@@ -56,7 +55,7 @@ def schema(app: Flask) -> BaseSchema:
 @pytest.fixture(autouse=True)
 def _known(caller: Caller, connection: redis.Redis, store: Store) -> None:
     """Let there be something to list, and a worker, which beats for as long as the test takes."""
-    Presence(connection).beat("a-worker", store.now() + timedelta(hours=1))
+    Heartbeat(connection).beat("a-worker", store.records.now() + timedelta(hours=1))
     for number in range(3):
         caller.track(operation_id=operation_id(number), context={"actor": "jane"})
 
@@ -87,9 +86,9 @@ def test_what_is_tracked_is_shown_cancelled_and_retried_as_described(
     one, retry = "/v1/operations/{identity}", "/v1/operations/{identity}/deliveries/{target}/retry"
     caller.track(notify=["webhook", "failures"], context={"actor": "jane"}, group="deploy 7")
     ended, watched = f"osc-fr1-{OPERATION_ID}", f"osc-fr1-{operation_id(0)}"
-    operation = replace(BROKEN, created_at=store.now(), finished_at=store.now())
+    operation = replace(BROKEN, created_at=store.records.now(), finished_at=store.records.now())
     seen(store, ended, operation, settings.rules)
-    attempted(store, ended, "webhook", GiveUp("410"))
+    attempted(store, ended, "webhook", PermanentError("410"))
     seen(store, f"osc-fr1-{operation_id(1)}", SignInRejectedError("rejected"), settings.rules)
     for path, method, parameters, status in (
         (one, "get", {"identity": ended}, 200),

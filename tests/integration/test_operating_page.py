@@ -9,10 +9,10 @@ import pytest
 
 from config import logs
 from config.settings import Settings
+from standin.api import ScalingoApi
 from tests.integration.bench import Caller
 from tests.support.running import ROOT, wait_until
-from tests.support.scalingo_api import ScalingoApi
-from workers.poll import poll_round
+from workers.look import look_round
 
 PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
@@ -40,7 +40,7 @@ def test_what_was_in_flight_is_found_in_the_log_and_sent_again(
 
     def both_logged() -> bool:
         nonlocal printed
-        poll_round()
+        look_round()
         printed += capsys.readouterr().out
         return all(f'"event": "{event}"' in printed for event in ("looked", "ended"))
 

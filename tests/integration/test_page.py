@@ -16,9 +16,10 @@ from werkzeug.test import TestResponse
 
 from config.settings import Settings
 from local.valkey import Valkey
+from operations.errors import PermanentError, TransientError
 from operations.model import Operation, Usual
-from operations.retries import Again, GiveUp
-from operations.store import Store
+from operations.storage.store import Store
+from operations.telling.audience import Rule, Rules
 from page import sessions, throttle
 from page.html import POLICY
 from page.signing_in import COOKIE
@@ -271,14 +272,14 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
     browser: Browser, store: Store, settings: Settings
 ) -> None:
     usual = Usual(p50=15.0, p90=20.0, samples=9)
-    tracked(store, operation_id(1), app="flying", usual=usual, created_at=store.now() - timedelta(seconds=12))
-    ended = tracked(store, operation_id(2), app="broken", named=("slack", "webhook"))
+    tracked(store, operation_id(1), app="flying", usual=usual, created_at=store.records.now() - timedelta(seconds=12))
+    ended = tracked(store, operation_id(2), app="broken", notify=("slack", "webhook"))
     seen(store, ended, BROKEN, settings.rules)
-    attempted(store, ended, "slack", GiveUp("410 Gone"))
-    attempted(store, ended, "webhook", Again(store.now() + timedelta(hours=1), "503 Service Unavailable"))
+    attempted(store, ended, "slack", PermanentError("410 Gone"))
+    attempted(store, ended, "webhook", TransientError("503 Service Unavailable", retry_after_s=3600.0))
     text = is_page(browser.get(), 200)
     assert "<title>2 not told · 1 in flight · Opwatch</title>" in text
-    for words in ("of usually 15–20 s", "it broke", "1 dead", "410 Gone", "1 retrying", "503 Service Unavailable"):
+    for words in ("of usually 15–20 s", "it broke", "1 given up", "410 Gone", "1 retrying", "503 Service Unavailable"):
         assert words in text
     assert re.search(r'<progress aria-label="flying: operation" value="1[2-9][.0-9]*" max="20.0">', text)
     story = is_page(browser.get(f"/operations/{ended}"), 200)
@@ -286,10 +287,32 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
         assert words in story
 
 
+def test_a_target_with_many_failing_deliveries_hides_no_other(browser: Browser, store: Store) -> None:
+    rules: Rules = {"aaa-webhook": Rule(apps=("many",)), "slack": Rule(apps=("one",)), "zzz": Rule(apps=("dead-*",))}
+    for number in range(60):
+        attempted(store, failed(store, rules, number, "many"), "aaa-webhook", TransientError("503"))
+        attempted(store, failed(store, rules, 100 + number, "dead-many"), "zzz", PermanentError("410"))
+    attempted(store, failed(store, rules, 200, "one"), "slack", TransientError("429"))
+    text = is_page(browser.get(), 200)
+    assert "<title>121 not told · Opwatch</title>" in text
+    for target, badge in (("aaa-webhook", "60 retrying"), ("slack", "1 retrying"), ("zzz", "60 dead")):
+        assert badge in text.partition(f'id="target-{target}"')[2].partition("</li>\n</ul>")[0]
+    assert text.count('<li id="osc-fr1-') == 7, "the first three of each"
+    assert text.count('href="/?delivery=retrying"') == text.count('href="/?delivery=dead"') == 1
+    assert is_page(browser.get("/?delivery=retrying"), 200).count('id="op-') == 50
+
+
+def failed(store: Store, rules: Rules, number: int, app: str) -> str:
+    """Store an operation that has failed, with what is to be told of it."""
+    identity = tracked(store, operation_id(number), app=app)
+    seen(store, identity, BROKEN, rules)
+    return identity
+
+
 def test_what_was_told_in_the_end_is_not_failing_any_more(browser: Browser, store: Store, settings: Settings) -> None:
     ended = tracked(store, operation_id(2))
     seen(store, ended, BROKEN, settings.rules)
-    attempted(store, ended, "slack", GiveUp("410 Gone"))
+    attempted(store, ended, "slack", PermanentError("410 Gone"))
     assert "410 Gone" in browser.get().text
     assert browser.press(f"/operations/{ended}/deliveries/slack/retry").status_code == 303
     assert "410 Gone" not in browser.get().text
@@ -302,7 +325,7 @@ def test_texts_from_outside_break_nothing(browser: Browser, store: Store, settin
     context = {"actor": evil, evil: evil, "url": "javascript:alert(1)"}
     identity = tracked(store, operation_id(1), app=evil, created_by=evil, context=context, group=evil)
     seen(store, identity, Operation(status="error", type=evil, error=evil), settings.rules)
-    attempted(store, identity, "slack", GiveUp(evil))
+    attempted(store, identity, "slack", PermanentError(evil))
     answer = browser.get(path.format(id=identity))
     assert answer.status_code == 200
     assert "<img" not in answer.text
@@ -336,7 +359,7 @@ def test_the_list_is_filtered_and_has_pages(browser: Browser, store: Store) -> N
 
 
 def test_of_very_many_in_flight_the_newest_are_shown(browser: Browser, store: Store) -> None:
-    now = store.now()
+    now = store.records.now()
     for number in range(60):
         began = now - timedelta(seconds=number)
         tracked(store, operation_id(number), created_at=began, next_look_at=now - timedelta(hours=number))
@@ -385,14 +408,14 @@ def test_stopping_tells_nobody_and_comes_back(browser: Browser, store: Store) ->
     identity = tracked(store, operation_id(1))
     answer = browser.press(f"/operations/{identity}/stop")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/operations/{identity}")
-    assert "stopped" in is_page(browser.get(answer.headers["Location"]), 200)
+    assert "cancelled" in is_page(browser.get(answer.headers["Location"]), 200)
     assert "already ended" in is_page(browser.press(f"/operations/{identity}/stop"), 409)
 
 
 def test_a_retry_makes_a_dead_delivery_due(browser: Browser, store: Store, settings: Settings) -> None:
     identity = tracked(store, operation_id(1))
     seen(store, identity, BROKEN, settings.rules)
-    attempted(store, identity, "slack", GiveUp("410 Gone"))
+    attempted(store, identity, "slack", PermanentError("410 Gone"))
     answer = browser.press(f"/operations/{identity}/deliveries/slack/retry")
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/operations/{identity}")
     (delivery,) = (d for d in found(store, identity).tracking.deliveries if d.target == "slack")

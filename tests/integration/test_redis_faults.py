@@ -1,8 +1,7 @@
 """A worker whose connection to Redis breaks at the worst moment: nothing waits for a lease that need not."""
 
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from urllib.parse import urlsplit
 
@@ -12,21 +11,19 @@ from rq import Queue
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-from config.settings import Settings, load
 from local.valkey import Valkey
-from operations.lifecycle import LEASE
 from operations.model import State
-from operations.presence import Presence
-from operations.store import Store
+from operations.storage.account_alerts import AccountAlerts
+from operations.storage.store import Store
+from operations.telling.attempts import LEASE
+from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, connected, found, looked_at, seen, tracked
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import wait_until
-from tests.support.scalingo_api import ScalingoApi
-from workers import runtime as workers_runtime
 from workers.deliver import delivery_round
 from workers.doorbell import Round, enqueue, tidy
-from workers.poll import poll_round
+from workers.look import look_round
 from workers.runtime import Runtime
 
 
@@ -38,15 +35,9 @@ def proxy(valkey: Valkey) -> Iterator[RedisProxy]:
 
 
 @pytest.fixture
-def remote(monkeypatch: pytest.MonkeyPatch, settings: Settings, proxy: RedisProxy) -> Iterator[Runtime]:
-    """Run a worker's parts that reach the server through the proxy."""
-    monkeypatch.setenv("REDIS_URL", proxy.url)
-    loaded = load(os.environ)
-    assert settings.redis_url != loaded.redis_url
-    running = workers_runtime.start(loaded)
-    yield running
-    running.finish(5.0)
-    running.close()
+def remote(start_worker: Callable[..., Runtime], proxy: RedisProxy) -> Runtime:
+    """Start a worker's parts that reach the server through the proxy."""
+    return start_worker(REDIS_URL=proxy.url)
 
 
 def is_claim(chunk: bytes) -> bool:
@@ -65,58 +56,58 @@ class TestClaims:
         identity = tracked(store, operation)
         proxy.watch(is_claim, proxy.cut_at_answer if carried_out else proxy.cut)
         with pytest.raises(redis.RedisError):
-            poll_round()
+            look_round()
         proxy.mend()
-        wait_until(lambda: found(store, identity).tracking.claim is None, what="the claim given back")
-        assert found(store, identity).tracking.next_look_at < store.now() + LEASE - timedelta(seconds=10)
-        poll_round()
+        wait_until(lambda: found(store, identity).tracking.claim is None, what="the release of the claim")
+        assert found(store, identity).tracking.next_look_at < store.records.now() + LEASE - timedelta(seconds=10)
+        look_round()
         assert looked_at(store, identity).state is State.SUCCEEDED
         assert remote.connection.ping()
 
     def test_a_delivery_is_due_again_as_soon_as_redis_is_back(
         self, remote: Runtime, proxy: RedisProxy, store: Store, receiver: Receiver
     ) -> None:
-        identity = tracked(store, 24 * "a", everyone=False, named=("webhook",))
+        identity = tracked(store, 24 * "a", notify_all=False, notify=("webhook",))
         seen(store, identity, BROKEN, remote.settings.rules)
         proxy.watch(is_claim, proxy.cut_at_answer)
         with pytest.raises(redis.RedisError):
             delivery_round()
         proxy.mend()
-        wait_until(lambda: found(store, identity).tracking.deliveries[0].claim is None, what="the claim given back")
+        wait_until(lambda: found(store, identity).tracking.deliveries[0].claim is None, what="the release of the claim")
         assert found(store, identity).tracking.deliveries[0].attempts == 0
         delivery_round()
         assert len(receiver.wait_for(1)) == 1
         assert receiver.requests[0].path == "/webhook"
 
 
-def test_a_look_that_loses_redis_while_signing_in_is_handed_back(
+def test_a_look_that_loses_redis_while_signing_in_is_released(
     remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi
 ) -> None:
     identity = tracked(store, scalingo.operation().id)
     proxy.watch(lambda chunk: b"opwatch:lock:sign-in" in chunk, proxy.cut)
-    poll_round()
+    look_round()
     wait_until(lambda: proxy.refused >= 2, what="the worker finding out that Redis is away")
     assert found(store, identity).tracking.claim is not None
     proxy.mend()
-    wait_until(lambda: found(store, identity).tracking.claim is None, what="the look handed back")
+    wait_until(lambda: found(store, identity).tracking.claim is None, what="the release of the look")
     assert found(store, identity).tracking.polls == 0
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
-    assert remote.presence.lock("sign-in:default", "another", 1) is not None
+    assert remote.locks.acquire("sign-in:default", "another", 1) is not None
 
 
 def test_a_round_whose_worker_was_killed_is_gone_from_rqs_registries_whoever_holds_rqs_lock(
     connection: redis.Redis,
 ) -> None:
     enqueue(connection, Round.DELIVER, "killed")
-    queue = Queue("deliver", connection=connection, serializer=JSONSerializer)
+    queue = Queue(Round.DELIVER, connection=connection, serializer=JSONSerializer)
     assert queue.acquire_maintenance_lock()  # as a worker killed while it tidied up has left it
     job = queue.fetch_job("killed")
     assert job is not None
     job.set_status(JobStatus.STARTED)
     connection.persist(job.key)
-    connection.delete("rq:queue:deliver")
-    connection.zadd("rq:wip:deliver", {"killed:its-execution": time.time() - 1})
+    connection.delete("rq:queue:opwatch-deliver")
+    connection.zadd("rq:wip:opwatch-deliver", {"killed:its-execution": time.time() - 1})
 
     def nothing_left() -> bool:
         tidy(connection)
@@ -130,9 +121,9 @@ def test_a_look_recorded_late_counts_from_when_it_was_made(
     remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi
 ) -> None:
     operation = scalingo.operation(duration_s=None).id
-    identity = tracked(store, operation, created_at=store.now() - timedelta(minutes=10))
+    identity = tracked(store, operation, created_at=store.records.now() - timedelta(minutes=10))
     proxy.watch(lambda chunk: b'"polls":1' in chunk, proxy.cut)
-    poll_round()
+    look_round()
     asked_at = scalingo.wait_for(1, operation_id=operation)[0].at
     wait_until(lambda: proxy.refused >= 3 and time.time() > asked_at + 4, what="the worker trying to record it")
     proxy.mend()
@@ -153,7 +144,7 @@ def test_one_late_answer_does_not_put_the_clock_back(proxy: RedisProxy, store: S
     proxy.watch(asks_for_the_time, first_comes)
     with connected(proxy.url) as connection:
         late = Store(connection, retention=RETENTION)
-        assert abs(late.now() - store.now()) < timedelta(seconds=1)
+        assert abs(late.records.now() - store.records.now()) < timedelta(seconds=1)
 
 
 def asks_for_the_time(chunk: bytes) -> bool:
@@ -163,11 +154,11 @@ def asks_for_the_time(chunk: bytes) -> bool:
 def test_an_alert_whose_worker_died_is_cleared_by_anothers_good_looks(
     connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking, dying = Presence(connection), Presence(connection)
-    looking.clear_alert("default")
-    assert dying.raise_alert("default", "rejected")
-    looking.clear_alert("default")
-    assert looking.alerts(["default"]) == ["rejected"]  # it has made sure a moment ago
-    monkeypatch.setattr("operations.presence.CLEAR_FOR_S", 0.0)
-    looking.clear_alert("default")
-    assert looking.alerts(["default"]) == []
+    looking, dying = AccountAlerts(connection), AccountAlerts(connection)
+    looking.clear("default")
+    assert dying.raise_for("default", "rejected")
+    looking.clear("default")
+    assert looking.rejected(["default"]) == {"default": "rejected"}  # it has made sure a moment ago
+    monkeypatch.setattr("operations.storage.account_alerts.CLEAR_FOR_S", 0.0)
+    looking.clear("default")
+    assert looking.rejected(["default"]) == {}

@@ -2,44 +2,49 @@
 
 import base64
 import json
-import os
 import queue
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from config.settings import Settings, load
-from operations import lifecycle
-from operations.budget import GOOD_FOR_S
-from operations.lifecycle import LEASE
+from config.settings import Settings
 from operations.model import Delivery, DeliveryState, State, Tracking
-from operations.records import WINDOW
-from operations.store import Store
-from tests.integration.bench import BROKEN, Caller, found, looked_at, operation_id, seen, tracked
-from tests.support import scalingo_faults as faults
+from operations.storage.budget import GOOD_FOR_S
+from operations.storage.index import OUTBOX
+from operations.storage.records import WINDOW
+from operations.storage.store import Store
+from operations.telling import attempts
+from operations.telling.attempts import LEASE
+from operations.watching import looks
+from standin import faults
+from standin.api import ScalingoApi
+from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, Caller, found, looked_at, operation_id, seen, tracked
+from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
-from tests.support.running import UNHURRIED, wait_until
-from tests.support.scalingo_api import ScalingoApi
+from tests.support.running import PATIENCE_S, wait_until
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
-from workers.poll import hand_back_of, poll_round
+from workers.look import look_round, release_looks_of
 from workers.runtime import Runtime
+
+Start = Callable[..., Runtime]
 
 
 def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
     """Let a look sign in, and the budget recover from it."""
     identity = tracked(store, scalingo.operation().id)
-    poll_round()
+    look_round()
     assert looked_at(store, identity).state is State.SUCCEEDED
-    wait_until(lambda: running.budget.left("default") >= running.budget.allowance.capacity, what="a full bucket")
+    wait_until(
+        lambda: running.budget.balance("default").tokens >= running.budget.allowance.capacity, what="a full bucket"
+    )
 
 
 def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
@@ -48,31 +53,13 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
     scalingo.fault(faults.hang(60), operation_id=operation)
     receiver.script("/webhook", Reply(hang_s=60))
     identity = tracked(store, operation)
-    told = tracked(store, scalingo.operation().id, everyone=False, named=("webhook",))
+    told = tracked(store, scalingo.operation().id, notify_all=False, notify=("webhook",))
     seen(store, told, BROKEN, settings.rules)
-    poll_round()
+    look_round()
     delivery_round()
     scalingo.wait_for(1, operation_id=operation)
     receiver.wait_for(1)
     return identity, told
-
-
-def look(store: Store, identity: str) -> Tracking:
-    """Make the tracking due and look; return what was recorded."""
-    before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
-    hold_rounds_until(lambda: found(store, identity).tracking.polls > before.tracking.polls)
-    return found(store, identity).tracking
-
-
-def hold_rounds_until(enough: Callable[[], bool]) -> None:
-    """Hold one round after another, as the clock does: the budget may want a moment."""
-
-    def there() -> bool:
-        poll_round()
-        return enough()
-
-    wait_until(there, what="the looks")
 
 
 def all_looked_at(store: Store, identities: list[str]) -> Callable[[], bool]:
@@ -93,7 +80,7 @@ def delivery(store: Store, identity: str, target: str, *states: str) -> Delivery
 
 
 class TestLooks:
-    """A poll round."""
+    """A round of looks."""
 
     @pytest.mark.usefixtures("runtime")
     def test_an_operation_that_runs_is_looked_at_again_later(self, store: Store, scalingo: ScalingoApi) -> None:
@@ -104,7 +91,7 @@ class TestLooks:
         assert after.operation is not None
         assert after.operation.status == "running"
         assert after.next_look_at is not None
-        assert store.due_trackings() == []
+        assert store.records.due_trackings() == []
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(("outcome", "state"), [("done", "succeeded"), ("error", "failed")])
@@ -117,7 +104,7 @@ class TestLooks:
         states = {d.target: d.state.value for d in after.deliveries}
         assert states["slack"] == states["webhook"] == "pending"
         assert states["failures"] == ("pending" if state == "failed" else "skipped")
-        assert store.announcement(identity, 1)
+        assert store.records.announcement(identity, 1)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(
@@ -131,6 +118,7 @@ class TestLooks:
             (faults.payment_required(), "402"),
             (faults.unknown_route(), "404"),
             (faults.hang(0.2), "no answer"),
+            (faults.reset(), "no answer"),
             (faults.answer(302), "302"),
             (faults.forbidden(), "403"),
             (faults.operation_not_found(), "404"),
@@ -151,7 +139,7 @@ class TestLooks:
     def test_a_watch_past_its_time_ends_with_an_answer_that_says_it_still_runs(
         self, store: Store, scalingo: ScalingoApi
     ) -> None:
-        long_ago = store.now() - timedelta(hours=2)
+        long_ago = store.records.now() - timedelta(hours=2)
         operation = scalingo.operation(duration_s=None).id
         identity = tracked(store, operation, created_at=long_ago)
         scalingo.fault(faults.internal_error(), operation_id=operation)
@@ -162,7 +150,7 @@ class TestLooks:
 
     @pytest.mark.usefixtures("runtime")
     def test_a_watch_past_its_time_without_any_answer_says_that(self, store: Store, scalingo: ScalingoApi) -> None:
-        now = store.now()
+        now = store.records.now()
         operation = scalingo.operation().id
         scalingo.fault(faults.internal_error(), operation_id=operation)
         identity = tracked(
@@ -183,7 +171,7 @@ class TestLooks:
         backdate = timedelta(seconds=61)
         store.update(
             found(store, identity),
-            lambda t: replace(t, missing_since=(t.missing_since or store.now()) - backdate),
+            lambda t: replace(t, missing_since=(t.missing_since or store.records.now()) - backdate),
         )
         assert look(store, identity).state is State.TRACKING
         after = look(store, identity)
@@ -197,74 +185,55 @@ class TestLooks:
         hanging, well = scalingo.operation().id, scalingo.operation().id
         scalingo.fault(faults.hang(60), operation_id=hanging)
         stuck, fine = tracked(store, hanging), tracked(store, well)
-        began_s = time.monotonic()
-        poll_round()
+        look_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
-        assert time.monotonic() - began_s < 5
         assert found(store, stuck).tracking.polls == 0
-        assert store.due_trackings() == []  # claimed: nobody else looks meanwhile
+        assert store.records.due_trackings() == []  # claimed: nobody else looks meanwhile
         scalingo.stop()  # which ends the look
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
         operations = [scalingo.operation(duration_s=None).id for _ in range(10)]
-        an_hour_ago = store.now() - timedelta(hours=1)  # the next looks come after half a minute
+        an_hour_ago = store.records.now() - timedelta(hours=1)  # the next looks come after half a minute
         identities = [tracked(store, operation, timeout_s=7200, created_at=an_hour_ago) for operation in operations]
         all_seen = all_looked_at(store, identities)
         with ThreadPoolExecutor(4) as pool:
-            for rounds_held in [pool.submit(hold_rounds_until, all_seen) for _ in range(4)]:
+            for rounds_held in [pool.submit(hold, look_round, all_seen) for _ in range(4)]:
                 rounds_held.result()
         looks = [seen.operation_id for seen in scalingo.requests if seen.operation_id]
         assert sorted(looks) == sorted(operations)
 
     def test_a_short_budget_goes_to_those_unseen_for_longest(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            now = store.now()
-            identities = [
-                tracked(
-                    store,
-                    scalingo.operation(duration_s=None).id,
-                    last_polled_at=now - timedelta(seconds=number),
-                    created_at=now - timedelta(minutes=5),
-                )
-                for number in range(12)
-            ]
-            poll_round()  # five tokens: five looks are claimed
-            now_known = [found(store, identity).tracking for identity in identities]
-            assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
-        finally:
-            running.finish(0.1)
-            running.close()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        signed_in(running, store, scalingo)
+        now = store.records.now()
+        identities = [
+            tracked(
+                store,
+                scalingo.operation(duration_s=None).id,
+                last_polled_at=now - timedelta(seconds=number),
+                created_at=now - timedelta(minutes=5),
+            )
+            for number in range(12)
+        ]
+        look_round()  # five tokens: five looks are claimed
+        now_known = [found(store, identity).tracking for identity in identities]
+        assert [i for i, each in enumerate(now_known) if each.claim or each.polls] == [7, 8, 9, 10, 11]
 
     def test_a_short_budget_is_shared_by_callers_however_many_operations_one_has(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute == int(UNHURRIED["SCALINGO_REQUESTS_PER_MINUTE"])
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            for number in range(WINDOW + 50):  # more than one window of them
-                many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
-                tracked(store, operation_id(number), **many)
-            one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
-            before = len(scalingo.requests)
-
-            def seen_twice() -> bool:
-                poll_round()
-                return found(store, one).tracking.polls >= 2
-
-            wait_until(seen_twice, what="two looks at the one")
-            assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
-        finally:
-            running.finish(0.1)
-            running.close()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        signed_in(running, store, scalingo)
+        for number in range(WINDOW + 50):  # more than one window of them
+            many = {"created_by": "many", "caller_counted": True, "id": f"osc-fr1-{operation_id(number)}"}
+            tracked(store, operation_id(number), **many)
+        one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
+        before = len(scalingo.requests)
+        hold(look_round, lambda: found(store, one).tracking.polls >= 2, "two looks at the one")
+        assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
 
     def test_a_429_slows_the_account_down(self, runtime: Runtime, store: Store, scalingo: ScalingoApi) -> None:
         operation = scalingo.operation().id
@@ -276,136 +245,110 @@ class TestLooks:
     def test_a_late_answer_changes_nothing(self, settings: Settings, store: Store, scalingo: ScalingoApi) -> None:
         running = workers_runtime.start(settings)
         operation = scalingo.operation(outcome="error").id
-        scalingo.fault(faults.slow(3), operation_id=operation)
+        scalingo.fault(faults.slow(1), operation_id=operation)
         identity = tracked(store, operation)
-        poll_round()
+        look_round()
         scalingo.wait_for(1, operation_id=operation)
-        cancelled = store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+        cancelled = store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
         assert cancelled is not None
-        running.finish(15.0)  # which waits for the answer
+        running.finish(PATIENCE_S)  # which waits for the answer
         running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
-    def test_what_is_under_way_at_the_end_is_handed_back(
+    def test_what_is_under_way_at_the_end_is_released(
         self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         running = workers_runtime.start(settings)
         identity, told = under_way(store, settings, scalingo, receiver)
-        began_s = time.monotonic()
         running.finish(0.2)
         running.close()
-        assert time.monotonic() - began_s < 8  # what is under way would hang for longer
-        handed_back = found(store, identity).tracking
-        assert (handed_back.claim, handed_back.polls) == (None, 0)
-        assert [stored.tracking.id for stored in store.due_trackings()] == [identity]
-        assert [stored.tracking.id for stored, _ in store.due_deliveries()] == [told]
+        released = found(store, identity).tracking
+        assert (released.claim, released.polls) == (None, 0)
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [identity]
+        assert [stored.tracking.id for stored, _ in store.records.due_deliveries()] == [told]
 
     def test_nothing_is_spent_on_looks_that_could_only_wait_for_the_sign_in(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute != 60
-        running = workers_runtime.start(load_anew())
-        try:
-            scalingo.fault(faults.slow(4), exchange=True)
-            identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
-            for _ in range(3):
-                poll_round()
-                scalingo.wait_for(1)  # the sign-in, which takes four seconds
-            assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
-            assert running.budget.left("default") >= 3
-            wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
-            poll_round()
-            claimed = [found(store, identity).tracking for identity in identities]
-            assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
-        finally:
-            running.finish(5)
-            running.close()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        scalingo.fault(faults.slow(4), exchange=True)
+        identities = [tracked(store, scalingo.operation().id) for _ in range(6)]
+        for _ in range(3):
+            look_round()
+            scalingo.wait_for(1)  # the sign-in, which takes four seconds
+        assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
+        assert running.budget.balance("default").tokens >= 3
+        wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+        look_round()
+        claimed = [found(store, identity).tracking for identity in identities]
+        assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
 
     def test_what_a_silent_worker_was_looking_at_is_looked_at_by_another(
-        self, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
+        self, start_worker: Start, settings: Settings, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
-        silent = workers_runtime.start(settings)
+        silent = start_worker()
         identity, told = under_way(store, settings, scalingo, receiver)
-        silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
-        other = workers_runtime.start(settings)
+        silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
+        other = start_worker()
         clock = Clock(other)
         clock.start()
         try:
-            wait_until(lambda: found(store, identity).tracking.claim is None, what="the look handed back")
-            poll_round()
+            wait_until(lambda: found(store, identity).tracking.claim is None, what="the release of the look")
+            look_round()
             assert looked_at(store, identity).state is State.SUCCEEDED
             # Its message may still be on its way: that lease has to run out.
             assert found(store, told).tracking.deliveries[0].claim is not None
         finally:
             clock.stop()
-            for running in (silent, other):
-                running.finish(0.1)
-                running.close()
 
-    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, settings: Settings, store: Store) -> None:
-        silent, other = workers_runtime.start(settings), workers_runtime.start(settings)
+    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, start_worker: Start, store: Store) -> None:
+        silent, other = start_worker(), start_worker()
         clock = Clock(other)
         try:
-            assert silent.presence.lock("sign-in:default", silent.name, 60) is not None
-            silent.presence.beat(silent.name, store.now() - timedelta(seconds=4))
-            assert other.presence.lock("sign-in:default", other.name, 60) is None
+            assert silent.locks.acquire("sign-in:default", silent.name, 60) is not None
+            silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
+            assert other.locks.acquire("sign-in:default", other.name, 60) is None
             clock.start()
-            wait_until(lambda: other.presence.lock("sign-in:default", other.name, 60), what="the lock")
+            wait_until(lambda: other.locks.acquire("sign-in:default", other.name, 60), what="the lock")
         finally:
             clock.stop()
-            for running in (silent, other):
-                running.finish(0.1)
-                running.close()
 
     @pytest.mark.parametrize(("age_s", "spent"), [(0.0, 0), (GOOD_FOR_S + 0.1, 1), (float("inf"), 1)])
     def test_a_token_that_has_grown_old_is_not_used(
         self,
-        monkeypatch: pytest.MonkeyPatch,
-        settings: Settings,
+        start_worker: Start,
         store: Store,
         scalingo: ScalingoApi,
         age_s: float,
         spent: int,
     ) -> None:
-        monkeypatch.setenv("SCALINGO_REQUESTS_PER_MINUTE", "60")
-        assert settings.requests_per_minute != 60
-        running = workers_runtime.start(load_anew())
-        try:
-            signed_in(running, store, scalingo)
-            asked = found(store, tracked(store, scalingo.operation().id)).tracking
-            ended: queue.Queue[str] = queue.Queue()
+        running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="60")
+        signed_in(running, store, scalingo)
+        asked = found(store, tracked(store, scalingo.operation().id)).tracking
+        ended: queue.Queue[str] = queue.Queue()
 
-            async def ask() -> None:
-                ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
+        async def ask() -> None:
+            ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
 
-            before, began_s = running.budget.left("default"), time.monotonic()
-            running.loop.submit(ask)
-            assert ended.get(timeout=10) == "done"
-            gone = before - running.budget.left("default")
-            refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
-            assert max(0.0, spent - refilled) <= gone <= spent
-        finally:
-            running.finish(0.1)
-            running.close()
+        before, began_s = running.budget.balance("default").tokens, time.monotonic()
+        running.loop.submit(ask)
+        assert ended.get(timeout=PATIENCE_S) == "done"
+        gone = before - running.budget.balance("default").tokens
+        refilled = (time.monotonic() - began_s) * running.budget.allowance.per_second
+        assert max(0.0, spent - refilled) <= gone <= spent
 
     def test_a_worker_that_beats_keeps_what_it_looks_at(
-        self, settings: Settings, store: Store, scalingo: ScalingoApi
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi
     ) -> None:
         operation = scalingo.operation().id
         scalingo.fault(faults.hang(60), operation_id=operation)
         identity = tracked(store, operation)
-        silent, beating = workers_runtime.start(settings), workers_runtime.start(settings)
-        try:
-            poll_round()
-            claim = found(store, identity).tracking.claim
-            assert claim is not None
-            assert hand_back_of(beating, frozenset({silent.name})) == 0
-            assert found(store, identity).tracking.claim == claim
-        finally:
-            for running in (silent, beating):
-                running.finish(0.1)
-                running.close()
+        silent, beating = start_worker(), start_worker()
+        look_round()
+        claim = found(store, identity).tracking.claim
+        assert claim is not None
+        assert release_looks_of(beating, frozenset({silent.name})) == 0
+        assert found(store, identity).tracking.claim == claim
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("fault", [faults.reset(), faults.hang(0.2)])
@@ -430,7 +373,7 @@ class TestLooks:
     @pytest.mark.usefixtures("runtime")
     def test_the_bearer_is_exchanged_once_for_many_looks(self, store: Store, scalingo: ScalingoApi) -> None:
         identities = [tracked(store, scalingo.operation().id) for _ in range(10)]
-        hold_rounds_until(all_looked_at(store, identities))
+        hold(look_round, all_looked_at(store, identities))
         assert sum(seen.path == "/v1/tokens/exchange" for seen in scalingo.requests) == 1
 
     @pytest.mark.usefixtures("runtime")
@@ -452,13 +395,13 @@ class TestDeliveries:
             delivery(store, identity, target, "delivered")
         delivery_round()
         assert sorted(seen.path for seen in receiver.requests) == ["/failures", "/slack", "/webhook"]
-        assert store.outbox_size() == 0
+        assert store.records.size(OUTBOX) == 0
 
     @pytest.mark.usefixtures("runtime")
     def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(
         self, store: Store, settings: Settings
     ) -> None:
-        identity = ended(store, settings, named=("former",))
+        identity = ended(store, settings, notify=("former",))
         delivery_round()
         dead = delivery(store, identity, "former", "dead")
         assert "no longer configured" in (dead.last_error or "")
@@ -467,30 +410,25 @@ class TestDeliveries:
     def test_a_target_that_hangs_delays_no_other(self, store: Store, settings: Settings, receiver: Receiver) -> None:
         receiver.script("/webhook", Reply(hang_s=60))
         identity = ended(store, settings)
-        began_s = time.monotonic()
         delivery_round()
         delivery(store, identity, "slack", "delivered")
         delivery(store, identity, "failures", "delivered")
-        assert time.monotonic() - began_s < 5
         assert delivery(store, identity, "webhook", "pending").claim is not None
-        assert list(store.due_deliveries()) == []  # under its lease
+        assert list(store.records.due_deliveries()) == []  # under its lease
         receiver.stop()  # which ends the attempt
 
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
-        identity = ended(store, settings, named=("webhook",))
-        long_ago = store.now() - LEASE - timedelta(seconds=30)
-        (delivery_id,) = next(due for stored, due in store.due_deliveries() if stored.tracking.id == identity)
-        store.update(
-            found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "holder", long_ago)
-        )
+        identity = ended(store, settings, notify=("webhook",))
+        long_ago = store.records.now() - LEASE - timedelta(seconds=30)
+        store.update(found(store, identity), lambda t: attempts.claimed(t, t.deliveries, "holder", long_ago))
         delivery_round()  # of a worker that has just come up, or that Redis has just come back to
         assert found(store, identity).tracking.deliveries[0].claim == "holder"
         clock = Clock(runtime)
         clock.start()
         try:
-            wait_until(lambda: runtime.presence.steady, what="Redis answering for a while")
+            wait_until(lambda: runtime.heartbeat.is_settled, what="Redis answering for a while")
             delivery_round()
             delivery(store, identity, "webhook", "delivered")
             assert len(receiver.requests) == 1
@@ -499,7 +437,7 @@ class TestDeliveries:
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_tell_only_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:
-        identities = [ended(store, settings, named=("webhook",)) for _ in range(8)]
+        identities = [ended(store, settings, notify=("webhook",)) for _ in range(8)]
         with ThreadPoolExecutor(4) as pool:
             for round_held in [pool.submit(delivery_round) for _ in range(8)]:
                 round_held.result()
@@ -514,7 +452,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, code: str
     ) -> None:
         receiver.script("/slack", Reply(403, code))
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         delivery_round()
         assert code in (delivery(store, identity, "slack", "dead").last_error or "")
         assert len(receiver.requests) == 1
@@ -524,7 +462,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver
     ) -> None:
         receiver.script("/slack", Reply(400, "invalid_blocks"), Reply())
-        identity = ended(store, settings, named=("slack",))
+        identity = ended(store, settings, notify=("slack",))
         delivery_round()
         assert delivery(store, identity, "slack", "delivered").attempts == 1
         first, second = (json.loads(seen.body) for seen in receiver.requests)
@@ -546,8 +484,8 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, reply: Reply, said: str
     ) -> None:
         receiver.script("/slack", reply)
-        identity = ended(store, settings, named=("slack",))
-        began = store.now()
+        identity = ended(store, settings, notify=("slack",))
+        began = store.records.now()
         delivery_round()
         waiting = delivery(store, identity, "slack", "retrying")
         assert said in (waiting.last_error or "")
@@ -555,7 +493,7 @@ class TestDeliveries:
         assert waiting.claim is None
         least_s, most_s = (16.5, 17.5) if reply.status == 429 else (4.0, 6.0)  # our clock and the worker's may differ
         assert began + timedelta(seconds=least_s) <= waiting.next_attempt_at
-        assert waiting.next_attempt_at <= store.now() + timedelta(seconds=most_s)
+        assert waiting.next_attempt_at <= store.records.now() + timedelta(seconds=most_s)
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize("path", ["slack", "webhook"])
@@ -563,7 +501,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, path: str
     ) -> None:
         receiver.script(f"/{path}", Reply(302, "", {"Location": receiver.url("/elsewhere")}))
-        identity = ended(store, settings, named=(path,))
+        identity = ended(store, settings, notify=(path,))
         delivery_round()
         delivery(store, identity, path, "retrying")
         assert [seen.path for seen in receiver.requests] == [f"/{path}"]
@@ -571,11 +509,13 @@ class TestDeliveries:
     @pytest.mark.usefixtures("runtime")
     def test_after_the_last_attempt_it_is_dead(self, store: Store, settings: Settings, receiver: Receiver) -> None:
         receiver.script("/webhook", Reply(503, "still down"))
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
 
         def due_for_the_last_time(tracking: Tracking) -> Tracking:
             (only,) = tracking.deliveries
-            last = replace(only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.now())
+            last = replace(
+                only, attempts=11, failures=9, state=DeliveryState.RETRYING, next_attempt_at=store.records.now()
+            )
             return replace(tracking, deliveries=(last,))
 
         store.update(found(store, identity), due_for_the_last_time)
@@ -591,7 +531,7 @@ class TestDeliveries:
             (410, "dead", "410 Gone"),
             (500, "retrying", "500 Internal Server Error"),
             (429, "retrying", "429 Too Many Requests"),
-            (302, "retrying", "302 Found"),
+            (302, "retrying", "302 Found; redirects are refused: give its final URL"),
             (599, "retrying", "599"),
         ],
     )
@@ -599,7 +539,7 @@ class TestDeliveries:
         self, store: Store, settings: Settings, receiver: Receiver, status: int, state: str, said: str
     ) -> None:
         receiver.script("/webhook", Reply(status, "no"))
-        identity = ended(store, settings, named=("webhook",))
+        identity = ended(store, settings, notify=("webhook",))
         delivery_round()
         assert delivery(store, identity, "webhook", state).last_error == said
 
@@ -620,43 +560,20 @@ class TestDeliveries:
 class TestOtherSettings:
     """Targets as an operator may set them up otherwise."""
 
-    @pytest.fixture
-    def started_with(
-        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
-    ) -> Iterator[Callable[[str], Settings]]:
-        """Give what starts a runtime with a targets file in place of all other targets."""
-        running: list[Runtime] = []
-        assert settings.targets
-
-        def start(targets: str) -> Settings:
-            for name in ("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"):
-                monkeypatch.delenv(name)
-            file = tmp_path / "other.toml"
-            file.write_text(targets, encoding="utf-8")
-            monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
-            loaded = load_anew()
-            running.append(workers_runtime.start(loaded))
-            return loaded
-
-        yield start
-        for each in running:
-            each.finish(5.0)
-            each.close()
-
     def test_with_no_target_at_all_outcomes_are_printed(
-        self, started_with: Callable[[str], Settings], store: Store, capsys: pytest.CaptureFixture[str]
+        self, start_worker: Start, store: Store, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        identity = ended(store, started_with(""))
+        identity = ended(store, start_worker(**NO_OTHER_TARGETS, OPWATCH_TARGETS_FILE="").settings)
         delivery_round()
         delivery(store, identity, "console", "delivered")
         assert "shop: restart failed" in capsys.readouterr().out
 
     def test_every_secret_signs_while_one_is_replaced(
-        self, started_with: Callable[[str], Settings], store: Store, receiver: Receiver
+        self, start_worker: Start, store: Store, receiver: Receiver
     ) -> None:
         new, old = (f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}" for _ in range(2))
         target = f'kind = "webhook"\nurl = "{receiver.url("/signed")}"\nsecret = ["{new}", "{old}"]'
-        identity = ended(store, started_with(f"[targets.signed]\n{target}"))
+        identity = ended(store, start_worker(f"[targets.signed]\n{target}", **NO_OTHER_TARGETS).settings)
         delivery_round()
         delivery(store, identity, "signed", "delivered")
         (request,) = receiver.requests
@@ -665,33 +582,23 @@ class TestOtherSettings:
         assert all(signature.startswith("v1,") for signature in signatures)
 
     def test_somebody_is_mentioned_only_when_something_went_wrong(
-        self, started_with: Callable[[str], Settings], store: Store, scalingo: ScalingoApi, receiver: Receiver
+        self, start_worker: Start, store: Store, scalingo: ScalingoApi, receiver: Receiver
     ) -> None:
         target = f'kind = "slack"\nwebhook_url = "{receiver.url("/loud")}"\nmention = "<!here>"'
-        loaded = started_with(f"[targets.loud]\n{target}")
+        loaded = start_worker(f"[targets.loud]\n{target}", **NO_OTHER_TARGETS).settings
         failed = ended(store, loaded)
         delivery_round()
         delivery(store, failed, "loud", "delivered")
         well = tracked(store, scalingo.operation().id)
         look(store, well)
-
-        def all_told() -> bool:
-            delivery_round()
-            return store.outbox_size() == 0
-
-        wait_until(all_told, what="the second message")
+        tell_all(store)
         first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)
         assert first.startswith("<!here> ")
         assert "<!here>" not in second
 
 
-def ended(store: Store, settings: Settings, named: tuple[str, ...] = ()) -> str:
+def ended(store: Store, settings: Settings, notify: tuple[str, ...] = ()) -> str:
     """Store an operation that has just failed; all are to be told of it, or those named."""
-    identity = tracked(store, secrets.token_hex(12), named=named, everyone=not named)
+    identity = tracked(store, secrets.token_hex(12), notify=notify, notify_all=not notify)
     seen(store, identity, BROKEN, settings.rules)
     return identity
-
-
-def load_anew() -> Settings:
-    """Read the settings from the environment as it is now."""
-    return load(os.environ)

@@ -1,32 +1,30 @@
 """What is usual, and warnings of what takes far longer, over a real server: once, in time, and in no outcome's way."""
 
 import json
-import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from standardwebhooks import Webhook
 
-from config.settings import Settings, load
-from operations import lifecycle
-from operations.index import OUTBOX, durations_keys
 from operations.model import Delivery, DeliveryState, Operation, State
-from operations.store import Store
-from tests.integration.bench import DONE, Caller, begun, found, operation_id, seen, tracked
+from operations.storage.index import OUTBOX
+from operations.storage.store import Store
+from operations.storage.tallies import durations_keys
+from operations.telling import attempts
+from operations.watching import looks
+from standin.api import OperationHandle, ScalingoApi
+from tests.integration.bench import DONE, Caller, begun, found, maintain, operation_id, seen, tracked
+from tests.integration.rounds import look, tell_all
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import PATIENCE_S, WEBHOOK_SECRET, wait_until
-from tests.support.scalingo_api import OperationHandle, ScalingoApi
 from workers import deliver
-from workers import runtime as workers_runtime
-from workers.deliver import ATTEMPT_DEADLINE_S, delivery_round
-from workers.poll import poll_round
+from workers.deliver import ATTEMPT_WITHIN_S, Claimed, delivery_round
 from workers.runtime import Runtime
 
 EARLY = """
@@ -46,48 +44,17 @@ RUNNING = Operation(status="running", type="restart")
 
 
 @pytest.fixture
-def warning(
-    monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path, connection: redis.Redis
-) -> Iterator[Runtime]:
-    """Run a worker's parts with targets that want to be warned, and restarts of `shop` that usually take 1 s."""
-    assert settings.targets
-    file = tmp_path / "early.toml"
-    file.write_text(EARLY, encoding="utf-8")
-    monkeypatch.setenv("OPWATCH_TARGETS_FILE", str(file))
+def warning(start_worker: Callable[..., Runtime], connection: redis.Redis) -> Runtime:
+    """Start a worker's parts with targets that want to be warned, and restarts of `shop` that usually take 1 s."""
     own, _ = durations_keys(begun(Store(connection, retention=timedelta(days=7)), operation_id(0), operation=RUNNING))
     connection.rpush(own, *["1"] * 9)
-    running = workers_runtime.start(load(os.environ))
-    yield running
-    running.finish(5.0)
-    running.close()
+    return start_worker(EARLY)
 
 
 def running_for(scalingo: ScalingoApi, age_s: float) -> OperationHandle:
     """Begin an operation that began so long ago, and runs."""
     began = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
     return scalingo.operation(duration_s=None, extra={"created_at": began})
-
-
-def look(store: Store, identity: str) -> None:
-    """Make the tracking due and look."""
-    before = found(store, identity)
-    store.update(before, lambda tracking: replace(tracking, next_look_at=store.now()))
-
-    def looked() -> bool:
-        poll_round()
-        return found(store, identity).tracking.polls > before.tracking.polls
-
-    wait_until(looked, what="the look")
-
-
-def tell_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
-
-    def all_told() -> bool:
-        delivery_round()
-        return store.outbox_size() == 0
-
-    wait_until(all_told, what="an empty outbox")
 
 
 def warning_of(store: Store, identity: str) -> Delivery | None:
@@ -111,7 +78,7 @@ def due_now(store: Store, identity: str) -> None:
     """Make a warning that waits for its next attempt due."""
     stored = found(store, identity)
     assert stored.tracking.slow is not None
-    due = tuple(replace(d, next_attempt_at=store.now()) for d in stored.tracking.slow.deliveries)
+    due = tuple(replace(d, next_attempt_at=store.records.now()) for d in stored.tracking.slow.deliveries)
     store.update(stored, lambda t: replace(t, slow=t.slow and replace(t.slow, deliveries=due)))
 
 
@@ -178,14 +145,14 @@ def test_a_warning_that_fails_is_tried_again_until_the_outcome_overtakes_it(
             what="the attempt",
         )
         assert waiting.state is DeliveryState.RETRYING
-    assert store.retrying(["early"]) == {"early": 1}
+    assert store.records.retrying(["early"]) == {"early": 1}
     scalingo.finish(operation.id)
     look(store, identity)
     overtaken = warning_of(store, identity)
     assert overtaken is not None
     assert (overtaken.state, overtaken.next_attempt_at) == (DeliveryState.SKIPPED, None)
-    assert store.retrying(["early"]) == {"early": 0}
-    assert store.counters()["deliveries:early:skipped"] == 1
+    assert store.records.retrying(["early"]) == {"early": 0}
+    assert store.records.counters()["deliveries:early:skipped"] == 1
     (verdict,) = (d for d in found(store, identity).tracking.deliveries if d.target == "early")
     assert (verdict.state, verdict.attempts, verdict.failures) == (DeliveryState.PENDING, 0, 0)
     tell_all(store)
@@ -227,7 +194,7 @@ def test_a_warning_that_hangs_leaves_its_place_long_before_an_outcome_would(
         lambda: (known := warning_of(store, identity)) is not None and known.state is DeliveryState.RETRYING,
         what="the end of the attempt",
     )
-    assert time.monotonic() - began_s < ATTEMPT_DEADLINE_S - 5
+    assert time.monotonic() - began_s < ATTEMPT_WITHIN_S - 5
 
 
 def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_more(
@@ -235,18 +202,18 @@ def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_mo
 ) -> None:
     identity = tracked(store, running_for(scalingo, 65).id)
     look(store, identity)
-    delivery_id = f"{identity}_1_slow_early"
     claimed = store.update(
-        found(store, identity), lambda t: lifecycle.attempting(t, frozenset({delivery_id}), "ours", store.now())
+        found(store, identity), lambda t: attempts.claimed(t, t.outgoing, "ours", store.records.now())
     )
     assert claimed is not None
     assert claimed.tracking.slow is not None
     (delivery,) = claimed.tracking.slow.deliveries
-    store.update(found(store, identity), lambda t: lifecycle.cancelled(t, store.now()))
+    store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
+    assert warning.slots.take("early", 1)
     attempted = threading.Event()
 
     async def attempt() -> None:
-        await deliver._attempt_once(warning, claimed, delivery, time.monotonic())  # noqa: SLF001 - the very last moment
+        await deliver._attempt(warning, Claimed(claimed, delivery, time.monotonic()))  # noqa: SLF001 - the very last moment
         attempted.set()
 
     warning.loop.submit(attempt)
@@ -258,11 +225,11 @@ def test_a_warning_claimed_but_not_sent_as_the_operation_ends_is_not_sent_any_mo
 
 
 def test_outcomes_go_before_warnings(warning: Runtime, store: Store, scalingo: ScalingoApi, receiver: Receiver) -> None:
-    slow = [tracked(store, running_for(scalingo, 65).id, everyone=False, named=("one-by-one",)) for _ in range(3)]
+    slow = [tracked(store, running_for(scalingo, 65).id, notify_all=False, notify=("one-by-one",)) for _ in range(3)]
     for identity in slow:
         look(store, identity)
-    assert store.outbox_size() == 3
-    ended = tracked(store, operation_id(1), everyone=False, named=("one-by-one",), app="blog")
+    assert store.records.size(OUTBOX) == 3
+    ended = tracked(store, operation_id(1), notify_all=False, notify=("one-by-one",), app="blog")
     seen(store, ended, DONE, warning.settings.rules)
     tell_all(store)
     first, *others = [json.loads(request.body)["text"] for request in received(receiver, "/one-by-one")]
@@ -283,12 +250,12 @@ def test_what_an_older_version_leaves_of_a_warning_is_removed_and_the_outcome_is
     del document["slow"]  # as an older version writes the record: it keeps only the fields it knows
     connection.set(key, json.dumps(document))
     delivery_round()
-    store.purge()
-    assert store.outbox_size() == 0
+    maintain(connection, store)
+    assert store.records.size(OUTBOX) == 0
     scalingo.finish(operation.id)
     look(store, identity)
     tell_all(store)
     assert types(receiver, "/early") == types(receiver, "/webhook") == ["operation.succeeded"]
     ended = found(store, identity).tracking
     assert ended.state is State.SUCCEEDED
-    assert store.counters()["outcomes:succeeded"] == 1
+    assert store.records.counters()["outcomes:succeeded"] == 1

@@ -15,25 +15,39 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from local.valkey import Valkey
-from operations import alerts, intake, lifecycle
-from operations.audience import Rule, Rules
-from operations.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
+from operations import intake
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
     OpwatchError,
+    PermanentError,
     SignInRejectedError,
     TooManyInFlightError,
     TransientError,
 )
-from operations.index import COUNTERS, DUE, EXPIRING, IN_FLIGHT, OUTBOX, RECENT, Limit, caller_field, durations_keys
-from operations.learned import MOST_KEPT, Learned
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
-from operations.records import Stored
-from operations.retries import Again, Decision, Delivered, GiveUp
-from operations.store import Change, Store
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
+from operations.storage import index
+from operations.storage.codec import decode, encode, with_ids
+from operations.storage.index import (
+    CANCELLED,
+    DUE,
+    EXPIRING,
+    IN_FLIGHT,
+    OUTBOX,
+    RECENT,
+    Limit,
+    caller_field,
+)
+from operations.storage.learned import Learned
+from operations.storage.records import Stored
+from operations.storage.store import Change, Store
+from operations.storage.tallies import COUNTERS, durations_keys
+from operations.telling.attempts import Policy, Result, after_attempt, claimed, released, retried
+from operations.telling.audience import Rule, Rules
+from operations.watching import looks
+from operations.watching.durations import FEWEST_SAMPLES, KEPT, LONGEST_S, Durations
 from tests.integration import bench
-from tests.integration.bench import BROKEN, DONE, RETENTION, attempted, connected, found, operation_id, seen
+from tests.integration.bench import BROKEN, DONE, RETENTION, connected, found, maintain, operation_id
 
 RULES: Rules = {
     "all": Rule(slow=True),
@@ -56,7 +70,7 @@ def counted(store: Store, number: int, caller: str, **changes: Any) -> Tracking:
 def end(store: Store, number: int) -> None:
     """Cancel a tracking."""
     stored = found(store, f"osc-fr1-{operation_id(number)}")
-    assert store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.now())) is not None
+    assert store.update(stored, lambda tracking: looks.cancelled(tracking, store.records.now())) is not None
 
 
 class TestLimit:
@@ -68,9 +82,9 @@ class TestLimit:
             assert store.add(counted(store, number, "ci"), limit) is None
         with pytest.raises(TooManyInFlightError, match=r"3 operations of the account default .* limit is 3 "):
             store.add(counted(store, 4, "ci"), limit)
-        assert store.get(f"osc-fr1-{operation_id(4)}") is None
-        assert store.in_flight() == {"default": 3, "default:ci": 3}
-        assert len(store.due_trackings()) == 3
+        assert store.records.get(f"osc-fr1-{operation_id(4)}") is None
+        assert store.records.in_flight() == {"default": 3, "default:ci": 3}
+        assert len(store.records.due_trackings()) == 3
         assert store.add(counted(store, 1, "ci"), limit) is not None  # known already
         assert store.add(counted(store, 4, "ci", account="other"), limit) is None  # another account's
         end(store, 0)
@@ -85,7 +99,7 @@ class TestLimit:
 
         with ThreadPoolExecutor(12) as pool:
             assert sum(pool.map(add, range(40))) == 7
-        assert store.in_flight() == {"default": 7, "default:ci": 7}
+        assert store.records.in_flight() == {"default": 7, "default:ci": 7}
 
     def test_a_caller_with_less_than_its_share_is_let_in_always(self, store: Store) -> None:
         limit = Limit(10, callers=2)
@@ -96,10 +110,14 @@ class TestLimit:
         for caller in ("flood", "calm"):
             with pytest.raises(TooManyInFlightError):
                 store.add(counted(store, 15, caller), limit)
-        assert store.in_flight() == {"default": 15, "default:flood": 10, "default:calm": 5}  # below twice the limit
+        assert store.records.in_flight() == {
+            "default": 15,
+            "default:flood": 10,
+            "default:calm": 5,
+        }  # below twice the limit
 
     def test_one_that_starts_anew_needs_room_too(self, store: Store) -> None:
-        limit, now = Limit(1, callers=1), store.now()
+        limit, now = Limit(1, callers=1), store.records.now()
         store.add(counted(store, 1, "ci"), limit)
         end(store, 1)
         store.add(counted(store, 2, "ci"), limit)
@@ -108,13 +126,13 @@ class TestLimit:
         assert found(store, f"osc-fr1-{operation_id(1)}").tracking.state is State.CANCELLED
         end(store, 2)
         assert intake.track(store, counted(store, 1, "ci"), account=None, rules=RULES, now=now, limit=limit).begun
-        assert store.in_flight() == {"default": 1, "default:ci": 1}
+        assert store.records.in_flight() == {"default": 1, "default:ci": 1}
 
     def test_what_an_older_version_stored_counts_for_no_caller_and_ends_so(self, store: Store) -> None:
         store.add(fresh(store, 1, created_by="ci"))
         store.add(counted(store, 2, "ci"))
         end(store, 1)
-        assert store.in_flight() == {"default": 1, "default:ci": 1}
+        assert store.records.in_flight() == {"default": 1, "default:ci": 1}
 
     def test_what_an_older_version_took_over_is_forgotten_when_nothing_is_in_flight(
         self, store: Store, connection: redis.Redis
@@ -127,9 +145,9 @@ class TestLimit:
             connection.set(f"opwatch:tracking:{stored.tracking.id}", older)
         store.add(counted(store, 3, "ci", account="other"))
         end(store, 1)
-        assert store.in_flight() == {"default": 1, "default:ci": 2, "other": 1, "other:ci": 1}  # one too many
+        assert store.records.in_flight() == {"default": 1, "default:ci": 2, "other": 1, "other:ci": 1}  # one too many
         end(store, 2)
-        assert store.in_flight() == {"default": 0, "other": 1, "other:ci": 1}
+        assert store.records.in_flight() == {"default": 0, "other": 1, "other:ci": 1}
 
 
 class TestDurations:
@@ -138,7 +156,7 @@ class TestDurations:
     def test_an_outcome_teaches_its_app_and_its_type(self, store: Store, connection: redis.Redis) -> None:
         for number in range(FEWEST_SAMPLES):
             ended(store, number, took_s=10.0 + number)
-        mine, anothers, unknown = Learned(connection).of(
+        mine, anothers, unknown = Learned(connection).durations(
             [watched(store, 91), watched(store, 92, app="other"), watched(store, 93, operation=None)]
         )
         assert mine.usual == Usual(p50=11.0, p90=12.0, samples=3)
@@ -167,24 +185,24 @@ class TestDurations:
         ended(store, 1, took_s=LONGEST_S + 1)
         assert list(connection.scan_iter("opwatch:durations*")) == []
         connection.rpush(durations_keys(watched(store, 2))[0], "1.79e9", "3", "4", "5")  # of a version that believed it
-        (known,) = Learned(connection).of([watched(store, 3)])
+        (known,) = Learned(connection).durations([watched(store, 3)])
         assert known.usual == Usual(p50=4.0, p90=5.0, samples=3)
 
     def test_more_kinds_than_are_kept_are_answered_all_the_same(self, store: Store, connection: redis.Redis) -> None:
-        learned = Learned(connection)
-        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(MOST_KEPT + 5)]
-        for batch in (many[: MOST_KEPT - 5], many[: MOST_KEPT - 5] + many[-1:], many):
-            assert len(learned.of(batch)) == len(batch)
-        assert learned.of([fresh(store, 1)])[0] == Durations.of()
+        learned = Learned(connection, most_kept=20)
+        many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(25)]
+        for batch in (many[:15], many[:15] + many[-1:], many):
+            assert len(learned.durations(batch)) == len(batch)
+        assert learned.durations([fresh(store, 1)])[0] == Durations.of()
 
     def test_a_type_named_like_a_list_teaches_no_app(self, store: Store) -> None:
         odd = fresh(store, 1, app="other", operation=Operation(status="running", type="osc-fr1:shop:restart"))
         assert not set(durations_keys(odd)) & set(durations_keys(fresh(store, 2, operation=RESTART)))
 
     def test_what_was_stopped_or_lost_teaches_nothing(self, store: Store, connection: redis.Redis) -> None:
-        stored = store.get(watched(store, 1).id)
+        stored = store.records.get(watched(store, 1).id)
         assert stored is not None
-        store.update(stored, lambda tracking: lifecycle.cancelled(tracking, store.now()))
+        store.update(stored, lambda tracking: looks.cancelled(tracking, store.records.now()))
         assert list(connection.scan_iter("opwatch:durations*")) == []
 
     def test_a_damaged_list_stops_neither_an_outcome_nor_a_round(self, store: Store, connection: redis.Redis) -> None:
@@ -192,9 +210,9 @@ class TestDurations:
         connection.set(of_type, "not a list")
         connection.rpush(own, "7", "nan", "-1", b"\xff", "inf", "8", "9")
         ended(store, 1, took_s=8.0)
-        (known,) = Learned(connection).of([watched(store, 91)])
+        (known,) = Learned(connection).durations([watched(store, 91)])
         assert known.usual == Usual(p50=8.0, p90=9.0, samples=4)
-        assert store.get(f"osc-fr1-{operation_id(1)}") is not None
+        assert store.records.get(f"osc-fr1-{operation_id(1)}") is not None
         assert connection.zcard("opwatch:due") == 1
 
 
@@ -214,12 +232,13 @@ def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) ->
     end_at = None if took_s is None else begun.created_at
     start_at = None if took_s is None else begun.created_at - timedelta(seconds=took_s)
     done = replace(RESTART, status="done", created_at=start_at, finished_at=end_at)
-    stored = store.get(begun.id)
+    stored = store.records.get(begun.id)
     assert stored is not None
-    now = store.now()
-    assert (
-        store.update(stored, lambda t: lifecycle.looked(t, "test", done, now=now, durations=Durations.of())) is not None
+    now = store.records.now()
+    ended = store.update(
+        stored, lambda t: looks.after_look(t, "test", done, now=now, durations=Durations.of(), rules={})
     )
+    assert ended is not None
 
 
 class TestCompareAndSwap:
@@ -232,7 +251,7 @@ class TestCompareAndSwap:
         winner = found(store, candidates[0].id).tracking
         assert [answer for answer in answers if answer is None] == [None]
         assert all(answer is None or answer.tracking == winner for answer in answers)
-        assert store.in_flight() == {"default": 1}
+        assert store.records.in_flight() == {"default": 1}
 
     def test_of_many_changes_at_once_none_is_lost(self, store: Store) -> None:
         begun = fresh(store, context={})
@@ -250,12 +269,12 @@ class TestCompareAndSwap:
     def test_of_many_that_claim_at_once_one_gets_it(self, store: Store) -> None:
         begun = fresh(store)
         store.add(begun)
-        stored, now = found(store, begun.id), store.now()
+        stored, now = found(store, begun.id), store.records.now()
 
         def claim(number: int) -> bool:
             def take(tracking: Tracking) -> Tracking | None:
                 due = tracking.next_look_at is not None and tracking.next_look_at <= now
-                return lifecycle.claimed(tracking, f"worker-{number}", now) if due else None
+                return looks.claimed(tracking, f"worker-{number}", now) if due else None
 
             return store.update(stored, take) is not None
 
@@ -265,36 +284,36 @@ class TestCompareAndSwap:
     def test_of_many_outcomes_at_once_the_first_stays(self, store: Store) -> None:
         begun = fresh(store)
         store.add(begun)
-        stored = store.update(found(store, begun.id), lambda t: lifecycle.claimed(t, "mine", store.now()))
+        stored = store.update(found(store, begun.id), lambda t: looks.claimed(t, "mine", store.records.now()))
         assert stored is not None
 
         def end(number: int) -> Stored | None:
             outcome = Operation(status="error", error=f"error {number}")
 
             def take_in(tracking: Tracking) -> Tracking | None:
-                after = lifecycle.looked(tracking, "mine", outcome, now=store.now(), durations=Durations.of())
-                return None if after is None else lifecycle.announced(after, RULES)
+                now = store.records.now()
+                return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.of(), rules=RULES)
 
             return store.update(stored, take_in, counters=("looks:answered",))
 
         with ThreadPoolExecutor(12) as pool:
             (winner,) = filter(None, pool.map(end, range(24)))
         assert found(store, begun.id).tracking == winner.tracking
-        body = store.announcement(begun.id, 1)
+        body = store.records.announcement(begun.id, 1)
         assert body is not None
         assert winner.tracking.operation is not None
         assert str(winner.tracking.operation.error).encode() in body
-        assert store.counters()["outcomes:failed"] == 1
-        assert store.counters()["looks:answered"] == 1
-        assert store.outbox_size() == 2
+        assert store.records.counters()["outcomes:failed"] == 1
+        assert store.records.counters()["looks:answered"] == 1
+        assert store.records.size(OUTBOX) == 2
 
     def test_one_that_is_gone_is_not_brought_back(self, store: Store, connection: redis.Redis) -> None:
         begun = fresh(store)
         store.add(begun)
         stored = found(store, begun.id)
         connection.delete(f"opwatch:tracking:{begun.id}")
-        assert store.update(stored, lambda t: lifecycle.claimed(t, "late", store.now())) is None
-        assert store.get(begun.id) is None
+        assert store.update(stored, lambda t: looks.claimed(t, "late", store.records.now())) is None
+        assert store.records.get(begun.id) is None
 
 
 class TestManyAtOnce:
@@ -309,7 +328,7 @@ class TestManyAtOnce:
             raise ZeroDivisionError
 
         def cancel(tracking: Tracking) -> Tracking | None:
-            return lifecycle.cancelled(tracking, store.now() + timedelta(seconds=1))  # at another time than before
+            return looks.cancelled(tracking, store.records.now() + timedelta(seconds=1))  # at another time than before
 
         changes = [broken if number == 1 else cancel for number in range(5)]
         first, error, too_late, gone, last = store.update_all(
@@ -335,10 +354,10 @@ class TestManyAtOnce:
         one = added(store, 1)
 
         def naming(target: str) -> Change:
-            return Change(one, lambda tracking: replace(tracking, named=(*tracking.named, target)))
+            return Change(one, lambda tracking: replace(tracking, notify=(*tracking.notify, target)))
 
         store.update_all([naming(target) for target in ("first", "second", "third")])
-        assert found(store, one.tracking.id).tracking.named == ("first", "second", "third")
+        assert found(store, one.tracking.id).tracking.notify == ("first", "second", "third")
 
 
 class TestDue:
@@ -346,23 +365,37 @@ class TestDue:
 
     def test_what_others_change_meanwhile_is_found_by_the_claim(self, store: Store, connection: redis.Redis) -> None:
         one = added(store, 1)
-        assert store.due_trackings() == [one]
+        assert store.records.due_trackings() == [one]
         other = Store(connection, retention=RETENTION)
-        other.update(one, lambda tracking: replace(tracking, named=("slack",)))
-        (waiting,) = store.due_trackings()
-        claimed = store.update(waiting, lambda tracking: lifecycle.claimed(tracking, "worker", store.now()))
+        other.update(one, lambda tracking: replace(tracking, notify=("slack",)))
+        (waiting,) = store.records.due_trackings()
+        claimed = store.update(waiting, lambda tracking: looks.claimed(tracking, "worker", store.records.now()))
         assert claimed is not None
-        assert claimed.tracking.named == ("slack",)
-        assert store.due_trackings() == []
+        assert claimed.tracking.notify == ("slack",)
+        assert store.records.due_trackings() == []
 
     def test_what_moved_meanwhile_is_read_anew(self, store: Store, connection: redis.Redis) -> None:
         one = added(store, 1)
-        assert store.due_trackings() == [one]
+        assert store.records.due_trackings() == [one]
         other = Store(connection, retention=RETENTION)
         earlier = other.update(
-            one, lambda tracking: replace(tracking, polls=7, next_look_at=store.now() - timedelta(seconds=9))
+            one, lambda tracking: replace(tracking, polls=7, next_look_at=store.records.now() - timedelta(seconds=9))
         )
-        assert store.due_trackings() == [earlier]
+        assert store.records.due_trackings() == [earlier]
+
+    def test_thousands_that_cannot_be_read_do_not_hide_one_that_can(
+        self, store: Store, connection: redis.Redis
+    ) -> None:
+        for number in range(1, 2_001):
+            newer = replace(fresh(store, number), v=2)
+            connection.set(index.record_key(newer.id), encode(newer))
+            connection.zadd(DUE, {newer.id: number})
+        one = added(store, 5_000)
+        for _ in range(2):
+            assert store.records.due_trackings(2_000) == [one]
+        other = added(store, 5_001)
+        assert store.records.due_trackings(1) == [one]
+        assert store.records.due_trackings(2_000) == [one, other]
 
 
 def added(store: Store, number: int) -> Stored:
@@ -376,44 +409,6 @@ def looked_once(tracking: Tracking) -> Tracking:
     return replace(tracking, polls=tracking.polls + 1)
 
 
-class TestRetention:
-    """Trackings are kept for a while after everything about them has ended, and no longer."""
-
-    def test_one_that_ended_long_ago_is_purged_with_all_its_traces(self, store: Store, connection: redis.Redis) -> None:
-        short = Store(connection, retention=timedelta(0))
-        begun = fresh(store)
-        short.add(begun)
-        seen(short, begun.id, BROKEN, RULES)
-        assert short.purge() == 0  # somebody has still to be told
-        attempted(short, begun.id, "all", Delivered())
-        assert short.purge() == 0
-        attempted(short, begun.id, "failures", GiveUp("410"))
-        assert short.purge() == 1
-        assert short.get(begun.id) is None
-        left = {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"}
-        assert left == set()
-
-    def test_one_that_ended_lately_is_kept(self, store: Store) -> None:
-        begun = fresh(store)
-        store.add(begun)
-        seen(store, begun.id, DONE, {})
-        assert store.purge() == 0
-        assert store.get(begun.id) is not None
-
-    def test_one_that_is_watched_is_kept(self, connection: redis.Redis, store: Store) -> None:
-        short = Store(connection, retention=timedelta(0))
-        short.add(fresh(store))
-        assert short.purge() == 0
-
-    def test_many_are_purged_over_several_rounds(self, connection: redis.Redis, store: Store) -> None:
-        short = Store(connection, retention=timedelta(0))
-        for number in range(120):
-            short.add(fresh(store, number))
-            seen(short, f"osc-fr1-{operation_id(number)}", DONE, {})
-        assert short.purge() + short.purge() == 120
-        assert connection.zcard(RECENT) == 0
-
-
 class TestNewerVersions:
     """Two versions overlap during a deploy; what the newer one wrote is its business."""
 
@@ -423,8 +418,8 @@ class TestNewerVersions:
         ours, theirs = f"osc-fr1-{operation_id(1)}", f"osc-fr1-{operation_id(2)}"
         record = found(store, theirs).record.rstrip(b"}") + b',"v":2}'
         connection.set(f"opwatch:tracking:{theirs}", record)
-        assert [stored.tracking.id for stored in store.due_trackings()] == [ours]
-        assert [stored.tracking.id for _, stored in store.recent()] == [ours]
+        assert [stored.tracking.id for stored in store.records.due_trackings()] == [ours]
+        assert [stored.tracking.id for _, stored in store.records.recent()] == [ours]
         assert connection.get(f"opwatch:tracking:{theirs}") == record
         assert connection.zscore(DUE, theirs) is not None
 
@@ -449,6 +444,7 @@ class Lifecycles(RuleBasedStateMachine):
         self.store = Store(self.connection, retention=RETENTION)
         self.impatient = Store(self.connection, retention=timedelta(0))
         self.outcomes: dict[tuple[str, str, int], tuple[Any, ...]] = {}
+        self.bodies: dict[tuple[str, str, int], bytes] = {}
         self.subjects_told: set[str] = set()
         self.alerts_known: set[str] = set()
         self.count = 0
@@ -467,22 +463,22 @@ class Lifecycles(RuleBasedStateMachine):
             self.store,
             number,
             account=account or "default",
-            everyone=notify is None,
-            named=tuple(notify or ()),
+            notify_all=notify is None,
+            notify=tuple(notify or ()),
             created_by=self._token(),
             caller_counted=caller_counted,
         )
         try:
-            intake.track(self.store, begun, account=account, rules=RULES, now=self.store.now())
+            intake.track(self.store, begun, account=account, rules=RULES, now=self.store.records.now())
         except intake.OtherAccountError:
             assert found(self.store, begun.id).tracking.account != account
 
     @rule(target=claims, number=numbers)
     def claim(self, number: int) -> Any:
-        token, now = self._token(), self.store.now()
+        token, now = self._token(), self.store.records.now()
 
         def take(tracking: Tracking) -> Tracking | None:
-            return lifecycle.claimed(tracking, token, now) if tracking.state is State.TRACKING else None
+            return looks.claimed(tracking, token, now) if tracking.state is State.TRACKING else None
 
         stored = self._update(number, take)
         return multiple() if stored is None else (number, token, stored)
@@ -504,51 +500,46 @@ class Lifecycles(RuleBasedStateMachine):
     )
     def look(self, claim: Any, what: Operation | OpwatchError, late: timedelta) -> None:
         _, token, stored = claim
-        now = self.store.now() + late
+        now = self.store.records.now() + late
 
         def take_in(tracking: Tracking) -> Tracking | None:
-            after = lifecycle.looked(tracking, token, what, now=now, durations=Durations.of([1.0] * 5))
-            return None if after is None else alerts.with_rejected(lifecycle.announced(after, RULES), what, "ops", now)
+            known = Durations.of([1.0] * 5)
+            return looks.after_look(tracking, token, what, now=now, durations=known, rules=RULES, alert_target="ops")
 
         self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))
 
     @rule(claim=claims)
     def release(self, claim: Any) -> None:
         _, token, stored = claim
-        self.store.update(stored, lambda tracking: lifecycle.released(tracking, token, self.store.now()))
+        self.store.update(stored, lambda tracking: looks.released(tracking, token, self.store.records.now()))
 
     @rule(number=numbers)
     def cancel(self, number: int) -> None:
-        self._update(number, lambda tracking: lifecycle.cancelled(tracking, self.store.now()))
+        self._update(number, lambda tracking: looks.cancelled(tracking, self.store.records.now()))
 
     @rule(target=attempts, number=numbers, pick=st.integers(0, 5))
     def attempt(self, number: int, pick: int) -> Any:
-        stored = self.store.get(f"osc-fr1-{operation_id(number)}")
+        stored = self.store.records.get(f"osc-fr1-{operation_id(number)}")
         unfinished = [d for d in stored.tracking.outgoing if d.unfinished] if stored else []
         if stored is None or not unfinished:
             return multiple()
-        delivery_id = stored.tracking.delivery_id(unfinished[pick % len(unfinished)])
-        token, now = self._token(), self.store.now()
-        begun = self.store.update(
-            stored, lambda tracking: lifecycle.attempting(tracking, frozenset({delivery_id}), token, now)
-        )
-        return delivery_id, token, begun
+        wanted = unfinished[pick % len(unfinished)]
+        token, now = self._token(), self.store.records.now()
+        begun = self.store.update(stored, lambda tracking: claimed(tracking, [wanted], token, now))
+        assert begun is not None
+        (delivery,) = (d for d in begun.tracking.outgoing if d.claim == token)
+        return delivery, begun
 
     @rule(attempt=attempts, how=st.sampled_from(["delivered", "again", "dead", "back"]))
     def finish_attempt(self, attempt: Any, how: str) -> None:
-        delivery_id, token, begun = attempt
-        now = self.store.now()
-        decisions: dict[str, Decision] = {
-            "delivered": Delivered(),
-            "again": Again(now + timedelta(minutes=5), "500"),
-            "dead": GiveUp("410"),
-        }
+        delivery, begun = attempt
+        now, policy = self.store.records.now(), Policy(delays_s=(300.0,) * 99, alert_target="ops")
+        errors = {"again": TransientError("500"), "dead": PermanentError("410")}
 
         def change(tracking: Tracking) -> Tracking | None:
             if how == "back":
-                return lifecycle.given_back(tracking, delivery_id, token, now)
-            after = lifecycle.attempted(tracking, delivery_id, token, decisions[how], now)
-            return None if after is None else alerts.with_failing(after, delivery_id, "ops", now)
+                return released(tracking, delivery.id, delivery.claim, now)
+            return after_attempt(tracking, delivery, Result(error=errors.get(how)), now, policy)
 
         self._note_alerts(self.store.update(begun, change))
 
@@ -559,16 +550,16 @@ class Lifecycles(RuleBasedStateMachine):
 
     @rule(number=numbers, name=st.sampled_from(["all", "failures", "gone"]))
     def retry(self, number: int, name: str) -> None:
-        self._update(number, lambda tracking: lifecycle.retried(tracking, name, self.store.now()))
+        self._update(number, lambda tracking: retried(tracking, name, self.store.records.now()))
 
     @rule()
-    def purge(self) -> None:
-        now_ms = self.store.now().timestamp() * 1000
+    def maintain(self) -> None:
+        now_ms = self.store.records.now().timestamp() * 1000
         for member, score in self.connection.zrange(EXPIRING, 0, -1, withscores=True):
             # As if the retention had passed; the invariant below knows by how much.
             assert score > now_ms
             self.connection.zadd(EXPIRING, {member: now_ms - 1})
-        self.impatient.purge()
+        maintain(self.connection, self.impatient)
         assert self.connection.zcard(EXPIRING) == 0
 
     @invariant()
@@ -584,7 +575,7 @@ class Lifecycles(RuleBasedStateMachine):
             pending = [d for d in tracking.outgoing if d.state in UNFINISHED]
             for delivery in pending:
                 assert delivery.next_attempt_at is not None
-                outbox[tracking.delivery_id(delivery)] = milliseconds(delivery.next_attempt_at)
+                outbox[delivery.id] = milliseconds(delivery.next_attempt_at)
                 if delivery.state is DeliveryState.RETRYING:
                     retrying[delivery.target] += 1
             assert tracking.state is State.TRACKING or not any(d.warns for d in pending), "the end overtakes a warning"
@@ -593,9 +584,16 @@ class Lifecycles(RuleBasedStateMachine):
         assert self._scores(DUE) == due
         assert self._scores(OUTBOX) == outbox
         assert self._scores(EXPIRING) == expiring
+        assert self._scores(CANCELLED) == {
+            each.id: milliseconds(last_end(each))
+            for each in records
+            if each.state is State.CANCELLED and not each.outgoing
+        }
+        kept = {index.body_key(each.id, run).encode() for each in records for run in index.body_runs(each)}
+        assert set(self.connection.keys("opwatch:announcement:*")) <= kept
         assert self._scores(RECENT) == {tracking.id: milliseconds(tracking.created_at) for tracking in records}
         targets = ("all", "failures", "gone", "ops")
-        assert self.store.retrying(targets) == {target: retrying[target] for target in targets}
+        assert self.store.records.retrying(targets) == {target: retrying[target] for target in targets}
         counts = {account.decode(): int(count) for account, count in self.connection.hgetall(IN_FLIGHT).items()}
         assert {field: count for field, count in counts.items() if count} == dict(+watched)
 
@@ -606,8 +604,11 @@ class Lifecycles(RuleBasedStateMachine):
             if tracking.ended_at is None:
                 continue
             body = self.connection.get(f"opwatch:announcement:{tracking.id}:{tracking.run}")
-            outcome = (tracking.state, tracking.ended_at, tracking.operation, tracking.reason, body)
-            assert body is not None
+            outcome = (tracking.state, tracking.ended_at, tracking.operation, tracking.reason)
+            told = any(d.run == tracking.run and d.state != "skipped" for d in tracking.deliveries)
+            assert (body is not None) == (told or tracking.slow is not None)
+            if body is not None:
+                assert self.bodies.setdefault((tracking.id, tracking.created_by, tracking.run), body) == body
             assert self.outcomes.setdefault((tracking.id, tracking.created_by, tracking.run), outcome) == outcome
         ended = Counter(f"outcomes:{outcome[0]}" for outcome in self.outcomes.values())
         counters = {name.decode(): int(count) for name, count in self.connection.hgetall(COUNTERS).items()}
@@ -616,9 +617,8 @@ class Lifecycles(RuleBasedStateMachine):
     def _note_alerts(self, stored: Stored | None) -> None:
         """Check that what is news has not been told of its subject lately."""
         for alert in stored.tracking.alerts if stored else ():
-            alert_id = stored.tracking.delivery_id(alert) if stored else ""
-            if alert_id not in self.alerts_known and alert.alert is not None:
-                self.alerts_known.add(alert_id)
+            if alert.id not in self.alerts_known and alert.alert is not None:
+                self.alerts_known.add(alert.id)
                 subject = f"{alert.alert.kind}:{alert.alert.subject}"
                 assert subject not in self.subjects_told
                 self.subjects_told.add(subject)
@@ -628,7 +628,7 @@ class Lifecycles(RuleBasedStateMachine):
         return f"claim-{self.count}"
 
     def _update(self, number: int, change: Callable[[Tracking], Tracking | None]) -> Stored | None:
-        stored = self.store.get(f"osc-fr1-{operation_id(number)}")
+        stored = self.store.records.get(f"osc-fr1-{operation_id(number)}")
         return None if stored is None else self.store.update(stored, change)
 
     def _scores(self, key: str) -> dict[str, int]:
@@ -660,8 +660,8 @@ def test_whatever_happens_the_indexes_agree_with_the_records(valkey: Valkey) -> 
 
 @pytest.mark.parametrize("state", list(DeliveryState))
 def test_a_delivery_of_any_state_survives_storing(store: Store, state: DeliveryState) -> None:
-    now = store.now()
+    now = store.records.now()
     delivery = Delivery(target="all", run=1, verdict=Verdict.FAILED, state=state, next_attempt_at=now)
-    begun = fresh(store, deliveries=(delivery,))
+    begun = with_ids(fresh(store, deliveries=(delivery,)))
     store.add(begun)
     assert found(store, begun.id).tracking == begun

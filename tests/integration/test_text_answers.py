@@ -4,7 +4,7 @@ import pytest
 
 from config.settings import Settings
 from operations.model import Operation
-from operations.store import Store
+from operations.storage.store import Store
 from tests.integration.bench import BROKEN, DONE, OPERATION_ID, Caller, problem, seen
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"

@@ -1,16 +1,19 @@
 """Everything a journey needs, running: the service, its Valkey, and the stand-ins around it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from local.valkey import Valkey
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.receiver import Receiver, RequestReceived
 from tests.support.running import UNHURRIED, Opwatch
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
+
+Measure = Callable[[str, object], None]
+"""pytest's `record_property`: what a journey measures, in seconds, is printed after the last test."""
 
 
 @dataclass(frozen=True)

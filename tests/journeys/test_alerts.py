@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-import pytest
 from standardwebhooks import Webhook
 
+from local.http import Answer
 from tests.journeys.stage import document, preformatted, staged
 from tests.support.receiver import Reply
-from tests.support.running import WEBHOOK_SECRET, wait_until
-
-pytestmark = pytest.mark.xdist_group("alerts")
+from tests.support.running import WEBHOOK_SECRET, Opwatch, wait_until
 
 WRONG_TOKEN = "tk-us-this-was-revoked"  # noqa: S105 - it opens nothing
 CI_HOOK = """
@@ -83,15 +81,30 @@ def test_a_webhook_is_told_of_slack_with_a_signed_body(tmp_path: Path) -> None:
 
 
 def test_a_rejected_token_is_told_once_and_nothing_is_lost(tmp_path: Path) -> None:
+    workers = ("worker", "worker-2")
     settings = {"SCALINGO_API_TOKEN": WRONG_TOKEN, "OPWATCH_ALERT_TARGET": "slack"}
-    with staged(tmp_path, settings=settings, workers=("worker", "worker-2")) as stage:
+    with staged(tmp_path, settings=settings, workers=workers) as stage:
         identities = [stage.opwatch.track(stage.scalingo.operation(f"shop-{number}").url) for number in range(3)]
         wait_until(lambda: all(stage.opwatch.show(identity)["polls"] >= 2 for identity in identities))
         stage.receiver.wait_for(1, "/slack")
         wait_until(lambda: all(stage.opwatch.show(identity)["polls"] >= 4 for identity in identities))
         (alert,) = stage.receiver.requests
         said = document(alert)["text"]
-        assert said.startswith("⚠️ Scalingo rejects the API token of the account default")
-        assert WRONG_TOKEN not in alert.body.decode()
+        rejected = "rejects the API token of the account default"
+        assert said.startswith(f"⚠️ Scalingo {rejected}")
         shown = [stage.opwatch.show(identity) for identity in identities]
         assert {(each["state"], len(each["deliveries"])) for each in shown} == {("tracking", 0)}
+        assert all(rejected in each["last_error"] for each in shown)
+        assert {seen.status for seen in stage.scalingo.requests} == {401}
+        assert len([line for name in workers for line in stage.opwatch.events(name, "API token rejected")]) == 1
+        unready = wait_until(lambda: refused(stage.opwatch), what="/readyz saying so")
+        (problem,) = unready.json()["problems"]
+        assert "account default" in problem
+        printed = "".join(stage.opwatch.output(name) for name in ("web", *workers))
+        assert WRONG_TOKEN not in alert.body.decode() + printed + unready.text
+
+
+def refused(opwatch: Opwatch) -> Answer | None:
+    """Return what `/readyz` answers while it is not."""
+    answer = opwatch.get("/readyz", token=None)
+    return answer if answer.status == 503 else None

@@ -3,13 +3,9 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.integration.test_live import POST, UPDATE, posted
 from tests.journeys.stage import staged
-from tests.support.running import PATIENCE_S, wait_until
-
-pytestmark = pytest.mark.xdist_group("groups")
+from tests.support.running import wait_until
 
 LIVE = """
     [targets.deploys]
@@ -43,7 +39,7 @@ def test_two_workers_keep_one_message_for_the_operations_of_a_deploy(tmp_path: P
             answer = stage.opwatch.get("/v1/groups/build%2F7", headers={"Prefer": "wait=5"}).json()
             return (answer["state"], answer["counts"]["succeeded"]) == ("failed", MEMBERS - 1)
 
-        wait_until(final, timeout_s=PATIENCE_S, what="the group's verdict")
+        wait_until(final, what="the group's verdict")
         for identity in identities:
             stage.opwatch.wait_for_delivery(identity, "deploys", "delivered")
         sent = [(seen.path, json.loads(seen.body)) for seen in stage.receiver.requests if seen.path in (POST, UPDATE)]

@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
+from standin import faults
 from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
 from tests.support.receiver import Reply
 from tests.support.running import CALLER_TOKEN, wait_until
-
-pytestmark = pytest.mark.xdist_group("log lines")
 
 FORGED = json.dumps({"event": "forged", "level": "info"})
 HOSTILE = "".join(

@@ -13,8 +13,6 @@ from tests.support.raw import RawClients, answered, until_closed
 from tests.support.reverse_proxy import reverse_proxy
 from tests.support.running import CALLER_TOKEN
 
-pytestmark = pytest.mark.xdist_group("one-answer")
-
 SIGNED = f"Authorization: Bearer {CALLER_TOKEN}\r\n".encode()
 HEADS = {
     "200": b"GET /healthz HTTP/1.1\r\nHost: x\r\n",

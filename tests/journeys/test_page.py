@@ -15,8 +15,6 @@ from tests.journeys.stage import Stage, staged
 from tests.support.receiver import Reply
 from tests.support.running import CALLER_TOKEN, PATIENCE_S, WEBHOOK_SECRET
 
-pytestmark = pytest.mark.xdist_group("page")
-
 TARGETS = f"""
     [targets.ledger]
     kind = "webhook"
@@ -42,7 +40,9 @@ def browser() -> Iterator[Browser]:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     assert path, "these tests need Chromium: install the package `chromium`, or name the program in CHROMIUM"
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        running = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=PATIENCE_S * 1000
+        )
         yield running
         running.close()
 
@@ -57,6 +57,7 @@ def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
             complaints.append(message.text)
 
     context = browser.new_context(base_url=f"http://localhost:{stage.opwatch.port}", **options)
+    context.set_default_timeout(PATIENCE_S * 1000)
     page = context.new_page()
     page.on("console", heard)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -87,11 +88,11 @@ def test_it_goes_along_with_an_operation_and_keeps_what_is_open(browser: Browser
         card = page.locator(f"#op-{identity}")
         expect(card.get_by_text("running")).to_be_visible()
         expect(card.get_by_role("progressbar")).to_have_count(1)
-        card.get_by_text("Stop tracking …").click()
+        card.get_by_text("Cancel tracking …").click()
         line = card.locator(".line").inner_text()
         expect(card.locator(".line")).not_to_have_text(line)  # it was renewed
-        expect(card.get_by_role("button", name="Stop tracking going")).to_be_visible()
-        assert page.evaluate("document.activeElement.innerText") == "Stop tracking …"
+        expect(card.get_by_role("button", name="Cancel tracking going")).to_be_visible()
+        assert page.evaluate("document.activeElement.innerText") == "Cancel tracking …"
         stage.scalingo.finish(operation.id, outcome="error", error=ERROR)
         expect(page.locator(f"#ended #op-{identity}").get_by_text("failed", exact=True)).to_be_visible()
         expect(page.get_by_role("status").filter(has_text="going: restart failed after")).to_have_count(1)
@@ -102,7 +103,7 @@ def test_it_goes_along_with_an_operation_and_keeps_what_is_open(browser: Browser
         expect(page.locator("#connection")).to_have_text("paused")
 
 
-def test_a_delivery_is_retried_and_a_watch_stopped_by_keyboard(browser: Browser, stage: Stage) -> None:
+def test_a_delivery_is_retried_and_a_tracking_cancelled_by_keyboard(browser: Browser, stage: Stage) -> None:
     stage.receiver.script("/ledger", Reply(status=410), Reply(status=200))
     failed = stage.scalingo.operation("ledger-shop", duration_s=0.1, outcome="error", error=ERROR)
     identity = stage.opwatch.track(failed.url)
@@ -119,11 +120,11 @@ def test_a_delivery_is_retried_and_a_watch_stopped_by_keyboard(browser: Browser,
         expect(page.get_by_text("told ledger", exact=True)).to_be_visible()  # the operation's story, live
         stage.opwatch.wait_for_delivery(identity, "ledger", "delivered")
         page.goto(f"/operations/{endless}")
-        tab_to(page, "Stop tracking …")
+        tab_to(page, "Cancel tracking …")
         page.keyboard.press("Enter")
-        tab_to(page, "Stop tracking endless")
+        tab_to(page, "Cancel tracking endless")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("no longer tracked")).to_be_visible()
+        expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Token")).to_be_focused()
     assert stage.opwatch.show(endless)["state"] == "cancelled"
@@ -135,9 +136,9 @@ def test_everything_works_without_javascript(browser: Browser, stage: Stage) -> 
         card = page.locator(f"#op-{endless}")
         expect(card).to_be_visible()
         expect(page.get_by_role("link", name="Reload")).to_be_visible()
-        card.get_by_text("Stop tracking …").click()
-        card.get_by_role("button", name="Stop tracking plain").click()
-        expect(page.get_by_text("no longer tracked")).to_be_visible()
+        card.get_by_text("Cancel tracking …").click()
+        card.get_by_role("button", name="Cancel tracking plain").click()
+        expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("link", name="Opwatch").click()
         page.get_by_label("App").fill("plain")
         page.get_by_role("button", name="Show").click()

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import pytest
 
+from standin.operations import new_id
 from tests.journeys.stage import Stage, document, staged
-from tests.support.scalingo_operations import new_id
+from tests.support.running import PATIENCE_S
 
-pytestmark = pytest.mark.xdist_group("patience")
-
-A_MINUTE_AND_MORE_S = 100
+A_MINUTE_AND_MORE_S = 60 + PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def test_an_operation_that_does_not_end_is_timed_out_and_says_that_it_may_yet_en
     shown = watches.stage.opwatch.wait_for_state(watches.endless, "timed_out", timeout_s=A_MINUTE_AND_MORE_S)
     assert "running" in shown["reason"]
     assert shown["operation"]["status"] == "running"
-    assert 60 <= shown["duration_s"] < 75
+    assert shown["duration_s"] >= 60
     watches.stage.opwatch.wait_for_delivery(watches.endless, "slack", "delivered")
     watches.stage.opwatch.wait_for_delivery(watches.endless, "webhook", "delivered")
     (message,) = watches.stage.told("/slack", "endless-shop")

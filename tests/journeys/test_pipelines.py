@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 import pytest
 import yaml
 
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import ROOT
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.script import PATIENCE_S, SCRIPT
 
 ID = "osc-fr1-5ed11f2c884fef000f5e502e"

@@ -11,15 +11,13 @@ import psutil
 import pytest
 
 from config.web import LARGEST_BODY_BYTES
-from tests.journeys.stage import Stage, staged
+from standin.operations import new_id
+from tests.journeys.stage import Measure, Stage, staged
 from tests.support.raw import RawClients, answered, until_closed
 from tests.support.running import CALLER_TOKEN
-from tests.support.scalingo_operations import new_id
-
-pytestmark = pytest.mark.xdist_group("pressure")
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
-PROMPTLY_S = 5.0  # on a busy machine; threads that are held are held for ten seconds and more
+PROMPTLY_S = 9.0  # on a busy machine; what a held request delays waits for its deadline, ten seconds
 SIGNED = f"Host: x\r\nAuthorization: Bearer {CALLER_TOKEN}\r\n".encode()
 POST = b"POST /v1/operations HTTP/1.1\r\n" + SIGNED + b"Content-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -103,7 +101,7 @@ def test_what_does_not_arrive_in_time_gets_a_408_and_is_closed(clients: RawClien
         assert response.headers["Content-Type"] == "application/problem+json"
         assert json.loads(body)["status"] == 408
         assert until_closed(sock) == b""
-    assert 9 < time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s > 9
 
 
 def test_clients_that_do_not_read_their_answers_hold_nobody_up(stage: Stage, clients: RawClients) -> None:
@@ -214,9 +212,10 @@ def test_a_body_of_just_64_kb_is_read(clients: RawClients) -> None:
     assert answered(sock)[0].status == 413
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("flooding", ["a token", "no token", "many connections"])
 def test_a_flood_does_not_starve_another_token_even_one_that_was_silent_until_then(
-    tmp_path: Path, flooding: str
+    tmp_path: Path, record_property: Measure, flooding: str
 ) -> None:
     settings = {"OPWATCH_TOKENS": f"ci:{CALLER_TOKEN},calm:{CALM_TOKEN}"}
     listing = b"GET /v1/operations?app=none HTTP/1.1\r\n" + SIGNED + b"\r\n"
@@ -241,8 +240,11 @@ def test_a_flood_does_not_starve_another_token_even_one_that_was_silent_until_th
             assert stage.opwatch.post(fields, token=CALM_TOKEN).status == 202
             assert stage.opwatch.get("/healthz", token=None).status == 200
             took_s.append(time.monotonic() - began_s)
-        assert sorted(took_s)[10] < 1
-        assert max(took_s) < 8  # the first one comes while the flood is still being taken in
+        median_s, slowest_s = sorted(took_s)[10], max(took_s)
+        record_property(f"a POST and a GET beside a flood of {flooding}, median", median_s)
+        record_property(f"a POST and a GET beside a flood of {flooding}, slowest", slowest_s)
+        assert median_s < 2
+        assert slowest_s < 10  # the first one comes while the flood is still being taken in
         assert flood
 
 
@@ -279,7 +281,7 @@ def test_whoever_waits_for_an_end_is_answered_at_once_when_the_process_stops(tmp
         response, answer = answered(waiting)
         assert response.status == 200
         assert b'"state":"tracking"' in answer
-        assert stage.opwatch.wait_for_exit("web", timeout_s=15) == 0
+        assert stage.opwatch.wait_for_exit("web") == 0
 
 
 def test_half_sent_requests_delay_a_stop_by_seconds_only(tmp_path: Path) -> None:
@@ -292,5 +294,5 @@ def test_half_sent_requests_delay_a_stop_by_seconds_only(tmp_path: Path) -> None
         stage.opwatch.terminate("web")
         late.sendall(body)
         assert answered(late)[0].status == 202
-        assert stage.opwatch.wait_for_exit("web", timeout_s=27) == 0
+        assert stage.opwatch.wait_for_exit("web", timeout_s=30) == 0  # a platform kills it then
         assert [until_closed(sock)[9:12] for sock in half] == [b"", b"408", b"408"]

@@ -1,4 +1,7 @@
-"""How soon work goes on after a kill, a freeze or an outage, and that nobody is told twice for it."""
+"""Work goes on after a kill, a freeze or an outage, and nobody is told twice for it.
+
+How soon is measured here and printed at the end; `python -m tests.chaos.recovery` measures it for docs/reliability.md.
+"""
 
 import os
 import signal
@@ -11,17 +14,16 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 import redis
 
 from local.valkey import Valkey
-from tests.journeys.stage import Stage, staged
-from tests.support import scalingo_faults as faults
+from standin import faults
+from standin.api import DEFAULT_TOKENS, ScalingoApi
+from standin.operations import new_id
+from tests.journeys.stage import Measure, Stage, staged
 from tests.support.receiver import Receiver, Reply
 from tests.support.redis_proxy import RedisProxy
-from tests.support.running import UNHURRIED, Opwatch, wait_until
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
-from tests.support.scalingo_operations import new_id
+from tests.support.running import PATIENCE_S, UNHURRIED, Opwatch, wait_until
 
 LEASE_S = 30
 WEBHOOK_ONLY = {**UNHURRIED, "SLACK_WEBHOOK_URL": ""}
@@ -56,8 +58,9 @@ def watched(directory: Path, *workers: str) -> Iterator[Watched]:
         yield Watched(valkey, scalingo, receiver, opwatch, proxies)
 
 
-@pytest.mark.xdist_group("recovery-1")
-def test_a_killed_worker_looks_again_within_five_seconds_of_its_start(tmp_path: Path) -> None:
+def test_a_killed_worker_that_starts_again_waits_for_no_lease_of_its_own(
+    tmp_path: Path, record_property: Measure
+) -> None:
     with staged(tmp_path) as stage:
         looked_at = stage.scalingo.operation("killed-shop", outcome="error", error="out of memory")
         stage.scalingo.fault(faults.hang(60), operation_id=looked_at.id)
@@ -67,15 +70,16 @@ def test_a_killed_worker_looks_again_within_five_seconds_of_its_start(tmp_path: 
             stage.opwatch.track(operation.url)
         identity = stage.opwatch.track(looked_at.url)
         for operation in (looked_at, *waiting):
-            stage.scalingo.wait_for(1, operation_id=operation.id, timeout_s=20)
+            stage.scalingo.wait_for(1, operation_id=operation.id)
         stage.opwatch.kill("worker")
         assert stage.opwatch.show(identity)["state"] == "tracking"
         stage.opwatch.start("worker")
         started_at = started(stage, times=2)
         # The dead worker was looking at all of them: its lease is 30 s, but its clock has fallen silent.
         stage.opwatch.wait_for_state(identity, "failed")
-        _, second = stage.scalingo.wait_for(2, operation_id=looked_at.id)
-        assert second.at - started_at < 5
+        first, second = stage.scalingo.wait_for(2, operation_id=looked_at.id)
+        record_property("from a killed worker's new start to its look", second.at - started_at)
+        assert second.at - first.at < LEASE_S
         shown = stage.opwatch.show(identity)
         assert shown["polls"] == 1
         stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
@@ -83,8 +87,8 @@ def test_a_killed_worker_looks_again_within_five_seconds_of_its_start(tmp_path: 
         assert len(stage.told("/slack", "killed-shop")) == 1
         assert len(stage.told("/webhook", identity)) == 1
         for operation in waiting:
-            looks = wait_until(partial(looks_since, stage, operation.id, started_at), what="a look at each")
-            assert looks[0] < started_at + 5
+            first, second = stage.scalingo.wait_for(2, operation_id=operation.id)
+            assert second.at - first.at < LEASE_S
 
 
 def started(stage: Stage, times: int) -> float:
@@ -93,19 +97,13 @@ def started(stage: Stage, times: int) -> float:
     return datetime.fromisoformat(stage.opwatch.events("worker", "worker started")[-1]["timestamp"]).timestamp()
 
 
-def looks_since(stage: Stage, operation_id: str, since: float) -> list[float]:
-    """List the times of the looks at an operation since a time."""
-    return [look.at for look in stage.scalingo.requests if look.operation_id == operation_id and look.at > since]
-
-
-@pytest.mark.xdist_group("recovery-2")
-def test_another_worker_takes_over_within_the_lease_whenever_one_is_killed(tmp_path: Path) -> None:
+def test_another_worker_takes_over_whenever_one_is_killed(tmp_path: Path, record_property: Measure) -> None:
     """One is killed as it begins a round it has taken, one with a message sent and no answer yet."""
     with watched(tmp_path, "at-dequeuing", "at-delivering", "survivor") as stage:
         stage.receiver.script("/webhook", Reply(hang_s=60), Reply())
         stage.opwatch.start("at-delivering")
         delivered = stage.opwatch.track(stage.scalingo.operation("delivered-shop").url)
-        stage.receiver.wait_for(1, timeout_s=20)
+        stage.receiver.wait_for(1)
         stage.opwatch.kill("at-delivering")
         killed_at = time.time()
         proxy = stage.proxies["at-dequeuing"]
@@ -119,14 +117,13 @@ def test_another_worker_takes_over_within_the_lease_whenever_one_is_killed(tmp_p
         )
         stage.opwatch.start("survivor")
         stage.opwatch.wait_for_state(dequeued, "succeeded")
-        stage.opwatch.wait_for_delivery(delivered, "webhook", "delivered", timeout_s=LEASE_S + 10)
+        stage.opwatch.wait_for_delivery(delivered, "webhook", "delivered")
         first, second = stage.told("/webhook", delivered)
-        assert second.received_at - killed_at < LEASE_S + 5  # 31 s where nothing else keeps the machine busy
+        record_property("from a worker's death to another's message", second.received_at - killed_at)
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
         assert first.body == second.body
 
 
-@pytest.mark.xdist_group("recovery-3")
 def test_a_worker_frozen_past_its_lease_can_neither_change_nor_repeat_an_outcome(tmp_path: Path) -> None:
     """Frozen at the claim, at the last thing before a message is sent, and at the record of a look."""
     moments = {
@@ -149,9 +146,9 @@ def test_a_worker_frozen_past_its_lease_can_neither_change_nor_repeat_an_outcome
             wait_until(partial(frozen_at.get, name), what=f"{name} reaching its moment")
         stage.opwatch.start("survivor")
         for identity in identities:
-            stage.opwatch.wait_for_delivery(identity, "webhook", "delivered", timeout_s=LEASE_S + 15)
+            stage.opwatch.wait_for_delivery(identity, "webhook", "delivered", timeout_s=LEASE_S + PATIENCE_S)
         before = [stage.opwatch.show(identity) for identity in identities]
-        wait_until(lambda: time.time() > max(frozen_at.values()) + LEASE_S + 3, timeout_s=60, what="every lease's end")
+        wait_until(lambda: time.time() > max(frozen_at.values()) + LEASE_S + 3, what="every lease's end")
         for name in moments:
             stage.opwatch.wake(name)
         wait_until(partial(all_beat, stage, len(moments) + 1), what="all being awake")
@@ -174,61 +171,62 @@ def all_beat(stage: Watched, count: int) -> bool:
         return int(connection.zcount("opwatch:workers", (time.time() - 2) * 1000, "+inf")) == count
 
 
-@pytest.mark.xdist_group("recovery-1")
-def test_doorbells_that_are_lost_are_not_noticed(tmp_path: Path) -> None:
+def test_doorbells_that_are_lost_are_not_noticed(tmp_path: Path, record_property: Measure) -> None:
     with staged(tmp_path, workers=("worker",)) as stage, redis.Redis.from_url(stage.valkey.url) as connection:
         stage.opwatch.kill("worker")
         identity = stage.opwatch.track(stage.scalingo.operation("unheard-shop", duration_s=2).url)
-        wait_until(partial(connection.delete, "rq:queue:poll", "rq:queue:deliver"), what="the doorbell, to be lost")
+        wait_until(
+            partial(connection.delete, "rq:queue:opwatch-look", "rq:queue:opwatch-deliver"),
+            what="the doorbell, to be lost",
+        )
         stage.opwatch.start("worker")
         started_at = started(stage, times=2)
         stage.opwatch.wait_for_state(identity, "succeeded")
         stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
-        assert time.time() - started_at < 8
+        record_property("from a start without doorbells to the message", time.time() - started_at)
         assert len(stage.told("/webhook", identity)) == 1
 
 
-@pytest.mark.xdist_group("recovery-4")
-def test_a_minute_without_redis_is_made_up_for_within_ten_seconds_of_its_return(tmp_path: Path) -> None:
+def test_a_minute_without_redis_is_made_up_for_after_its_return(tmp_path: Path, record_property: Measure) -> None:
     with staged(tmp_path, workers=("worker", "worker-2")) as stage:
         stage.receiver.script("/webhook", Reply(delay_s=2))
         ending = stage.scalingo.operation("ending-shop", duration_s=None)
         watched_one = stage.opwatch.track(ending.url)
         stage.scalingo.wait_for(1, operation_id=ending.id)
         ended = stage.opwatch.track(stage.scalingo.operation("ended-shop", outcome="error", error="it broke").url)
-        stage.receiver.wait_for(1, "/webhook", timeout_s=20)  # being told as Redis goes
+        stage.receiver.wait_for(1, "/webhook")  # being told as Redis goes
         stage.valkey.kill()
         gone_at = time.time()
         stage.scalingo.finish(ending.id)
-        wait_until(lambda: time.time() > gone_at + 60, timeout_s=70, what="a minute")
+        wait_until(lambda: time.time() > gone_at + 60, timeout_s=60 + PATIENCE_S, what="a minute")
         stage.valkey.start()
         back_at = time.time()
         for identity in (watched_one, ended):
-            stage.opwatch.wait_for_delivery(identity, "webhook", "delivered", timeout_s=30)
-            stage.opwatch.wait_for_delivery(identity, "slack", "delivered", timeout_s=30)
-        assert time.time() - back_at < 10
+            stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
+            stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
+        record_property("from the return of Redis to the messages", time.time() - back_at)
         later = stage.opwatch.track(stage.scalingo.operation("later-shop").url)
-        stage.opwatch.wait_for_state(later, "succeeded", timeout_s=10)
+        stage.opwatch.wait_for_state(later, "succeeded")
         for name in ("worker", "worker-2", "web"):
             assert stage.opwatch.running(name)
         # The answer to the message that was on its way came while Redis was gone: it was kept, and not asked for again.
         assert len(stage.told("/webhook", ended)) == 1
 
 
-@pytest.mark.xdist_group("recovery-5")
-def test_a_worker_told_to_stop_is_gone_within_25_seconds_and_leaves_no_lease_behind(tmp_path: Path) -> None:
+def test_a_worker_told_to_stop_leaves_no_lease_behind(tmp_path: Path, record_property: Measure) -> None:
     with staged(tmp_path) as stage:
         hanging = stage.scalingo.operation("hanging-shop", duration_s=None)
         stage.scalingo.fault(faults.hang(60), operation_id=hanging.id)
         stage.receiver.script("/webhook", Reply(hang_s=60))
         told = stage.opwatch.track(stage.scalingo.operation("told-shop").url, notify=["webhook"])
-        stage.receiver.wait_for(1, "/webhook", timeout_s=20)
+        stage.receiver.wait_for(1, "/webhook")
         identity = stage.opwatch.track(hanging.url)
         stage.scalingo.wait_for(1, operation_id=hanging.id)
         stage.opwatch.terminate("worker")
         began_s = time.monotonic()
-        assert stage.opwatch.wait_for_exit("worker", timeout_s=30) == 0
-        assert time.monotonic() - began_s < 25
+        assert stage.opwatch.wait_for_exit("worker") == 0
+        record_property("from SIGTERM to the worker's end", took_s := time.monotonic() - began_s)
+        assert took_s < 30, "a platform kills it then"
         with redis.Redis.from_url(stage.valkey.url) as connection:
             for key in connection.scan_iter("opwatch:tracking:*"):
                 assert b'"claim"' not in connection.get(key)
@@ -239,7 +237,6 @@ def test_a_worker_told_to_stop_is_gone_within_25_seconds_and_leaves_no_lease_beh
         assert stage.opwatch.get(f"/v1/operations/osc-fr1-{new_id()}").status == 404
 
 
-@pytest.mark.xdist_group("recovery-5")
 def test_a_redis_that_stalls_makes_no_worker_take_another_for_dead(tmp_path: Path) -> None:
     with staged(tmp_path, workers=("worker", "worker-2", "worker-3")) as stage:
         slow = [stage.scalingo.operation(f"slow-shop-{number}") for number in range(6)]

@@ -14,7 +14,7 @@ from api.openapi import VERSION
 from tests.journeys.stage import Stage, document, staged
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import CALLER_TOKEN
-from tests.support.script import SCRIPT, SHELLS, Script
+from tests.support.script import PATIENCE_S, SCRIPT, SHELLS, Script
 
 ID = "osc-fr1-5ed11f2c884fef000f5e502e"
 LOCATION = "https://api.osc-fr1.scalingo.com/v1/apps/shop/operations/5ed11f2c884fef000f5e502e"
@@ -27,7 +27,7 @@ ENDS = {
     "failed": (1, "shop: restart failed after 42 s: no port"),
     "timed_out": (3, "shop: restart not finished after 1 h 0 min: still running after 3600 s; it may yet end well"),
     "lost": (3, "shop: restart lost from sight after 1 min 4 s: 404 (3 times over 64 s)"),
-    "cancelled": (3, "shop: restart no longer watched after 5 s"),
+    "cancelled": (3, "shop: restart cancelled after 5 s"),
 }
 
 
@@ -136,7 +136,7 @@ def test_what_is_tracked_can_be_shown_and_waited_for(script: Script, receiver: R
 
 TOLD = f"opwatch: {ACCEPTED.body!s}"
 NOTHING_TO_DO = "opwatch: there is nothing to do: "
-NO_ANSWER = "opwatch: no answer of Scalingo's on standard input (curl must be given -i)\n"
+NO_ANSWER = "opwatch: no answer of Scalingo on standard input (use curl -i)\n"
 ANSWERS = [
     (f"HTTP/1.1 202 Accepted\r\nLocation: {LOCATION}\r\nX-Other: y\r\n\r\n", 0, TOLD),
     (f"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 202 \r\nlocation: {LOCATION}\r\n\r\n{{}}", 0, TOLD),
@@ -203,12 +203,12 @@ def test_waiting_comes_again_when_the_service_says_where_too_many_wait(script: S
         (
             Reply(301, "", {"Location": "https://a.example/"}),
             2,
-            "{url} redirects to https://a.example/; set OPWATCH_URL to where the service is",
+            "{url} redirects to https://a.example/; set OPWATCH_URL to the address of the service",
         ),
         (
             Reply(200, "<html>welcome\n"),
             4,
-            "what {url} answers is not Opwatch's; is the address right, and the service as new as this script?",
+            "{url} does not answer like Opwatch; is the address right, and the service as new as this script?",
         ),
     ],
 )
@@ -230,9 +230,9 @@ def test_a_tracking_that_is_gone_leaves_the_end_unknown(script: Script, receiver
 def test_ctrl_c_ends_the_waiting_and_says_that_the_tracking_goes_on(script: Script, receiver: Receiver) -> None:
     receiver.script(GET, Reply(hang_s=60))
     with script.running("track", LOCATION, "--wait") as process:
-        receiver.wait_for(1, GET, timeout_s=30)
+        receiver.wait_for(1, GET)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (130, "")
     assert err.endswith(f"opwatch: no longer waiting; Opwatch goes on tracking {ID}\n")
 
@@ -350,4 +350,4 @@ def may_be_sent_again_and_cancelled(stage: Stage, script: Script) -> None:
     assert stage.opwatch.request("DELETE", f"/v1/operations/{identity}").status == 200
     waited = script.run("wait", identity)
     assert waited.code == 3
-    assert waited.out.startswith(f"cancelled {identity} script-blog: restart no longer watched after ")
+    assert waited.out.startswith(f"cancelled {identity} script-blog: restart cancelled after ")

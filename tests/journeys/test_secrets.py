@@ -13,13 +13,11 @@ import pytest
 import redis
 
 from local.valkey import Valkey
-from tests.support import leaks
-from tests.support import scalingo_faults as faults
+from standin import faults
+from standin.api import ScalingoApi
+from tests.support import leaks, plugins
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import CALLER_TOKEN, UNHURRIED, Opwatch, wait_until
-from tests.support.scalingo_api import ScalingoApi
-
-pytestmark = pytest.mark.xdist_group("secrets")
 
 TOKENS = {"default": "tk-us-sEkrEt-default", "agency": "tk-us-sEkrEt-agency"}
 REDIS_PASSWORD = "sEkrEt/of+redis!"  # noqa: S105 - it opens nothing
@@ -36,13 +34,10 @@ SECRETS = (
 )  # fmt: skip
 NOTIFIER = """
     from typing import ClassVar
-    from notifiers import KIND_SETTINGS, SecretUrl
-    from pydantic import BaseModel
+    from notifiers import Kind, SecretUrl
 
-    class Crashing(BaseModel):
-        model_config = KIND_SETTINGS
+    class Crashing(Kind):
         retry_delays_s: ClassVar[tuple[float, ...]] = (600.0,)
-        at_once: ClassVar[int] = 1
         url: SecretUrl
         error: str
 
@@ -72,14 +67,12 @@ def protected(valkey: Valkey) -> str:
     return valkey.url.replace("unix://", "unix://:sEkrEt%2Fof%2Bredis%21@")
 
 
-def plugged_in(directory: Path) -> Path:
-    """Install somebody's notifier into a directory of its own."""
-    metadata = directory / "crashing-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: crashing\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text("[opwatch.notifiers]\ncrashing = crashing:Crashing\n")
-    (directory / "crashing.py").write_text(dedent(NOTIFIER))
-    return directory
+PROJECT = """
+[project]
+name = "crashing"
+[project.entry-points."opwatch.notifiers"]
+crashing = "crashing:Crashing"
+"""
 
 
 def targets(receiver: Receiver) -> str:
@@ -147,7 +140,7 @@ def test_no_secret_is_logged_shown_or_stored_whatever_fails(
             "WEBHOOK_SECRET": SIGNING,
             "BOT_TOKEN": "xoxb-sEkrEt-bot",
             "OPWATCH_HEARTBEAT_URL": receiver.url("/sEkrEt-heartbeat"),
-            "PYTHONPATH": str(plugged_in(tmp_path / "plugged-in")),
+            "PYTHONPATH": str(plugins.install(tmp_path / "plugged-in", PROJECT, {"crashing": dedent(NOTIFIER)})),
         }
         opwatch = Opwatch(valkey.url, scalingo, receiver, settings=settings, targets=targets(receiver))
         try:

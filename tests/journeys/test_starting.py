@@ -7,15 +7,10 @@ import pytest
 import redis
 
 from local.valkey import Valkey
+from standin.api import ScalingoApi
 from tests.journeys.stage import staged
-from tests.support.caller import Answer
 from tests.support.receiver import Receiver
 from tests.support.running import CALLER_TOKEN, WEBHOOK_SECRET, Opwatch, wait_until
-from tests.support.scalingo_api import ScalingoApi
-
-pytestmark = pytest.mark.xdist_group("starting")
-
-WRONG_TOKEN = "tk-us-this-was-revoked"  # noqa: S105 - it opens nothing
 
 
 @pytest.mark.parametrize("process", ["web", "worker"])
@@ -49,35 +44,6 @@ def test_a_process_with_wrong_settings_ends_and_names_every_fault(
     for secret in (too_short, "not-base64", "secret-host", "B000", CALLER_TOKEN, WEBHOOK_SECRET):
         assert secret not in printed
     assert scalingo.requests == ()
-
-
-def test_an_api_token_that_is_rejected_is_the_operators_to_mend(tmp_path: Path) -> None:
-    with staged(tmp_path, settings={"SCALINGO_API_TOKEN": WRONG_TOKEN}) as stage:
-        identities = [stage.opwatch.track(stage.scalingo.operation(f"shop-{number}").url) for number in range(3)]
-
-        def errors() -> list[str]:
-            found = [stage.opwatch.show(identity)["last_error"] for identity in identities]
-            return found if all(found) else []
-
-        for error in wait_until(errors, what="last_error everywhere"):
-            assert "rejects the API token of the account default" in error
-        unready = wait_until(lambda: refused(stage.opwatch), what="/readyz saying so")
-        (problem,) = unready.json()["problems"]
-        assert "account default" in problem
-        # Watched on, over more than one exchange, and still no verdict and one line for the operator.
-        wait_until(lambda: len(stage.scalingo.requests) >= 2, what="a second exchange")
-        wait_until(lambda: all(stage.opwatch.show(identity)["polls"] >= 2 for identity in identities))
-        assert {stage.opwatch.show(identity)["state"] for identity in identities} == {"tracking"}
-        assert len(stage.opwatch.events("worker", "API token rejected")) == 1
-        assert {seen.status for seen in stage.scalingo.requests} == {401}
-        assert stage.receiver.requests == ()
-        assert WRONG_TOKEN not in stage.opwatch.output("worker") + stage.opwatch.output("web") + unready.text
-
-
-def refused(opwatch: Opwatch) -> Answer | None:
-    """Return what `/readyz` answers while it is not."""
-    answer = opwatch.get("/readyz", token=None)
-    return answer if answer.status == 503 else None
 
 
 def test_a_target_on_a_private_address_is_refused_and_says_so(tmp_path: Path) -> None:

@@ -1,45 +1,18 @@
-"""A plain HTTP client for the stand-in servers: one request over one connection, nothing followed or retried."""
+"""A caller of the stand-in servers: one request over one connection, nothing followed or retried."""
 
 import base64
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from http.client import HTTPConnection
-from typing import Any
-from urllib.parse import urlsplit
 
-from multidict import CIMultiDict
+from local import http
+from local.http import Answer
 
 EXCHANGE = "/v1/tokens/exchange"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a client got."""
-
-    status: int
-    headers: Mapping[str, str]
-    text: str
-
-    def json(self) -> Any:
-        """Return the body, parsed."""
-        return json.loads(self.text)
 
 
 def call(
     url: str, method: str = "GET", *, auth: str = "", body: object = None, timeout_s: float = 5.0, host: str = ""
 ) -> Answer:
     """Send one request over a connection of its own."""
-    parts = urlsplit(host + url)
-    connection = HTTPConnection(parts.netloc, timeout=timeout_s)
-    try:
-        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        target = parts.path + (f"?{parts.query}" if parts.query else "")
-        connection.request(method, target, raw, {"Authorization": auth} if auth else {})
-        response = connection.getresponse()
-        return Answer(response.status, CIMultiDict(response.getheaders()), response.read().decode())
-    finally:
-        connection.close()
+    return http.call(method, host + url, body, {"Authorization": auth} if auth else {}, timeout_s)
 
 
 def basic(password: str, user: str = "") -> str:

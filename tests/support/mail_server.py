@@ -8,7 +8,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from tests.support.serving import Loopback, RequestLog
+from standin.loopback import Loopback, RequestLog
 
 USER, PASSWORD = "opwatch", "a-mail-password-of-nobody"
 HANG, BREAK_OFF = "hang", "break off"

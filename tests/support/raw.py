@@ -9,7 +9,7 @@ from typing import Self
 class RawClients:
     """Any number of connections to one port; leaving closes them all."""
 
-    def __init__(self, port: int, *, timeout_s: float = 20.0) -> None:
+    def __init__(self, port: int, *, timeout_s: float = 60.0) -> None:
         self._port = port
         self._timeout_s = timeout_s
         self._opened = ExitStack()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from tests.support.replies import Reply, send
-from tests.support.serving import LoopbackServer, RequestLog
+from standin.loopback import LoopbackServer, RequestLog
+from standin.replies import Reply, send
 
 __all__ = ["Receiver", "Reply", "RequestReceived"]
 
@@ -77,7 +77,7 @@ class Receiver(LoopbackServer):
         """Every request so far, in the order in which they were read."""
         return self._log.snapshot()
 
-    def wait_for(self, count: int, path: str | None = None, *, timeout_s: float = 20.0) -> tuple[RequestReceived, ...]:
+    def wait_for(self, count: int, path: str | None = None, *, timeout_s: float = 60.0) -> tuple[RequestReceived, ...]:
         """Return the requests (to `path`, if given) as soon as there are `count`, those already seen included.
 
         Raises AssertionError, with everything seen, when there are fewer after `timeout_s`.

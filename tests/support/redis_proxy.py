@@ -7,9 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Self
 
-from tests.support.replies import RST_ON_CLOSE
+from standin.replies import RST_ON_CLOSE
 
 CHUNK = 65_536
+PATIENCE_S = 60.0
 
 
 class RedisProxy:
@@ -62,14 +63,14 @@ class RedisProxy:
             target=lambda: asyncio.run(self._serve(started)), name="redis-proxy", daemon=True
         )
         self._thread.start()
-        self._loop, self._ended = started.result(10)
+        self._loop, self._ended = started.result(PATIENCE_S)
         return self
 
     def __exit__(self, *_error: object) -> None:
         """Stop, closing everything."""
         self.cut()
         self._loop.call_soon_threadsafe(self._ended.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         self._listener.close()
 
     async def _serve(self, started: "Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]]") -> None:
@@ -90,7 +91,7 @@ class RedisProxy:
             done.set_result(None)
 
         self._loop.call_soon_threadsafe(run)
-        done.result(10)
+        done.result(PATIENCE_S)
 
     def _break(self, *, reset: bool) -> None:
         for writer in list(self._open):

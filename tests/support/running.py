@@ -4,29 +4,25 @@ import json
 import os
 import signal
 import socket
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
-from io import StringIO
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from multidict import CIMultiDict
-
-from local.processes import Child, Console, read_procfile, shell, stop_all
-from tests.support.caller import Answer
+from local import processes
+from local.http import Answer, answers
+from local.processes import Child, LocalError
+from local.service import Service
+from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.support.receiver import Receiver
-from tests.support.scalingo_api import DEFAULT_TOKENS, ScalingoApi
 
 ROOT = Path(__file__).parents[2]
 CALLER_TOKEN = "a-token-for-journeys-only-0123"  # noqa: S105 - it opens nothing
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0LWZvci1qb3VybmV5cy1vbmx5"
 PATIENCE_S = 60.0  # what fails takes so long; a busy machine takes seconds to start a process
-POLL_S = 0.02
 WAIT_STEP_S = 5
 UNHURRIED = {"SCALINGO_REQUESTS_PER_MINUTE": "6000"}
 """For journeys that are not about the budget: looks come as soon as they are due."""
@@ -34,19 +30,9 @@ UNHURRIED = {"SCALINGO_REQUESTS_PER_MINUTE": "6000"}
 T = TypeVar("T")
 
 
-class Unmet(AssertionError):  # noqa: N818 - it reads as what it says
-    """What a test waited for did not come true."""
-
-
 def wait_until(condition: Callable[[], T], *, timeout_s: float = PATIENCE_S, what: str = "the condition") -> T:
-    """Return what `condition` gives as soon as that is true; raises Unmet after `timeout_s`."""
-    deadline_s = time.monotonic() + timeout_s
-    while not (met := condition()):
-        if time.monotonic() >= deadline_s:
-            message = f"{what} did not come true within {timeout_s:g} s; last: {met!r}"
-            raise Unmet(message)
-        time.sleep(POLL_S)
-    return met
+    """Return the first true result of `condition`; raises LocalError after `timeout_s`."""
+    return processes.wait_until(condition, timeout_s=timeout_s, what=what)
 
 
 def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> dict[str, str]:
@@ -67,7 +53,7 @@ def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> di
     }
 
 
-class Opwatch:
+class Opwatch(Service):
     """The processes of one service on a free port, started by `with`; the worker may be there several times.
 
     `settings` change those of `environment` (an empty text unsets one), `own` those of single processes; `targets` is
@@ -93,11 +79,10 @@ class Opwatch:
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))
         self.port: int = self._reserved.getsockname()[1]
-        self._output: defaultdict[str, list[str]] = defaultdict(list)
-        self._names = ("web", *workers)
+        self._lines: defaultdict[str, list[str]] = defaultdict(list)
         env = {
             # Nothing of the developer's own settings: only what a program needs to start.
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
+            "PATH": os.environ.get("PATH", os.defpath),
             "HOME": self._directory.name,
             "PYTHONUNBUFFERED": "1",
             "PORT": str(self.port),
@@ -105,24 +90,16 @@ class Opwatch:
             **environment(redis_url, scalingo, receiver),
             **(settings or {}),
         }
-        commands = read_procfile(ROOT / "Procfile")
-        console = Console(StringIO())
-        self._children = {
-            name: Child(
-                name,
-                shell(commands["web" if name == "web" else "worker"]),
-                cwd=ROOT,
-                env={**env, **(own or {}).get(name, {})},
-                console=console,
-                on_line=self._output[name].append,
-            )
-            for name in self._names
-        }
+        super().__init__(env, CALLER_TOKEN, lambda name: self._lines[name].append)
+        self._named: dict[str, Child] = {}
+        for name in ("web", *workers):
+            command = self.procfile["web" if name == "web" else "worker"]
+            self._named[name] = self.add(name, command, (own or {}).get(name))
 
     def __enter__(self) -> Self:
         """Start all processes; return once the service is ready."""
         try:
-            for name in self._names:
+            for name in self._named:
                 self.start(name)
             self.wait_until_ready()
         except BaseException:
@@ -136,15 +113,15 @@ class Opwatch:
 
     def start(self, name: str) -> None:
         """Start one process and do not wait for it."""
-        self._children[name].start()
+        self._named[name].start()
 
     def kill(self, name: str) -> None:
         """End a process (its group) with SIGKILL."""
-        self._children[name].kill()
+        self._named[name].kill()
 
     def terminate(self, name: str) -> None:
         """Ask a process to end, as a PaaS does."""
-        self._children[name].terminate()
+        self._named[name].terminate()
 
     def freeze(self, name: str) -> None:
         """Stop a process where it stands (SIGSTOP), as a suspended machine does; does nothing when it has ended.
@@ -160,77 +137,54 @@ class Opwatch:
         self._signal(name, signal.SIGCONT)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
-        child = self._children[name]
-        if child.alive and child.pid is not None:
-            os.kill(child.pid, number)
+        if self.running(name):
+            os.kill(self.pid(name), number)
 
     def wait_for_exit(self, name: str, timeout_s: float = PATIENCE_S) -> int:
         """Return the exit code of a process once it has ended."""
-        child = self._children[name]
-        wait_until(lambda: child.poll() is not None, timeout_s=timeout_s, what=f"the end of {name}")
-        code = child.poll()
+        wait_until(lambda: not self.running(name), timeout_s=timeout_s, what=f"the end of {name}")
+        code = self._named[name].poll()
         assert code is not None
         return code
 
     def running(self, name: str) -> bool:
         """Whether a process runs."""
-        return self._children[name].alive
+        return self._named[name].alive
 
     def pid(self, name: str) -> int:
         """Return the id of a process that was started."""
-        pid = self._children[name].pid
-        assert pid is not None
-        return pid
+        return self._named[name].pid
 
-    def stop(self) -> None:
+    def stop(self, grace_s: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> None:
         """End everything, and show what it printed (pytest prints that beside a failure)."""
-        stop_all(list(self._children.values()), grace_s=10.0)
+        super().stop(grace_s, hurry)
         self._reserved.close()
         self._directory.cleanup()
-        for name in self._names:
-            print(f"--- {name} printed:", *self._output[name], sep="\n")
+        for name in self._named:
+            print(f"--- {name} printed:", *self._lines[name], sep="\n")
 
     def output(self, name: str) -> str:
         """Return everything a process has printed so far, over all its starts."""
-        return "\n".join(self._output[name])
+        return "\n".join(self._lines[name])
 
     def events(self, name: str, event: str) -> list[dict[str, Any]]:
         """Return the structured log lines of one event."""
-        lines = [json.loads(line) for line in list(self._output[name]) if line.startswith("{")]
+        lines = [json.loads(line) for line in list(self._lines[name]) if line.startswith("{")]
         return [line for line in lines if line.get("event") == event]
 
     def wait_until_ready(self) -> None:
         """Return once `/readyz` says that nothing is missing."""
-        self._wait_for_answer("/readyz")
+        self._wait(lambda: not self.missing())
 
     def wait_until_alive(self) -> None:
         """Return once the web process answers."""
-        self._wait_for_answer("/healthz")
+        self._wait(lambda: answers(f"{self.url}/healthz"))
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        headers: Mapping[str, str] | None = None,
-        token: str | None = CALLER_TOKEN,
-        timeout_s: float = 30.0,
-    ) -> Answer:
-        """Send one request over a connection of its own; `bytes` go as they are, anything else as JSON."""
-        sent = dict(headers or {})
-        if token is not None:
-            sent["Authorization"] = f"Bearer {token}"
-        if body is not None and not isinstance(body, bytes):
-            sent.setdefault("Content-Type", "application/json")
-        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+    def _wait(self, condition: Callable[[], bool]) -> None:
         try:
-            connection.request(method, path, raw, sent)
-            response = connection.getresponse()
-            return Answer(response.status, CIMultiDict(response.getheaders()), response.read().decode())
-        finally:
-            connection.close()
+            processes.wait_until(condition, self._named["web"], timeout_s=PATIENCE_S, what="an answer of web")
+        except LocalError as error:
+            raise LocalError(f"{error}; missing: {self.missing()}") from error
 
     def get(self, path: str, **options: Any) -> Answer:
         """GET a path."""
@@ -240,13 +194,6 @@ class Opwatch:
         """POST to `/v1/operations`."""
         return self.request("POST", "/v1/operations", body, **options)
 
-    def track(self, operation_url: str, **fields: Any) -> str:
-        """Have an operation tracked that was not before; returns the tracking's id."""
-        answer = self.post({"operation_url": operation_url, **fields})
-        assert answer.status == 202, answer
-        identity: str = answer.json()["id"]
-        return identity
-
     def show(self, identity: str) -> dict[str, Any]:
         """Return a tracking as it stands."""
         answer = self.get(f"/v1/operations/{identity}")
@@ -255,7 +202,7 @@ class Opwatch:
         return shown
 
     def wait_for_state(self, identity: str, state: str, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
-        """Return the tracking as soon as it is in `state`; raises Unmet when it ends otherwise, or not in time."""
+        """Return the tracking as soon as it is in `state`; raises LocalError when it ends otherwise, or not in time."""
         deadline_s = time.monotonic() + timeout_s
         while True:
             left_s = max(0, round(deadline_s - time.monotonic()))
@@ -264,8 +211,7 @@ class Opwatch:
             if shown.get("state") == state:
                 return shown
             if shown.get("state") != "tracking" or time.monotonic() >= deadline_s:
-                message = f"waited for {state}, got {json.dumps(shown, indent=1)}"
-                raise Unmet(message)
+                raise LocalError(f"waited for {state}, got {json.dumps(shown, indent=1)}")
 
     def wait_for_delivery(
         self, identity: str, target: str, state: str, timeout_s: float = PATIENCE_S
@@ -279,23 +225,3 @@ class Opwatch:
         met = wait_until(delivery, timeout_s=timeout_s, what=f"{target} being {state}")
         assert met is not None
         return met
-
-    def _wait_for_answer(self, path: str) -> None:
-        last: list[str] = []
-
-        def answered() -> bool:
-            if not self.running("web"):
-                raise Unmet(f"web has ended\n{self.output('web')}")
-            try:
-                answer = self.get(path, token=None, timeout_s=5)
-            except (OSError, HTTPException) as error:
-                last[:] = [repr(error)]
-                return False
-            last[:] = [answer.text]
-            return answer.status == 200
-
-        try:
-            wait_until(answered, what=path)
-        except Unmet as error:
-            outputs = "\n".join(f"{name}: {self.output(name)}" for name in self._names)
-            raise Unmet(f"{error}; {last}\n{outputs}") from error

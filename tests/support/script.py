@@ -96,6 +96,8 @@ class Script:
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """Run it in a process group of its own, as a terminal does, so that Ctrl-C reaches all it started."""
+        # Whatever a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+        ours = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [*self.shell, str(SCRIPT), *arguments],
             env=self.env,
@@ -104,6 +106,7 @@ class Script:
             text=True,
             process_group=0,
         )
+        signal.signal(signal.SIGINT, ours)
         try:
             yield process
         finally:

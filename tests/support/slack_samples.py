@@ -5,13 +5,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifiers import slack_group, slack_live, slack_message
-from operations import together
-from operations.announcement import Announcement
-from operations.audience import Rule
-from operations.live import Progress
+from notifiers.slack import group as slack_group
+from notifiers.slack import live as slack_live
+from notifiers.slack import message as slack_message
 from operations.model import Operation, State, Tracking, Usual, Verdict
-from operations.together import Together
+from operations.telling import group_message
+from operations.telling.announcement import Announcement
+from operations.telling.audience import Rule
+from operations.telling.group_message import GroupMessage
+from operations.telling.live import Progress
 
 NOW = datetime(2026, 3, 2, 8, 18, tzinfo=UTC)
 
@@ -87,7 +89,7 @@ def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
     return replace(member, **changes)
 
 
-def groups() -> Mapping[str, Together]:
+def groups() -> Mapping[str, GroupMessage]:
     """Give the operations of a deploy together: under way, and ended."""
     apps = ("shop", "shop-worker", "blog", "api")
     states = {
@@ -98,7 +100,7 @@ def groups() -> Mapping[str, Together]:
     made = {}
     for name, each in states.items():
         members = [a_member(n, app, state) for n, (app, state) in enumerate(zip(apps, each, strict=True))]
-        shown = together.of(members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60))
+        shown = group_message.of(members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60))
         assert shown is not None
         made[name] = shown
     return made

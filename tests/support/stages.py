@@ -2,19 +2,25 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from notifiers import BUILT_IN, kinds
+from operations.errors import OpwatchError
 from tests.support.mail_server import BREAK_OFF, HANG, MailServer
 from tests.support.receiver import Receiver, Reply
+from workers.deliver import failure_of
+from workers.loop import HttpLoop
 
 SECRET = "sEkrEt-of-nobody"  # noqa: S105 - it opens nothing
 SIGNING_SECRET = "whsec_c0VrckV0LXNpZ25pbmcta2V5LW9mLW5vYm9keS0wMTIz"  # noqa: S105
 LANDING = "/landing"
 PAGE = Reply(200, "<html>Sign in</html>", {"Content-Type": "text/html"})
 JSON = {"Content-Type": "application/json"}
+DEADLINE_S = 20.0
 
 
 class Stage(ABC):
@@ -125,7 +131,17 @@ def _code(name: str, value: str | int) -> str:
     return json.dumps({name: value, "message": f"{SECRET} said no"})
 
 
+def _plain(kind: str) -> Way:
+    """Tell by a kind that needs no more than a URL in each of its required fields."""
+    fields = kinds()[kind].load().model_fields
+    return Way(kind, {name: f"http://{{url}}/{SECRET}" for name, field in fields.items() if field.is_required()})
+
+
+MAIL, SILENT = "email", "console"
+"""The kinds that speak no HTTP: one writes to a mail server, one only prints."""
+
 WAYS = {
+    **{point.name: _plain(point.name) for point in BUILT_IN if point.name not in (MAIL, SILENT)},
     "apprise": Way("apprise", {"url": f"json://user:{SECRET}@{{url}}/{SECRET}?cto=1&rto=1"}, says_why=False),
     "discord": Way(
         "discord",
@@ -139,6 +155,7 @@ WAYS = {
         refusal=Reply(400, _code("id", "web.incoming_webhook.invalid.app_error"), JSON),
         knows_its_answers=True,
     ),
+    "ntfy": Way("ntfy", {"url": f"http://{{url}}/{SECRET}"}),
     "rocketchat": Way(
         "rocketchat",
         {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "@all"},
@@ -168,7 +185,7 @@ WAYS = {
         refusal=Reply(410, ""),
     ),
 }
-MAIL = "email"
+"""A kind that is not named here is told in the plain way."""
 
 
 @contextmanager
@@ -180,3 +197,16 @@ def staged(name: str) -> Iterator[Stage]:
     else:
         with Receiver() as receiver:
             yield HttpStage(WAYS[name], receiver)
+
+
+def attempted(
+    loop: HttpLoop, make: Callable[[], Awaitable[object]], deadline_s: float = DEADLINE_S
+) -> OpwatchError | None:
+    """Make one attempt on a worker's event loop, within the deadline; return its error, if any."""
+    ended: Future[OpwatchError | None] = Future()
+
+    async def attempt() -> None:
+        ended.set_result(await failure_of(make(), deadline_s))
+
+    loop.submit(attempt)
+    return ended.result(DEADLINE_S + 10)

@@ -8,9 +8,26 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from notifiers.targets import NAME
-from operations.history import Attempt, Looks
-from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Slow, State, Tracking, Usual, Verdict
-from operations.posted import Live, Posted
+from operations.errors import OpwatchError
+from operations.model import (
+    Alert,
+    AlertKind,
+    Attempt,
+    Delivery,
+    DeliveryState,
+    LiveMessage,
+    Looks,
+    MessageRef,
+    Operation,
+    Slow,
+    State,
+    Tracking,
+    Usual,
+    Verdict,
+)
+from operations.storage.codec import with_ids
+from operations.telling import attempts as telling
+from operations.telling.attempts import Policy, Result
 
 settings.register_profile("unit", deadline=None, max_examples=50)  # a busy machine is no fault of the code
 settings.load_profile("unit")
@@ -39,7 +56,29 @@ def a_tracking(**changes: Any) -> Tracking:
 def a_delivery(**changes: Any) -> Delivery:
     """Give a delivery of run 1 that is due at NOW, with `changes`."""
     sample = Delivery(target="slack", run=1, verdict=Verdict.FAILED, state=DeliveryState.PENDING, next_attempt_at=NOW)
-    return replace(sample, **changes)
+    changed = replace(sample, **changes)
+    return changed if changed.id else with_ids(a_tracking(deliveries=(changed,))).deliveries[0]
+
+
+def attempting(tracking: Tracking, ids: frozenset[str], claim: str, now: datetime) -> Tracking:
+    """Claim the deliveries of these ids for an attempt."""
+    return telling.claimed(tracking, [d for d in tracking.outgoing if d.id in ids], claim, now)
+
+
+def attempted_by(
+    tracking: Tracking,
+    delivery_id: str,
+    claim: str,
+    error: OpwatchError | None,
+    now: datetime,
+    *,
+    alert_target: str | None = None,
+) -> Tracking | None:
+    """Record how an attempt ended, as the worker with that claim does; a transient error is tried again after 90 s."""
+    known = (d for d in tracking.outgoing if d.id == delivery_id)
+    delivery = replace(next(known, a_delivery(id=delivery_id)), claim=claim)
+    policy = Policy(delays_s=(90.0,) * 99, alert_target=alert_target)
+    return telling.after_attempt(tracking, delivery, Result(error=error), now, policy)
 
 
 def a_text(*, max_size: int | None = None) -> st.SearchStrategy[str]:
@@ -75,7 +114,7 @@ looks = st.builds(
     times=st.integers(1, 10**6),
     failed=st.booleans(),
 )
-attempts = st.builds(Attempt, at=times, error=st.none() | a_text(max_size=160))
+attempt_entries = st.builds(Attempt, at=times, error=st.none() | a_text(max_size=160))
 deliveries = st.builds(
     Delivery,
     target=target_names,
@@ -88,7 +127,7 @@ deliveries = st.builds(
     ended_at=st.none() | times,
     claim=st.none() | a_text(),
     planned_at=st.none() | times,
-    history=st.lists(attempts, max_size=3).map(tuple),
+    history=st.lists(attempt_entries, max_size=3).map(tuple),
 )
 alerts = st.builds(
     Alert, kind=st.sampled_from(AlertKind), subject=target_names, at=times, body=a_text(max_size=200)
@@ -101,31 +140,34 @@ warnings = st.builds(
 )
 
 live_messages = st.builds(
-    Live,
+    LiveMessage,
     target=target_names,
     run=st.integers(1, 99),
     due_at=st.none() | times,
     claim=st.none() | a_text(),
-    posted=st.none() | st.builds(Posted, channel=a_text(), ts=a_text()),
+    posted=st.none() | st.builds(MessageRef, channel=a_text(), ts=a_text()),
     shows=st.none() | a_text(max_size=16),
     shown_at=st.none() | times,
     failures=st.integers(0, 99),
-    together=st.none() | a_text(max_size=16),
+    group_digest=st.none() | a_text(max_size=16),
 )
 
 
 @st.composite
-def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking:
-    """Draw any record, whether or not it could come about."""
-    region, operation_id = draw(regions), draw(operation_ids)
+def trackings(
+    draw: st.DrawFn, /, *, of: st.SearchStrategy[str] = operation_ids, **changes: st.SearchStrategy[Any]
+) -> Tracking:
+    """Draw any record, whether or not it could come about; `of` draws the operation's id."""
+    operation_id = draw(of)
+    region = "osc-fr1" if operation_id == OPERATION_ID else draw(regions)
     fields: dict[str, st.SearchStrategy[Any]] = {
         "app": apps,
         "account": a_text(max_size=20),
         "created_at": times,
         "created_by": a_text(max_size=41),
         "timeout_s": st.integers(60, 86400),
-        "everyone": st.booleans(),
-        "named": st.lists(target_names, max_size=3).map(tuple),
+        "notify_all": st.booleans(),
+        "notify": st.lists(target_names, max_size=3).map(tuple),
         "context": st.dictionaries(a_text(), a_text(), max_size=3),
         "group": st.none() | a_text(max_size=200),
         "group_size": st.none() | st.integers(1, 1000),
@@ -153,4 +195,4 @@ def trackings(draw: st.DrawFn, /, **changes: st.SearchStrategy[Any]) -> Tracking
         "looks": st.lists(looks, max_size=3).map(tuple),
     }
     drawn = draw(st.fixed_dictionaries({**fields, **changes}))
-    return a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn)
+    return with_ids(a_tracking(id=f"{region}-{operation_id}", region=region, operation_id=operation_id, **drawn))

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalingo.address import (
+from scalingo.operation import (
     APP_PATTERN,
     LONGEST_URL,
     OFFICIAL_REGIONS,
     OPERATION_ID_PATTERN,
     OperationAddress,
     operation_url,
-    parse,
+    parse_url,
 )
 from tests.unit.strategies import OPERATION_ID, apps, operation_ids
 
@@ -37,15 +37,15 @@ PATH = f"/v1/apps/shop/operations/{OPERATION_ID}"
 )
 @pytest.mark.parametrize("end", ["", "/"])
 def test_operations_of_configured_and_official_hosts_are_understood(base: str, region: str, end: str) -> None:
-    assert parse(base + PATH + end, REGIONS) == OperationAddress(region, "shop", OPERATION_ID)
+    assert parse_url(base + PATH + end, REGIONS) == OperationAddress(region, "shop", OPERATION_ID)
 
 
 def test_an_override_stands_for_its_region_and_official_hosts_still_lead_there() -> None:
     regions = {**OFFICIAL_REGIONS, "osc-fr1": "http://localhost:9000"}
     for base in ("http://localhost:9000", "https://api.osc-fr1.scalingo.com"):
-        assert parse(base + PATH, regions).region == "osc-fr1"
+        assert parse_url(base + PATH, regions).region == "osc-fr1"
     with pytest.raises(ValueError, match="not configured here"):
-        parse("https://api.osc-secnum-fr1.scalingo.com" + PATH, {"osc-fr1": "http://localhost:9000"})
+        parse_url("https://api.osc-secnum-fr1.scalingo.com" + PATH, {"osc-fr1": "http://localhost:9000"})
 
 
 HOST = "https://api.osc-fr1.scalingo.com"
@@ -98,13 +98,13 @@ HOST = "https://api.osc-fr1.scalingo.com"
 )  # fmt: skip
 def test_anything_else_is_refused_with_a_reason(url: str) -> None:
     with pytest.raises(ValueError, match=r"^(is|names|must) ") as caught:
-        parse(url, REGIONS)
+        parse_url(url, REGIONS)
     assert len(str(caught.value)) < 300
 
 
 @given(apps, operation_ids, st.sampled_from(sorted(REGIONS)))
 def test_what_we_build_is_taken_apart_again(app: str, operation_id: str, region: str) -> None:
-    assert parse(operation_url(REGIONS[region], app, operation_id), REGIONS) == OperationAddress(
+    assert parse_url(operation_url(REGIONS[region], app, operation_id), REGIONS) == OperationAddress(
         region, app, operation_id
     )
 
@@ -124,7 +124,7 @@ _built = st.builds(
 @given(st.text() | st.lists(_pieces).map("".join) | _built)
 def test_any_text_gives_parts_that_match_the_patterns_or_a_value_error(url: str) -> None:
     try:
-        found = parse(url, REGIONS)
+        found = parse_url(url, REGIONS)
     except ValueError:
         return
     assert found.region in REGIONS

@@ -13,14 +13,25 @@ from hypothesis import strategies as st
 
 from notifiers import wording
 from notifiers.console import Console
-from notifiers.slack_message import message
-from operations import alerts, lifecycle, view
-from operations.announcement import BODY_LIMIT_BYTES, Announcement, body_of, read, read_alert
-from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
-from operations.model import AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict, decode, encode
-from operations.retries import Again, Decision, Delivered, GiveUp
+from notifiers.slack.message import message
+from operations.errors import OpwatchError, PermanentError, RateLimitedError, SignInRejectedError, TransientError
+from operations.model import AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict
+from operations.storage.codec import decode, encode
+from operations.telling import alerts, attempts, audience, view
+from operations.telling.announcement import BODY_LIMIT_BYTES, Announcement, body_of, read, read_alert
 from operations.text import json_bytes
-from tests.unit.strategies import NOW, a_delivery, a_text, a_tracking, target_names, times, trackings
+from operations.watching import looks
+from tests.unit.strategies import (
+    NOW,
+    a_delivery,
+    a_text,
+    a_tracking,
+    attempted_by,
+    attempting,
+    target_names,
+    times,
+    trackings,
+)
 
 REJECTED = SignInRejectedError("Scalingo rejects the API token of the account default")
 GONE = "deliveries to `ci-hook` are failing: 410 Gone"
@@ -40,12 +51,11 @@ def failed(**changes: Any) -> Tracking:
     )
 
 
-def attempted(tracking: Tracking, decision: Decision, alert_target: str | None = "ops") -> Tracking:
+def attempted(tracking: Tracking, error: OpwatchError | None, alert_target: str | None = "ops") -> Tracking:
     """Record how the first delivery's attempt ended, as a worker does."""
-    delivery_id = tracking.delivery_id(tracking.deliveries[0])
-    after = lifecycle.attempted(tracking, delivery_id, "ours", decision, NOW)
+    after = attempted_by(tracking, tracking.deliveries[0].id, "ours", error, NOW, alert_target=alert_target)
     assert after is not None
-    return alerts.with_failing(after, delivery_id, alert_target, NOW)
+    return after
 
 
 def alert_of(tracking: Tracking) -> tuple[Delivery, dict[str, Any]]:
@@ -55,11 +65,11 @@ def alert_of(tracking: Tracking) -> tuple[Delivery, dict[str, Any]]:
     return delivery, json.loads(delivery.alert.body)
 
 
-AGAIN, DEAD = Again(NOW, "500 Internal Server Error"), GiveUp("410 Gone")
+AGAIN, DEAD = TransientError("500 Internal Server Error"), PermanentError("410 Gone")
 
 
 @pytest.mark.parametrize(
-    ("nth_failure", "decision", "alert_target", "told"),
+    ("nth_failure", "error", "alert_target", "told"),
     [
         (1, DEAD, "ops", True),
         (9, DEAD, "ops", True),
@@ -67,8 +77,8 @@ AGAIN, DEAD = Again(NOW, "500 Internal Server Error"), GiveUp("410 Gone")
         (2, AGAIN, "ops", False),
         (3, AGAIN, "ops", True),
         (4, AGAIN, "ops", True),
-        (1, Delivered(), "ops", False),
-        (5, Delivered(), "ops", False),
+        (1, None, "ops", False),
+        (5, None, "ops", False),
         (1, DEAD, "ci-hook", False),  # the alert target itself
         (3, AGAIN, "ci-hook", False),
         (1, DEAD, None, False),
@@ -77,25 +87,25 @@ AGAIN, DEAD = Again(NOW, "500 Internal Server Error"), GiveUp("410 Gone")
 )
 def test_the_operator_is_told_of_what_is_dead_or_failed_three_times(
     nth_failure: int,
-    decision: Decision,
+    error: OpwatchError | None,
     alert_target: str | None,
     told: bool,  # noqa: FBT001
 ) -> None:
     before = failed(failures=nth_failure - 1, attempts=nth_failure + 5)  # attempts that died with a worker tell nothing
-    after = attempted(before, decision, alert_target)
+    after = attempted(before, error, alert_target)
     assert bool(after.alerts) is told
-    assert replace(after, alerts=()) == attempted(before, decision, None), "nothing else changes"
+    assert replace(after, alerts=()) == attempted(before, error, None), "nothing else changes"
 
 
-@pytest.mark.parametrize("decision", [DEAD, AGAIN])
-def test_the_operator_is_never_told_of_an_alert(decision: Decision) -> None:
+@pytest.mark.parametrize("error", [DEAD, AGAIN])
+def test_the_operator_is_never_told_of_an_alert(error: OpwatchError | None) -> None:
     tracking = attempted(failed(), DEAD)
     (alert,) = tracking.alerts
-    alert_id = tracking.delivery_id(alert)
+    alert_id = alert.id
     for _ in range(4):
-        begun = lifecycle.attempting(tracking, frozenset({alert_id}), "mine", NOW)
+        begun = attempting(tracking, frozenset({alert_id}), "mine", NOW)
         assert begun.deliveries == tracking.deliveries
-        after = lifecycle.attempted(begun, alert_id, "mine", decision, NOW)
+        after = attempted_by(begun, alert_id, "mine", error, NOW)
         assert after is not None
         assert alerts.with_failing(after, alert_id, "another", NOW) == after
 
@@ -106,9 +116,9 @@ def test_an_alert_is_due_at_once_to_the_alert_target_and_hidden_from_callers() -
     delivery, _ = alert_of(after)
     assert (delivery.target, delivery.run, delivery.verdict) == ("ops", 1, None)
     assert (delivery.state, delivery.attempts, delivery.next_attempt_at) == (DeliveryState.PENDING, 0, NOW)
-    assert after.delivery_id(delivery) == f"{after.id}_1_failing_ci-hook_{NOW.timestamp() * 1000:.0f}"
+    assert delivery.id == f"{after.id}_1_failing_ci-hook_{NOW.timestamp() * 1000:.0f}"
     assert [each["target"] for each in view.as_json(after)["deliveries"]] == ["ci-hook"]
-    assert lifecycle.retried(after, "ops", NOW) is None
+    assert attempts.retried(after, "ops", NOW) is None
 
 
 def test_the_body_says_which_delivery_failed_how_and_where_to_find_it() -> None:
@@ -139,17 +149,17 @@ def test_the_body_says_which_delivery_failed_how_and_where_to_find_it() -> None:
 def test_a_second_alert_has_another_id_and_what_was_told_is_forgotten() -> None:
     first = attempted(failed(), DEAD)
     (told,) = first.alerts
-    by_hand = lifecycle.retried(replace(first, alerts=(replace(told, state=DeliveryState.DELIVERED),)), "ci-hook", NOW)
+    by_hand = attempts.retried(replace(first, alerts=(replace(told, state=DeliveryState.DELIVERED),)), "ci-hook", NOW)
     assert by_hand is not None
-    delivery_id = by_hand.delivery_id(by_hand.deliveries[0])
-    begun = lifecycle.attempting(by_hand, frozenset({delivery_id}), "ours", NOW)
-    dead = lifecycle.attempted(begun, delivery_id, "ours", DEAD, NOW)
+    delivery_id = by_hand.deliveries[0].id
+    begun = attempting(by_hand, frozenset({delivery_id}), "ours", NOW)
+    dead = attempted_by(begun, delivery_id, "ours", DEAD, NOW)
     assert dead is not None
     later = NOW.replace(hour=14)
     second = alerts.with_failing(dead, delivery_id, "ops", later)
     (news,) = alerts.news(first, second)
     assert second.alerts == (news,)
-    assert second.delivery_id(news) != first.delivery_id(told)
+    assert news.id != told.id
     assert len(alerts.with_failing(first, delivery_id, "ops", later).alerts) == 2, "what was not told goes on"
 
 
@@ -159,7 +169,7 @@ def test_a_rejected_token_is_told_and_changes_nothing_else(state: State) -> None
     after = alerts.with_rejected(tracking, REJECTED, "ops", NOW)
     assert replace(after, alerts=()) == tracking
     delivery, body = alert_of(after)
-    assert after.delivery_id(delivery) == f"{after.id}_1_rejected_default_{NOW.timestamp() * 1000:.0f}"
+    assert delivery.id == f"{after.id}_1_rejected_default_{NOW.timestamp() * 1000:.0f}"
     assert body["type"] == "account.rejected"
     assert body["data"] == {
         "message": str(REJECTED),
@@ -187,15 +197,15 @@ def test_without_an_alert_target_a_rejected_token_is_told_to_nobody() -> None:
 
 def test_an_alert_on_the_way_stays_whatever_becomes_of_the_watch() -> None:
     watched = alerts.with_rejected(a_tracking(), REJECTED, "ops", NOW)
-    cancelled = lifecycle.cancelled(watched, NOW)
+    cancelled = looks.cancelled(watched, NOW)
     assert cancelled is not None
-    anew = lifecycle.started_anew(cancelled, a_tracking(app="other"))
-    told = lifecycle.also_told(cancelled, ("ops",), {}, NOW)
+    anew = looks.started_anew(cancelled, a_tracking(app="other"))
+    told = audience.also_told(cancelled, ("ops",), {}, NOW)
     for after in (cancelled, anew, told):
         assert after.alerts == watched.alerts
         assert after.deliveries == ()
     finished = replace(cancelled, alerts=tuple(replace(a, state=DeliveryState.DEAD) for a in cancelled.alerts))
-    assert lifecycle.started_anew(finished, a_tracking()).alerts == ()
+    assert looks.started_anew(finished, a_tracking()).alerts == ()
 
 
 @settings(max_examples=20)
@@ -220,7 +230,7 @@ def test_any_alert_is_stored_read_back_and_stays_below_the_limit(
     delivery = a_delivery(target=target, state=DeliveryState.DEAD, last_error=error)
     tracking = replace(tracking, deliveries=(delivery,), alerts=())
     for after in (
-        alerts.with_failing(tracking, tracking.delivery_id(delivery), f"{target}-ops", at),
+        alerts.with_failing(tracking, delivery.id, f"{target}-ops", at),
         alerts.with_rejected(tracking, SignInRejectedError(error), "ops", at),
     ):
         assert decode(encode(after)) == after
@@ -234,7 +244,7 @@ def test_any_alert_is_stored_read_back_and_stays_below_the_limit(
 
 @pytest.mark.parametrize("error", ["", " ", "\x1b[31m\x1b[0m", "\n\n"])
 def test_an_error_without_words_is_said_to_have_none(error: str) -> None:
-    _, body = alert_of(attempted(failed(), GiveUp(error)))
+    _, body = alert_of(attempted(failed(), PermanentError(error)))
     assert body["data"]["message"] == "deliveries to `ci-hook` are failing: no reason given"
 
 
@@ -246,7 +256,7 @@ def announced(tracking: Tracking) -> Announcement:
     delivery, _ = alert_of(tracking)
     assert delivery.alert is not None
     outcome = body_of(tracking) if tracking.ended_at else None
-    return read_alert(tracking.delivery_id(delivery), delivery.alert, outcome)
+    return read_alert(delivery.id, delivery.alert, outcome)
 
 
 def test_a_kind_that_knows_of_no_alerts_says_both_the_alert_and_the_outcome() -> None:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import view
-from operations.announcement import BODY_LIMIT_BYTES, ERROR_LIMIT_BYTES, body_of, cut_error, read
 from operations.errors import OpwatchError
 from operations.model import Operation, State, Tracking, Usual, Verdict
+from operations.telling import view
+from operations.telling.announcement import BODY_LIMIT_BYTES, ERROR_LIMIT_BYTES, body_of, cut_error, read
 from operations.text import json_bytes, plain
 from tests.unit.strategies import NOW, a_text, a_tracking, apps, times, trackings
 

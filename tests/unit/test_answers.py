@@ -9,8 +9,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from operations import view
-from operations.announcement import body_of
 from operations.errors import (
     AccessRefusedError,
     OperationMissingError,
@@ -18,9 +16,13 @@ from operations.errors import (
     RateLimitedError,
     TransientError,
 )
-from operations.model import Operation, State, decode, encode
+from operations.model import Operation, State
+from operations.storage.codec import decode, encode
+from operations.telling import view
+from operations.telling.announcement import body_of
 from operations.text import json_bytes
-from scalingo import answers
+from scalingo import operation
+from scalingo.client import parse_bearer
 from tests.unit.strategies import NOW, OPERATION_ID, a_tracking
 
 RUNNING = (
@@ -44,7 +46,7 @@ CREATED, FINISHED = datetime(2014, 9, 10, 8, 17, 52, 690_000, UTC), datetime(201
 
 def read(status: int, body: bytes, operation_id: str = OPERATION_ID, retry_after_s: float | None = None) -> Operation:
     """Read an answer about the app `shop`."""
-    return answers.operation(status, body, operation_id=operation_id, app="shop", retry_after_s=retry_after_s)
+    return operation.parse_answer(status, body, operation_id=operation_id, app="shop", retry_after_s=retry_after_s)
 
 
 def ok(**fields: Any) -> bytes:
@@ -281,10 +283,10 @@ def jwt(claims: bytes) -> str:
     ],
 )
 def test_a_bearer_is_taken_only_from_a_200_that_holds_a_usable_one(status: int, body: bytes, token: str | None) -> None:
-    assert answers.bearer(status, body) == token
+    assert parse_bearer(status, body) == token
 
 
 @given(st.integers(100, 599), _bodies)
 def test_no_answer_whatever_makes_the_reader_of_bearers_fail(status: int, body: bytes) -> None:
-    token = answers.bearer(status, body)
+    token = parse_bearer(status, body)
     assert token is None or (token.isascii() and token.isprintable())

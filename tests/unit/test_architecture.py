@@ -8,24 +8,28 @@ from pathlib import Path
 
 import pytest
 
+import notifiers
+
 ROOT = Path(__file__).parents[2]
 LONGEST_MODULE = 250
 MAY_IMPORT = {
     "operations": ("operations",),
     "scalingo": ("operations", "scalingo"),
     "notifiers": ("operations", "notifiers"),
-    "config": ("operations", "notifiers", "scalingo.address", "config"),
+    "config": ("operations", "notifiers", "scalingo.operation", "config"),
     "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
-    "api": ("operations", "notifiers", "config", "scalingo.address", "workers.doorbell", "api"),
+    "api": ("operations", "notifiers", "config", "scalingo.operation", "workers.doorbell", "api"),
     "page": ("operations", "notifiers.wording", "config", "api", "page"),
     "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
+    "standin": ("standin",),
     "local": ("local",),
 }
 """What each part may import of ours; a name stands for itself and everything below it."""
 
-OURS = {*MAY_IMPORT, "tests", "benchmarks"}
-NOT_THE_DOMAINS = {"flask", "werkzeug", "rq", "aiohttp", "slack_sdk", "gunicorn", "requests", "http", "urllib"}
+OURS = {*MAY_IMPORT, "docs", "tests", "benchmarks"}
+MAY_IMPORT_REDIS = ("operations/storage/", "config/", "workers/")
+NOT_THE_DOMAINS = {"flask", "werkzeug", "rq", "aiohttp", "slack_sdk", "gunicorn", "requests", "http", "urllib.request"}
 
 
 def modules_of(part: str) -> list[Path]:
@@ -76,9 +80,17 @@ def test_the_domain_knows_neither_flask_nor_rq_nor_http() -> None:
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules_of("operations")
         for name in imports_of(path)
-        if name.split(".")[0] in NOT_THE_DOMAINS
+        if any(within(name, other) for other in NOT_THE_DOMAINS)
     ]
     assert wrong == []
+
+
+def test_redis_is_imported_by_storage_config_and_workers_alone() -> None:
+    modules = (path for part in MAY_IMPORT for path in modules_of(part))
+    importers = [
+        str(path.relative_to(ROOT)) for path in modules if any(within(name, "redis") for name in imports_of(path))
+    ]
+    assert [path for path in importers if not path.startswith(MAY_IMPORT_REDIS)] == []
 
 
 CHATS = ("discord", "mattermost", "rocketchat", "teams")
@@ -88,9 +100,6 @@ kind = "email"
 host = "mail.example"
 from = "a@b.example"
 to = "a@b.example"
-[targets.apprise]
-kind = "apprise"
-url = "json://a.example"
 """ + "".join(f"[targets.{kind}]\nkind = '{kind}'\nwebhook_url = 'https://a.example/x'\n" for kind in CHATS)
 
 
@@ -99,7 +108,7 @@ def test_web_imports_no_client_for_what_only_workers_do(tmp_path: Path) -> None:
     (tmp_path / "targets.toml").write_text(TARGETS, encoding="utf-8")
     program = (
         "import sys, app\n"
-        "clients = {'aiohttp', 'aiosmtplib', 'apprise', 'slack_sdk'}\n"
+        "clients = {'aiohttp', 'aiosmtplib', 'slack_sdk'}\n"
         "early = clients & set(sys.modules)\n"
         "app.create_app()\n"
         "print(sorted(early), sorted(clients & set(sys.modules)))\n"
@@ -118,6 +127,28 @@ def test_web_imports_no_client_for_what_only_workers_do(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
     )
     assert (ran.stdout, ran.stderr) == ("[] []\n", "")
+
+
+DOOR = ROOT / "notifiers" / "__init__.py"
+BEHIND_THE_DOOR = {*imports_of(DOOR), "notifiers", "notifiers.targets"}
+KINDS = [
+    path
+    for path in (*modules_of("notifiers"), *(ROOT / "examples").glob("*/*.py"))
+    if ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") not in BEHIND_THE_DOOR
+]
+
+
+@pytest.mark.parametrize("path", KINDS, ids=lambda path: path.stem)
+def test_a_kind_imports_from_the_door_and_its_own_folder_alone(path: Path) -> None:
+    folder = ".".join(path.relative_to(ROOT).parent.parts)
+    own = () if folder == "notifiers" else (folder,)
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not {alias.name.split(".")[0] for alias in node.names} & OURS
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
+            assert node.module == "notifiers" or any(within(node.module, part) for part in own), node.module
+            if node.module == "notifiers":
+                assert {alias.name for alias in node.names} <= set(notifiers.__all__)
 
 
 @pytest.mark.parametrize("part", sorted(OURS - {"tests"}))

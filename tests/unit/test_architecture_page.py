@@ -3,17 +3,17 @@
 import re
 from pathlib import Path
 
-from operations.alerts import mark
-from operations.index import DURATIONS
 from operations.model import AlertKind
+from operations.storage.tallies import DURATIONS
+from operations.telling.alerts import mark
 from workers.doorbell import Round
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 PICTURE = re.findall(r"<text[^>]*>([^<]+)</text>", (ROOT / "docs" / "architecture.svg").read_text(encoding="utf-8"))
-PARTS = ("admin", "api", "config", "notifiers", "operations", "page", "scalingo", "server", "workers")
-SOURCE = "".join(path.read_text(encoding="utf-8") for part in PARTS for path in sorted((ROOT / part).glob("*.py")))
-MODULE = re.compile(r"(?:api|config|notifiers|operations|page|scalingo|server|workers)/[\w./]*")
+PARTS = ("admin", "api", "config", "notifiers", "operations", "page", "scalingo", "workers")
+SOURCE = "".join(path.read_text(encoding="utf-8") for part in PARTS for path in sorted((ROOT / part).rglob("*.py")))
+MODULE = re.compile(r"(?:api|config|notifiers|operations|page|scalingo|workers)/[\w./]*")
 KEY = re.compile(r"opwatch:[a-z-]+")
 
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import audience
-from operations.audience import Rule
 from operations.model import DeliveryState, Verdict
+from operations.telling import audience
+from operations.telling.audience import Rule
 from tests.unit.strategies import NOW, a_tracking, target_names
 
 FAILURES = frozenset({Verdict.FAILED, Verdict.TIMED_OUT, Verdict.LOST})
@@ -36,13 +36,13 @@ P, S = "pending", "skipped"
         (Verdict.SUCCEEDED, {}, {"all": P, "failures": S, "blog": S, "shop": P}),
         (Verdict.FAILED, {}, {"all": P, "failures": P, "blog": S, "shop": P}),
         (Verdict.LOST, {"app": "blog-eu"}, {"all": P, "failures": P, "blog": P, "shop": S}),
-        (Verdict.FAILED, {"everyone": False}, {}),
-        (Verdict.FAILED, {"everyone": False, "named": ("blog",)}, {"blog": P}),
-        (Verdict.SUCCEEDED, {"everyone": False, "named": ("failures", "all")}, {"failures": S, "all": P}),
-        (Verdict.FAILED, {"everyone": False, "named": ("gone",)}, {"gone": P}),
-        (Verdict.FAILED, {"named": ("blog",)}, {"all": P, "failures": P, "blog": P, "shop": P}),
-        (Verdict.FAILED, {"everyone": False, "named": ("all", "all")}, {"all": P}),
-        (Verdict.FAILED, {"named": ("gone", "gone")}, {"all": P, "failures": P, "blog": S, "shop": P, "gone": P}),
+        (Verdict.FAILED, {"notify_all": False}, {}),
+        (Verdict.FAILED, {"notify_all": False, "notify": ("blog",)}, {"blog": P}),
+        (Verdict.SUCCEEDED, {"notify_all": False, "notify": ("failures", "all")}, {"failures": S, "all": P}),
+        (Verdict.FAILED, {"notify_all": False, "notify": ("gone",)}, {"gone": P}),
+        (Verdict.FAILED, {"notify": ("blog",)}, {"all": P, "failures": P, "blog": P, "shop": P}),
+        (Verdict.FAILED, {"notify_all": False, "notify": ("all", "all")}, {"all": P}),
+        (Verdict.FAILED, {"notify": ("gone", "gone")}, {"all": P, "failures": P, "blog": S, "shop": P, "gone": P}),
     ],
 )
 def test_rules_and_names_decide_who_is_told(
@@ -58,7 +58,7 @@ def test_every_planned_delivery_is_due_at_once_or_skipped(
     everyone: bool,  # noqa: FBT001
     run: int,
 ) -> None:
-    tracking = a_tracking(named=tuple(named), everyone=everyone, run=run)
+    tracking = a_tracking(notify=tuple(named), notify_all=everyone, run=run)
     planned = audience.deliveries(tracking, verdict, RULES, NOW)
     assert {d.target for d in planned} == {*named, *(RULES if everyone else ())}
     for delivery in planned:

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from config.callers import caller_of
+from api.auth import caller_of
 
 TOKENS = {name: SecretStr(name * 24) for name in ("a", "b", "c")}
 

@@ -1,22 +1,16 @@
 """Coroutines that ask together: each gets its own answer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from workers.batch import AT_ONCE, Batches
+from workers.loop import AT_ONCE, Batches
 
 
 def asked(ask: Callable[[Sequence[int]], Sequence[int | Exception]], items: Sequence[int]) -> list[int | BaseException]:
     """Let one coroutine for each item ask at once; returns what each was given, or met."""
 
     async def run() -> list[int | BaseException]:
-        tasks = set[asyncio.Task[None]]()
-
-        def submit(make: Callable[[], Coroutine[Any, Any, None]]) -> None:
-            tasks.add(asyncio.create_task(make()))
-
-        batches = Batches(ask, submit)
+        batches = Batches(ask)
         return await asyncio.gather(*(batches(item) for item in items), return_exceptions=True)
 
     return asyncio.run(run())

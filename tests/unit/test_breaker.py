@@ -1,6 +1,6 @@
 """A Redis that hangs is asked once a second, and by everybody as soon as it answers."""
 
-from api.breaker import PAUSE_S, Breaker
+from config.breaker import PAUSE_S, Breaker
 
 
 def test_everybody_asks_while_redis_answers() -> None:

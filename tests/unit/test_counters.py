@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations.counters import DETECTION, DWELL, Histogram
+from operations.storage.tallies import DETECTION, DWELL, Histogram
 
 durations = st.lists(st.floats(min_value=0, max_value=1e6))
 

@@ -5,11 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given, settings
 
-from operations import audience, lifecycle
-from operations.delays import detection_s, dwell_s
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
-from operations.retries import Delivered
-from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
+from operations.storage.tallies import detection_s, dwell_s
+from operations.telling import audience
+from tests.unit.strategies import NOW, a_delivery, a_tracking, attempted_by, attempting, trackings
 
 
 def after(seconds: float) -> datetime:
@@ -108,10 +107,10 @@ def test_an_outcome_dwells_from_its_end_until_it_is_delivered(delivery: Delivery
 
 def test_what_is_asked_for_after_the_end_dwells_only_from_then() -> None:
     over = ended(None)
-    joined = lifecycle.also_told(over, ("slack",), {}, after(500))
+    joined = audience.also_told(over, ("slack",), {}, after(500))
     (delivery,) = joined.deliveries
-    claimed = lifecycle.attempting(joined, frozenset({joined.delivery_id(delivery)}), "ours", after(500))
-    done = lifecycle.attempted(claimed, joined.delivery_id(delivery), "ours", Delivered(), after(501))
+    claimed = attempting(joined, frozenset({delivery.id}), "ours", after(500))
+    done = attempted_by(claimed, delivery.id, "ours", None, after(501))
     assert done is not None
     assert dwell_s(done, done.deliveries[0]) == 1.0
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,18 +15,20 @@ from typing import Any, cast
 import pytest
 import yaml
 from dotenv import dotenv_values
-from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from api import headers, openapi
 from api.schemas import TrackingOut, TrackRequest
-from config.environment import Environment
-from config.settings import load
-from notifiers import Notifier, kinds
+from config.reading import variables
+from config.settings import Settings, load
+from docs import tables
+from notifiers import BUILT_IN, Kind, Notifier
 from notifiers.targets import build
 from notifiers.webhook import Webhook
-from operations.announcement import SLOW, body_of, read
 from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
+from operations.telling.announcement import SLOW, body_of, read
+from tests.support import plugins
 from tests.unit.strategies import NOW, a_tracking
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +45,7 @@ HEROKU_KEYS = {
     "success_url",
 }
 LOCK_FILES = {"requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock"}
-SETTINGS = {*Environment.model_fields, "PORT", "WEB_CONCURRENCY", "SCALINGO_API_TOKEN_<ACCOUNT>"}
+SETTINGS = {name for setting in Settings.model_fields.values() for name in variables(setting)}
 LEAST = {
     "REDIS_URL": "redis://127.0.0.1:1/0",
     "OPWATCH_TOKENS": "0123456789abcdef0123456789abcdef",
@@ -86,55 +89,38 @@ def test_exactly_the_settings_there_are_are_documented() -> None:
     assert sorted(first_cells("Settings")) == sorted(SETTINGS)
 
 
-def test_every_default_is_documented() -> None:
-    rows = dict(re.findall(r"^\| `(\w+)` \|([^|]*)\|", section("Settings"), re.MULTILINE))
-    for name, field in Environment.model_fields.items():
-        if field.default is not None:
-            assert f"`{str(field.default).removesuffix('.0')}`".lower() in rows[name].lower(), name
+@pytest.mark.parametrize("setting", Settings.model_fields.values(), ids=Settings.model_fields)
+def test_every_setting_is_described_in_sentences_of_one_line(setting: FieldInfo) -> None:
+    assert setting.description is not None
+    assert re.fullmatch(r"[A-Z`][^\n|]*\.", setting.description)
 
 
-def test_the_example_environment_has_every_setting_and_sets_none() -> None:
+def test_the_example_environment_is_made_from_the_settings_and_sets_none() -> None:
     path = ROOT / ".env.example"
-    named = set(re.findall(r"^#([A-Z][A-Z_]+)=", path.read_text(encoding="utf-8"), re.MULTILINE))
-    assert named == SETTINGS - {"SCALINGO_API_TOKEN_<ACCOUNT>"} | {"SCALINGO_API_TOKEN_AGENCY"}
+    assert path.read_text(encoding="utf-8") == tables.example_environment(), "run `make docs`"
     assert dotenv_values(path) == {}
 
 
 # Targets
 
 
-@pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kind_and_each_of_its_fields_is_documented(kind: str) -> None:
-    (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
-    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
-    assert [name for name, field in fields.items() if f"`{field.alias or name}`" not in row] == []
+KINDS = {point.name: cast("type[Kind]", point.load()) for point in BUILT_IN}
 
 
-@pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kind_has_a_section_that_sets_one_up(kind: str) -> None:
-    text = (ROOT / "docs" / "targets.md").read_text(encoding="utf-8")
-    (own,) = re.findall(rf"^## {kind}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    fields = cast("type[BaseModel]", kinds()[kind].load()).model_fields
-    for example in re.findall(r"^```toml\n(.*?)^```$", own, re.MULTILINE | re.DOTALL):
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_describes_itself_and_each_of_its_fields(kind: str) -> None:
+    described = KINDS[kind]
+    assert described.set_up.endswith(".\n") or "```toml" in described.set_up
+    assert [name for name, field in described.model_fields.items() if not field.description] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_example_of_a_kind_sets_one_up(kind: str) -> None:
+    for example in re.findall(r"^```toml\n(.*?)^```$", KINDS[kind].set_up, re.MULTILINE | re.DOTALL):
         ((name, table),) = tomllib.loads(example)["targets"].items()
         environ = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "https://a.example/x")
-        assert build(name, table, environ, plain_http=True).kind == kind
-    if ": see [" not in own:  # another page has it
-        assert [name for name, field in fields.items() if not re.search(rf"\b{field.alias or name}\b", own)] == []
-
-
-@pytest.mark.parametrize("kind", sorted(kinds()))
-def test_every_kinds_retries_are_documented(kind: str) -> None:
-    delays_s: tuple[float, ...] = kinds()[kind].load().retry_delays_s
-    (row,) = re.findall(rf"^\| `{kind}` \|.*$", section("Targets"), re.MULTILINE)
-    assert row.endswith(f"| {', '.join(map(in_words, delays_s))} |")
-
-
-def in_words(delay_s: float) -> str:
-    for unit, size_s in (("h", 3600), ("min", 60)):
-        if delay_s % size_s == 0:
-            return f"{delay_s / size_s:g} {unit}"
-    return f"{delay_s:g} s"
+        environ |= {variable: WEBHOOK_SECRET for variable in environ if variable.endswith("_SECRET")}
+        assert build(name, table, environ, plain_http=False).kind == kind
 
 
 def targets_files() -> list[str]:
@@ -148,9 +134,7 @@ def test_the_example_targets_load(text: str, tmp_path: Path) -> None:
     effective = re.sub(r"#.*", "", text)
     variables = dict.fromkeys(re.findall(r"\$\{(\w+)\}", effective), "https://a.example/x")
     variables |= {name: WEBHOOK_SECRET for name in variables if name.endswith("_SECRET")}
-    variables |= {"TELEGRAM_TOKEN": "123456789:abcdefg_hijklmnop", "TELEGRAM_CHAT": "12315544"}
-    private = "true" if '"apprise"' in text else "false"  # as its page says
-    environ = {**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml", "OPWATCH_ALLOW_PRIVATE_TARGETS": private}
+    environ = {**LEAST, **variables, "OPWATCH_TARGETS_FILE": "targets.toml"}
     settings = load(environ, root=tmp_path)
     assert set(settings.targets) == set(tomllib.loads(text)["targets"])
 
@@ -234,7 +218,7 @@ def test_the_monitoring_page_explains_each_reason() -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[: len(Reason)] == list(Reason)
 
 
-@pytest.mark.parametrize("path", ["app.py", "workers/poll.py", "workers/attempt_log.py", "workers/live.py"])
+@pytest.mark.parametrize("path", ["app.py", "workers/look.py", "workers/deliver.py", "workers/live.py"])
 def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(path: str) -> None:
     rows = MONITORING.partition("## Logs")[2]
     lines = [
@@ -248,7 +232,7 @@ def test_the_monitoring_page_explains_each_event_and_field_of_the_wide_lines(pat
 
 
 def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
-    source = (ROOT / "workers" / "attempt_log.py").read_text(encoding="utf-8")
+    source = (ROOT / "workers" / "deliver.py").read_text(encoding="utf-8")
     events = re.findall(r"\(logging\.[A-Z]+, \"([^\"]+)\"\)", source)
     assert len(events) > 6
     assert [event for event in events if f"`{event}`" not in MONITORING] == []
@@ -273,6 +257,11 @@ def test_links_lead_somewhere(page: Path) -> None:
         if not there.exists() or (anchor and anchor not in anchors(there))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_made_from_the_code_is_up_to_date(page: Path) -> None:
+    assert PAGES[page] == tables.filled(PAGES[page]), "run `make docs`"
 
 
 @pytest.mark.parametrize("source", blocks("python"))
@@ -325,20 +314,39 @@ def test_the_documented_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.
 
 
 def test_the_documented_notifier_becomes_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = tomllib.loads(block_with("toml", "entry-points"))
-    (point,) = project["project"]["entry-points"]["opwatch.notifiers"].items()
-    (module,) = project["tool"]["setuptools"]["py-modules"]
-    (tmp_path / f"{module}.py").write_text(block_with("python", "class Ntfy"), encoding="utf-8")
-    installed = tmp_path / f"{module}-1.0.0.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0.0\n", encoding="utf-8")
-    (installed / "entry_points.txt").write_text("[opwatch.notifiers]\n" + " = ".join(point), encoding="utf-8")
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.syspath_prepend(plugins.ntfy(tmp_path / "site"))
     (tmp_path / "targets.toml").write_text('[targets.me]\nkind = "ntfy"\nurl = "${TOPIC}"', encoding="utf-8")
     environ = {**LEAST, "OPWATCH_TARGETS_FILE": "targets.toml", "TOPIC": "https://ntfy.sh/x"}
     target = load(environ, root=tmp_path).targets["me"]
     assert target.kind == "ntfy"
     assert isinstance(target.notifier, Notifier)
+
+
+AS_ONE_OF_OURS = ["--stdin-filename", "notifiers/ntfy.py", "-"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", *AS_ONE_OF_OURS],
+        ["ruff", "format", "--check", *AS_ONE_OF_OURS],
+        ["mypy", "--strict", "{path}"],
+    ],
+    ids=["lint", "format", "types"],
+)
+def test_the_documented_notifier_passes_lint_and_types(command: list[str], tmp_path: Path) -> None:
+    path, module = tmp_path / "opwatch_ntfy.py", plugins.documented()[0]
+    path.write_text(module, encoding="utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-m", *(part.format(path=path) for part in command)],
+        cwd=ROOT,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        input=module,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 # What the platforms read

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from operations.durations import FADE, KEPT, WEIGHT_OF_TYPE, Durations
+from operations.watching.durations import FADE, KEPT, WEIGHT_OF_TYPE, Durations
 
 durations_s = st.floats(0.1, 10_000)
 samples = st.lists(durations_s, max_size=KEPT)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import groups, view
-from operations.groups import SETTLE, WORST_FIRST, Group
 from operations.model import State, Tracking
+from operations.telling import groups, view
+from operations.telling.groups import SETTLE, WORST_FIRST, Group
 from tests.unit.strategies import NOW, a_tracking
 
 ENDED = [state for state in State if state is not State.TRACKING]

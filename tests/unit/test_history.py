@@ -5,14 +5,16 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import lifecycle, view
-from operations.announcement import body_of
-from operations.durations import Durations
-from operations.errors import OpwatchError, TransientError
-from operations.history import ATTEMPTS_KEPT, LOOKS_KEPT, Attempt, Looks, with_attempt, with_look
-from operations.model import Operation, State, decode, encode
-from operations.retries import Again, Delivered, GiveUp
-from tests.unit.strategies import NOW, a_delivery, a_tracking
+from operations.errors import OpwatchError, PermanentError, TransientError
+from operations.model import Attempt, Looks, Operation, State
+from operations.storage.codec import decode, encode
+from operations.telling import attempts, view
+from operations.telling.announcement import body_of
+from operations.telling.attempts import ATTEMPTS_KEPT, with_attempt
+from operations.watching import looks as watching
+from operations.watching.durations import Durations
+from operations.watching.looks import LOOKS_KEPT, with_look
+from tests.unit.strategies import NOW, a_delivery, a_tracking, attempted_by, attempting
 
 SECOND = timedelta(seconds=1)
 
@@ -71,8 +73,8 @@ def test_each_look_adds_to_the_history_of_its_tracking() -> None:
     ]
     for number, seen in enumerate(met):
         at = NOW + number * SECOND
-        after = lifecycle.looked(
-            lifecycle.claimed(tracking, "ours", at), "ours", seen, now=at, durations=Durations.of()
+        after = watching.after_look(
+            watching.claimed(tracking, "ours", at), "ours", seen, now=at, durations=Durations.of(), rules={}
         )
         assert after is not None
         tracking = after
@@ -86,12 +88,12 @@ def test_each_look_adds_to_the_history_of_its_tracking() -> None:
 def test_each_attempt_adds_to_the_history_of_its_delivery() -> None:
     delivery = a_delivery()
     tracking = a_tracking(state=State.FAILED, next_look_at=None, ended_at=NOW, deliveries=(delivery,))
-    name = tracking.delivery_id(delivery)
-    for decision in (Again(NOW, "500 Internal Server Error"), GiveUp("410 Gone"), Delivered()):
+    name = delivery.id
+    for error in (TransientError("500 Internal Server Error"), PermanentError("410 Gone"), None):
         if not tracking.deliveries[0].unfinished:
-            tracking = lifecycle.retried(tracking, "slack", NOW) or tracking
-        begun = lifecycle.attempting(tracking, frozenset({name}), "ours", NOW)
-        tracking = lifecycle.attempted(begun, name, "ours", decision, NOW) or tracking
+            tracking = attempts.retried(tracking, "slack", NOW) or tracking
+        begun = attempting(tracking, frozenset({name}), "ours", NOW)
+        tracking = attempted_by(begun, name, "ours", error, NOW) or tracking
     assert [each.error for each in tracking.deliveries[0].history] == ["500 Internal Server Error", "410 Gone", None]
 
 

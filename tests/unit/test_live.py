@@ -6,67 +6,71 @@ from typing import Any
 
 import pytest
 
-from operations import lifecycle, live
-from operations.audience import Rule
-from operations.durations import Durations
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
-from operations.live import CALM_S, LEASE, SPACING, Written
-from operations.model import Operation, Slow, State, Tracking, Usual, Verdict
-from operations.posted import Live, Posted
+from operations.model import LiveMessage, MessageRef, Operation, Slow, State, Tracking, Usual, Verdict
+from operations.telling import attempts, audience, live
+from operations.telling.audience import Rule
+from operations.telling.live import LEASE, REFRESH_EVERY_S, SPACING, Written
+from operations.watching import looks
+from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_delivery, a_tracking
 
 RULES = {"slack": Rule(live=True), "other": Rule()}
 RUNNING = Operation(status="running", type="restart")
-POSTED = Posted(channel="C1", ts="1.2")
+POSTED = MessageRef(channel="C1", ts="1.2")
 LATER = NOW + timedelta(seconds=5)
 ID = f"{a_tracking().id}_1_live_slack"
 
 
-def watched(*messages: Live, **changes: Any) -> Tracking:
+def watched(*messages: LiveMessage, **changes: Any) -> Tracking:
     """Give a tracking that was just looked at and runs, with these messages."""
     sample = {"operation": RUNNING, "last_polled_at": NOW, "live": messages}
     return a_tracking(**{**sample, **changes})
 
 
-def a_message(**changes: Any) -> Live:
+def a_message(**changes: Any) -> LiveMessage:
     """Give a message that is posted, shows what there is, and waits for its refresh."""
-    shows = live.progress(watched(), Live(target="slack", run=1), NOW).digest
-    sample = Live(target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW)
+    shows = live.progress(watched(), LiveMessage(target="slack", run=1), NOW).digest
+    sample = LiveMessage(
+        id=ID, target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW
+    )
     return replace(sample, **changes)
 
 
-def under_way(**changes: Any) -> Live:
+def under_way(**changes: Any) -> LiveMessage:
     """Give a message that somebody is at."""
     return a_message(**{"claim": "ours", "due_at": NOW + LEASE, **changes})
 
 
-def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> Live:
+def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> LiveMessage:
     """Give the message once the attempt at it has ended so, at LATER."""
-    taken_in = live.attempted(tracking, ID, "ours", result, now=LATER, messages=messages)
+    taken_in = live.after_edit(tracking, ID, "ours", result, now=LATER, messages=messages)
     assert taken_in is not None
     return taken_in.live[0]
 
 
-def due_in_s(message: Live) -> float | None:
+def due_in_s(message: LiveMessage) -> float | None:
     return None if message.due_at is None else (message.due_at - LATER).total_seconds()
 
 
 def ended(tracking: Tracking, verdict: State = State.SUCCEEDED) -> Tracking:
     """End a watch at NOW, and plan what is to be told."""
-    return lifecycle.announced(replace(tracking, state=verdict, next_look_at=None, ended_at=NOW), RULES)
+    over = replace(tracking, state=verdict, next_look_at=None, ended_at=NOW)
+    deliveries = audience.deliveries(over, Verdict(verdict), RULES, NOW)
+    return live.left_to_deliveries(replace(over, deliveries=deliveries))
 
 
 class TestLooks:
     def test_the_first_look_that_shows_the_operation_begins_the_message(self) -> None:
         (message,) = live.followed(watched(), RULES).live
-        assert message == Live(target="slack", run=1, due_at=NOW)
+        assert message == LiveMessage(id=ID, target="slack", run=1, due_at=NOW)
 
     @pytest.mark.parametrize(
         "tracking",
         [
             watched(operation=None),
-            watched(everyone=False),
-            watched(everyone=False, named=("other", "gone")),
+            watched(notify_all=False),
+            watched(notify_all=False, notify=("other", "gone")),
             watched(state=State.SUCCEEDED),
         ],
     )
@@ -91,25 +95,23 @@ class TestLooks:
         ],
     )
     def test_what_a_look_changes_is_written_soon_but_never_in_two_breaths(
-        self, message: Live, due_in_s: float | None
+        self, message: LiveMessage, due_in_s: float | None
     ) -> None:
         found = live.followed(watched(message, run=1), RULES).live[0]
         assert found == replace(message, due_at=None if due_in_s is None else NOW + timedelta(seconds=due_in_s))
 
     @pytest.mark.parametrize(
-        ("before", "now", "news"),
+        ("messages", "due"),
         [
-            ((), (Live(target="slack", run=1, due_at=NOW),), True),
-            ((a_message(),), (a_message(due_at=NOW),), True),
-            ((a_message(),), (a_message(due_at=LATER),), False),
-            ((a_message(),), (a_message(due_at=None),), False),
-            ((a_message(due_at=NOW),), (a_message(due_at=NOW),), False),
+            ((), False),
+            ((LiveMessage(target="slack", run=1, due_at=NOW),), True),
+            ((a_message(due_at=LATER),), False),
+            ((a_message(due_at=None),), False),
+            ((a_message(claim="somebody", due_at=NOW),), False),
         ],
     )
-    def test_a_bell_is_rung_for_what_has_come_due(
-        self, before: tuple[Live, ...], now: tuple[Live, ...], *, news: bool
-    ) -> None:
-        assert live.news(watched(*before), watched(*now)) is news
+    def test_a_bell_is_rung_for_what_is_due(self, messages: tuple[LiveMessage, ...], *, due: bool) -> None:
+        assert attempts.is_anything_due(watched(*messages), NOW) is due
 
 
 class TestShown:
@@ -145,7 +147,7 @@ class TestAttempts:
     @pytest.mark.parametrize("result", [None, Written(POSTED, "x"), TransientError("no")])
     def test_who_has_lost_the_claim_changes_nothing(self, result: Written | OpwatchError | None) -> None:
         for message in (under_way(claim="theirs"), a_message()):
-            assert live.attempted(watched(message), ID, "ours", result, now=LATER, messages=1) is None
+            assert live.after_edit(watched(message), ID, "ours", result, now=LATER, messages=1) is None
 
     @pytest.mark.parametrize(
         ("age_s", "messages", "wait_s"), [(10, 1, 20), (400, 9, 20), (600, 1, 30), (3600, 60, 180), (60, 60, 120)]
@@ -166,18 +168,18 @@ class TestAttempts:
     @pytest.mark.parametrize(
         ("message", "error", "wait_s", "failures"),
         [
-            (under_way(), TransientError("500"), CALM_S, 1),
-            (under_way(failures=99), TransientError("500"), CALM_S, 100),
+            (under_way(), TransientError("500"), REFRESH_EVERY_S, 1),
+            (under_way(failures=99), TransientError("500"), REFRESH_EVERY_S, 100),
             (under_way(), RateLimitedError("429", retry_after_s=30), 30, 0),
             (under_way(), RateLimitedError("429", retry_after_s=86400), 600, 0),
             (under_way(), PermanentError("not_in_channel"), None, 1),
-            (under_way(posted=None, failures=1), TransientError("500"), CALM_S, 2),
+            (under_way(posted=None, failures=1), TransientError("500"), REFRESH_EVERY_S, 2),
             (under_way(posted=None, failures=2), TransientError("500"), None, 3),
-            (under_way(posted=None, failures=2), RateLimitedError("429"), CALM_S, 2),
+            (under_way(posted=None, failures=2), RateLimitedError("429"), REFRESH_EVERY_S, 2),
         ],
     )
     def test_a_failure_waits_for_its_turn(
-        self, message: Live, error: OpwatchError, wait_s: float | None, failures: int
+        self, message: LiveMessage, error: OpwatchError, wait_s: float | None, failures: int
     ) -> None:
         failed = after(watched(message), error)
         assert (due_in_s(failed), failed.failures, failed.posted) == (wait_s, failures, message.posted)
@@ -198,7 +200,7 @@ class TestOutcomes:
         over = ended(watched(under_way(posted=None)))
         assert {d.target: d.next_attempt_at for d in over.deliveries} == {"slack": NOW + LEASE, "other": NOW}
         for result in (Written(POSTED, "x"), TransientError("500"), PermanentError("no"), None):
-            freed = live.attempted(over, ID, "ours", result, now=LATER, messages=1)
+            freed = live.after_edit(over, ID, "ours", result, now=LATER, messages=1)
             assert freed is not None
             assert {d.target: d.next_attempt_at for d in freed.deliveries} == {"slack": LATER, "other": NOW}
             assert freed.live[0].due_at is None
@@ -212,7 +214,7 @@ class TestOutcomes:
         retrying = a_delivery(attempts=1, next_attempt_at=NOW + timedelta(hours=1))
         earlier = a_delivery(run=2, next_attempt_at=NOW + timedelta(hours=1))
         over = watched(under_way(due_at=None), state=State.FAILED, ended_at=NOW, deliveries=(retrying, earlier))
-        freed = live.attempted(over, ID, "ours", None, now=LATER, messages=1)
+        freed = live.after_edit(over, ID, "ours", None, now=LATER, messages=1)
         assert freed is not None
         assert freed.deliveries == (retrying, earlier)
 
@@ -223,16 +225,16 @@ class TestOutcomes:
         assert live.posted_for(tracking, a_delivery(verdict=None)) == POSTED, "a warning"
 
     def test_a_look_that_ends_the_watch_at_first_sight_has_no_message(self) -> None:
-        claimed = lifecycle.claimed(a_tracking(), "ours", NOW)
+        claimed = looks.claimed(a_tracking(), "ours", NOW)
         seen = Operation(status="done", type="restart")
-        looked = lifecycle.looked(claimed, "ours", seen, now=NOW, durations=Durations.of())
+        looked = looks.after_look(claimed, "ours", seen, now=NOW, durations=Durations.of(), rules=RULES)
         assert looked is not None
-        assert lifecycle.announced(looked, RULES).live == ()
+        assert looked.live == ()
 
 
 class TestCancelled:
     def test_a_message_says_in_the_end_that_nobody_watches(self) -> None:
-        over = lifecycle.cancelled(watched(a_message()), LATER)
+        over = looks.cancelled(watched(a_message()), LATER)
         assert over is not None
         assert over.live == (a_message(due_at=LATER),)
         shown = live.progress(over, over.live[0], LATER)
@@ -248,8 +250,10 @@ class TestCancelled:
             (under_way(), under_way()),
         ],
     )
-    def test_what_was_never_posted_is_dropped_and_what_is_under_way_goes_on(self, message: Live, left: Live) -> None:
-        over = lifecycle.cancelled(watched(message), LATER)
+    def test_what_was_never_posted_is_dropped_and_what_is_under_way_goes_on(
+        self, message: LiveMessage, left: LiveMessage
+    ) -> None:
+        over = looks.cancelled(watched(message), LATER)
         assert over is not None
         assert over.live == (left,)
 
@@ -258,13 +262,13 @@ class TestCancelled:
         [
             (under_way(posted=None), Written(POSTED, "running"), 4),
             (under_way(posted=None), TransientError("500"), None),
-            (under_way(failures=3), TransientError("500"), CALM_S),
+            (under_way(failures=3), TransientError("500"), REFRESH_EVERY_S),
             (under_way(failures=4), TransientError("500"), None),
             (under_way(), PermanentError("gone"), None),
         ],
     )
     def test_the_last_edit_is_tried_a_few_times(
-        self, message: Live, result: Written | OpwatchError, wait_s: float | None
+        self, message: LiveMessage, result: Written | OpwatchError, wait_s: float | None
     ) -> None:
         over = watched(message, state=State.CANCELLED, ended_at=NOW)
         assert due_in_s(after(over, result)) == wait_s
@@ -277,7 +281,7 @@ class TestCancelled:
             state=State.CANCELLED,
             deliveries=(a_delivery(target="untold", verdict=Verdict.LOST),),
         )
-        anew = lifecycle.started_anew(old, a_tracking())
+        anew = looks.started_anew(old, a_tracking())
         assert [message.target for message in anew.live] == ["slack", "untold"]
         seen = live.followed(replace(anew, operation=RUNNING, last_polled_at=NOW), RULES)
         assert [(m.target, m.run) for m in seen.live] == [("slack", 1), ("untold", 1), ("slack", 2)]

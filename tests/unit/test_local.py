@@ -1,10 +1,11 @@
-"""The service on one machine: a real Valkey, real little processes, and the supervisor as a user runs it."""
+"""The service on one machine: a real Valkey, real little processes, and `python -m local` as a user runs it."""
 
-import io
+import gc
 import os
 import queue
 import re
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -16,19 +17,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import pytest
 import redis
 
-from local.errors import KeepsDyingError, LocalError, ProcfileError, ValkeyError
-from local.keeper import Keeper, describe_exit, restart_delay_s
-from local.processes import Child, Console, read_procfile, shell
+from local.processes import Child, LocalError, TooLateError, read_procfile
+from local.service import free_port
 from local.settings import read_settings
-from local.standin import StandIn
 from local.valkey import Valkey
+from tests.support.running import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIGURED = {"SCALINGO_API_TOKEN": "tk-us-x", "REDIS_URL": "unix:///none"}  # Neither is used by these processes.
+ACCOUNT = {"SCALINGO_API_TOKEN": "tk-us-x", "SCALINGO_API_URL": "http://none"}
+CONFIGURED = {**ACCOUNT, "REDIS_URL": "unix:///none"}  # None of them is used by these processes.
 PATIENCE_S = 30.0  # Only for what hangs; nothing here takes long.
 
 WEB = """
@@ -151,36 +153,23 @@ def alive(tmp_path: Path) -> Iterator[Alive]:
 
 
 @pytest.fixture
-def output() -> io.StringIO:
-    return io.StringIO()
+def lines() -> list[str]:
+    """Collect what children print."""
+    return []
 
 
 @pytest.fixture
-def child(tmp_path: Path, output: io.StringIO) -> Iterator[Callable[[str, str], Child]]:
+def child(tmp_path: Path, lines: list[str]) -> Iterator[Callable[[str], Child]]:
     """Make children that run a shell command; none outlives the test."""
     made: list[Child] = []
 
-    def make(name: str, command: str) -> Child:
-        made.append(Child(name, shell(command), cwd=tmp_path, env=os.environ, console=Console(output)))
+    def make(command: str) -> Child:
+        made.append(Child("web", ("/bin/sh", "-c", command), cwd=tmp_path, env=os.environ, output=lines.append))
         return made[-1]
 
     yield make
     for one in made:
         one.kill()
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline_s, "it never happened"
-        time.sleep(0.005)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager
@@ -211,15 +200,15 @@ def test_reads_what_the_procfile_says(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["web exec gunicorn", "web:", "web: a\nweb: b"])
-def test_says_which_line_of_the_procfile_is_wrong(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize("text", ["worker: a\nweb exec gunicorn", "worker: a\nweb:"])
+def test_says_what_the_procfile_lacks(tmp_path: Path, text: str) -> None:
     (tmp_path / "Procfile").write_text(f"{text}\n")
-    with pytest.raises(ProcfileError, match=f"line {len(text.splitlines())}: "):
+    with pytest.raises(LocalError, match=r"does not say how to run web$"):
         read_procfile(tmp_path / "Procfile")
 
 
 def test_says_that_there_is_no_procfile(tmp_path: Path) -> None:
-    with pytest.raises(ProcfileError, match="cannot read"):
+    with pytest.raises(LocalError, match="cannot read"):
         read_procfile(tmp_path / "Procfile")
 
 
@@ -244,144 +233,74 @@ def test_valkey_keeps_its_data_over_a_stop_and_over_a_crash(tmp_path: Path) -> N
             "save": "",
         }
         assert valkey.pid != first
-    with Valkey(directory) as another:
-        assert another.url == valkey.url
-    assert not Path(another.url.removeprefix("unix://").partition("?")[0]).parent.exists()
 
 
-def test_only_this_user_can_reach_valkey(tmp_path: Path) -> None:
+def test_only_this_user_can_reach_valkey_and_no_socket_is_left_behind(tmp_path: Path) -> None:
     with Valkey(tmp_path) as valkey:
-        path = Path(valkey.url.removeprefix("unix://").partition("?")[0])
-        assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(path.parent.stat().st_mode) == 0o700
-
-
-def test_valkey_listens_on_a_port_if_told_to(tmp_path: Path) -> None:
-    port = free_port()
-    with Valkey(tmp_path, port=port), redis.Redis(host="127.0.0.1", port=port) as connection:
-        assert connection.ping()
+        place = Path(valkey.url.removeprefix("unix://").partition("?")[0]).parent
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+    del valkey
+    gc.collect()
+    assert not place.exists()
 
 
 def test_refuses_to_run_two_valkeys_on_one_directory(tmp_path: Path) -> None:
     with Valkey(tmp_path) as valkey:
-        second = Valkey(tmp_path)
-        with pytest.raises(ValkeyError, match="another Valkey uses"):
-            second.start()
-        second.stop()
+        with pytest.raises(TooLateError, match="another Valkey uses it"):
+            Valkey(tmp_path).start()
         assert valkey.ready()
+    with Valkey(tmp_path):
+        pass
 
 
 def test_says_why_valkey_died(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        valkey = Valkey(tmp_path, port=taken.getsockname()[1])
-        with pytest.raises(ValkeyError, match=r"(?s)ended with code 1; its last output.*Address already in use"):
-            valkey.start()
+    (tmp_path / "appendonlydir").write_text("This is no directory.")
+    with pytest.raises(LocalError, match=r"(?s)valkey ended with code 1; its last output.*appendonlydir"):
+        Valkey(tmp_path).start()
 
 
 # Children and their output
 
 
-def test_prints_every_line_after_its_childs_name(child: Callable[[str, str], Child], output: io.StringIO) -> None:
-    web = child("web", "printf 'one\\ntwo\\n' && printf 'bad \\377' >&2")
+def test_passes_on_every_line_of_each_run_of_a_child(child: Callable[[str], Child], lines: list[str]) -> None:
+    web = child("seq 20000; printf 'bad \\377' >&2; exit 3")
     web.start()
     wait_until(lambda: not web.alive)
-    assert output.getvalue() == "web    | one\nweb    | two\nweb    | bad �\n"
-
-
-def test_loses_no_line_when_a_child_ends(child: Callable[[str, str], Child], output: io.StringIO) -> None:
-    web = child("web", "seq 20000")
+    assert lines == [*(str(number) for number in range(1, 20001)), "bad �"]
+    with pytest.raises(LocalError, match=r"^web ended with code 3$"):
+        web.check()
     web.start()
     wait_until(lambda: not web.alive)
-    assert output.getvalue().splitlines() == [f"web    | {number}" for number in range(1, 20001)]
+    assert len(lines) == 2 * 20001
 
 
-def test_a_child_may_finish_after_sigterm(
-    child: Callable[[str, str], Child], alive: Alive, output: io.StringIO
-) -> None:
-    web = child("web", "trap 'echo finished; exit 7' TERM; echo >alive; while :; do sleep 0.01; done")
+def test_a_child_may_finish_after_sigterm(child: Callable[[str], Child], alive: Alive, lines: list[str]) -> None:
+    web = child("trap 'echo finished; exit 7' TERM; echo >alive; while :; do sleep 0.01; done")
     web.start()
     alive.wait_until_somebody()
     web.stop()
     assert web.poll() == 7
-    assert "finished" in output.getvalue()
+    assert lines == ["finished"]
 
 
 def test_stop_kills_the_whole_group_of_a_child_that_does_not_listen(
-    child: Callable[[str, str], Child], alive: Alive
+    child: Callable[[str], Child], alive: Alive
 ) -> None:
-    web = child("web", "trap '' TERM; exec 9>alive; sh -c 'echo >&9; sleep 60; :' & wait; sleep 60")
+    web = child("trap '' TERM; exec 9>alive; sh -c 'echo >&9; sleep 60; :' & wait; sleep 60")
     web.start()
     alive.wait_until_somebody()
     web.stop(grace_s=0.1)
-    assert web.poll() == -signal.SIGKILL
+    with pytest.raises(LocalError, match=r"^web was killed by signal 9 \(Killed\)$"):
+        web.check()
     alive.wait_until_nobody()
 
 
-def test_what_a_dead_child_leaves_behind_is_ended(child: Callable[[str, str], Child], alive: Alive) -> None:
-    web = child("web", "exec 9>alive; sleep 60 & echo >&9; kill -9 $$")
+def test_what_a_dead_child_leaves_behind_is_ended(child: Callable[[str], Child], alive: Alive) -> None:
+    web = child("exec 9>alive; sleep 60 & echo >&9; kill -9 $$")
     web.start()
     alive.wait_until_somebody()
     wait_until(lambda: not web.alive)
     alive.wait_until_nobody()
-
-
-# Keepers
-
-
-def test_a_child_that_died_is_started_again_a_little_later(child: Callable[[str, str], Child]) -> None:
-    said: list[str] = []
-    web = child("web", "sleep 60")
-    web.start()
-    keeper = Keeper(web, said.append, started_s=0)
-    keeper.check(1)
-    first = web.pid
-    assert first
-    os.kill(first, signal.SIGKILL)
-    wait_until(lambda: not web.alive)
-    keeper.check(2)
-    keeper.check(2.1)
-    assert not web.alive
-    keeper.check(2.3)
-    assert web.alive
-    assert web.pid != first
-    assert said == ["web was killed by SIGKILL; starting it again in 0.2 s"]
-
-
-def test_waits_longer_while_a_child_keeps_dying_and_forgets_when_it_lived(child: Callable[[str, str], Child]) -> None:
-    said: list[str] = []
-    web = child("web", "exit 3")
-    web.start()
-    keeper = Keeper(web, said.append, started_s=0)
-    keeper.worked()
-    for now_s in (1, 2, 3):  # Each time it has died already, and the delay is over.
-        wait_until(lambda: not web.alive)
-        keeper.check(now_s)
-        keeper.check(now_s + 0.9)
-    wait_until(lambda: not web.alive)
-    keeper.check(20)
-    assert [text.rpartition(" in ")[2] for text in said] == ["0.2 s", "0.4 s", "0.8 s", "0.2 s"]
-
-
-def test_gives_up_on_a_child_that_never_worked(child: Callable[[str, str], Child]) -> None:
-    web = child("web", "exit 3")
-    web.start()
-    keeper = Keeper(web, lambda _text: None, started_s=0)
-    for now_s in (1, 2, 3, 4):  # A death at 1 and 3, a start at 2 and 4.
-        wait_until(lambda: not web.alive)
-        keeper.check(now_s)
-    wait_until(lambda: not web.alive)
-    with pytest.raises(KeepsDyingError, match="web ended with code 3, the 3rd time in a row"):
-        keeper.check(5)
-
-
-def test_the_delay_doubles_up_to_five_seconds() -> None:
-    assert [restart_delay_s(deaths) for deaths in (1, 2, 3, 4, 5, 6, 7, 5000)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5, 5, 5]
-
-
-@pytest.mark.parametrize(
-    ("code", "words"), [(0, "ended with code 0"), (-9, "was killed by SIGKILL"), (-120, "was killed by signal 120")]
-)
-def test_describes_an_exit_in_words(code: int, words: str) -> None:
-    assert describe_exit(code) == words
 
 
 # Settings
@@ -389,9 +308,9 @@ def test_describes_an_exit_in_words(code: int, words: str) -> None:
 
 def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     port = str(free_port())
-    (tmp_path / ".env").write_text(f"PORT=1\nSCALINGO_API_TOKEN_EU=tk-us-x\nREDIS_URL=\nWEB_CONCURRENCY=\nA={port}\n")
+    (tmp_path / ".env").write_text(f"PORT=1\nSCALINGO_API_TOKEN_EU=tk-us-x\nREDIS_URL=\nPYTHONUNBUFFERED=\nA={port}\n")
     settings = read_settings(tmp_path, {"PORT": port, "LOG_FORMAT": "json", "OPWATCH_TOKENS": "ci:secret,b:other"})
-    expected = {"PORT": port, "WEB_CONCURRENCY": "2", "LOG_FORMAT": "json", "A": port}
+    expected = {"PORT": port, "PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json", "A": port}
     assert {name: settings.env[name] for name in expected} == expected
     assert f"ci:{settings.token}" == "ci:secret"
     assert (settings.brings_valkey, settings.uses_standin) == (True, False)
@@ -411,7 +330,7 @@ def test_makes_a_token_once(tmp_path: Path) -> None:
 def test_says_that_the_port_is_taken_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT={port + 1} make run"):
+        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT=8001 make run"):
             read_settings(tmp_path, {"PORT": str(port)})
     assert not list(tmp_path.iterdir())
 
@@ -422,28 +341,10 @@ def test_refuses_a_port_that_is_none(tmp_path: Path, port: str) -> None:
         read_settings(tmp_path, {"PORT": port})
 
 
-# The stand-in
-
-
-def test_the_stand_in_keeps_its_port_when_it_is_started_again(tmp_path: Path, output: io.StringIO) -> None:
-    standin = StandIn(tmp_path, os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}, Console(output))
-    try:
-        standin.child.start()
-        wait_until(lambda: standin.listening)
-        url = standin.begin("shop", "scale", 0, "no space left")
-        assert url.startswith(f"{standin.url}/v1/apps/shop/operations/")
-        standin.child.kill()
-        standin.child.start()
-        wait_until(lambda: output.getvalue().count("listening on") == 2)
-        assert output.getvalue().count(f"listening on {standin.url}\n") == 2
-    finally:
-        standin.child.kill()
-
-
 # The whole
 
 
-def test_runs_the_service_starts_again_what_dies_and_leaves_nothing_behind(tmp_path: Path, alive: Alive) -> None:
+def test_runs_the_service_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path, alive: Alive) -> None:
     root = make_root(tmp_path, "exec python web.py", "echo worker up && exec sleep 60")
     with Run(root, PORT=str(free_port())) as run:
         standin = run.wait_for(r"^api    \| listening on (http://127.0.0.1:\d+)$")[1]
@@ -452,10 +353,6 @@ def test_runs_the_service_starts_again_what_dies_and_leaves_nothing_behind(tmp_p
         assert all(run.wait_for(rf"^web    \| tracking {standin}/v1/apps/{app}/") for app in ("shop", "blog"))
         run.wait_for(r"^curl .*/restart \| OPWATCH_URL=\S+ OPWATCH_TOKEN=\w+ bin/opwatch track - --wait$")
         run.wait_for(r"^curl .*/v1/operations/osc-fr1-\w+$")
-        before = len(run.output)
-        os.kill(int(web[1]), signal.SIGKILL)
-        run.wait_for(r"^local  \| web was killed by SIGKILL; starting it again")
-        assert run.wait_for(r"^web    \| web (\d+)", since=before)[1] != web[1]
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 0
     alive.wait_until_nobody()
@@ -464,12 +361,30 @@ def test_runs_the_service_starts_again_what_dies_and_leaves_nothing_behind(tmp_p
         pass  # Nobody else has it.
 
 
-def test_gives_up_when_a_process_can_never_start(tmp_path: Path, alive: Alive) -> None:
-    root = make_root(tmp_path, "echo OPWATCH_X is wrong && exit 2", "exec sleep 60")
+@pytest.mark.parametrize(
+    ("dying", "said"),
+    [
+        ("exec python web.py", r"^local  \| worker ended with code 0$"),
+        ("echo OPWATCH_X is wrong && exit 2", r"^local  \| web ended with code 2$"),
+    ],
+)
+def test_when_one_process_ends_all_end(tmp_path: Path, alive: Alive, dying: str, said: str) -> None:
+    root = make_root(tmp_path, dying, "sleep 2")
     with Run(root, PORT=str(free_port()), **CONFIGURED) as run:
         assert run.end() == 1
-    assert run.output.count("web    | OPWATCH_X is wrong") == 3
-    assert any("web ended with code 2, the 3rd time in a row" in line for line in run.output)
+    run.wait_for(said)
+    assert run.output[-1] == "local  | everything has stopped"
+    alive.wait_until_nobody()
+
+
+def test_when_valkey_dies_all_end(tmp_path: Path, alive: Alive) -> None:
+    root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
+    with Run(root, PORT=str(free_port()), **ACCOUNT) as run:
+        url = run.wait_for(r"^web    \| web \d+ \S+ (unix:\S+)$")[1]
+        with redis.Redis.from_url(url) as connection:
+            os.kill(connection.info("server")["process_id"], signal.SIGKILL)
+        assert run.end() == 1
+    run.wait_for(r"^local  \| valkey was killed by signal 9")
     alive.wait_until_nobody()
 
 
@@ -497,12 +412,14 @@ def test_a_second_ctrl_c_hurries(tmp_path: Path, alive: Alive) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent was killed")
-def test_a_killed_supervisor_leaves_no_orphan(tmp_path: Path, alive: Alive) -> None:
+def test_no_orphan_is_left_when_it_is_killed(tmp_path: Path, alive: Alive) -> None:
     root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
     with Run(root, PORT=str(free_port())) as run:
         run.wait_for("^curl")
+        socket_url = run.wait_for(r"^web    \| web \d+ \S+ (unix:\S+)$")[1]
         alive.wait_until_somebody()
         run.process.kill()
         alive.wait_until_nobody()
     with Valkey(root / "var" / "standin"):
         pass
+    shutil.rmtree(Path(urlsplit(socket_url).path).parent)  # Nobody was left to remove it.

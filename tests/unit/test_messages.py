@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from notifiers import markdown, wording
-from notifiers.chat import Chat
+from notifiers import wording
+from notifiers.chat import markdown
+from notifiers.chat.base import Chat
 from notifiers.email import Email
 from notifiers.targets import build
-from operations.announcement import Announcement
 from operations.model import Usual, Verdict
+from operations.telling.announcement import Announcement
 from operations.text import first_line, plain
 from tests.unit.test_slack_message import SHOP
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations.errors import NewerRecordError
-from operations.model import RECORD_VERSION, Delivery, Tracking, decode, encode, tracking_id
+from operations.model import Delivery, Tracking, tracking_id
+from operations.storage.codec import RECORD_VERSION, decode, encode, with_ids
 from tests.unit.strategies import a_delivery, a_tracking, alerts, deliveries, operation_ids, regions, trackings
 
 
@@ -44,8 +45,8 @@ def test_a_record_of_a_later_version_is_left_alone(change: dict[str, Any]) -> No
 def test_a_delivery_id_holds_no_dot_and_leads_back_to_its_tracking(
     region: str, operation_id: str, delivery: Delivery
 ) -> None:
-    tracking = a_tracking(id=f"{region}-{operation_id}")
-    identity = tracking.delivery_id(delivery)
+    tracking = with_ids(a_tracking(id=f"{region}-{operation_id}", deliveries=(delivery,)))
+    identity = tracking.deliveries[0].id
     assert "." not in identity
     assert tracking_id(identity) == tracking.id
     assert identity == f"{tracking.id}_{delivery.run}_{delivery.verdict}_{delivery.target}"
@@ -55,11 +56,11 @@ def test_a_delivery_id_holds_no_dot_and_leads_back_to_its_tracking(
 def test_an_alerts_id_holds_no_dot_leads_back_and_is_never_that_of_a_delivery(
     region: str, operation_id: str, alert: Delivery, delivery: Delivery
 ) -> None:
-    tracking = a_tracking(id=f"{region}-{operation_id}")
-    identity = tracking.delivery_id(alert)
+    tracking = with_ids(a_tracking(id=f"{region}-{operation_id}", deliveries=(delivery,), alerts=(alert,)))
+    identity = tracking.alerts[0].id
     assert "." not in identity
     assert tracking_id(identity) == tracking.id
-    assert identity != tracking.delivery_id(delivery)
+    assert identity != tracking.deliveries[0].id
 
 
 def test_a_record_of_before_there_were_alerts_has_none() -> None:

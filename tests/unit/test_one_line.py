@@ -49,7 +49,7 @@ def ended(state: State, **changes: Any) -> Tracking:
             ended(State.LOST, operation=None, reason="404 (3 times over 64 s)"),
             "lost shop: operation lost from sight after 42 s: 404 (3 times over 64 s)",
         ),
-        (ended(State.CANCELLED, operation=RUNNING), "cancelled shop: restart no longer watched after 0.0 s"),
+        (ended(State.CANCELLED, operation=RUNNING), "cancelled shop: restart cancelled after 0.0 s"),
     ],
 )
 def test_a_line_names_state_and_id_and_says_the_rest_in_the_words_of_a_message(tracking: Tracking, words: str) -> None:

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from operations import pace
-from operations.budget import Allowance
-from operations.durations import Durations
 from operations.model import Operation, Tracking
+from operations.storage.budget import Allowance
+from operations.watching import pace
+from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_tracking
 
 RUNNING = Operation(status="running", type="restart", created_at=NOW)
@@ -164,7 +164,7 @@ def test_every_candidate_is_ranked_once(due: list[tuple[str, int, int]]) -> None
 def test_no_sixty_seconds_ever_see_more_looks_than_the_budget(
     requests_per_minute: int, in_flight: int, gaps_s: list[float], random: Random
 ) -> None:
-    size = Allowance.of(requests_per_minute)
+    size = Allowance.per_minute(requests_per_minute)
     tokens, age_s, number = float(size.capacity), 0.0, 0
     looks: deque[float] = deque()
     due = [NOW] * in_flight
@@ -185,7 +185,7 @@ def test_no_sixty_seconds_ever_see_more_looks_than_the_budget(
 
 @given(st.integers(2, 100_000))
 def test_a_full_bucket_and_a_minute_of_refill_make_the_budget_and_no_more(requests_per_minute: int) -> None:
-    size = Allowance.of(requests_per_minute)
+    size = Allowance.per_minute(requests_per_minute)
     assert 1 <= size.capacity <= 5
     assert size.per_second > 0
     assert size.capacity + 60 * size.per_second <= requests_per_minute + 1e-6

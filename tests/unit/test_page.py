@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from operations.history import Attempt, Looks
-from operations.model import DeliveryState, Operation, State, Usual
+from operations.model import Attempt, DeliveryState, Looks, Operation, State, Usual
+from operations.storage.failing import FailingTarget
+from operations.storage.records import Stored
 from page import throttle, timeline, view
 from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
 
@@ -25,7 +26,9 @@ def test_any_record_can_be_shown(tracking: Any) -> None:
     shown = view.card(tracking, NOW)
     assert all(event.at for event in timeline.of(tracking))
     assert "\u202e" not in shown.headline + shown.error + shown.reason + shown.trouble
-    assert all(view.failing([tracking], NOW)[0].about for _ in view.failing([tracking], NOW))
+    targets = {delivery.target for delivery in tracking.outgoing}
+    found = [FailingTarget(target, retrying=1, dead=1, first=(Stored(tracking, b""),)) for target in targets]
+    assert all(each.about for each in view.failing(found, NOW))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +56,7 @@ def test_progress_is_measured_by_what_is_usual(
         ("failed", "failed after 42 s (usually 15–20 s)"),
         ("timed_out", "not finished after 42 s (usually 15–20 s)"),
         ("lost", "lost from sight after 42 s"),
-        ("cancelled", "no longer tracked after 42 s"),
+        ("cancelled", "cancelled after 42 s"),
     ],
 )
 def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:
@@ -83,17 +86,20 @@ def test_only_addresses_of_the_web_are_linked(url: str, linked: bool) -> None:  
     assert [name for name, _ in shown.facts] == ([] if linked else ["url"])
 
 
-def test_what_is_not_told_is_grouped_by_target_with_the_worst_first() -> None:
+def test_what_is_not_told_is_shown_by_target_with_links_to_what_is_not_shown() -> None:
     dead = a_delivery(target="slack", state=DeliveryState.DEAD, last_error="410 Gone", ended_at=NOW)
     retrying = a_delivery(target="hook", state=DeliveryState.RETRYING, last_error="500", next_attempt_at=after(5))
     told = a_delivery(target="fine", state=DeliveryState.DELIVERED)
     first = a_tracking(state=State.FAILED, ended_at=NOW, next_look_at=None, deliveries=(dead, told))
     second = a_tracking(state=State.FAILED, ended_at=NOW, next_look_at=None, deliveries=(dead, retrying))
-    found = view.failing([first, second], NOW)
-    assert [(each.target, each.dead, each.retrying, each.error) for each in found] == [
-        ("slack", 2, 0, "410 Gone"),
-        ("hook", 0, 1, "500"),
+    stored = [Stored(tracking, b"") for tracking in (first, second)]
+    found = [FailingTarget("slack", 0, 40, tuple(stored)), FailingTarget("hook", 1, 0, (stored[1],))]
+    found.append(FailingTarget("fine", 1, 0, (stored[0],)))
+    assert [(each.target, each.dead, each.retrying, each.error, each.more) for each in view.failing(found, NOW)] == [
+        ("slack", 40, 0, "410 Gone", ("dead",)),
+        ("hook", 0, 1, "500", ()),
     ]
+    assert [len(each.about) for each in view.failing(found, NOW)] == [2, 1]
 
 
 @pytest.mark.parametrize(

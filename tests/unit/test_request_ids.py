@@ -5,7 +5,7 @@ import re
 import pytest
 from hypothesis import given
 
-from config.request_ids import request_id_of
+from config.web import request_id_of
 from tests.unit.strategies import a_text
 
 

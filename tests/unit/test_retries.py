@@ -7,26 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.slack import Slack
+from notifiers.slack.notifier import Slack
 from notifiers.webhook import Webhook
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
-from operations.retries import Again, Delivered, GiveUp, after_attempt, parse_retry_after
-from tests.unit.strategies import NOW
+from operations.model import DeliveryState
+from operations.telling.attempts import Policy, Result, after_attempt
+from operations.telling.retries import next_attempt_at, parse_retry_after
+from tests.unit.strategies import NOW, a_delivery, a_tracking
 
 DELAYS_S = (5.0, 300.0, 1800.0)
 
 
-def wait_s(failures: int, error: OpwatchError, jitter: float = 0.0) -> float:
-    """Tell how long the decision waits; fails when there is none to wait for."""
-    decision = after_attempt(failures, error, DELAYS_S, now=NOW, jitter=jitter)
-    assert isinstance(decision, Again)
-    assert decision.why == str(error)
-    return (decision.at - NOW).total_seconds()
-
-
-def test_without_an_error_it_is_delivered() -> None:
-    assert after_attempt(1, None, DELAYS_S, now=NOW, jitter=0) == Delivered()
-    assert after_attempt(99, None, DELAYS_S, now=NOW, jitter=0) == Delivered()
+def wait_s(failures: int, error: TransientError, jitter: float = 0.0) -> float:
+    """Tell how long the next attempt has to wait; fails when there is none."""
+    at = next_attempt_at(failures, error.retry_after_s, DELAYS_S, now=NOW, jitter=jitter)
+    assert at is not None
+    return (at - NOW).total_seconds()
 
 
 @pytest.mark.parametrize(("failures", "delay_s"), [(1, 5), (2, 300), (3, 1800)])
@@ -51,13 +47,25 @@ def test_retry_after_is_the_least_wait_and_never_more_than_a_day(asked_s: float 
 
 @pytest.mark.parametrize("failures", [4, 5, 100])
 def test_past_the_last_delay_it_is_given_up_and_says_why(failures: int) -> None:
-    decision = after_attempt(failures, TransientError("reset", retry_after_s=5), DELAYS_S, now=NOW, jitter=0)
-    assert decision == GiveUp(f"gave up after {failures} failed attempts; the last one: reset")
+    assert next_attempt_at(failures, 5, DELAYS_S, now=NOW, jitter=0) is None
+    delivery = a_delivery(claim="ours", failures=failures - 1)
+    error = TransientError("reset", retry_after_s=5)
+    after = after_attempt(
+        a_tracking(deliveries=(delivery,)), delivery, Result(error=error), NOW, Policy(delays_s=DELAYS_S)
+    )
+    assert after is not None
+    assert after.deliveries[0].state is DeliveryState.DEAD
+    assert after.deliveries[0].last_error == f"gave up after {failures} failed attempts; the last one: reset"
 
 
 @pytest.mark.parametrize("error", [PermanentError("channel_not_found"), OpwatchError("unreadable")])
-def test_what_no_further_try_can_mend_is_given_up_at_once(error: OpwatchError) -> None:
-    assert after_attempt(1, error, DELAYS_S, now=NOW, jitter=0) == GiveUp(str(error))
+def test_what_no_further_try_can_fix_is_given_up_at_once(error: OpwatchError) -> None:
+    delivery = a_delivery(claim="ours")
+    after = after_attempt(
+        a_tracking(deliveries=(delivery,)), delivery, Result(error=error), NOW, Policy(delays_s=DELAYS_S)
+    )
+    assert after is not None
+    assert (after.deliveries[0].state, after.deliveries[0].last_error) == (DeliveryState.DEAD, str(error))
 
 
 @pytest.mark.parametrize("delays_s", [Slack.retry_delays_s, Webhook.retry_delays_s])

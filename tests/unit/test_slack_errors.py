@@ -2,8 +2,10 @@
 
 import pytest
 
-from notifiers.slack_errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
+from notifiers.slack import errors
+from notifiers.slack.errors import MessageGoneError, PayloadRefusedError
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, TransientError
+from tests.unit.strategies import NOW
 
 RATE = "ratelimited rate_limited"
 NOT_SENT = "request_timeout service_unavailable team_added_to_org org_login_required"
@@ -26,13 +28,23 @@ ROWS: list[tuple[str, type[OpwatchError]]] = [
     (OUR_PAYLOAD, PayloadRefusedError),
     (TARGET, PermanentError),
 ]
+
+
+def classify(code: str, status: int, asked_s: float | None = None) -> OpwatchError:
+    return errors.classify(code, status, {} if asked_s is None else {"retry-after": str(asked_s)}, NOW)
+
+
+def classify_edit(code: str, status: int, asked_s: float | None = None) -> OpwatchError:
+    return errors.classify_edit(code, status, {} if asked_s is None else {"retry-after": str(asked_s)}, NOW)
+
+
 CODES = [(code, kind) for codes, kind in ROWS for code in codes.split()]
 
 
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 410, 500, 503])
 @pytest.mark.parametrize(("code", "kind"), CODES)
 def test_a_code_counts_whatever_the_status(code: str, kind: type[OpwatchError], status: int) -> None:
-    error = classify(code, status, None)
+    error = classify(code, status)
     assert type(error) is kind
     assert code in str(error), "the operator sees the exact code"
     assert str(status) in str(error)
@@ -49,7 +61,7 @@ def test_a_code_that_no_pause_can_mend_counts_even_with_a_429(code: str, kind: t
     [(429, RateLimitedError), *((status, TransientError) for status in (200, 302, 500, 502, 503, 504))],
 )
 def test_without_a_known_code_the_status_decides(code: str, status: int, kind: type[OpwatchError]) -> None:
-    assert type(classify(code, status, None)) is kind
+    assert type(classify(code, status)) is kind
 
 
 @pytest.mark.parametrize(
@@ -87,12 +99,12 @@ EDITS = (
 )
 def test_an_edit_that_is_refused_for_good_asks_for_a_new_message(codes: str, kind: type[OpwatchError]) -> None:
     for code in codes.split():
-        assert type(classify_edit(code, 200, None)) is kind, code
+        assert type(classify_edit(code, 200)) is kind, code
 
 
 @pytest.mark.parametrize("status", [200, 404, 500, 502, 503])
 def test_an_edit_that_slack_did_not_understand_or_fails_at_is_tried_again(status: int) -> None:
-    assert type(classify_edit("", status, None)) is TransientError
+    assert type(classify_edit("", status)) is TransientError
     assert type(classify_edit("", 429, 9)) is RateLimitedError
 
 

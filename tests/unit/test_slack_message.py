@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.slack_message import message, plain_message, slack_length
-from operations.announcement import Announcement, cut_error
+from notifiers.slack.message import message, plain_message, slack_length
 from operations.model import Usual, Verdict
+from operations.telling.announcement import Announcement, cut_error
 from operations.text import first_line, plain
 from tests.unit.strategies import OPERATION_ID, a_text, apps, regions, usuals
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifiers import slack_live, slack_message
-from operations.announcement import Announcement
-from operations.live import Progress
+from notifiers.slack import live as slack_live
+from notifiers.slack import message as slack_message
+from operations.telling.announcement import Announcement
+from operations.telling.live import Progress
 from tests.support.block_kit import page
 from tests.support.slack_samples import FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT, samples
 from tests.unit.strategies import apps, usuals
@@ -100,7 +101,7 @@ def test_a_reply_is_shown_in_the_channel_where_no_mention_has_it_noticed() -> No
         (replace(RUNNING, status="pending", usual=None), "🕐 shop: restart pending for 42 s"),
         (replace(RUNNING, type=None, status=""), "🔄 shop: operation under way for 42 s (usually 15–20 s)"),
         (replace(RUNNING, slow=True), "⏳ shop: restart still running after 42 s (usually 15–20 s)"),
-        (replace(RUNNING, stopped=True, trouble="503"), "⏹️ shop: restart no longer watched after 42 s"),
+        (replace(RUNNING, stopped=True, trouble="503"), "⏹️ shop: restart cancelled after 42 s"),
         (
             replace(RUNNING, trouble="<503>\nand more", usual=None),
             "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still watching",

@@ -10,15 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifiers import wording
-from notifiers.slack_message import message
-from operations import lifecycle, pace, slow, view
-from operations.announcement import BODY_LIMIT_BYTES, body_of, read, slow_body_of
-from operations.audience import Rule, Rules
-from operations.durations import Durations
-from operations.errors import OpwatchError, TransientError
-from operations.model import DeliveryState, Operation, State, Tracking, Usual, Verdict, decode, encode
-from operations.retries import Again, Decision, Delivered, GiveUp
-from tests.unit.strategies import NOW, a_tracking, trackings, usuals
+from notifiers.slack.message import message
+from operations.errors import OpwatchError, PermanentError, TransientError
+from operations.model import DeliveryState, Operation, State, Tracking, Usual, Verdict
+from operations.storage.codec import decode, encode
+from operations.telling import attempts, view
+from operations.telling.announcement import BODY_LIMIT_BYTES, body_of, read, slow_body_of
+from operations.telling.audience import Rule, Rules
+from operations.watching import looks, pace, slow
+from operations.watching.durations import Durations
+from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, trackings, usuals
 
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
 NOBODY: Rules = {"all": Rule()}
@@ -37,9 +38,11 @@ def look(
 ) -> Tracking:
     """Look at a tracking that began at NOW, and plan what follows, as a worker does."""
     now = NOW + timedelta(seconds=age_s)
-    after = lifecycle.looked(lifecycle.claimed(tracking, "ours", now), "ours", seen, now=now, durations=durations)
+    after = looks.after_look(
+        looks.claimed(tracking, "ours", now), "ours", seen, now=now, durations=durations, rules=rules
+    )
     assert after is not None
-    return lifecycle.announced(after, rules)
+    return after
 
 
 def warned(age_s: float = SLOW_FROM_S, **changes: Any) -> Tracking:
@@ -97,7 +100,7 @@ def test_a_warning_is_planned_by_the_look_that_finds_it_unfinished_and_slow(
     assert told(after) == expected
     for delivery in after.slow.deliveries if after.slow else ():
         assert (delivery.next_attempt_at, delivery.run, delivery.verdict) == (after.last_polled_at, 1, None)
-        assert after.delivery_id(delivery) == f"{after.id}_1_slow_early"
+        assert delivery.id == f"{after.id}_1_slow_early"
         assert delivery in after.outgoing
 
 
@@ -113,12 +116,12 @@ def test_one_warning_in_a_run_is_enough() -> None:
     assert again.slow == first.slow
     ended = look(again, 3600)
     assert ended.state is State.TIMED_OUT
-    anew = lifecycle.started_anew(ended, a_tracking())
+    anew = looks.started_anew(ended, a_tracking())
     assert anew.slow is None
     second = look(anew, 50)
     assert second.slow is not None
     (delivery,) = second.slow.deliveries
-    assert second.delivery_id(delivery) == f"{anew.id}_2_slow_early"
+    assert delivery.id == f"{anew.id}_2_slow_early"
 
 
 # Who
@@ -129,11 +132,11 @@ def test_one_warning_in_a_run_is_enough() -> None:
     [
         ({}, {"early"}),
         ({"app": "blog"}, {"early", "blogs"}),
-        ({"named": ("blogs",)}, {"early", "blogs"}),  # a name goes before the rule for apps
-        ({"everyone": False, "named": ("blogs", "blogs")}, {"blogs"}),
-        ({"everyone": False, "named": ("all",)}, set()),  # but not before `on`
-        ({"everyone": False, "named": ("gone",)}, set()),
-        ({"everyone": False}, set()),
+        ({"notify": ("blogs",)}, {"early", "blogs"}),  # a name goes before the rule for apps
+        ({"notify_all": False, "notify": ("blogs", "blogs")}, {"blogs"}),
+        ({"notify_all": False, "notify": ("all",)}, set()),  # but not before `on`
+        ({"notify_all": False, "notify": ("gone",)}, set()),
+        ({"notify_all": False}, set()),
     ],
 )
 def test_who_asked_for_it_is_warned_as_names_and_apps_have_it(changes: dict[str, Any], expected: set[str]) -> None:
@@ -147,10 +150,13 @@ def test_who_asked_for_it_is_warned_as_names_and_apps_have_it(changes: dict[str,
 @pytest.mark.parametrize("age_s", [11, 12, 100])
 def test_where_nobody_asked_for_it_nothing_changes(rules: Rules, age_s: int) -> None:
     now = NOW + timedelta(seconds=age_s)
-    after = lifecycle.looked(lifecycle.claimed(a_tracking(), "ours", now), "ours", RUNNING, now=now, durations=SHORT)
-    assert after is not None
-    assert lifecycle.announced(after, rules) == after
-    assert lifecycle.announced(after, RULES) != after
+    claimed = looks.claimed(a_tracking(), "ours", now)
+
+    def after(rules: Rules) -> Tracking | None:
+        return looks.after_look(claimed, "ours", RUNNING, now=now, durations=SHORT, rules=rules)
+
+    assert after(rules) == after({}) is not None
+    assert after(rules) != after(RULES)
 
 
 def looks_until(ends_at_s: float, rules: Rules, durations: Durations) -> list[float]:
@@ -188,23 +194,23 @@ def test_durations_beyond_all_reason_are_no_fault() -> None:
 # What becomes of it
 
 
-@pytest.mark.parametrize("decision", [Delivered(), Again(NOW, "500"), GiveUp("410 Gone")])
-def test_an_attempt_counts_for_the_warning_alone(decision: Decision) -> None:
+@pytest.mark.parametrize("error", [None, TransientError("500"), PermanentError("410 Gone")])
+def test_an_attempt_counts_for_the_warning_alone(error: OpwatchError | None) -> None:
     before = warned()
-    (name,) = (before.delivery_id(d) for d in before.outgoing)
-    begun = lifecycle.attempting(before, frozenset({name}), "mine", NOW)
-    after = lifecycle.attempted(begun, name, "mine", decision, NOW)
+    (name,) = (d.id for d in before.outgoing)
+    begun = attempting(before, frozenset({name}), "mine", NOW)
+    after = attempted_by(begun, name, "mine", error, NOW)
     assert after is not None
     assert replace(after, slow=None) == replace(before, slow=None)
     assert after.slow is not None
     (delivery,) = after.slow.deliveries
     assert delivery.attempts == 1
-    assert delivery.unfinished == isinstance(decision, Again)
-    handed_back = lifecycle.given_back(begun, name, "mine", NOW)
-    assert handed_back is not None
-    assert handed_back.slow is not None
-    assert handed_back.slow.deliveries[0].attempts == 0
-    assert lifecycle.retried(after, "early", NOW) is None, "callers do not see it"
+    assert delivery.unfinished == isinstance(error, TransientError)
+    released = attempts.released(begun, name, "mine", NOW)
+    assert released is not None
+    assert released.slow is not None
+    assert released.slow.deliveries[0].attempts == 0
+    assert attempts.retried(after, "early", NOW) is None, "callers do not see it"
     assert view.as_json(after)["deliveries"] == []
 
 
@@ -217,7 +223,7 @@ def test_what_is_not_told_before_the_end_is_skipped(state: DeliveryState, ending
     delivery = replace(delivery, state=state, claim="theirs" if delivery.unfinished else None)
     before = replace(before, slow=replace(before.slow, deliveries=(delivery,)))
     if ending == "cancelled":
-        ended = lifecycle.cancelled(before, NOW)
+        ended = looks.cancelled(before, NOW)
     else:
         ended = look(before, 20 if ending == "done" else 3600, DONE if ending == "done" else RUNNING)
     assert ended is not None
@@ -225,7 +231,7 @@ def test_what_is_not_told_before_the_end_is_skipped(state: DeliveryState, ending
     (after,) = ended.slow.deliveries
     if delivery.unfinished:
         assert (after.state, after.next_attempt_at, after.claim) == (DeliveryState.SKIPPED, None, None)
-        assert lifecycle.attempted(ended, ended.delivery_id(after), "theirs", Delivered(), NOW) is None
+        assert attempted_by(ended, after.id, "theirs", None, NOW) is None
     else:
         assert after == delivery
     assert [d.target for d in ended.deliveries] == ([] if ending == "cancelled" else ["all", "early", "blogs"])
@@ -240,8 +246,8 @@ def test_any_warning_is_stored_and_read_back(tracking: Tracking, usual: Usual) -
         last_polled_at=at,
         next_look_at=at,
         unanswered_since=None,
-        everyone=True,
-        named=(),
+        notify_all=True,
+        notify=(),
     )
     after = slow.watched(found, RULES)
     assert decode(encode(after)) == after

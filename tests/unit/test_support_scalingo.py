@@ -9,10 +9,10 @@ from http.client import RemoteDisconnected
 
 import pytest
 
+from standin import faults
+from standin.api import ScalingoApi
 from tests.support import caller
-from tests.support import scalingo_faults as faults
 from tests.support.caller import EXCHANGE, basic, call
-from tests.support.scalingo_api import ScalingoApi
 
 TOKEN = "tk-us-test"  # noqa: S105 - of the stand-in
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.caller import Answer, call, sign_in
+from local.http import Answer
+from tests.support.caller import call, sign_in
 from tests.support.receiver import Receiver, Reply
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +163,7 @@ class TestProcesses:
         return printed
 
     def test_the_api_is_steered_over_http(self) -> None:
-        process, url = self.start("tests.support.scalingo_api", "--token", "tk-us-1", "--token", "b=tk-us-2")
+        process, url = self.start("standin", "--token", "tk-us-1", "--token", "b=tk-us-2")
 
         def control(method: str, path: str, body: object = None) -> Answer:
             return call(path, method, body=body, host=f"{url}/_standin/")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.slack_message import slack_length
-from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain, whole_lines
+from notifiers.slack.message import slack_length
+from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain, url_fault, whole_lines
 from tests.unit.strategies import a_text
 
 ESC = "\x1b"
@@ -114,3 +114,38 @@ def test_a_first_line_is_one_line_and_within_its_limit(text: str, limit: int) ->
 )
 def test_what_is_left_of_a_line_beside_a_cut_is_dropped_where_it_is_short(cut: str, shown: str) -> None:
     assert whole_lines(cut) == shown
+
+
+HTTPS = "https://a.example"
+
+
+@pytest.mark.parametrize(
+    "url", [HTTPS, "HTTPS://a.example/x", "https://[2001:db8::1]:8443/x?y=z#top", "https://u:p@a.example/é"]
+)
+def test_a_url_of_the_web_is_usable(url: str) -> None:
+    assert url_fault(url) is None
+    assert url_fault(url, https_only=True) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "", "a.example", "//a.example", "ftp://a.example", "javascript:alert(1)", "https://", "https:///x",
+        "https:a.example", "https://:443/", "https://a.example:0/", "https://a.example:99999/", "https://a.example:x/", "https://[::1/",
+        f" {HTTPS}", f"{HTTPS}/ x", f"{HTTPS}/\n", f"{HTTPS}/\x7f", f"{HTTPS}/\u202e", f"{HTTPS}/|x", f"{HTTPS}/<x>",
+    ],
+)  # fmt: skip
+def test_anything_else_is_not(url: str) -> None:
+    fault = url_fault(url)
+    assert fault == "must be a URL that begins with https://"
+
+
+def test_what_is_not_encrypted_can_be_refused() -> None:
+    assert url_fault("http://a.example") is None
+    assert "OPWATCH_ALLOW_PRIVATE_TARGETS=true" in (url_fault("HTTP://a.example", https_only=True) or "")
+
+
+@pytest.mark.parametrize("url", [f"{HTTPS}/?x", f"{HTTPS}/#x", "https://u@a.example"])
+def test_what_is_extended_by_a_path_ends_with_one(url: str) -> None:
+    assert url_fault(f"{HTTPS}:8443/x/y", base=True) is None
+    assert url_fault(url, base=True) == "must be a URL without user name, query and fragment"

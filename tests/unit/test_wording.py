@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers import wording
-from operations.announcement import Announcement
-from operations.model import Usual, Verdict
+from operations.model import State, Usual, Verdict
+from operations.telling.announcement import Announcement
 from tests.unit.strategies import usuals
 from tests.unit.test_slack_message import SHOP
 
@@ -87,3 +87,12 @@ def test_what_is_usual_is_said_behind_a_line_that_stays_as_it_was(
     without = replace(SHOP, verdict=verdict, duration_s=duration_s)
     line = wording.outcome(replace(without, usual=each))
     assert line in (wording.outcome(without), f"{wording.outcome(without)} (usually {wording.span(each)})")
+
+
+def test_people_are_told_of_every_state_in_words_that_differ() -> None:
+    assert set(wording.WORDS) == set(wording.MARKS) == set(State)
+    assert len(set(wording.WORDS.values())) == len(set(wording.MARKS.values())) == len(State)
+    assert wording.WORDS[State.CANCELLED] == "cancelled"
+    assert wording.DELIVERY_WORDS == {
+        "pending": "pending", "retrying": "retrying", "delivered": "delivered", "dead": "given up", "skipped": "skipped"
+    }  # fmt: skip

@@ -1,0 +1,95 @@
+"""What the values of settings have to be."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import RedisError
+
+from operations.text import url_fault
+
+DEFAULT_ACCOUNT = "default"
+DEFAULT_CALLER = "default"
+SHORTEST_TOKEN = 24
+_ACCOUNT_VARIABLE = re.compile(r"SCALINGO_API_TOKEN_([A-Z0-9][A-Z0-9_]{0,40})")
+_TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
+
+
+def accounts_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Find the API token of every account, by its name; `SCALINGO_API_TOKEN_AGENCY` is that of `agency`."""
+    own = environ.get("SCALINGO_API_TOKEN")
+    named = {match[1].lower(): value for name, value in environ.items() if (match := _ACCOUNT_VARIABLE.fullmatch(name))}
+    return ({DEFAULT_ACCOUNT: own} if own else {}) | named
+
+
+def words_of(value: Any) -> Any:
+    """Split a text at its spaces."""
+    return value.split() if isinstance(value, str) else value
+
+
+def _accounts(tokens: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    if not tokens:
+        raise ValueError("not set; create an API token in Scalingo's dashboard (tk-us-…)")
+    if odd := [name for name, token in tokens.items() if not _is_plain(token.get_secret_value())]:
+        raise ValueError(f"the API token of the account {', '.join(odd)} is not plain ASCII")
+    return tokens
+
+
+def _tokens(value: str | Mapping[str, str]) -> Mapping[str, str]:
+    """Split `name:token,…`; a token without a name, as one-click deployments generate it, is the default caller's."""
+    hint = f"set name:token,… with tokens of at least {SHORTEST_TOKEN} characters (ci:$(openssl rand -hex 24))"
+    if not isinstance(value, str):
+        raise ValueError(f"not set, so nobody could call; {hint}")  # noqa: TRY004 - pydantic takes only a ValueError
+    tokens: dict[str, str] = {}
+    faults = []
+    for number, entry in enumerate(value.split(","), 1):
+        name, colon, token = (part.strip() for part in entry.partition(":"))
+        if not colon:
+            name, token = DEFAULT_CALLER, name
+        if _TOKEN_NAME.fullmatch(name) is None:
+            faults.append(f"entry {number} has no usable name")
+        elif len(token) < SHORTEST_TOKEN or not _is_plain(token):
+            faults.append(f"the token of entry {number} is too short or not plain ASCII")
+        elif name in tokens:
+            faults.append(f"entry {number} repeats the name {name!r}")
+        tokens[name] = token
+    if faults:
+        raise ValueError("; ".join([*faults, hint]))
+    return tokens
+
+
+def _is_plain(token: str) -> bool:
+    return token.isascii() and token.isprintable() and " " not in token
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url:
+        raise ValueError("not set; give the URL of a Redis or Valkey (redis://…, rediss://… or unix://…)")
+    try:
+        parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
+        ConnectionPool.from_url(url.get_secret_value()).make_connection()  # finds unknown options; dials nothing
+    except (ValueError, TypeError, AttributeError, RedisError):
+        fault = "must be a URL redis://…, rediss://… or unix://… (percent-encode special characters in a password)"
+        raise ValueError(fault) from None
+    return url
+
+
+def _web_url(url: SecretStr) -> SecretStr:
+    if fault := url_fault(url.get_secret_value()):
+        raise ValueError(fault)
+    return url
+
+
+def _base_url(url: str) -> str:
+    if fault := url_fault(url, base=True):
+        raise ValueError(fault)
+    return url.rstrip("/")
+
+
+Accounts = Annotated[Mapping[str, SecretStr], AfterValidator(_accounts)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+CallerTokens = Annotated[Mapping[str, SecretStr], BeforeValidator(_tokens)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+WebUrl = Annotated[SecretStr, AfterValidator(_web_url)]

@@ -1,0 +1,1 @@
+"""Chats that take one JSON document at one secret URL."""

@@ -1,0 +1,60 @@
+"""Kind `discord`: one message per outcome, by a channel's webhook.
+
+Limits, allowed mentions and answers: https://docs.discord.com/developers/resources/webhook#execute-webhook,
+https://docs.discord.com/developers/resources/message#embed-object-embed-limits and
+https://docs.discord.com/developers/topics/rate-limits
+"""
+
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from notifiers import Announcement, Chat
+from notifiers.chat import markdown
+
+
+class Discord(Chat):
+    """Posts to the channel of a webhook."""
+
+    service: ClassVar[str] = "Discord"
+    code_path: ClassVar[tuple[str, ...]] = ("code",)
+    query: ClassVar[dict[str, str]] = {"wait": "true"}  # otherwise a message that is not kept is no error
+    set_up: ClassVar[str] = """\
+Channel settings → Integrations → Webhooks → New Webhook → Copy Webhook URL. For a thread, add `?thread_id=…`. For the
+ids in a `mention`: Developer Mode, right click, Copy ID.
+
+```toml
+[targets.discord]
+kind = "discord"
+webhook_url = "${DISCORD_URL}"
+mention = "<@&81384788765712384>"
+```
+
+Only this mention can notify anyone (`allowed_mentions`). A delivery to an unknown or deleted webhook
+(`404 Not Found: 10015`) is given up immediately.
+"""
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+
+    mention: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(@here|@everyone|<@&?\d{1,20}>)$",
+            description="`@here`, `@everyone`, `<@user id>` or `<@&role id>`",
+        ),
+    ] = None
+
+    def document(self, announcement: Announcement) -> dict[str, Any]:
+        """Write the headline as content, at most 2,000 characters, and the details as an embed."""
+        embed = {"description": markdown.details(announcement), "color": markdown.colour(announcement)}
+        return {
+            "content": markdown.headline(announcement, self.mention),
+            "embeds": [embed] if embed["description"] else [],
+            "allowed_mentions": self._allowed_mentions(),
+        }
+
+    def _allowed_mentions(self) -> dict[str, list[str]]:
+        """Allow our own mention, and nothing that a text from outside may look like."""
+        numbers = re.findall(r"\d+", self.mention or "")
+        kind = "roles" if "&" in (self.mention or "") else "users"
+        return {"parse": ["everyone"] if self.mention and not numbers else [], **({kind: numbers} if numbers else {})}

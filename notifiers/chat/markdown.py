@@ -1,0 +1,101 @@
+"""What a message says in Markdown, within the limits of all chats that are written to in it. Pure.
+
+Dialects differ, and so does what escapes their markup. In code none of them reads any: whatever comes from outside
+stands there, unless it is made of letters and digits alone.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from notifiers import Announcement, Verdict, cut_middle, wording
+
+DETAILS_LIMIT = 4_000
+"""Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
+
+CONTEXT_LIMIT = 1_200
+COLOURS = {Verdict.SUCCEEDED: 0x2EB67D, Verdict.FAILED: 0xE01E5A, Verdict.TIMED_OUT: 0xECB22E, Verdict.LOST: 0xECB22E}
+_ATTENTION = 0xECB22E
+_PLAIN_WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
+_TOGETHER, _APART = re.compile("`(?=`)"), "`\u200b"
+_IN_URLS = {ord(char): f"%{ord(char):02X}" for char in "()[]*_~`\\"}
+
+
+def headline(announcement: Announcement, mention: str | None) -> str:
+    """Say it all in one line, after the mention where something went wrong."""
+    pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
+    if announcement.alert is not None:
+        return f"{pinged}{wording.ALERT_MARK} {_shown(announcement.alert)}"
+    return pinged + _outcome(announcement)
+
+
+def details(announcement: Announcement) -> str:
+    """Give what stands below the headline: the cause as a block of code, and the context; maybe nothing."""
+    told = announcement.ended or announcement.slow
+    above = _outcome(announcement) if announcement.alert is not None and announcement.ended else ""
+    below = _context(announcement)
+    room = DETAILS_LIMIT - wording.size_bytes(above + below) - 2
+    return "\n".join(part for part in (above, _block(announcement, room) if told else "", below) if part)
+
+
+def with_attachment(announcement: Announcement, mention: str | None, channel: str | None) -> dict[str, Any]:
+    """Write a message as those chats take it that know Slack's attachments, and none of its blocks."""
+    below = details(announcement)
+    attachment = {
+        "fallback": wording.unpinged(wording.headline(announcement)),
+        "text": below,
+        "color": f"#{colour(announcement):06x}",
+    }
+    message = {"text": headline(announcement, mention), "attachments": [attachment] if below else []}
+    return {**message, "channel": channel} if channel else message
+
+
+def colour(announcement: Announcement) -> int:
+    """Give the verdict's colour."""
+    return COLOURS[announcement.verdict] if announcement.ended else _ATTENTION
+
+
+def _outcome(announcement: Announcement) -> str:
+    line = f"{wording.mark(announcement)} **{_shown(announcement.app)}**: {_shown(wording.what(announcement))} "
+    return f"{line}**{wording.verdict(announcement)}**{wording.compared(announcement)}"
+
+
+def _block(announcement: Announcement, limit: int) -> str:
+    cause = cut_middle(wording.cause(announcement), limit, lambda text: wording.size_bytes(_fenced(text)))
+    return _fenced(cause) if cause else ""
+
+
+def _fenced(text: str) -> str:
+    """Put a text into a block of code that it cannot end: no two backticks of it stand together."""
+    return f"```\n{wording.unpinged(_TOGETHER.sub(_APART, text))}\n```"
+
+
+def _context(announcement: Announcement) -> str:
+    said = ""
+    for entry in _entries(announcement):
+        longer = f"{said} · {entry}" if said else entry
+        if wording.size_bytes(longer) <= CONTEXT_LIMIT:
+            said = longer
+    return said
+
+
+def _entries(announcement: Announcement) -> Iterator[str]:
+    given = dict(wording.context(announcement.context))
+    if environment := given.pop("environment", None):
+        yield f"**{_shown(environment)}**"
+    if actor := given.pop("actor", None):
+        yield f"by {_shown(actor)}"
+    if commit := given.pop("commit", None):
+        yield f"commit {_code(commit)}"
+    if url := wording.link(announcement.context).translate(_IN_URLS):
+        yield f"[details]({url})"
+    for name, value in given.items():
+        yield f"{_shown(name)}: {_shown(value)}"
+
+
+def _shown(text: str) -> str:
+    return text if _PLAIN_WORDS.fullmatch(text) else _code(text)
+
+
+def _code(text: str) -> str:
+    return f"`{wording.unpinged(text.replace('`', chr(39)))}`"

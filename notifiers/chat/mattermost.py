@@ -1,0 +1,48 @@
+"""Kind `mattermost`: one message per outcome, by an incoming webhook.
+
+https://developers.mattermost.com/integrate/webhooks/incoming/ and
+https://developers.mattermost.com/integrate/reference/message-attachments/
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from notifiers import Announcement, Chat
+from notifiers.chat import markdown
+
+
+class Mattermost(Chat):
+    """Posts to the channel of an incoming webhook, or to another one."""
+
+    service: ClassVar[str] = "Mattermost"
+    code_path: ClassVar[tuple[str, ...]] = ("id",)
+    set_up: ClassVar[str] = """\
+Integrations → Incoming Webhooks → Add, then copy the URL. An administrator must enable incoming webhooks.
+
+```toml
+[targets.mattermost]
+kind = "mattermost"
+webhook_url = "${MATTERMOST_URL}"
+channel = "town-square"
+mention = "@here"
+```
+
+Only 200 with `ok` counts as success. Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
+"""
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+
+    channel: Annotated[
+        str | None, Field(description="another channel; only where the webhook is not locked to its own")
+    ] = None
+    mention: Annotated[
+        str | None, Field(pattern=r"^@[a-z0-9._-]{1,64}$", description="`@here`, `@channel`, `@all` or `@name`")
+    ] = None
+
+    def document(self, announcement: Announcement) -> dict[str, Any]:
+        """Write the headline as text and the details as an attachment: of Slack's dialect there are no blocks here."""
+        return markdown.with_attachment(announcement, self.mention, self.channel)
+
+    def taken(self, body: bytes) -> bool:
+        """Whether it says `ok`: a wrong path may be answered with 200 and a page."""
+        return body.strip() == b"ok"

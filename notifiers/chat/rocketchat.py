@@ -1,0 +1,49 @@
+"""Kind `rocketchat`: one message per outcome, by an incoming webhook integration.
+
+https://docs.rocket.chat/docs/integrations; answers, and what mentions people, in the source:
+https://github.com/RocketChat/Rocket.Chat/tree/develop/apps/meteor/app (integrations/server/api, mentions/server)
+"""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from notifiers import Announcement, Chat, answer_field
+from notifiers.chat import markdown
+
+
+class RocketChat(Chat):
+    """Posts to the channel of an integration, or to another one."""
+
+    service: ClassVar[str] = "Rocket.Chat"
+    code_path: ClassVar[tuple[str, ...]] = ("error",)
+    set_up: ClassVar[str] = """\
+Administration → Workspace → Integrations → New → Incoming: enable it, choose channel and user, save, copy the webhook
+URL. Leave its script off, or make it answer `{"success": true}`.
+
+```toml
+[targets.rocketchat]
+kind = "rocketchat"
+webhook_url = "${ROCKETCHAT_URL}"
+channel = "#deploys"
+mention = "@here"
+```
+
+Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
+"""
+    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+
+    channel: Annotated[
+        str | None, Field(description="another channel (`#name`, `@name`); only where the integration allows it")
+    ] = None
+    mention: Annotated[
+        str | None, Field(pattern=r"^@[A-Za-z0-9._-]{1,64}$", description="`@here`, `@all` or `@name`")
+    ] = None
+
+    def document(self, announcement: Announcement) -> dict[str, Any]:
+        """Write the headline as text and the details as an attachment: in the text even code could mention people."""
+        return markdown.with_attachment(announcement, self.mention, self.channel)
+
+    def taken(self, body: bytes) -> bool:
+        """Whether it says `"success": true`: a wrong path is answered with 200 and a page."""
+        return answer_field(body, "success") is True

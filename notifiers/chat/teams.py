@@ -1,0 +1,100 @@
+"""Kind `teams`: one adaptive card per outcome, by a workflow of Microsoft Teams that starts with a webhook.
+
+https://support.microsoft.com/office/8ae491c7-0394-4861-ba59-055e33f75498 (incoming webhooks with Workflows) and
+https://learn.microsoft.com/connectors/teams/ (a card has about 28 kB). The workflow answers 202 before it posts: what
+it cannot post is seen in its run history alone.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from notifiers import Announcement, Chat, cut_middle, json_bytes, wording
+
+CAUSE_LIMIT_BYTES = 6_000
+_CONTEXT_LIMIT_BYTES = 2_000
+_INTRODUCED = {"environment": "", "actor": "by ", "commit": "commit "}
+
+
+class Teams(Chat):
+    """Posts a card to the channel or chat of a workflow."""
+
+    service: ClassVar[str] = "Teams"
+    code_path: ClassVar[tuple[str, ...]] = ("error", "code")
+
+    set_up: ClassVar[str] = """\
+In Teams: the channel's ⋯ → Workflows → "Send webhook alerts to a channel" → copy the URL. Anyone must be allowed to
+trigger the workflow (the default), because the URL is the only credential. The old connectors (`webhook.office.com`)
+are not supported.
+
+```toml
+[targets.teams]
+kind = "teams"
+webhook_url = "${TEAMS_URL}"
+mention = "jane@example.com"
+```
+
+Teams answers 202 before the workflow posts the card. So `delivered` means that the workflow was started; its run
+history shows if it failed to post.
+"""
+    limits: ClassVar[str] = (
+        "the error text is cut to 6,000 bytes, the context to 2,000: cards stay well below Teams' limit of 28 kB."
+    )
+
+    mention: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[^\s<>&]{1,200}$",
+            description="a user's e-mail address or object id in Entra; Teams has no mention of a whole channel",
+        ),
+    ] = None
+
+    def document(self, announcement: Announcement) -> dict[str, Any]:
+        """Write a card; texts from outside stand in text runs, where no markup is read."""
+        mention = self.mention if wording.went_wrong(announcement) else None
+        url = wording.link(announcement.context)
+        card = {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard",
+            "version": "1.4",
+            "body": list(_body(announcement, mention)),
+            "actions": [{"type": "Action.OpenUrl", "title": "details", "url": url}] if url else [],
+            "msteams": {"width": "Full", "entities": [_entity(mention)] if mention else []},
+        }
+        attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
+        return {"type": "message", "attachments": [attachment]}
+
+
+def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str, Any]]:
+    if mention:
+        yield {"type": "TextBlock", "text": f"<at>{mention}</at>"}
+    if announcement.alert is not None:
+        yield _runs(_run(wording.headline(announcement), weight="Bolder"))
+    if announcement.ended or announcement.slow:
+        app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
+        what = _run(f": {wording.what(announcement)} ")
+        yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
+        if cause := cut_middle(wording.unpinged(wording.cause(announcement)), CAUSE_LIMIT_BYTES, json_bytes):
+            yield _runs(_run(cause, fontType="Monospace"))
+    if said := " · ".join(_phrases(announcement)):
+        yield _runs(
+            _run(cut_middle(wording.unpinged(said), _CONTEXT_LIMIT_BYTES, json_bytes), isSubtle=True, size="Small")
+        )
+
+
+def _phrases(announcement: Announcement) -> Iterator[str]:
+    for name, value in wording.context(announcement.context):
+        yield _INTRODUCED.get(name, f"{name}: ") + value
+
+
+def _runs(*runs: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "RichTextBlock", "inlines": [run for run in runs if run["text"]]}
+
+
+def _run(text: str, **style: Any) -> dict[str, Any]:
+    return {"type": "TextRun", "text": wording.unpinged(text), **style}
+
+
+def _entity(mention: str) -> dict[str, Any]:
+    return {"type": "mention", "text": f"<at>{mention}</at>", "mentioned": {"id": mention, "name": mention}}

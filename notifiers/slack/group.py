@@ -1,0 +1,85 @@
+"""What the Slack message says that shows the operations of one deploy, a line for each. Pure.
+
+It is made of the same kinds of blocks as `slack_live` makes, since a message may begin as one operation's and become a
+group's when another joins.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from notifiers import (
+    Group,
+    GroupMessage,
+    State,
+    Tracking,
+    announcement_of,
+    first_line,
+    group_wording,
+    plain,
+    wording,
+)
+from notifiers.slack import live as slack_live
+from notifiers.slack import message as slack_message
+from notifiers.slack.message import context_block, escape, section, slack_length
+
+MOST_LINES = 30
+LINES_LIMIT = 1_750
+SECTION_LIMIT = 2_900
+MOST_CAUSES, CAUSE_LIMIT = 10, 120
+"""With the longest context it all stays below 6,000 characters, and 50 blocks."""
+
+NAME_LIMIT = 80
+
+
+def message(shown: GroupMessage) -> dict[str, Any]:
+    """Build the message; of a single operation, as if it were in no group."""
+    group = shown.group
+    if shown.alone is not None:
+        return _alone(shown, shown.alone)
+    mark, name = wording.MARKS[group.state], escape(first_line(plain(group.name), NAME_LIMIT))
+    short, detail = map(escape, group_wording.headline(group, shown.now))
+    blocks = [section(f"{mark} *{name}*: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
+    return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+
+
+def _alone(shown: GroupMessage, member: Tracking) -> dict[str, Any]:
+    if member.state in (State.TRACKING, State.CANCELLED):
+        return slack_live.progress_message(shown.progress(member))
+    return slack_live.outcome_message(announcement_of(member))
+
+
+def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
+    """Build the members' lines, with the first line of why one went wrong; what there is no room for is counted."""
+    group, lines, causes, told = shown.group, list[str](), 0, 0
+    room = LINES_LIMIT
+    for member in group.most_telling(MOST_LINES):
+        line, cause = _line(shown, member)
+        if slack_length(line) > room:
+            break
+        room, told = room - slack_length(line), told + 1
+        lines.append(line)
+        if cause and causes < MOST_CAUSES:
+            causes += 1
+            yield section("\n".join(lines))
+            yield {"type": "section", "text": {"type": "plain_text", "text": cause, "emoji": False}}
+            lines = []
+    if left := _left(group, told):
+        lines.append(left)
+    if lines:
+        yield section("\n".join(lines))
+
+
+def _left(group: Group, told: int) -> str:
+    chosen = {member.id for member in group.most_telling(MOST_LINES)[:told]}
+    rest = [member for member in group.members if member.id not in chosen]
+    return f"and {len(rest)} more: {group_wording.tally(rest)}" if rest else ""
+
+
+def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
+    """Write a member's line, with markup, and the first line of what went wrong, without."""
+    if member.state in (State.TRACKING, State.CANCELLED):
+        progress = shown.progress(member)
+        unseen = progress.trouble is not None and not progress.stopped
+        return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} no news of it" if unseen else ""), ""
+    outcome = announcement_of(member)
+    return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)

@@ -1,0 +1,57 @@
+"""How long past operations took, read from Redis and kept for a few seconds."""
+
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import redis
+
+from operations.model import Tracking
+from operations.storage.tallies import durations_keys
+from operations.watching.durations import KEPT, LONGEST_S, Durations
+
+KEPT_FOR_S = 10.0
+MOST_KEPT = 5_000
+
+
+class _Known(NamedTuple):
+    until_s: float
+    durations: Durations
+
+
+class Learned:
+    """Durations by app and type. Any thread may ask; raises redis.RedisError when Redis is away."""
+
+    def __init__(self, connection: redis.Redis, *, most_kept: int = MOST_KEPT) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._most_kept = most_kept
+        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.of())}
+
+    def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
+        """Say how long each of these operations may take; asks Redis at most once."""
+        wanted = [durations_keys(tracking) for tracking in trackings]
+        known, now_s = self._known, time.monotonic()
+        missing = [keys for keys in dict.fromkeys(wanted) if keys not in known or known[keys].until_s < now_s]
+        if missing:
+            if len(known) + len(missing) > self._most_kept:
+                known = self._known = {keys: known[keys] for keys in ((), *wanted) if keys in known}
+            pipe = self._redis.pipeline(transaction=False)
+            for own, of_type in missing:
+                pipe.lrange(own, 0, KEPT - 1)
+                pipe.lrange(of_type, 0, KEPT - 1)
+            answers = iter(pipe.execute(raise_on_error=False))
+            for keys in missing:
+                read = Durations.of(_seconds(next(answers)), _seconds(next(answers)))
+                known[keys] = _Known(now_s + KEPT_FOR_S, read)
+        return [known[keys].durations for keys in wanted]
+
+
+def _seconds(stored: list[bytes] | redis.RedisError) -> list[float]:
+    """Read durations, passing over what is none: a prior is better than a stopped round."""
+    read = []
+    for each in stored if isinstance(stored, list) else ():
+        try:
+            read.append(float(each))
+        except ValueError:
+            continue
+    return [duration_s for duration_s in read if 0 <= duration_s <= LONGEST_S]

@@ -1,0 +1,36 @@
+"""Locks that one process at a time holds, by name. A lock expires by itself."""
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+import redis
+
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+class Locks:
+    """Gives out locks and takes them back."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._release = connection.register_script(_RELEASE)
+
+    def acquire(self, name: str, worker: str, lasts_s: int) -> str | None:
+        """Take a lock for at most `lasts_s`; returns the token that releases it, None while another holds it."""
+        token = f"{worker}.{secrets.token_hex(4)}"
+        return token if self._redis.set(_key(name), token, nx=True, ex=lasts_s) else None
+
+    def release(self, name: str, token: str) -> None:
+        """Release a lock, if it is still ours."""
+        self._release(keys=[_key(name)], args=[token])
+
+    def release_for(self, name: str, workers: Iterable[str]) -> None:
+        """Release a lock that one of these workers held and will not release itself."""
+        holder = (self._redis.get(_key(name)) or b"").decode()
+        if holder.partition(".")[0] in workers:
+            self.release(name, holder)
+
+
+def _key(name: str) -> str:
+    return f"opwatch:lock:{name}"

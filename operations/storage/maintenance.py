@@ -1,0 +1,220 @@
+"""Maintenance: deletes what is past its time, and heals the indexes.
+
+It walks every sorted set in windows and removes orphans: entries whose record is gone, or which an older version left
+behind. A record that this version cannot read is passed over. Each removal is a compare-and-swap, so that any number
+of workers may do this at once, beside any other change. https://riverqueue.com/docs/maintenance-services
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis
+
+from operations.model import State, Tracking
+from operations.storage import index
+from operations.storage.index import BODY, CANCELLED, DEAD, DUE, EXPIRING, GROUP, LIVE, OUTBOX, RECENT, RETRYING
+from operations.storage.records import Records, Stored
+from operations.storage.tallies import COUNTERS, ORPHANS
+
+WITHIN_S = 0.2
+"""How long one run works: the clock that calls it has to beat each second."""
+
+KEPT_CANCELLED = 1_000
+"""How many trackings are kept that were cancelled without telling anybody; see docs/operating.md."""
+
+_WINDOW = 500
+_LARGEST_GROUP = 5_000
+_KEYS_AT_ONCE = 200
+_SCRIPTS_AT_ONCE = 100
+_DUE = (DUE, OUTBOX, LIVE)
+_WHOLE = (RECENT, RETRYING, DEAD, CANCELLED)
+_MAY_DIFFER = frozenset({OUTBOX, LIVE, RETRYING, DEAD, CANCELLED})
+"""Sets whose entries an older version may leave behind when it writes the record."""
+
+_RECOUNT = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('UNLINK', KEYS[2]) end return 0"
+"""With nothing due, nothing is in flight: counts that say otherwise are those of records that were lost."""
+
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Removal:
+    """What to delete while the record of `identity` is still `expected` (empty: while it is missing)."""
+
+    identity: str
+    expected: bytes
+    keys: Sequence[str] = ()
+    entries: Sequence[tuple[str, str]] = ()
+
+
+class Maintenance:
+    """Deletes and heals, a bounded amount at a time; remembers how far it got. Belongs to one thread."""
+
+    def __init__(self, connection: redis.Redis, records: Records) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._records = records
+        here = Path(__file__).parent
+        self._due: Any = connection.register_script((here / "due.lua").read_text())
+        self._script = connection.register_script((here / "remove.lua").read_text())
+        self._offsets: dict[str, int] = defaultdict(int)
+        self._cursors: dict[str, int] = defaultdict(int)
+
+    def run(self, within_s: float = WITHIN_S) -> bool:
+        """Delete what is past its time, and heal one window of each index; returns whether there is more to do now."""
+        until_s = time.monotonic() + within_s
+        while more := self._pass():
+            if time.monotonic() > until_s:
+                break
+        return more
+
+    def orphans(self) -> dict[str, int]:
+        """Count the entries whose record is gone, by sorted set; removes nothing."""
+        counts = {}
+        for key in (*_DUE, EXPIRING, *_WHOLE):
+            members = [_text(member) for member, _ in self._redis.zscan_iter(key, count=_WINDOW)]
+            counts[key] = sum(len(own) for own in self._orphaned(members).values())
+        return {key: count for key, count in counts.items() if count}
+
+    def _pass(self) -> bool:
+        removed = [self._walk_due(key, partial(self._heal, key)) for key in _DUE]
+        removed += [self._scan(key) for key in _WHOLE]
+        removed += [self._walk_due(EXPIRING, self._delete_expired), self._delete_cancelled(), self._scan_keys()]
+        self._redis.eval(_RECOUNT, 2, DUE, index.IN_FLIGHT)
+        return any(removed) or self._offsets[EXPIRING] > 0
+
+    def _walk_due(self, key: str, work: Callable[[list[str]], int]) -> int:
+        """Work on the next window of what is due, which passes over what the last ones left; returns how much went."""
+        offset = self._offsets[key]
+        _, found = self._due(keys=[key], args=[offset, _WINDOW])
+        members = [_text(member) for member in found[::2]]
+        removed = work(members)
+        self._offsets[key] = offset + len(members) - removed if len(members) == _WINDOW else 0
+        return removed
+
+    def _scan(self, key: str) -> int:
+        self._cursors[key], found = self._redis.zscan(key, self._cursors[key], count=_WINDOW)
+        return self._heal(key, [_text(member) for member, _ in found])
+
+    def _delete_expired(self, members: list[str]) -> int:
+        return self._delete(EXPIRING, members) + self._heal(EXPIRING, members)
+
+    def _delete_cancelled(self) -> int:
+        """Delete the oldest of those that were cancelled without telling anybody, where there are too many of them."""
+        excess = self._redis.zcard(CANCELLED) - KEPT_CANCELLED
+        found = self._redis.zrange(CANCELLED, 0, min(excess, _WINDOW) - 1) if excess > 0 else ()
+        return self._delete(CANCELLED, [_text(member) for member in found])
+
+    def _delete(self, key: str, members: Iterable[str]) -> int:
+        """Delete records that can be read and belong in this set, with bodies and entries; returns how many."""
+        removals = []
+        for stored in self._read(members):
+            tracking = stored.tracking
+            if index.orphans(tracking, key, [tracking.id]):
+                continue  # an older version, which does not know the set, has begun it anew
+            runs = index.body_runs(tracking) | {tracking.run}
+            keys = [index.record_key(tracking.id), *(index.body_key(tracking.id, run) for run in runs)]
+            removals.append(_Removal(tracking.id, stored.record, keys, list(index.deletions(tracking))))
+        return sum(removed > 0 for removed in self._remove(removals))
+
+    def _heal(self, key: str, members: Collection[str]) -> int:
+        """Remove orphans from a window of a sorted set; returns how many."""
+        removals = [
+            _Removal(identity, b"", entries=[(key, member) for member in own])
+            for identity, own in self._orphaned(members).items()
+        ]
+        if key in _MAY_DIFFER:
+            for stored in self._read(dict.fromkeys(map(index.tracking_of, members))):
+                if left := index.orphans(stored.tracking, key, members):
+                    entries = [(key, member) for member in left]
+                    removals.append(_Removal(stored.tracking.id, stored.record, entries=entries))
+        return self._counted(sum(self._remove(removals)))
+
+    def _scan_keys(self) -> int:
+        """Heal the groups and bodies among the next keys of the whole server."""
+        self._cursors[""], found = self._redis.scan(self._cursors[""], match="opwatch:*", count=2 * _WINDOW)
+        removed, bodies = 0, defaultdict[str, list[str]](list)
+        for key in map(_text, found):
+            if key.startswith(f"{GROUP}:"):
+                members = [_text(member) for member, _ in islice(self._redis.zscan_iter(key), _LARGEST_GROUP)]
+                removed += self._heal(key, members)
+            elif key.startswith(f"{BODY}:"):
+                bodies[key.removeprefix(f"{BODY}:").rpartition(":")[0]].append(key)
+        return removed + self._drop_bodies(bodies)
+
+    def _drop_bodies(self, bodies: dict[str, list[str]]) -> int:
+        """Delete announcements that nobody will read any more: the record is gone, or has gone on to another run."""
+        known = {stored.tracking.id: stored for stored in self._read(bodies)}
+        removals = []
+        for identity in set(bodies).difference(known):
+            removals += [_Removal(identity, b"", keys=some) for some in _batches(bodies[identity], _KEYS_AT_ONCE)]
+        for identity, stored in known.items():
+            left = [key for key in bodies[identity] if not _may_be_read(stored.tracking, key)]
+            removals += [_Removal(identity, stored.record, keys=some) for some in _batches(left, _KEYS_AT_ONCE)]
+        return self._counted(sum(self._remove(removals)))
+
+    def _orphaned(self, members: Iterable[str]) -> dict[str, list[str]]:
+        """Give those of the members whose record is gone, by the tracking that they name."""
+        named = defaultdict[str, list[str]](list)
+        for member in members:
+            named[index.tracking_of(member)].append(member)
+        gone: set[str] = set()
+        for some in _batches(list(named), _WINDOW):
+            keys = [_raw(index.record_key(identity)) for identity in some]
+            if self._redis.exists(*keys) < len(keys):
+                pipe = self._redis.pipeline(transaction=False)
+                for key in keys:
+                    pipe.exists(key)
+                found = pipe.execute()
+                gone.update(identity for identity, there in zip(some, found, strict=True) if not there)
+        return {identity: named[identity] for identity in gone}
+
+    def _read(self, identities: Iterable[str]) -> Iterator[Stored]:
+        for some in _batches([each for each in identities if each.isascii()], _SCRIPTS_AT_ONCE):
+            yield from self._records.read(some)
+
+    def _remove(self, removals: Sequence[_Removal]) -> list[int]:
+        """Carry each out by itself; returns how much each removed."""
+        removed: list[int] = []
+        for some in _batches(removals, _SCRIPTS_AT_ONCE):
+            pipe = self._redis.pipeline(transaction=False)
+            for each in some:
+                keys = [index.record_key(each.identity), *each.keys, *(key for key, _ in each.entries)]
+                members = [_raw(member) for _, member in each.entries]
+                arguments: list[bytes | int] = [each.expected, len(each.keys), *members]
+                self._script(keys=[_raw(key) for key in keys], args=arguments, client=pipe)
+            removed += pipe.execute()
+        return removed
+
+    def _counted(self, orphans: int) -> int:
+        if orphans:
+            self._redis.hincrby(COUNTERS, ORPHANS, orphans)
+        return orphans
+
+
+def _may_be_read(tracking: Tracking, body: str) -> bool:
+    """Tell whether a delivery may still ask for this announcement.
+
+    That of the current outcome is kept although nobody was told: an older version tells a new target what it finds.
+    """
+    runs = index.body_runs(tracking) | (set() if tracking.state is State.CANCELLED else {tracking.run})
+    return body in {index.body_key(tracking.id, run) for run in runs}
+
+
+def _batches(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _text(member: bytes) -> str:
+    """Read a member so that `_raw` gives the same bytes, however damaged they are."""
+    return member.decode(errors="surrogateescape")
+
+
+def _raw(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")

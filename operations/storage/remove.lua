@@ -1,0 +1,19 @@
+-- Deletes keys and removes members of sorted sets, only while a record is still the one that this was decided by
+-- (compare-and-swap). Returns how many there were.
+-- KEYS: the record, the keys to delete, then the sorted set of each member.
+-- ARGV: the record as it was read ('' for none), how many keys to delete, then the members.
+if ARGV[1] == '' then
+  if redis.call('EXISTS', KEYS[1]) == 1 then
+    return 0
+  end
+elseif redis.pcall('GET', KEYS[1]) ~= ARGV[1] then
+  return 0
+end
+local keys, removed = tonumber(ARGV[2]), 0
+if keys > 0 then
+  removed = redis.call('UNLINK', unpack(KEYS, 2, keys + 1))
+end
+for i = keys + 2, #KEYS do
+  removed = removed + redis.call('ZREM', KEYS[i], ARGV[i - keys + 1])
+end
+return removed

@@ -1,0 +1,182 @@
+"""The store: records and the two sorted sets that are the truth, in Redis.
+
+A record is one JSON string. `due` (trackings by the time of their next look), `outbox` (deliveries by the time of their
+next attempt) and `expiring` are derived from the record and written by the same script, so that an unfinished tracking
+is always in `due` and an unfinished delivery always in `outbox`. Every write is a compare-and-swap: it applies only
+while the record is still the one the change was computed from. Any method raises redis.RedisError when Redis is away.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from operations.errors import TooManyInFlightError
+from operations.model import Tracking
+from operations.storage.codec import decode, encode
+from operations.storage.index import (
+    IndexChange,
+    Limit,
+    body_key,
+    index_changes,
+    limits,
+    reads_outcome,
+    record_key,
+)
+from operations.storage.records import Records, Stored
+from operations.storage.tallies import added, tally_changes
+from operations.telling import alerts, announcement
+
+_MARKED = b"marked"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A pure change of what is stored, see `Store.update`."""
+
+    stored: Stored
+    apply: Callable[[Tracking], Tracking | None]
+    counters: Sequence[str] = ()
+    limit: Limit | None = None
+
+
+class Store:
+    """What all processes share, to be changed; `records` reads it."""
+
+    def __init__(self, connection: redis.Redis, *, retention: timedelta) -> None:
+        self.records = Records(connection)
+        self._retention = retention
+        self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
+
+    def add(self, tracking: Tracking, limit: Limit | None = None) -> Stored | None:
+        """Store a new tracking, due at once; where its id is taken, return what is there and change nothing.
+
+        Raises TooManyInFlightError where that would exceed `limit`.
+        """
+        (found,) = self._write([self._swap_of(None, tracking, limit=limit)])
+        if isinstance(found, Exception):
+            raise found
+        return None if found is None else Stored(decode(found), found)
+
+    def update(
+        self,
+        stored: Stored,
+        change: Callable[[Tracking], Tracking | None],
+        counters: Sequence[str] = (),
+        limit: Limit | None = None,
+    ) -> Stored | None:
+        """Apply a pure change, computed anew for as long as others get in between; returns what is stored then.
+
+        None when `change` gives None (it does not apply any more), or the tracking is gone. `counters` are added to
+        with it. Nothing is written where nothing changes. An alert is left out while another has told of the same.
+        Raises TooManyInFlightError where it would come into flight anew beyond `limit`.
+        """
+        (after,) = self.update_all([Change(stored, change, counters, limit)])
+        if isinstance(after, Exception):
+            raise after
+        return after
+
+    def update_all(self, changes: Sequence[Change]) -> list[Stored | Exception | None]:
+        """Apply many changes in as many round trips as one takes; each by itself: its error takes its result's place.
+
+        Not more than a hundred or so: Redis does nothing else meanwhile.
+        """
+        results: list[Stored | Exception | None] = [None] * len(changes)
+        attempts = [_Attempt(number, change.stored) for number, change in enumerate(changes)]
+        while attempts:
+            swaps: list[tuple[_Attempt, _Swap]] = []
+            for attempt in attempts:
+                try:
+                    swap = self._attempted(changes[attempt.number], attempt)
+                except Exception as error:  # noqa: BLE001 - one change that cannot be computed fails no other
+                    results[attempt.number] = error
+                    continue
+                if isinstance(swap, _Swap):
+                    swaps.append((attempt, swap))
+                else:
+                    results[attempt.number] = swap
+            answers = self._write([swap for _, swap in swaps])
+            attempts = []
+            for (attempt, swap), found in zip(swaps, answers, strict=True):
+                if found is None or found == swap.record:  # the same: our own write, repeated after its answer was lost
+                    results[attempt.number] = Stored(swap.new, swap.record)
+                elif found == _MARKED:
+                    attempts.append(replace(attempt, told=True))
+                elif isinstance(found, Exception):
+                    results[attempt.number] = found
+                elif found:
+                    attempts.append(replace(attempt, stored=None, found=found))
+        return results
+
+    def _attempted(self, change: Change, attempt: "_Attempt") -> "_Swap | Stored | None":
+        """Compute what is to be written; what is stored where nothing changes, None where it does not apply."""
+        stored = attempt.stored or Stored(decode(attempt.found), attempt.found)
+        after = change.apply(stored.tracking)
+        if after is None:
+            return None
+        if attempt.told:
+            after = alerts.without_news(stored.tracking, after)
+        return stored if after == stored.tracking else self._swap_of(stored, after, change.counters, change.limit)
+
+    def _swap_of(
+        self, stored: Stored | None, new: Tracking, counters: Sequence[str] = (), limit: Limit | None = None
+    ) -> "_Swap":
+        old = None if stored is None else stored.tracking
+        changes = [*index_changes(old, new, self._retention), *tally_changes(old, new), *map(added, counters)]
+        if limit is not None:
+            changes += limits(old, new, limit)
+        is_read = old is not None and old.run == new.run and reads_outcome(old)
+        return _Swap(
+            new=new,
+            expected=b"" if stored is None else stored.record,
+            record=encode(new),
+            body=announcement.body_of(new) if reads_outcome(new) and not is_read else b"",
+            changes=changes,
+            limit=limit,
+        )
+
+    def _write(self, swaps: Sequence["_Swap"]) -> list[bytes | Exception | None]:
+        """Carry each out; gives None where it was, `_MARKED`, the error that it met, or the record that is there."""
+        if not swaps:
+            return []
+        keys = [key for swap in swaps for key in (record_key(swap.new.id), body_key(swap.new.id, swap.new.run))]
+        numbers: dict[str, int] = {}
+        arguments: list[str | bytes | int] = [len(swaps)]
+        for swap in swaps:
+            arguments += [swap.expected, swap.record, swap.body, len(swap.changes)]
+            for kind, key, member, value in swap.changes:
+                number = numbers.setdefault(key, len(keys) + len(numbers) + 1)  # as Lua counts
+                arguments += (kind, number, member, "" if value is None else value)
+        answers = self._swap(keys=[*keys, *numbers], args=arguments)
+        return [_answer(swap, answer) for swap, answer in zip(swaps, answers, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One change, `number` of so many: computed from `stored`, or from what was `found` instead."""
+
+    number: int
+    stored: Stored | None
+    found: bytes = b""
+    told: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Swap:
+    """A record to put in place of another, and the entries that change with it."""
+
+    new: Tracking
+    expected: bytes
+    record: bytes
+    body: bytes
+    changes: list[IndexChange]
+    limit: Limit | None = None
+
+
+def _answer(swap: _Swap, answer: Any) -> bytes | Exception | None:
+    if swap.limit is not None and isinstance(answer, list):
+        return TooManyInFlightError(swap.new.account, answer[0], swap.limit.in_flight)
+    return answer if answer is None or isinstance(answer, Exception) else bytes(answer)

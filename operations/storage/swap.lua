@@ -1,0 +1,83 @@
+-- Replaces records, each only while it is still the one its change was computed from (compare-and-swap), and changes its
+-- index entries with it. Each swap is carried out, or not, by itself.
+-- KEYS: for each swap the record and its announcement, then the sorted sets, hashes and other keys of the entries.
+-- ARGV: how many swaps, then for each: the record expected ('' for none), the new one, the announcement to keep ('' for
+--       none), how many entries change, and for each of these (kind, key number, member, value). The kinds
+--       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH.
+-- Returns for each swap false when done, an error when Redis refused it, else, with nothing written: the record found,
+-- 'marked' when a key to MARK is marked already, or the counts when every CEILING is reached.
+local swaps, names, stored = tonumber(ARGV[1]), {}, {}
+for n = 1, swaps do
+  names[n] = KEYS[2 * n - 1]
+end
+for n, record in ipairs(redis.call('MGET', unpack(names))) do
+  stored[names[n]] = record or ''
+end
+
+local function change(kind, key, member, value)
+  if kind == 'SCORE' and value == '' then
+    redis.call('ZREM', key, member)
+  elseif kind == 'SCORE' then
+    redis.call('ZADD', key, value, member)
+  elseif kind == 'INCREMENT' then
+    redis.call('HINCRBY', key, member, value)
+  elseif kind == 'MARK' then
+    redis.call('SET', key, member, 'EX', value)
+  elseif kind == 'PUSH' then
+    redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
+    redis.pcall('LTRIM', key, 0, value - 1)
+    redis.call('EXPIRE', key, 7776000)
+  elseif kind == 'DROP' then
+    redis.call('UNLINK', key)
+  elseif kind == 'PUBLISH' then
+    redis.pcall('PUBLISH', key, member)  -- it may be forbidden: waiting requests also look by themselves
+  elseif kind == 'CLEAR' and tonumber(redis.call('HGET', key, member) or 0) <= 0 then
+    for _, field in ipairs(redis.call('HKEYS', key)) do
+      if string.sub(field, 1, #member + 1) == member .. ':' then
+        redis.call('HDEL', key, field)
+      end
+    end
+  end
+end
+
+local function swap(record, announcement, at, first, last)
+  if stored[record] ~= ARGV[at] then
+    return stored[record]
+  end
+  local counts, below = {}, false
+  for i = first, last, 4 do
+    local key = KEYS[tonumber(ARGV[i + 1])]
+    if ARGV[i] == 'MARK' and redis.call('EXISTS', key) == 1 then
+      return 'marked'
+    elseif ARGV[i] == 'CEILING' then
+      local count = tonumber(redis.call('HGET', key, ARGV[i + 2]) or 0)
+      counts[#counts + 1] = count
+      below = below or count < tonumber(ARGV[i + 3])
+    end
+  end
+  if #counts > 0 and not below then
+    return counts
+  end
+  redis.call('SET', record, ARGV[at + 1])
+  stored[record] = ARGV[at + 1]
+  if ARGV[at + 2] ~= '' then
+    redis.call('SET', announcement, ARGV[at + 2])
+  end
+  for i = first, last, 4 do
+    change(ARGV[i], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3])
+  end
+  return false
+end
+
+local answers, at = {}, 2
+for n = 1, swaps do
+  local first = at + 4
+  local last = first + 4 * tonumber(ARGV[at + 3]) - 1
+  local done, answer = pcall(swap, names[n], KEYS[2 * n], at, first, last)
+  if not done then
+    answer = redis.error_reply(type(answer) == 'table' and answer.err or tostring(answer))
+  end
+  answers[n] = answer
+  at = last + 1
+end
+return answers

@@ -1,0 +1,140 @@
+"""Every change that a delivery can go through, as pure functions from one record to the next."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from operations.errors import OpwatchError, TransientError
+from operations.model import Attempt, Delivery, DeliveryState, Tracking
+from operations.telling import alerts, group_message
+from operations.telling.group_message import GroupShown
+from operations.telling.retries import next_attempt_at
+from operations.text import first_line, plain
+
+LEASE = timedelta(seconds=30)
+"""How long a claim holds; then any worker may take the delivery over."""
+
+
+ATTEMPTS_KEPT = 10
+LONGEST_TEXT = 160
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended: with `error`, or well. `shown` is what a group's message shows by now, if it was that."""
+
+    error: OpwatchError | None = None
+    shown: GroupShown | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What decides beside the result: the target's waits after each failure, chance (-1…1), and whom to alert."""
+
+    delays_s: tuple[float, ...] = ()
+    jitter: float = 0.0
+    alert_target: str | None = None
+
+
+def claimed(tracking: Tracking, wanted: Collection[Delivery], claim: str, now: datetime) -> Tracking:
+    """Take those deliveries that are still as `wanted` for one attempt each; it counts from here on."""
+
+    def taken(delivery: Delivery) -> Delivery:
+        if delivery not in wanted:
+            return delivery
+        return replace(delivery, claim=claim, attempts=delivery.attempts + 1, next_attempt_at=now + LEASE)
+
+    return _each_delivery(tracking, taken)
+
+
+def released(tracking: Tracking, delivery_id: str, claim: str, now: datetime) -> Tracking | None:
+    """Make a claimed delivery due at once, its attempt not made; None if the claim is no longer ours."""
+    return _if_claimed(
+        tracking,
+        delivery_id,
+        claim,
+        lambda d: replace(d, claim=None, attempts=d.attempts - 1, next_attempt_at=now),
+    )
+
+
+def after_attempt(
+    tracking: Tracking, delivery: Delivery, result: Result, now: datetime, policy: Policy
+) -> Tracking | None:
+    """Decide what follows an attempt: delivered, tried again later, or given up. None if the claim is not ours.
+
+    `delivery` is the claimed one. The operator is alerted where deliveries to the target keep failing.
+    """
+    after = _if_claimed(tracking, delivery.id, delivery.claim, lambda d: _attempted(d, result.error, now, policy))
+    if after is None:
+        return None
+    if result.shown is not None:
+        after = group_message.told(after, delivery, result.shown, now)
+    return after if result.error is None else alerts.with_failing(after, delivery.id, policy.alert_target, now)
+
+
+def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
+    """Make the current run's delivery to `target` due at once, by hand; None if there is nothing to retry.
+
+    A dead one starts its schedule over, a waiting one is due now, one that is being attempted stays so. One that was
+    delivered is never sent again.
+    """
+    mine = {d.id for d in tracking.deliveries if d.run == tracking.run and d.target == target}
+    if not any(d.id in mine and (d.unfinished or d.state is DeliveryState.DEAD) for d in tracking.deliveries):
+        return None
+    return _each_delivery(tracking, lambda d: _hurried(d, now) if d.id in mine else d)
+
+
+def is_anything_due(tracking: Tracking, now: datetime) -> bool:
+    """Tell whether a delivery or a live message waits for a round."""
+    if any(d.unfinished and d.claim is None and (d.next_attempt_at or now) <= now for d in tracking.outgoing):
+        return True
+    return any(m.due_at is not None and m.claim is None and m.due_at <= now for m in tracking.live)
+
+
+def with_attempt(known: tuple[Attempt, ...], error: str | None, at: datetime) -> tuple[Attempt, ...]:
+    """Add an attempt; the latest are kept."""
+    short = None if error is None else first_line(plain(error), LONGEST_TEXT)
+    return (*known, Attempt(at=at, error=short))[-ATTEMPTS_KEPT:]
+
+
+def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, policy: Policy) -> Delivery:
+    why = None if error is None else str(error)
+    after = replace(delivery, claim=None, next_attempt_at=None, history=with_attempt(delivery.history, why, now))
+    if error is None:
+        return replace(after, state=DeliveryState.DELIVERED, ended_at=now, last_error=None)
+    failures = delivery.failures + 1
+    if not isinstance(error, TransientError):
+        return replace(after, state=DeliveryState.DEAD, ended_at=now, last_error=why)
+    due_at = next_attempt_at(failures, error.retry_after_s, policy.delays_s, now=now, jitter=policy.jitter)
+    if due_at is None:
+        why = f"gave up after {failures} failed attempts; the last one: {error}"
+        return replace(after, state=DeliveryState.DEAD, ended_at=now, last_error=why)
+    return replace(after, state=DeliveryState.RETRYING, failures=failures, last_error=why, next_attempt_at=due_at)
+
+
+def _hurried(delivery: Delivery, now: datetime) -> Delivery:
+    if delivery.state is DeliveryState.DEAD:
+        return replace(
+            delivery, state=DeliveryState.PENDING, attempts=0, failures=0, next_attempt_at=now, ended_at=None
+        )
+    if delivery.claim is None and delivery.unfinished:
+        return replace(delivery, next_attempt_at=now)
+    return delivery
+
+
+def _if_claimed(
+    tracking: Tracking, delivery_id: str, claim: str | None, change: Callable[[Delivery], Delivery]
+) -> Tracking | None:
+    if not any(d.id == delivery_id and d.claim == claim and d.unfinished for d in tracking.outgoing):
+        return None
+    return _each_delivery(tracking, lambda d: change(d) if d.id == delivery_id else d)
+
+
+def _each_delivery(tracking: Tracking, change: Callable[[Delivery], Delivery]) -> Tracking:
+    warning = tracking.slow and replace(tracking.slow, deliveries=tuple(map(change, tracking.slow.deliveries)))
+    return replace(
+        tracking,
+        deliveries=tuple(map(change, tracking.deliveries)),
+        alerts=tuple(map(change, tracking.alerts)),
+        slow=warning,
+    )

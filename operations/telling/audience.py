@@ -1,0 +1,99 @@
+"""Who is told of an outcome: targets' rules against what the caller asked for. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a target wants to hear: these verdicts, of apps whose name matches one of these patterns.
+
+    And whether it wants to be warned of their operations that are `slow`, and to see them `live`, in one message each.
+    """
+
+    on: frozenset[Verdict] = frozenset(Verdict)
+    apps: tuple[str, ...] = ("*",)
+    slow: bool = False
+    live: bool = False
+
+
+Rules = Mapping[str, Rule]
+"""The rule of every configured target, by the target's name."""
+
+
+def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime) -> tuple[Delivery, ...]:
+    """Plan one delivery for each target that is asked for or configured, `skipped` where a rule excludes it."""
+    return tuple(plan(tracking, verdict, name, rules, now) for name in _asked_for(tracking, rules))
+
+
+def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    """Name the targets that want to be warned when this operation is slow."""
+    return _interested(tracking, {name: rule for name, rule in rules.items() if rule.slow})
+
+
+def live(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    """Name the targets that want to see this operation in a message that is kept up to date."""
+    return _interested(tracking, {name: rule for name, rule in rules.items() if rule.live})
+
+
+def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
+    """Plan the delivery to one target: due at once, or skipped by its rule.
+
+    A target asked for by name ignores its `apps` rule but keeps its `on`. One that is gone from the settings is
+    planned all the same: it ends `dead`, which shows, rather than in silence.
+    """
+    rule = rules.get(target, Rule())
+    wanted = verdict in rule.on and _is_for(tracking, target, rule)
+    return Delivery(
+        id=delivery_id(tracking, tracking.run, verdict, target),
+        target=target,
+        run=tracking.run,
+        verdict=verdict,
+        state=DeliveryState.PENDING if wanted else DeliveryState.SKIPPED,
+        next_attempt_at=now if wanted else None,
+        planned_at=None if now == tracking.ended_at else now,
+    )
+
+
+def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: datetime) -> Tracking:
+    """Add the targets in `names` that are new to it; told at once if it has already ended."""
+    known = set(tracking.notify) | {
+        d.target for d in tracking.deliveries if d.run == tracking.run and d.state is not DeliveryState.SKIPPED
+    }
+    new = tuple(name for name in dict.fromkeys(names) if name not in known)
+    if not new:
+        return tracking
+    after = replace(tracking, notify=tracking.notify + new)
+    if after.ended_at is None or after.state is State.CANCELLED:
+        return after
+    kept = tuple(d for d in after.deliveries if d.run != after.run or d.target not in new)
+    planned = tuple(plan(after, Verdict(after.state), name, rules, now) for name in new)
+    return replace(after, deliveries=kept + planned)
+
+
+def delivery_id(tracking: Tracking, run: int, verdict: Verdict | None, target: str) -> str:
+    """Name what tells a target of a verdict, or (None) that it is slow. The id holds no dots (Standard Webhooks)."""
+    return f"{tracking.id}_{run}_{verdict or 'slow'}_{target}"
+
+
+def _asked_for(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    names = rules if tracking.notify_all else ()
+    return tuple(dict.fromkeys([*names, *tracking.notify]))
+
+
+def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
+    names = (name for name in _asked_for(tracking, rules) if name in rules)
+    return tuple(name for name in names if _is_for(tracking, name, rules[name]))
+
+
+def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:
+    return target in tracking.notify or matches(tracking.app, rule.apps)
+
+
+def matches(app: str, patterns: Iterable[str]) -> bool:
+    """Tell whether an app's name matches one of the shell-style patterns."""
+    return any(fnmatchcase(app, pattern) for pattern in patterns)

@@ -1,0 +1,99 @@
+"""A tracking as the API answers it, and as announcements carry it. The field names are a contract."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual
+from operations.telling.groups import Group
+
+MEMBERS_SHOWN = 100
+
+
+def timestamp(at: datetime | None) -> str | None:
+    """Write a time as RFC 3339 in UTC with milliseconds and `Z`."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery: str | None, group: str | None) -> bool:
+    """Tell whether a list that is narrowed to these shows it; `delivery` is the state of one of its current run."""
+    deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
+    return (
+        app in (None, tracking.app)
+        and state in (None, tracking.state)
+        and group in (None, tracking.group)
+        and (delivery is None or delivery in deliveries)
+    )
+
+
+def as_json(tracking: Tracking) -> dict[str, Any]:
+    """Give the tracking with the deliveries of its current run."""
+    own = [_delivery(d) for d in tracking.deliveries if d.run == tracking.run]
+    return {**without_deliveries(tracking), "deliveries": own}
+
+
+def without_deliveries(tracking: Tracking) -> dict[str, Any]:
+    """Give what an announcement says of the tracking: everything but who else is told."""
+    return {
+        "id": tracking.id,
+        "app": tracking.app,
+        "operation_id": tracking.operation_id,
+        "region": tracking.region,
+        "account": tracking.account,
+        "context": tracking.context,
+        "state": tracking.state.value,
+        "operation": None if tracking.operation is None else _operation(tracking.operation),
+        "created_at": timestamp(tracking.created_at),
+        "ended_at": timestamp(tracking.ended_at),
+        "duration_s": tracking.duration_s,
+        "usual_duration_s": None if tracking.usual is None else _usual(tracking.usual),
+        "polls": tracking.polls,
+        "last_polled_at": timestamp(tracking.last_polled_at),
+        "next_poll_at": timestamp(tracking.next_look_at if tracking.state is State.TRACKING else None),
+        "last_error": tracking.last_error,
+        "reason": tracking.reason,
+        "run": tracking.run,
+        "group": tracking.group,
+        "created_by": tracking.created_by,
+    }
+
+
+def group_as_json(group: Group) -> dict[str, Any]:
+    """Give the group, with the members that say most about it where there are very many."""
+    return {
+        "group": group.name,
+        "state": group.state.value,
+        "final": group.final,
+        "settles_at": timestamp(group.settles_at),
+        "size": group.size,
+        "counts": {state.value: count for state, count in group.counts.items()},
+        "created_at": timestamp(group.created_at),
+        "ended_at": timestamp(group.ended_at),
+        "duration_s": group.duration_s,
+        "reopened_at": timestamp(group.reopened_at),
+        "members": [as_json(member) for member in group.most_telling(MEMBERS_SHOWN)],
+    }
+
+
+def _usual(usual: Usual) -> dict[str, Any]:
+    return {"p50": usual.p50, "p90": usual.p90, "samples": usual.samples}
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    return {
+        "status": operation.status,
+        "type": operation.type,
+        "created_at": timestamp(operation.created_at),
+        "finished_at": timestamp(operation.finished_at),
+        "error": operation.error,
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "target": delivery.target,
+        "state": delivery.state.value,
+        "attempts": delivery.attempts,
+        "last_error": delivery.last_error,
+        "next_attempt_at": timestamp(delivery.next_attempt_at),
+        "delivered_at": timestamp(delivery.ended_at if delivery.state is DeliveryState.DELIVERED else None),
+    }

@@ -1,0 +1,187 @@
+"""What a look means for a tracking: watch on, or end with a verdict. Pure functions from one record to the next.
+
+The store applies a change only while the stored record is still the one that the change was computed from. That, and
+the claim, is how the first outcome wins: a late answer finds another record, and is computed again or dropped.
+A transient failure by itself never ends a watch, and is never called a failed operation.
+"""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError, SignInRejectedError
+from operations.model import Looks, Operation, State, Tracking, Usual, Verdict
+from operations.telling import alerts, audience, live
+from operations.telling.attempts import LEASE
+from operations.telling.audience import Rules
+from operations.text import first_line, plain
+from operations.watching import pace, slow
+from operations.watching.durations import Durations
+
+RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
+"""Tracking one of these again starts anew: nothing final is known of the operation."""
+
+LOST_AFTER_MISSING_LOOKS = 3
+LOST_AFTER_MISSING = timedelta(seconds=60)
+LOST_AFTER_REFUSED_LOOKS = 3
+LOST_AFTER_REFUSED = timedelta(minutes=5)
+TIMED_OUT_AFTER_UNANSWERED = timedelta(minutes=15)
+CLOCK_SKEW = timedelta(seconds=60)
+"""How far the API's clock and ours may differ before its times are not believed."""
+
+LOOKS_KEPT = 20
+"""Each entry takes about 100 bytes of a record that is written again with every look."""
+
+LONGEST_TEXT = 160
+
+_VERDICT_OF_STATUS = {"done": Verdict.SUCCEEDED, "error": Verdict.FAILED}
+
+
+def claimed(tracking: Tracking, claim: str, now: datetime) -> Tracking:
+    """Take this tracking for one look: nobody else does until the lease runs out."""
+    return replace(tracking, claim=claim, next_look_at=now + LEASE)
+
+
+def released(tracking: Tracking, claim: str, now: datetime) -> Tracking | None:
+    """Make a claimed tracking due at once, without a look; None if the claim is no longer ours."""
+    if tracking.state is not State.TRACKING or tracking.claim != claim:
+        return None
+    return replace(tracking, claim=None, next_look_at=now)
+
+
+def after_look(
+    tracking: Tracking,
+    claim: str,
+    seen: Operation | OpwatchError,
+    *,
+    now: datetime,
+    durations: Durations,
+    rules: Rules,
+    alert_target: str | None = None,
+) -> Tracking | None:
+    """Decide what follows a look: watch on until the next one, or end and plan who is told. None if not our claim.
+
+    `durations` is how long such operations take; `rules` are the targets'. Deliveries of earlier runs go on.
+    """
+    if tracking.state is not State.TRACKING or tracking.claim != claim:
+        return None
+    after = _remember(tracking, seen, durations.usual, now)
+    verdict, reason = judge(after, seen, now)
+    if verdict is not None:
+        after = _ended(after, verdict, reason, now)
+        planned = audience.deliveries(after, verdict, rules, now)
+        after = replace(after, deliveries=after.deliveries + planned)
+        after = live.left_to_deliveries(after) if after.live else after
+    else:
+        after = replace(after, claim=None, next_look_at=pace.next_look_at(after, durations, now))
+        if any(rule.slow or rule.live for rule in rules.values()):
+            after = live.followed(slow.watched(after, rules), rules)
+    return alerts.with_rejected(after, seen, alert_target, now) if isinstance(seen, SignInRejectedError) else after
+
+
+def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> tuple[Verdict | None, str | None]:
+    """Say whether the watch ends here, and why; `tracking` already remembers this look."""
+    past_deadline = now >= tracking.created_at + timedelta(seconds=tracking.timeout_s)
+    if isinstance(seen, Operation):
+        verdict = _VERDICT_OF_STATUS.get(seen.status)
+        if verdict is None and past_deadline:
+            return Verdict.TIMED_OUT, f"still {seen.status} after {tracking.timeout_s} s; it may yet end well"
+        return verdict, None
+    if isinstance(seen, OperationMissingError) and _is_missing(tracking, now):
+        return Verdict.LOST, f"{seen} ({tracking.missing_looks} times over {_span(tracking.missing_since, now)})"
+    if isinstance(seen, AccessRefusedError) and _is_refused(tracking, now):
+        return Verdict.LOST, str(seen)
+    if past_deadline and _lasted(tracking.unanswered_since, now, TIMED_OUT_AFTER_UNANSWERED):
+        span = _span(tracking.unanswered_since, now)
+        return Verdict.TIMED_OUT, f"no usable answer for {span}, the end is unknown; the last failure: {seen}"
+    return None, None
+
+
+def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
+    """Stop watching, telling nobody; None once it has ended."""
+    if tracking.state is not State.TRACKING:
+        return None
+    return live.stopped(_finished(tracking, State.CANCELLED, now), now)
+
+
+def started_anew(old: Tracking, fresh: Tracking) -> Tracking:
+    """Watch again an operation of which nothing final is known; what is still to be told of earlier runs goes on."""
+    deliveries, told_to_operator = (tuple(d for d in each if d.unfinished) for each in (old.deliveries, old.alerts))
+    return replace(fresh, run=old.run + 1, deliveries=deliveries, alerts=told_to_operator, live=live.still_needed(old))
+
+
+def api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float | None:
+    """Take the operation's duration from the API's own times, if both are there, in order and not in the future."""
+    operation = tracking.operation
+    if operation is None or verdict not in (Verdict.SUCCEEDED, Verdict.FAILED):
+        return None
+    start, end = operation.created_at, operation.finished_at
+    if start is None or end is None or not start <= end <= now + CLOCK_SKEW:
+        return None
+    return (end - start).total_seconds()
+
+
+def with_look(known: tuple[Looks, ...], met: str, at: datetime, *, failed: bool) -> tuple[Looks, ...]:
+    """Add a look: to the last entry if it met the same, else as a new one. The first entry stays, and the latest."""
+    what = first_line(plain(met), LONGEST_TEXT) if failed else met[:LONGEST_TEXT]
+    if known and (known[-1].what, known[-1].failed) == (what, failed):
+        return (*known[:-1], replace(known[-1], last_at=at, times=known[-1].times + 1))
+    longer = (*known, Looks(what=what, first_at=at, failed=failed))
+    return longer if len(longer) <= LOOKS_KEPT else longer[:1] + longer[2:]
+
+
+def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual | None, now: datetime) -> Tracking:
+    after = replace(tracking, polls=tracking.polls + 1, last_polled_at=now, usual=usual)
+    if isinstance(seen, Operation):
+        return replace(
+            after,
+            operation=seen,
+            looks=with_look(tracking.looks, seen.status, now, failed=False),
+            last_error=None,
+            missing_looks=0,
+            missing_since=None,
+            refused_looks=0,
+            refused_since=None,
+            unanswered_since=None,
+        )
+    missing = isinstance(seen, OperationMissingError)
+    refused = isinstance(seen, AccessRefusedError)
+    return replace(
+        after,
+        looks=with_look(tracking.looks, str(seen), now, failed=True),
+        last_error=str(seen),
+        missing_looks=tracking.missing_looks + missing,
+        missing_since=tracking.missing_since or (now if missing else None),
+        refused_looks=tracking.refused_looks + refused,
+        refused_since=tracking.refused_since or (now if refused else None),
+        unanswered_since=tracking.unanswered_since or now,
+    )
+
+
+def _ended(tracking: Tracking, verdict: Verdict, reason: str | None, now: datetime) -> Tracking:
+    after = replace(_finished(tracking, State(verdict.value), now), reason=reason)
+    duration_s = api_duration_s(tracking, verdict, now)
+    return after if duration_s is None else replace(after, duration_s=round(duration_s, 3))
+
+
+def _finished(tracking: Tracking, state: State, now: datetime) -> Tracking:
+    ours_s = (now - tracking.created_at).total_seconds()
+    after = replace(tracking, state=state, claim=None, next_look_at=None, ended_at=now, duration_s=round(ours_s, 3))
+    return after if after.slow is None else slow.overtaken(after)
+
+
+def _is_missing(tracking: Tracking, now: datetime) -> bool:
+    enough = tracking.missing_looks >= LOST_AFTER_MISSING_LOOKS
+    return enough and _lasted(tracking.missing_since, now, LOST_AFTER_MISSING)
+
+
+def _is_refused(tracking: Tracking, now: datetime) -> bool:
+    enough = tracking.refused_looks >= LOST_AFTER_REFUSED_LOOKS
+    return enough and _lasted(tracking.refused_since, now, LOST_AFTER_REFUSED)
+
+
+def _lasted(since: datetime | None, now: datetime, at_least: timedelta) -> bool:
+    return since is not None and now - since >= at_least
+
+
+def _span(since: datetime | None, now: datetime) -> str:
+    return f"{(now - (since or now)).total_seconds():.0f} s"

@@ -1,0 +1,179 @@
+"""An operation at Scalingo: its URL taken apart and rebuilt, and what every answer about it means. Pure.
+
+A bearer must never go to a host that a caller named, so nothing of `operation_url` is kept but region, app and id.
+https://developers.scalingo.com/operations and https://developers.scalingo.com/index#errors
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from operations.errors import (
+    AccessRefusedError,
+    OperationMissingError,
+    OpwatchError,
+    RateLimitedError,
+    TransientError,
+)
+from operations.model import EARLIEST, LATEST, Operation
+from operations.telling.announcement import cut_error
+from operations.text import encodable, first_line, plain
+
+APP_PATTERN = r"^[a-z0-9][a-z0-9-]{0,63}$"
+OPERATION_ID_PATTERN = r"^[0-9a-f]{24}$"
+OFFICIAL_REGIONS = {
+    "osc-fr1": "https://api.osc-fr1.scalingo.com",
+    "osc-secnum-fr1": "https://api.osc-secnum-fr1.scalingo.com",
+}
+"""https://developers.scalingo.com/index#regions-endpoints"""
+
+_PATH = re.compile(r"/v1/apps/([a-z0-9][a-z0-9-]{0,63})/operations/([0-9a-f]{24})/?")
+_PLAIN_WORD = re.compile(r"[!-~]{1,80}")
+_WORD_LIMIT = 80
+_SAYING_LIMIT = 200
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+LONGEST_URL = 500
+
+
+@dataclass(frozen=True, slots=True)
+class OperationAddress:
+    """Which operation, in our own words."""
+
+    region: str
+    app: str
+    operation_id: str
+
+
+def parse_url(url: str, regions: Mapping[str, str]) -> OperationAddress:
+    """Take an operation's URL apart; raises ValueError, saying why, when it is not one of a configured region.
+
+    `regions` maps names to base URLs. Official hosts are known besides; `http://` in place of `https://` is accepted,
+    since Scalingo's own documentation shows it, but never dialled.
+    """
+    if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or set(url) & set(" \\?#"):
+        message = "is not a URL as Scalingo writes it"
+        raise ValueError(message)
+    try:
+        parts = urlsplit(url)
+        host, port = _host_and_port(parts)
+    except ValueError:
+        message = "is not a URL"
+        raise ValueError(message) from None
+    if parts.scheme.lower() not in _DEFAULT_PORTS or "@" in parts.netloc:
+        message = "must look like https://api.<region>.scalingo.com/v1/apps/<app>/operations/<id>"
+        raise ValueError(message)
+    region = _region_of(host, port, regions)
+    if region is None:
+        message = f"names a host that is not configured here ({host[:100]}); there are the regions {', '.join(regions)}"
+        raise ValueError(message)
+    path = _PATH.fullmatch(parts.path)
+    if path is None:
+        message = "must end in /v1/apps/<app>/operations/<id>, the id being 24 hex digits"
+        raise ValueError(message)
+    return OperationAddress(region=region, app=path[1], operation_id=path[2])
+
+
+def operation_url(base_url: str, app: str, operation_id: str) -> str:
+    """Build the URL to ask, from a configured base and parts that were validated."""
+    return f"{base_url}/v1/apps/{app}/operations/{operation_id}"
+
+
+def parse_answer(status: int, body: bytes, *, operation_id: str, app: str, retry_after_s: float | None) -> Operation:
+    """Read the answer to "get an operation"; raises the OpwatchError that fits anything but a usable 200."""
+    document = parse_json(body)
+    if status == HTTPStatus.OK:
+        found = document.get("operation") if isinstance(document, dict) else None
+        if isinstance(found, dict) and found.get("id", operation_id) == operation_id and _word(found.get("status")):
+            return _understood(found)
+        raise TransientError(f"the API answered 200 with a body that is no operation{_glimpse(body)}")
+    raise parse_failure(status, document, body, app=app, retry_after_s=retry_after_s)
+
+
+def parse_failure(status: int, document: Any, body: bytes, *, app: str, retry_after_s: float | None) -> OpwatchError:
+    """Say what an answer other than 200 means."""
+    said = _saying(document)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return RateLimitedError("the API asks for fewer requests (429)", retry_after_s=retry_after_s)
+    if status == HTTPStatus.FORBIDDEN and isinstance(document, dict):
+        return AccessRefusedError(
+            f"the API refuses access to the app {app} (403{said}): invite the account of this API token "
+            "as a collaborator of the app, or name the right account"
+        )
+    if status == HTTPStatus.NOT_FOUND and isinstance(document, dict) and "error" in document and "url" not in document:
+        resource = _word(document.get("resource")) or "operation"
+        return OperationMissingError(f"the API knows no such {resource} in the app {app} (404{said})")
+    return TransientError(f"the API answered {status}{said or _glimpse(body)}", retry_after_s=retry_after_s)
+
+
+def _understood(found: dict[str, Any]) -> Operation:
+    error = found.get("error") if found["status"] == "error" else None  # documented to mean nothing otherwise
+    text = encodable(error) if isinstance(error, str) else None
+    cut = None if text is None else cut_error(text)
+    return Operation(
+        status=_status(found["status"]),
+        type=_word(found.get("type")),
+        created_at=_time(found.get("created_at")),
+        finished_at=_time(found.get("finished_at")),
+        error=cut or None,
+        error_truncated=cut != text,
+    )
+
+
+def parse_json(body: bytes) -> Any:
+    """Read JSON; None where it is none."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _status(value: str) -> str:
+    """Keep a status as it is; one that had to be cleaned stays unlike any that decides something."""
+    cleaned = _word(value) or ""
+    return cleaned if cleaned == value else f"({cleaned})"
+
+
+def _word(value: object) -> str | None:
+    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):  # nearly every word is plain already
+        return value
+    return first_line(plain(encodable(value)), _WORD_LIMIT) or None if isinstance(value, str) else None
+
+
+def _time(value: object) -> datetime | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        at = datetime.fromisoformat(value)
+        return at.astimezone(UTC) if at.utcoffset() is not None and EARLIEST <= at < LATEST else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _saying(document: Any) -> str:
+    error = document.get("error") if isinstance(document, dict) else None
+    text = first_line(plain(encodable(error)), _SAYING_LIMIT) if isinstance(error, str) else ""
+    return f": {text}" if text else ""
+
+
+def _glimpse(body: bytes) -> str:
+    text = first_line(plain(body[:_SAYING_LIMIT].decode("utf-8", "replace")), _WORD_LIMIT)
+    return f" ({text})" if text else ""
+
+
+def _region_of(host: str, port: int | None, regions: Mapping[str, str]) -> str | None:
+    # Configured hosts first: an override stands for its region. Both schemes' default ports count as the same.
+    for region, base_url in [*regions.items(), *OFFICIAL_REGIONS.items()]:
+        if region in regions and _host_and_port(urlsplit(base_url)) == (host, port):
+            return region
+    return None
+
+
+def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
+    port = parts.port
+    default = port is None or port == _DEFAULT_PORTS.get(parts.scheme.lower())
+    return (parts.hostname or ""), None if default else port

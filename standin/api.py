@@ -1,0 +1,208 @@
+"""A stand-in for Scalingo's API and its auth host, both on one loopback port.
+
+Tests run it in a thread: `with ScalingoApi() as api: …`. As a process (`python -m standin`), `control` steers it.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
+
+from aiohttp import web
+from pydantic import with_config
+from typing_extensions import TypedDict  # On Python 3.11 pydantic refuses the one in typing.
+
+from standin import control
+from standin.accounts import Accounts
+from standin.faults import Fault, Target
+from standin.loopback import LoopbackServer, RequestLog
+from standin.operations import DEFAULT_ERROR, DateStyle, Operation, Outcome, new_id
+from standin.replies import Fate, send
+from standin.state import ApiState, Call, Settings
+
+DEFAULT_TOKENS: Mapping[str, str] = {"default": "tk-us-stand-in"}
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSeen:
+    """One request to the API, and how it was answered."""
+
+    at: float
+    """Unix time at which its headers had arrived."""
+    method: str
+    path: str
+    status: Fate
+    account: str | None
+    """The name of the API token it was made with; None when the credentials are unknown."""
+    operation_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationHandle:
+    """Where a client finds an operation."""
+
+    id: str
+    app: str
+    url: str
+
+
+@with_config(extra="forbid")
+class SettingsChange(TypedDict, total=False):
+    """Any of the fields of `Settings`."""
+
+    limit: int | None
+    retry_after_s: int | None
+    bearer_lifetime_s: int
+    latency_s: float
+
+
+class ScalingoApi(LoopbackServer):
+    """Scalingo's API, as far as operations go; its state outlives `stop` and `start`.
+
+    All methods may be called from any thread. `clock` gives the unix time everything is measured in.
+    """
+
+    def __init__(
+        self,
+        tokens: Mapping[str, str] = DEFAULT_TOKENS,
+        *,
+        limit: int | None = 60,
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(port)
+        self._clock = clock
+        self._state = ApiState(Accounts(tokens), Settings(limit=limit), self.base_url)
+        self._log: RequestLog[RequestSeen] = RequestLog()
+        self._rate_limited = 0
+        self._lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        """What to configure as the API's address and as the auth host's."""
+        return self.base_url
+
+    @property
+    def requests(self) -> tuple[RequestSeen, ...]:
+        """Every request since the start or the last `clear_requests`, in order of arrival."""
+        return self._log.snapshot()
+
+    @property
+    def rate_limited(self) -> int:
+        """How many 429 were given since then, those asked for as a fault included."""
+        return self._rate_limited
+
+    def wait_for(
+        self, count: int, *, operation_id: str | None = None, timeout_s: float = 60.0
+    ) -> tuple[RequestSeen, ...]:
+        """Return the requests (for one operation, if given) as soon as there are `count`, those already seen included.
+
+        Raises AssertionError, with everything seen, when there are fewer after `timeout_s`.
+        """
+        return self._log.wait_for(count, lambda seen: operation_id in (None, seen.operation_id), timeout_s)
+
+    def clear_requests(self) -> None:
+        """Forget the requests and the count of 429s; the limit goes on counting."""
+        with self._lock:
+            self._log.clear()
+            self._rate_limited = 0
+
+    def operation(  # noqa: PLR0913 - it has that many properties
+        self,
+        app: str = "shop",
+        *,
+        id: str | None = None,  # noqa: A002 - the API's own word
+        type: str = "restart",  # noqa: A002 - the API's own word
+        pending_s: float = 0,
+        duration_s: float | None = 0,
+        outcome: Outcome = "done",
+        error: str | None = DEFAULT_ERROR,
+        running_status: str = "running",
+        pending_finished_at: bool = False,
+        dates: DateStyle = "Z",
+        extra: Mapping[str, Any] | None = None,
+    ) -> OperationHandle:
+        """Begin an operation now, with a script as in `Operation`; `duration_s=None` waits for `finish`."""
+        created = Operation(
+            id=id or new_id(),
+            app=app,
+            created_at=self._clock(),
+            type=type,
+            pending_s=pending_s,
+            duration_s=duration_s,
+            outcome=outcome,
+            error=error,
+            running_status=running_status,
+            pending_finished_at=pending_finished_at,
+            dates=dates,
+            extra=extra or {},
+        )
+        with self._lock:
+            self._state.operations[created.id] = created
+        return OperationHandle(created.id, app, self._state.url(created))
+
+    def finish(
+        self,
+        id: str,  # noqa: A002 - the API's own word
+        outcome: Outcome = "done",
+        error: str | None = DEFAULT_ERROR,
+    ) -> None:
+        """End an operation now, whatever its script said. Raises KeyError when there is none of that id."""
+        with self._lock:
+            begun = self._state.operations[id]
+            age_s = self._clock() - begun.created_at
+            self._state.operations[id] = replace(begun, duration_s=age_s, outcome=outcome, error=error)
+
+    def fault(
+        self,
+        fault: Fault,
+        *,
+        times: int | None = 1,
+        exchange: bool = False,
+        app: str | None = None,
+        operation_id: str | None = None,
+    ) -> None:
+        """Let the next `times` requests meet a fault of `standin.faults`; None: until `clear_faults`.
+
+        Without further arguments any request fits; with them, a request must fit them all. Where several faults
+        fit, the oldest comes first. A request past the rate limit gets its 429 and uses up no fault.
+        """
+        with self._lock:
+            self._state.faults.add(fault, Target(exchange, app, operation_id), times)
+
+    def clear_faults(self) -> None:
+        """Forget all faults that are still waiting."""
+        with self._lock:
+            self._state.faults.clear()
+
+    @property
+    def bearers(self) -> tuple[str, ...]:
+        """Every bearer issued so far; tests look for leaks of them."""
+        with self._lock:
+            return self._state.accounts.bearers
+
+    def expire_bearers(self) -> None:
+        """Expire every bearer issued so far."""
+        with self._lock:
+            self._state.accounts.expire_bearers()
+
+    def configure(self, **changes: Unpack[SettingsChange]) -> None:
+        """Change some of the `Settings`, from the next request on."""
+        with self._lock:
+            self._state.settings = replace(self._state.settings, **changes)
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Decide on the answer at once, note it, and deliver it as it says."""
+        if request.path.startswith(control.PREFIX):
+            return await control.handle(self, request)
+        call = Call.parse(request.method, request.path, request.headers.get("Authorization", ""))
+        with self._lock:
+            now = self._clock()
+            account = self._state.account(call)
+            reply = self._state.answer(call, now)
+            self._rate_limited += reply.fate == 429
+            self._log.append(RequestSeen(now, call.method, call.path, reply.fate, account, call.operation_id))
+        if request.can_read_body and reply.reset != "before":
+            await request.read()
+        return await send(request, reply)

@@ -1,0 +1,184 @@
+"""The faults of Scalingo's API, and the requests that meet them.
+
+A fault replaces the answer that the API has decided on. So a request that is reset, delayed or answered with a 500 has
+still had its effect, as in real life.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from standin.replies import Reply
+
+Fault = Callable[[Reply], Reply]
+JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+def json_reply(status: int, content: object, **headers: str) -> Reply:
+    """Return an answer in JSON, as compact as Scalingo's."""
+    return Reply(status, json.dumps(content, separators=(",", ":")), JSON | headers)
+
+
+def too_many_requests(retry_after_s: int | None) -> Reply:
+    """Return the answer past the rate limit: plain text, and seldom a Retry-After."""
+    return Reply(429, "Retry later", {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
+
+
+INVALID_CREDENTIALS = json_reply(401, {"error": "Invalid credentials"})
+OPERATION_NOT_FOUND = json_reply(404, {"resource": "operation", "error": "not found"})
+
+
+def route_not_found(path: str) -> Reply:
+    """Return the 404 of an unknown route, which has other fields than that of an unknown operation."""
+    return json_reply(404, {"message": "not found", "url": path})
+
+
+def answer(status: int = 200, body: str = "", content_type: str = "text/plain; charset=utf-8") -> Fault:
+    """Give any other answer."""
+    return _instead(Reply(status, body, {"Content-Type": content_type}))
+
+
+def internal_error() -> Fault:
+    """500 in Scalingo's words."""
+    return _instead(json_reply(500, {"error": "Internal error occured, we're on it!"}))
+
+
+def forbidden(error: str = "you are not allowed to do that", code: str = "forbidden") -> Fault:
+    """403 with an error and a code."""
+    return _instead(json_reply(403, {"error": error, "code": code}))
+
+
+def payment_required() -> Fault:
+    """402 with an error and where to pay."""
+    return _instead(
+        json_reply(402, {"error": "payment method required", "url": "https://dashboard.scalingo.com/billing"})
+    )
+
+
+def unauthorized() -> Fault:
+    """401, as for a bearer that has expired."""
+    return _instead(INVALID_CREDENTIALS)
+
+
+def rate_limited(retry_after_s: int | None = None) -> Fault:
+    """429, though the limit is not reached."""
+    return _instead(too_many_requests(retry_after_s))
+
+
+def operation_not_found() -> Fault:
+    """404, as for an operation that does not exist."""
+    return _instead(OPERATION_NOT_FOUND)
+
+
+def unknown_route(path: str = "/v1/unknown") -> Fault:
+    """404, as for a path that the API does not have."""
+    return _instead(route_not_found(path))
+
+
+def html() -> Fault:
+    """200 with a page, as a proxy or a maintenance page gives it."""
+    page = "<!DOCTYPE html><html><body>We are down for maintenance.</body></html>"
+    return _instead(Reply(200, page, {"Content-Type": "text/html; charset=utf-8"}))
+
+
+def not_json() -> Fault:
+    """200 that claims to be JSON, and stops in the middle of it."""
+    return _instead(Reply(200, '{"operation":{"id":"54', JSON))
+
+
+def wrong_shape(content: object = None) -> Fault:
+    """200 with JSON that holds no operation; `[]` if not said otherwise."""
+    return _instead(json_reply(200, [] if content is None else content))
+
+
+def reset() -> Fault:
+    """Break the connection (RST) before the answer."""
+    return lambda reply: replace(reply, reset="before")
+
+
+def hang(seconds: float) -> Fault:
+    """Say nothing for so long, then close the connection without an answer."""
+    return lambda reply: replace(reply, hang_s=seconds)
+
+
+def slow(seconds: float) -> Fault:
+    """Give the right answer, as of now, so much later."""
+    return lambda reply: replace(reply, delay_s=reply.delay_s + seconds)
+
+
+def drip(seconds: float) -> Fault:
+    """Give the right answer byte by byte, and wait so long after each."""
+    return lambda reply: replace(reply, drip_s=seconds)
+
+
+FAULTS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
+    {
+        fault.__name__: fault
+        for fault in (
+            answer,
+            drip,
+            forbidden,
+            hang,
+            html,
+            internal_error,
+            not_json,
+            operation_not_found,
+            payment_required,
+            rate_limited,
+            reset,
+            slow,
+            unauthorized,
+            unknown_route,
+            wrong_shape,
+        )
+    }
+)
+"""Every fault by the name under which it is asked for over HTTP."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Which requests meet a fault: all, or those that fit everything said here."""
+
+    exchange: bool = False
+    app: str | None = None
+    operation_id: str | None = None
+
+    def fits(self, *, exchange: bool, app: str | None, operation_id: str | None) -> bool:
+        """Whether a request of this kind is meant."""
+        return (exchange or not self.exchange) and self.app in (None, app) and self.operation_id in (None, operation_id)
+
+
+class FaultQueue:
+    """Gives each request the oldest fault meant for it, so often as was asked for."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Fault, Target, int | None]] = []
+
+    def add(self, fault: Fault, target: Target, times: int | None) -> None:
+        """Queue a fault for the next `times` requests that fit; None: until cleared. Raises ValueError below 1."""
+        if times is not None and times < 1:
+            message = f"a fault must happen at least once, not {times} times"
+            raise ValueError(message)
+        self._waiting.append((fault, target, times))
+
+    def clear(self) -> None:
+        """Forget all faults."""
+        self._waiting.clear()
+
+    def apply(self, reply: Reply, **request: Any) -> Reply:
+        """Return the reply that this request gets, described as for `Target.fits`."""
+        for index, (fault, target, times) in enumerate(self._waiting):
+            if target.fits(**request):
+                if times == 1:
+                    del self._waiting[index]
+                elif times is not None:
+                    self._waiting[index] = (fault, target, times - 1)
+                return fault(reply)
+        return reply
+
+
+def _instead(reply: Reply) -> Fault:
+    return lambda _: reply

@@ -1,0 +1,209 @@
+"""A server on loopback that can be stopped and started again, and a log of its requests."""
+
+import asyncio
+import signal
+import socket
+import ssl
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from itertools import islice
+from typing import Generic, Self, TypeVar
+
+from aiohttp import web
+
+HOST = "127.0.0.1"
+PATIENCE_S = 60.0  # For the thread to start or end; longer means that it hangs.
+
+Seen = TypeVar("Seen")
+
+
+class Loopback(ABC):
+    """Serves one loopback port, which stays the same (and taken) while it is stopped.
+
+    A stopped server refuses connections. `close` gives the port up.
+    """
+
+    def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
+        self._socket = _bound(port)
+        self._port: int = self._socket.getsockname()[1]
+        self._thread: threading.Thread | None = None
+        self._end: Callable[[], None] = lambda: None
+
+    @abstractmethod
+    def speak(self) -> asyncio.BaseProtocol:
+        """Return the protocol for the next client."""
+
+    @abstractmethod
+    def hang_up(self) -> None:
+        """Break all open connections: the server stops."""
+
+    @property
+    def port(self) -> int:
+        """The port, known before the server is started."""
+        return self._port
+
+    @property
+    def base_url(self) -> str:
+        """The address without a trailing slash."""
+        return f"http://{HOST}:{self._port}"
+
+    def start(self) -> None:
+        """Serve from a daemon thread of its own; returns once connections are accepted."""
+        if self._thread is not None:
+            message = f"{self.base_url} is already being served"
+            raise RuntimeError(message)
+        started: Future[Callable[[], None]] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._serve_until_ended(started)), name=type(self).__name__, daemon=True
+        )
+        self._thread.start()
+        self._end = started.result(PATIENCE_S)
+
+    def stop(self) -> None:
+        """Refuse new connections and break those that are open; does nothing when stopped already."""
+        if self._thread is None:
+            return
+        self._end()
+        self._thread.join(PATIENCE_S)
+        if self._thread.is_alive():
+            message = f"{self.base_url} did not stop within {PATIENCE_S} s"
+            raise RuntimeError(message)
+        self._thread = None
+
+    def close(self) -> None:
+        """Stop for good and give the port up."""
+        self.stop()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close."""
+        self.close()
+
+    def serve_until_signalled(self) -> None:
+        """Serve from this thread, the main one, until SIGTERM or SIGINT; say on stdout where."""
+        asyncio.run(self._serve_until_signalled())
+        self._socket.close()
+
+    async def _serve_until_signalled(self) -> None:
+        ended = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, ended.set)
+        async with self._listening():
+            print(f"listening on {self.base_url}", flush=True)
+            await ended.wait()
+
+    async def _serve_until_ended(self, started: "Future[Callable[[], None]]") -> None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+
+        def end() -> None:
+            loop.call_soon_threadsafe(ended.set)
+
+        async with self._listening():
+            started.set_result(end)
+            await ended.wait()
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[None]:
+        loop = asyncio.get_running_loop()
+        listener = await loop.create_server(self.speak, sock=self._socket, backlog=1024, ssl=self._tls)
+        try:
+            yield
+        finally:
+            listener.close()
+            self.hang_up()  # An outage waits for nobody; asyncio.run then cancels what was under way.
+            self._socket = _bound(self._port)
+
+
+class LoopbackServer(Loopback):
+    """Answers HTTP."""
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(port)
+        self._server: web.Server | None = None
+
+    @abstractmethod
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request; called as soon as its headers have arrived."""
+
+    def speak(self) -> asyncio.BaseProtocol:
+        """Speak HTTP."""
+        if self._server is None:
+            self._server = web.Server(self.handle, access_log=None)
+        return self._server()
+
+    def hang_up(self) -> None:
+        """Break all open connections."""
+        for connection in self._server.connections if self._server else ():
+            connection.force_close()
+        self._server = None
+
+
+def _bound(port: int) -> socket.socket:
+    """Take a port without listening: connections to it are refused, and nobody else gets it.
+
+    A free port would sooner or later be the source port of a client that retries, which on loopback then connects to
+    itself.
+    """
+    taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind((HOST, port))
+    except OSError:
+        taken.close()
+        raise
+    return taken
+
+
+class RequestLog(Generic[Seen]):
+    """Keeps what a server has seen, in order; any thread may ask, or wait for more without polling."""
+
+    def __init__(self) -> None:
+        self._seen: list[Seen] = []
+        self._grown = threading.Condition()
+
+    def append(self, seen: Seen) -> None:
+        """Add one request, and wake whoever waits."""
+        with self._grown:
+            self._seen.append(seen)
+            self._grown.notify_all()
+
+    def clear(self) -> None:
+        """Forget everything; not while somebody waits."""
+        with self._grown:
+            self._seen.clear()
+
+    def snapshot(self) -> tuple[Seen, ...]:
+        """Everything seen so far."""
+        with self._grown:
+            return tuple(self._seen)
+
+    def wait_for(self, count: int, matches: Callable[[Seen], bool], timeout_s: float) -> tuple[Seen, ...]:
+        """Return the matching requests as soon as there are `count` of them, those already seen included.
+
+        Raises AssertionError, with everything seen, when there are fewer after `timeout_s`.
+        """
+        examined = 0
+        found: list[Seen] = []
+
+        def enough() -> bool:
+            nonlocal examined
+            found.extend(seen for seen in islice(self._seen, examined, None) if matches(seen))
+            examined = len(self._seen)
+            return len(found) >= count
+
+        with self._grown:
+            if not self._grown.wait_for(enough, timeout_s):
+                listed = "".join(f"\n  {seen}" for seen in self._seen) or " nothing"
+                message = f"after {timeout_s} s {len(found)} of {count} requests had come; seen in all:{listed}"
+                raise AssertionError(message)
+            return tuple(found)

@@ -1,0 +1,150 @@
+"""Writing the message that shows a group: one worker at a time reads all members, writes it and records where it is.
+
+An outcome never depends on it: if anything about the group is odd, the outcome is told in a message of its own.
+"""
+
+import asyncio
+import time
+from contextlib import suppress
+from functools import partial
+
+import aiohttp
+import redis
+import structlog
+
+from notifiers import LiveNotifier, editing
+from notifiers.targets import Target
+from operations.errors import TransientError
+from operations.model import LiveMessage, Tracking
+from operations.storage.index import LIVE
+from operations.storage.records import Stored
+from operations.telling import group_message, live
+from operations.telling.announcement import Announcement
+from operations.telling.group_message import GroupMessage, GroupShown
+from operations.telling.live import Written
+from workers.runtime import Runtime
+
+log = structlog.get_logger()
+
+TELL_WITHIN_S = 10.0
+"""For an outcome that a group's message tells."""
+
+EDIT_WITHIN_S = 4.0
+"""So that there is time left to tell an outcome by itself."""
+
+_LEASE_S = 12
+_WAIT_S = 3.0
+_WAIT_STEP_S = 0.1
+
+
+class GroupLease:
+    """The lease of the message that shows a group to a target, taken for one member.
+
+    `shown` is what the message shows once it was written under this lease.
+    """
+
+    def __init__(self, runtime: Runtime, tracking: Tracking, target: Target, notifier: LiveNotifier) -> None:
+        self.shown: GroupShown | None = None
+        self._runtime = runtime
+        self._tracking = tracking
+        self._target = target
+        self._notifier = notifier
+        self._lock = f"group:{target.name}:{tracking.group}"
+        self._token: str | None = None
+        self._edits = False
+
+    async def begin(self, within_s: float = _WAIT_S) -> bool:
+        """Wait a little for the lease; tells whether to go on: it is ours, or the outcome has waited long enough."""
+        with suppress(redis.RedisError):
+            overdue = await asyncio.to_thread(self._is_overdue)
+            give_up_at_s = time.monotonic() + (0 if overdue else within_s)
+            while not await asyncio.to_thread(self._take) and time.monotonic() < give_up_at_s:  # noqa: ASYNC110 - others end it
+                await asyncio.sleep(_WAIT_STEP_S)
+            return overdue or self._token is not None
+        return False
+
+    def _take(self) -> bool:
+        self._token = self._runtime.locks.acquire(self._lock, self._runtime.name, _LEASE_S)
+        return self._token is not None
+
+    def _is_overdue(self) -> bool:
+        ended_at = self._tracking.ended_at
+        return ended_at is not None and self._runtime.records.now() - ended_at > group_message.ALONE_AFTER
+
+    async def end(self) -> None:
+        """Give the lease back; otherwise it runs out by itself."""
+        if self._token is not None:
+            with suppress(redis.RedisError):
+                await asyncio.to_thread(self._runtime.locks.release, self._lock, self._token)
+
+    async def write(self, *, telling: bool = False) -> Written | None:
+        """Bring the message up to date; gives None if the group does not show this member. Raises as `send` does."""
+        if self._token is None:
+            return None
+        shown = await asyncio.to_thread(_message, self._runtime, self._tracking, self._target.name, telling=telling)
+        if shown is None:
+            return None
+        there = group_message.last_written(shown, self._target.name)
+        posted = there.posted if there is not None else None
+        self._edits = posted is not None
+        if posted is None or not group_message.up_to_date(shown, there):
+            async with asyncio.timeout(EDIT_WITHIN_S if self._edits else None):
+                posted = await self._notifier.show(shown, posted, self._runtime.loop.targets)
+        own = live.progress(self._tracking, LiveMessage(target=self._target.name, run=self._tracking.run), shown.now)
+        written = Written(posted, own.digest, shown.digest)
+        self.shown = GroupShown(written, shown.group)
+        return written
+
+    async def tell(self, announcement: Announcement) -> None:
+        """Tell an outcome by the message, and by a reply if somebody has to notice it. Raises as `send` does."""
+        try:
+            written = await self.write(telling=True)
+        except Exception as error:
+            # A post may have arrived all the same, and `send` would only try the same again.
+            if not self._edits and isinstance(error, TransientError | OSError | aiohttp.ClientError):
+                raise
+            log.warning("an outcome is told by itself, not with its group", error=repr(error))
+            written = None
+        if written is None:
+            await self._target.notifier.send(announcement, self._runtime.loop.targets)
+        else:
+            await self._notifier.reply(announcement, written.posted, self._runtime.loop.targets)
+
+
+def lease_for(runtime: Runtime, tracking: Tracking, target: Target | None, run: int) -> GroupLease | None:
+    """Give the lease that is needed to show this run to a target; None if no group's message shows it."""
+    notifier = None if target is None or tracking.group is None else editing(target.notifier)
+    if target is None or notifier is None or tracking.run != run:
+        return None
+    return GroupLease(runtime, tracking, target, notifier)
+
+
+class UpToDateGroups:
+    """The groups that one round of edits has read, each once: a member whose group's message is current is put off."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._known: dict[tuple[str, str | None], GroupMessage | None] = {}
+
+    def put_off(self, stored: Stored, message: LiveMessage) -> bool:
+        """Put off a member's message if the group's says all of it already; tells whether it was."""
+        mine = stored.tracking
+        if mine.group is None or message.claim is not None or mine.run != message.run:
+            return False
+        key = message.target, mine.group
+        if key not in self._known:
+            with suppress(redis.ResponseError):  # something else is stored under that name
+                self._known[key] = _message(self._runtime, mine, message.target)
+        shown = self._known.get(key)
+        there = None if shown is None else group_message.last_written(shown, message.target)
+        if shown is None or there is None or not group_message.up_to_date(shown, there):
+            return False
+        messages = self._runtime.records.size(LIVE)
+        leave = partial(group_message.passed_over, message=message, shown=shown, there=there, messages=messages)
+        self._runtime.store.update(stored, leave)
+        return True
+
+
+def _message(runtime: Runtime, tracking: Tracking, target: str, *, telling: bool = False) -> GroupMessage | None:
+    members = runtime.records.group(tracking.group or "")
+    return group_message.of(tracking, members, target, runtime.rules, runtime.records.now(), telling=telling)

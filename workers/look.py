@@ -1,0 +1,250 @@
+"""A round of looks: claim the trackings most worth a look, ask about each at once, and record what was seen."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import redis
+import structlog
+
+from config.settings import Settings
+from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
+from operations.model import Operation, State, Tracking
+from operations.storage.records import WINDOW, Stored
+from operations.storage.store import Change
+from operations.storage.tallies import detection_s
+from operations.telling.attempts import is_anything_due
+from operations.telling.view import timestamp
+from operations.watching import looks, pace
+from scalingo.client import Client
+from workers.loop import AT_ONCE
+from workers.runtime import LOOKS_FOLD_S, Runtime, current, in_thread
+
+log = structlog.get_logger()
+
+LOOK_DEADLINE_S = 10.0
+LARGEST_WINDOW = 20_000
+LOOKS_WITHOUT_REQUEST = 10
+CATCH_UP_WITHIN_S = 0.5
+"""A round that ran ahead of the event loop would claim what others could look at, and let tokens grow old."""
+
+_NEVER = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A tracking claimed for one look; the token for it was granted at `granted_at_s` (monotonic clock)."""
+
+    stored: Stored
+    claim: str
+    granted_at_s: float
+
+
+def look_round() -> None:
+    """Look at what is due, as far as the budget allows. An RQ job; safe to lose, to repeat and to run twice at once.
+
+    The looks go on after it returns, on the process' event loop, each under its lease.
+    """
+    runtime, began_at_s = current(), time.monotonic()
+    due: dict[str, list[Stored]] = defaultdict(list)
+    for stored in runtime.records.due_trackings(_window(runtime.settings)):
+        due[stored.tracking.account].append(stored)
+    signed_in = {account for account in due if runtime.client.is_signed_in(account)}
+    asked_at_s = time.monotonic()
+    granted = runtime.budget.spend_each({account: len(due[account]) if account in signed_in else 0 for account in due})
+    chosen: list[tuple[Stored, float]] = []
+    for account, (tokens, wait_s) in granted.items():
+        if account in signed_in:
+            chosen += ((stored, asked_at_s) for stored in _most_worth(runtime, due[account], tokens))
+        else:
+            looks_now = _looks_to_sign_in(runtime.client, account, wait_s)
+            chosen += ((stored, _NEVER) for stored in _most_worth(runtime, due[account], looks_now))
+    claimed, all_due = _claim_and_look(runtime, chosen), sum(map(len, due.values()))
+    log.log(
+        logging.INFO if 0 < claimed < all_due else logging.DEBUG,
+        "look round",
+        due=all_due,
+        granted=sum(tokens for tokens, _ in granted.values()),
+        claimed=claimed,
+        took_ms=round((time.monotonic() - began_at_s) * 1000, 2),
+    )
+    if len(chosen) < all_due and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+        runtime.looks_due.ring()  # a bucket that fills so fast would be full before the clock's next tick
+
+
+def release_looks_of(runtime: Runtime, workers: frozenset[str]) -> int:
+    """Make what dead workers were looking at due at once; returns how many.
+
+    If one of them is alive after all, an operation is looked at twice, which only costs a request. Deliveries are not
+    released so: a message may still be on its way until the lease has run out.
+    """
+    released = 0
+    for stored in runtime.records.claimed_trackings():
+        claim = stored.tracking.claim or ""
+        if claim.partition(".")[0] in workers:
+            now = runtime.records.now()
+            after = runtime.store.update(stored, partial(looks.released, claim=claim, now=now))
+            released += after is not None
+    return released
+
+
+def _window(settings: Settings) -> int:
+    """Say how many due trackings to choose from: all there may be, so that one caller's cannot hide another's."""
+    return min(LARGEST_WINDOW, max(WINDOW, 2 * settings.max_in_flight * len(settings.accounts)))
+
+
+def _looks_to_sign_in(client: Client, account: str, token_in_s: float) -> int:
+    """Say how many looks to make now through an account that is not signed in.
+
+    Without a bearer tokens would only grow old: one look signs in for all, and takes its tokens as it goes. After a
+    failed sign-in looks make no request: they end at once, and show why.
+    """
+    if client.is_refused_for_now(account):
+        return LOOKS_WITHOUT_REQUEST
+    return 0 if client.is_signing_in(account) or token_in_s > LOOK_DEADLINE_S / 2 else 1
+
+
+def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored]:
+    """Choose so many of one account's due trackings; in no order if all of them are chosen."""
+    if wanted >= len(due):
+        return due
+    if wanted == 0:
+        return []
+    known = {stored.tracking.id: stored for stored in due}
+    trackings = [stored.tracking for stored in due]
+    ordered = pace.by_worth(zip(trackings, runtime.learned.durations(trackings), strict=True), runtime.records.now())
+    return [known[tracking.id] for tracking in ordered[:wanted]]
+
+
+def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int:
+    """Claim what no other round has taken meanwhile, and start a look at each; returns how many."""
+    started = 0
+    claim = f"{runtime.name}.{secrets.token_hex(4)}"
+    for start in range(0, len(chosen), AT_ONCE):
+        some = chosen[start : start + AT_ONCE]
+        now = runtime.records.now()
+        try:
+            answers = runtime.store.update_all([_claiming(stored, claim, now) for stored, _ in some])
+        except redis.RedisError:  # the claims were made, or were not
+            runtime.loop.submit(*(partial(_release, runtime, Claimed(stored, claim, _NEVER)) for stored, _ in some))
+            raise
+        mine = [
+            Claimed(answer, claim, granted_at_s)
+            for answer, (_, granted_at_s) in zip(answers, some, strict=True)
+            if isinstance(answer, Stored)  # another round had taken the rest
+        ]
+        started += len(mine)
+        runtime.loop.submit(*(partial(_look, runtime, claimed) for claimed in mine))
+        runtime.loop.catch_up(CATCH_UP_WITHIN_S)
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+    return started
+
+
+def _claiming(stored: Stored, claim: str, now: datetime) -> Change:
+    def take(tracking: Tracking) -> Tracking | None:
+        # It was due by Redis' own clock, which our reading of it trails by a little: ask only whether it still is.
+        untouched = tracking.next_look_at == stored.tracking.next_look_at
+        return looks.claimed(tracking, claim, now) if untouched else None
+
+    return Change(stored, take)
+
+
+async def _look(runtime: Runtime, claimed: Claimed) -> None:
+    """Look once: ask, decide, record, tell. The claim is already made."""
+    began_at_s = time.monotonic()
+    try:
+        seen = await _ask(runtime, claimed)
+        took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
+        after = await runtime.record(_decision(runtime, claimed, seen))
+    except (redis.RedisError, asyncio.CancelledError):  # Redis is down, or the process stops
+        await _release(runtime, claimed)
+        return
+    if after is not None:
+        tracking, looked_at = after.tracking, after.tracking.last_polled_at
+        if looked_at is not None and (tracking.outgoing or tracking.live) and is_anything_due(tracking, looked_at):
+            runtime.deliveries_due.ring()
+        _log(tracking, seen, took_ms)
+    await _heed(runtime, claimed.stored.tracking.account, seen)
+
+
+async def _ask(runtime: Runtime, claimed: Claimed) -> Operation | OpwatchError:
+    """Ask the API once; an error is an answer, too."""
+    try:
+        async with asyncio.timeout(LOOK_DEADLINE_S):
+            return await runtime.client.operation(claimed.stored.tracking, granted_at_s=claimed.granted_at_s)
+    except OpwatchError as error:
+        return error
+    except TimeoutError:
+        return TransientError(f"no answer within {LOOK_DEADLINE_S:.0f} s, the wait for a turn to ask included")
+
+
+def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError) -> Change:
+    """Make the change that records a look. It is computed later, in a thread that may ask Redis."""
+    seen_at_s, known = time.monotonic(), claimed.stored.tracking
+    if isinstance(seen, Operation):
+        known = replace(known, operation=seen)
+
+    def decide(tracking: Tracking) -> Tracking | None:
+        since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been down since
+        (durations,) = runtime.learned.durations([known])
+        return looks.after_look(
+            tracking,
+            claimed.claim,
+            seen,
+            now=runtime.records.now() - since,
+            durations=durations,
+            rules=runtime.rules,
+            alert_target=runtime.settings.alert_target,
+        )
+
+    return Change(claimed.stored, decide, counters=(f"looks:{result_of(seen)}",))
+
+
+async def _release(runtime: Runtime, claimed: Claimed) -> None:
+    """Make it due at once. The latest record is read first: nobody may know whether the claim was made."""
+    latest, now = await in_thread(lambda: (runtime.records.get(claimed.stored.tracking.id), runtime.records.now()))
+    if latest is not None:
+        await runtime.record(Change(latest, partial(looks.released, claim=claimed.claim, now=now)))
+
+
+async def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> None:
+    """Act on what a look says about the account as a whole: a smaller budget, or an API token to replace."""
+    if isinstance(seen, RateLimitedError):
+        slowed = await in_thread(partial(runtime.budget.slow_down, account, seen.retry_after_s))
+        if slowed is not None:
+            resumes_at = timestamp(slowed.resumes_at)
+            log.warning("slowed down by a 429", account=account, share=slowed.share, resumes_at=resumes_at)
+    elif isinstance(seen, SignInRejectedError):
+        if await in_thread(partial(runtime.account_alerts.raise_for, account, str(seen))):
+            log.error("API token rejected", account=account, error=str(seen))
+    elif isinstance(seen, Operation) and time.monotonic() >= runtime.account_alerts.clear_until_s.get(account, 0.0):
+        await in_thread(partial(runtime.account_alerts.clear, account))
+
+
+def _log(tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> None:
+    log.info(
+        "looked" if tracking.state is State.TRACKING else "ended",
+        tracking=tracking.id,
+        app=tracking.app,
+        account=tracking.account,
+        result=result_of(seen),
+        state=tracking.state.value,
+        status=tracking.operation.status if tracking.operation else None,
+        error=tracking.last_error,
+        polls=tracking.polls,
+        took_ms=took_ms,
+        duration_s=tracking.duration_s,
+        detection_s=None if tracking.ended_at is None else detection_s(tracking),
+    )
+
+
+def result_of(seen: Operation | OpwatchError) -> str:
+    """Name what a look met, for counters and logs: `answered`, or the error's name."""
+    return "answered" if isinstance(seen, Operation) else type(seen).__name__.removesuffix("Error")
