@@ -8,8 +8,7 @@ import structlog
 
 from config.web import STOPPING
 from operations.storage import Redis, RedisError
-from operations.storage.index import ENDED, group_key
-from operations.storage.records import Records
+from operations.storage.index import DUE, ENDED, group_key
 
 log = structlog.get_logger()
 
@@ -23,9 +22,8 @@ _LISTENS_S = 0.5
 class Ends:
     """Wakes requests when what they wait for has ended; within seconds even where the message was lost."""
 
-    def __init__(self, connection: Redis, records: Records) -> None:
+    def __init__(self, connection: Redis) -> None:
         self._connection = connection
-        self._records = records
         self._waiting: dict[str, set[threading.Event]] = {}
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -81,7 +79,15 @@ class Ends:
     def _look(self) -> None:
         while not self._stopped.wait(LOOKS_S):
             with suppress(RedisError):
-                self._wake(*self._records.no_longer_due(self._waiting))  # groups are never due by themselves
+                self._wake(*self._no_longer_due())
+
+    def _no_longer_due(self) -> list[str]:
+        """Ask in one round trip, and read no record; a group is never due by itself."""
+        names = list(self._waiting)
+        pipe = self._connection.pipeline(transaction=False)
+        for name in names:
+            pipe.zscore(DUE, name)
+        return [name for name, score in zip(names, pipe.execute(), strict=True) if score is None]
 
     def _wake(self, *names: str) -> None:
         for name in names:

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import cast
 
 from flask import current_app
+from operations.storage.overview import Overview
 
 from api.ends import Ends
 from api.fairness import FairQueue, WaitSlots
@@ -17,6 +18,7 @@ from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import Limit
+from operations.storage.listing import Listing
 from operations.storage.records import Records
 from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round
@@ -45,6 +47,8 @@ class Service:
     settings: Settings
     connection: Redis
     records: Records
+    overview: Overview
+    listing: Listing
     store: Store
     budget: Budget
     heartbeat: Heartbeat
@@ -65,6 +69,8 @@ def build(settings: Settings) -> Service:
         settings=settings,
         connection=connection,
         records=store.records,
+        overview=store.overview,
+        listing=store.listing,
         store=store,
         budget=Budget(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),
@@ -73,7 +79,7 @@ def build(settings: Settings) -> Service:
         looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         queue=FairQueue(AT_ONCE, MOST_QUEUED),
-        ends=Ends(connection, store.records),
+        ends=Ends(connection),
         wait_slots=WaitSlots(MOST_WAITING, spare=MOST_WAITING // 4 if len(settings.tokens) > 1 else 0),
     )
 
