@@ -17,8 +17,10 @@ from operations.errors import OpwatchError, RateLimitedError
 from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
+from operations.storage.listing import Listing
 from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
+from operations.storage.overview import Overview
 from operations.storage.records import Records
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
@@ -113,10 +115,12 @@ def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
     """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
     records = Records(connection)
     with suppress(RedisError):  # that has been said
-        if dead := trackings.count_dead(records):
+        if dead := trackings.count_dead(Listing(connection, records)):
             what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
             yield Finding("warn", "deliveries", what)
-        if retrying := {target: count for target, count in records.retrying(settings.targets).items() if count}:
+        if retrying := {
+            target: count for target, count in Overview(connection, records).retrying(settings.targets).items() if count
+        }:
             what = f"failed, to be tried again: {trackings.each_of(retrying)}; see `list --delivery retrying`"
             yield Finding("warn", "deliveries", what)
         if not dead and not retrying:

@@ -5,7 +5,6 @@ from datetime import timedelta
 from typing import cast
 
 from flask import current_app
-from operations.storage.overview import Overview
 
 from api.ends import Ends
 from api.fairness import FairQueue, WaitSlots
@@ -19,6 +18,7 @@ from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import Limit
 from operations.storage.listing import Listing
+from operations.storage.overview import Overview
 from operations.storage.records import Records
 from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round

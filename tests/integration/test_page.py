@@ -295,7 +295,7 @@ def test_a_target_with_many_failing_deliveries_hides_no_other(browser: Browser, 
     attempted(store, failed(store, rules, 200, "one"), "slack", TransientError("429"))
     text = is_page(browser.get(), 200)
     assert "<title>121 not told · Opwatch</title>" in text
-    for target, badge in (("aaa-webhook", "60 retrying"), ("slack", "1 retrying"), ("zzz", "60 dead")):
+    for target, badge in (("aaa-webhook", "60 retrying"), ("slack", "1 retrying"), ("zzz", "60 given up")):
         assert badge in text.partition(f'id="target-{target}"')[2].partition("</li>\n</ul>")[0]
     assert text.count('<li id="osc-fr1-') == 7, "the first three of each"
     assert text.count('href="/?delivery=retrying"') == text.count('href="/?delivery=dead"') == 1
