@@ -120,7 +120,7 @@ def _list(given: argparse.Namespace, store: Store) -> int:
     wanted = trackings.Wanted(
         app=given.app, state=given.state, delivery=given.delivery, group=given.group, limit=given.limit
     )
-    found = trackings.listed(store.records, wanted)
+    found = trackings.listed(store.listing, wanted)
     if given.json:
         print(json.dumps([view.as_json(tracking) for tracking in found], ensure_ascii=False, indent=2))
         return 0
@@ -141,7 +141,7 @@ def _retry_dead(
     retried = trackings.retry_dead(store, targets)
     if retried:
         enqueue(connection, Round.DELIVER)
-    dead = {} if given.target else trackings.count_dead(store.records)
+    dead = {} if given.target else trackings.count_dead(store.listing)
     left = {target: count for target, count in dead.items() if target not in settings.targets}
     if given.json:
         print(json.dumps({"retried": retried, "left": left}))

@@ -17,8 +17,10 @@ from operations.errors import OpwatchError, RateLimitedError
 from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
+from operations.storage.listing import Listing
 from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
+from operations.storage.overview import Overview
 from operations.storage.records import Records
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
@@ -102,7 +104,7 @@ def _redis(connection: Redis) -> Iterator[Finding]:
 
 def _orphans(connection: Redis) -> Iterator[Finding]:
     """Say which entries have lost their records: they are those of operations that nobody will be told of."""
-    with suppress(RedisError):  # that has been said
+    with suppress(RedisError):  # `_redis` has reported it
         if found := Maintenance(connection, Records(connection)).orphans():
             counts = ", ".join(f"{count} in {key}" for key, count in found.items())
             what = f"{counts}: records were lost; a worker removes what is left of them within minutes"
@@ -113,12 +115,14 @@ def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
     """Report failed deliveries: some targets cannot be tested without posting, so only this shows their faults."""
     records = Records(connection)
     with suppress(RedisError):  # `_redis` has reported it
-        if dead := trackings.count_dead(records):
+        if dead := trackings.count_dead(Listing(connection, records)):
             what = (
                 f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, fix the cause, then run `retry-dead`"
             )
             yield Finding("warn", "deliveries", what)
-        if retrying := {target: count for target, count in records.retrying(settings.targets).items() if count}:
+        if retrying := {
+            target: count for target, count in Overview(connection, records).retrying(settings.targets).items() if count
+        }:
             what = f"failed, will be retried: {trackings.each_of(retrying)}; see `list --delivery retrying`"
             yield Finding("warn", "deliveries", what)
         if not dead and not retrying:

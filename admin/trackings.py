@@ -8,7 +8,7 @@ from itertools import islice
 
 from notifiers import wording
 from operations.model import Delivery, DeliveryState, Tracking
-from operations.storage.records import Records
+from operations.storage.listing import Listing
 from operations.storage.store import Store
 from operations.telling import attempts, view
 from operations.text import first_line, plain
@@ -32,9 +32,9 @@ class Wanted:
         return view.matches(tracking, app=self.app, state=self.state, delivery=self.delivery, group=self.group)
 
 
-def listed(records: Records, wanted: Wanted) -> list[Tracking]:
+def listed(listing: Listing, wanted: Wanted) -> list[Tracking]:
     """Read the matching trackings, newest first."""
-    found = (stored.tracking for _, stored in records.recent() if wanted.matches(stored.tracking))
+    found = (stored.tracking for _, stored in listing.recent() if wanted.matches(stored.tracking))
     return list(islice(found, wanted.limit))
 
 
@@ -68,7 +68,7 @@ def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
     Idempotent: only dead deliveries change.
     """
     retried: Counter[str] = Counter()
-    for _, stored in store.records.recent():
+    for _, stored in store.listing.recent():
         if _dead(stored.tracking, targets):
             now = store.records.now()
             after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
@@ -77,11 +77,11 @@ def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
     return retried
 
 
-def count_dead(records: Records) -> Counter[str]:
+def count_dead(listing: Listing) -> Counter[str]:
     """Count the dead deliveries of current runs, by target."""
     return Counter(
         delivery.target
-        for _, stored in records.recent()
+        for _, stored in listing.recent()
         for delivery in stored.tracking.deliveries
         if _is_dead(stored.tracking, delivery)
     )

@@ -2,39 +2,43 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
 from config.web import STOPPING
 from operations.storage import Redis, RedisError
-from operations.storage.index import ENDED, group_key
+from operations.storage.index import DUE, ENDED, group_key
 
 log = structlog.get_logger()
+
+LOOKS_S = 5.0
+"""How often it looks by itself for ends whose message was lost."""
 
 _LISTENS_S = 0.5
 """How long it listens before it sees whether the process is to stop, and pauses before it tries to subscribe again."""
 
 
 class Ends:
-    """Wakes requests when what they wait for has ended. Messages may be lost: a request also has to look by itself."""
+    """Wakes requests when what they wait for has ended; within seconds even where the message was lost."""
 
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
         self._waiting: dict[str, set[threading.Event]] = {}
         self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
 
     @contextmanager
     def awaited(self, name: str) -> Iterator[threading.Event]:
         """Give an event that is set when a tracking ends, or a member of a group (`name` is its `group_key`).
 
-        It is set as well when the subscription begins anew, since messages may have been lost, and when the process is
-        to stop.
+        It may be set without an end: when the subscription begins anew, for a group every few seconds, and when the
+        process is to stop.
         """
-        if self._thread is None:  # not before the first request: gunicorn forks after it has built the app
-            self._thread = threading.Thread(target=self._run, name="ends", daemon=True)
-            self._thread.start()
+        if not self._threads:  # not before the first request: gunicorn forks after it has built the app
+            self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._look)]
+            for thread in self._threads:
+                thread.start()
         event = threading.Event()
         self._waiting.setdefault(name, set()).add(event)
         try:
@@ -47,8 +51,8 @@ class Ends:
     def stop(self) -> None:
         """End the subscription."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join(2 * _LISTENS_S)
+        for thread in self._threads:
+            thread.join(2 * _LISTENS_S)
 
     def _run(self) -> None:
         deaf = False
@@ -71,6 +75,19 @@ class Ends:
                 elif message is not None and message["type"] == "message":
                     identity, _, group = message["data"].decode(errors="replace").partition(" ")
                     self._wake(identity, group_key(group))
+
+    def _look(self) -> None:
+        while not self._stopped.wait(LOOKS_S):
+            with suppress(RedisError):
+                self._wake(*self._no_longer_due())
+
+    def _no_longer_due(self) -> list[str]:
+        """Ask in one round trip, and read no record; a group is never due by itself."""
+        names = list(self._waiting)
+        pipe = self._connection.pipeline(transaction=False)
+        for name in names:
+            pipe.zscore(DUE, name)
+        return [name for name, score in zip(names, pipe.execute(), strict=True) if score is None]
 
     def _wake(self, *names: str) -> None:
         for name in names:

@@ -31,7 +31,7 @@ class Collector:
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family."""
-        counters = self._parts.records.counters()
+        counters = self._parts.overview.counters()
         yield from self._accounts()
         yield from self._outbox()
         yield CounterMetricFamily(
@@ -45,7 +45,7 @@ class Collector:
     def _accounts(self) -> Iterator[Metric]:
         accounts = self._parts.settings.accounts
         budget = self._parts.budget.balances(accounts)
-        in_flight, rejected = self._parts.records.in_flight(), self._parts.account_alerts.rejected(accounts)
+        in_flight, rejected = self._parts.overview.in_flight(), self._parts.account_alerts.rejected(accounts)
 
         def each(family: GaugeMetricFamily, value: Callable[[str], float]) -> Metric:
             for account in accounts:
@@ -70,15 +70,15 @@ class Collector:
         )
 
     def _outbox(self) -> Iterator[Metric]:
-        records = self._parts.records
-        yield GaugeMetricFamily("opwatch_deliveries_unfinished", "Deliveries not finished", records.size(OUTBOX))
+        overview = self._parts.overview
+        yield GaugeMetricFamily("opwatch_deliveries_unfinished", "Deliveries not finished", overview.size(OUTBOX))
         retrying = GaugeMetricFamily("opwatch_deliveries_retrying", "Deliveries to be retried", labels=["target"])
-        for target, count in records.retrying(self._parts.settings.targets).items():
+        for target, count in overview.retrying(self._parts.settings.targets).items():
             retrying.add_metric([target], count)
         yield retrying
 
     def _due(self) -> Iterator[Metric]:
-        looks, deliveries = self._parts.records.overdue(OVERDUE)
+        looks, deliveries = self._parts.overview.overdue(OVERDUE)
         yield GaugeMetricFamily("opwatch_looks_overdue", "Looks due for more than 60 s", looks.count)
         yield GaugeMetricFamily("opwatch_oldest_due_look_seconds", "How long the oldest has been due", looks.oldest_s)
         yield GaugeMetricFamily("opwatch_deliveries_overdue", "Deliveries due for more than 60 s", deliveries.count)

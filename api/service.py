@@ -17,6 +17,8 @@ from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import Limit
+from operations.storage.listing import Listing
+from operations.storage.overview import Overview
 from operations.storage.records import Records
 from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round
@@ -45,6 +47,8 @@ class Service:
     settings: Settings
     connection: Redis
     records: Records
+    overview: Overview
+    listing: Listing
     store: Store
     budget: Budget
     heartbeat: Heartbeat
@@ -65,6 +69,8 @@ def build(settings: Settings) -> Service:
         settings=settings,
         connection=connection,
         records=store.records,
+        overview=store.overview,
+        listing=store.listing,
         store=store,
         budget=Budget(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),

@@ -19,7 +19,6 @@ from notifiers import wording
 from operations import intake
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.storage import listing
 from operations.storage.records import Stored
 from operations.telling import announcement, view
 from scalingo.operation import OperationAddress, parse_url
@@ -83,8 +82,7 @@ def list_trackings() -> Response:
         query = ListQuery.model_validate(request.args.to_dict())
     except ValidationError as error:
         raise from_validation(error) from None
-    page = listing.page(
-        service().records,
+    page = service().listing.page(
         lambda each: view.matches(each, app=query.app, state=query.state, delivery=query.delivery, group=query.group),
         cursor=query.cursor,
         limit=query.limit,

@@ -1,6 +1,5 @@
 """`Prefer: wait=N`: a request that is answered when what it asks for is over, or N seconds have passed."""
 
-import random
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -11,8 +10,6 @@ from api.service import service
 from config.web import STOPPING
 
 LONGEST_WAIT_S = 25
-LOOKS_AGAIN_S = 5.0
-"""In case that the message of an end was lost; it varies by a fifth, so that not all look at once."""
 
 T = TypeVar("T")
 
@@ -38,10 +35,9 @@ def awaited(
         try:
             until_s = time.monotonic() + wait_s
             while goes_on(there) and not STOPPING.is_set() and (left_s := until_s - time.monotonic()) > 0:
-                again_s = LOOKS_AGAIN_S * random.uniform(0.8, 1.2)  # noqa: S311 - it spreads load, and hides nothing
                 due_s = left_s if due_in_s is None else due_in_s(there)
                 with parts.queue.stepped_aside(g.caller):
-                    ended.wait(min(left_s, again_s, due_s))
+                    ended.wait(min(left_s, due_s))
                 ended.clear()
                 there = read()
         finally:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady
+from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady, waiting
 from benchmarks.service import run
 
 ALL = {
@@ -16,6 +16,7 @@ ALL = {
     "neighbour": neighbour.main,
     "rest": rest.main,
     "scale": scale.main,
+    "waiting": waiting.main,
 }
 
 

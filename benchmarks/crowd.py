@@ -11,8 +11,8 @@ from typing import Any
 from operations.errors import NewerRecordError
 from operations.model import Operation, Tracking
 from operations.storage.budget import GOOD_FOR_S
-from operations.storage.codec import decode
 from operations.storage.index import record_key
+from operations.storage.records import decode
 from operations.storage.store import Store
 
 ACCOUNTS = 200

@@ -1,8 +1,10 @@
 """How fast new operations are taken in, beside what Flask and Redis allow at best in the same set-up.
 
-One gunicorn process of 8 threads each, one Valkey that is emptied before each run, no worker; the runs alternate.
+One gunicorn process each, one Valkey that is emptied before each run, no worker; the runs alternate. With `--beside
+DIR` another checkout is measured in the same rounds: `python -m benchmarks.intake --beside ../old`.
 """
 
+import argparse
 import json
 import secrets
 import shutil
@@ -10,23 +12,24 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from benchmarks.service import TOKEN, BenchmarkError, Stage, run, wait_until
-from benchmarks.table import Row, print_circumstances, print_goals, print_table
+from benchmarks.table import print_circumstances, print_table
 from local.http import responds
 from local.processes import Child
 from local.service import free_port
 from scalingo.operation import OFFICIAL_REGIONS
 
-GOAL = 0.75
 ROUNDS = 8
 RUN_S = 2
 WARM_UP_S = 1
-CONNECTIONS = 8
+CONNECTIONS = (8, 64)
 SETTLE_S = 0.2
 """For what the run before left half done."""
 SCRIPT = Path(__file__).with_name("intake.lua")
@@ -50,52 +53,72 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Server:
+    """A gunicorn with one process, and where it listens."""
+
+    process: Child
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Contender:
-    """One thing to measure: where it is, and the sorted set that grows by one with each good request, if any."""
+    """One thing to measure: where it is, and the sorted set that grows by one with each good request."""
 
     name: str
-    url: str
     path: str
-    server: Child
-    counted_in: str | None
+    server: Server
+    counted_in: str
 
 
-def main() -> None:
+def main(arguments: Sequence[str] = ()) -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.intake", description=__doc__)
+    parser.add_argument("--beside", type=Path, help="another checkout, measured in the same rounds")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--seconds", type=int, default=RUN_S)
+    options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:
         message = "it needs wrk: `apt install wrk`, `brew install wrk`, or https://github.com/wg/wrk"
         raise BenchmarkError(message)
     print_circumstances("intake")
     with Stage(settings=ONE_PROCESS) as stage:
-        port = free_port()
-        bare_url = f"http://127.0.0.1:{port}"
-        ours = _serve(stage, "app:create_app()", stage.port, "/healthz")
-        bare = _serve(stage, "benchmarks.bare:create_app()", port, "/hello")
-        contenders = (
-            Contender("POST /v1/operations, new ones", stage.url, "/v1/operations", ours, "opwatch:recent"),
-            Contender("bare Flask, one Lua call", bare_url, "/script", bare, "bare:recent"),
-            Contender("bare Flask, hello", bare_url, "/hello", bare, None),
-        )
+        contenders = _contenders(stage, options.beside)
         for contender in contenders:
-            _run(stage, contender, WARM_UP_S)
-        runs: dict[str, list[Run]] = {contender.name: [] for contender in contenders}
-        for _ in range(ROUNDS):
-            for contender in contenders:
-                runs[contender.name].append(_run(stage, contender, RUN_S))
-    _print(contenders, runs)
+            _run(stage, contender, CONNECTIONS[0], WARM_UP_S)
+        runs: dict[tuple[str, int], list[Run]] = {(c.name, n): [] for n in CONNECTIONS for c in contenders}
+        for _ in range(options.rounds):
+            for (name, connections), mine in runs.items():
+                contender = next(each for each in contenders if each.name == name)
+                mine.append(_run(stage, contender, connections, options.seconds))
+    for connections in CONNECTIONS:
+        title = f"{connections} connections, medians of {options.rounds} alternating runs of {options.seconds} s"
+        _print(title, {name: mine for (name, number), mine in runs.items() if number == connections})
 
 
-def _serve(stage: Stage, app: str, port: int, path: str) -> Child:
-    process = stage.start(app.partition(":")[0], GUNICORN.format(app=app), {"PORT": str(port)})
-    wait_until(lambda: responds(f"http://127.0.0.1:{port}{path}"), process)
-    return process
+def _contenders(stage: Stage, beside: Path | None) -> list[Contender]:
+    found = [Contender("POST /v1/operations, new ones", "/v1/operations", _serve(stage), "opwatch:recent")]
+    if beside is not None:
+        server = _serve(stage, folder=beside)
+        found.append(Contender(f"the same, {beside}", "/v1/operations", server, "opwatch:recent"))
+    bare = _serve(stage, "benchmarks.bare:create_app()", "/hello")
+    found.append(Contender("bare Flask, one Lua call", "/script", bare, "bare:recent"))
+    return found
 
 
-def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
+def _serve(stage: Stage, app: str = "app:create_app()", path: str = "/healthz", folder: Path = Path()) -> Server:
+    port = free_port()
+    command = f"cd {folder.resolve()} && {GUNICORN.format(app=app)}"
+    process = stage.start(app.partition(":")[0], command, {"PORT": str(port)})
+    url = f"http://127.0.0.1:{port}"
+    wait_until(partial(responds, url + path), process)
+    return Server(process, url)
+
+
+def _run(stage: Stage, contender: Contender, connections: int, duration_s: int) -> Run:
     time.sleep(SETTLE_S)
     stage.redis.flushall()
     cpu_before_s = _cpu_s(contender.server)
-    wrk = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{duration_s}s", "-s", str(SCRIPT), contender.url]
+    wrk = ["wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(SCRIPT), contender.server.url]
     finished = subprocess.run(
         [*wrk, "--", contender.path, secrets.token_hex(6), TOKEN], capture_output=True, text=True, check=False
     )
@@ -105,7 +128,7 @@ def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
         message = f"wrk failed: {finished.stdout}{finished.stderr}"
         raise BenchmarkError(message)
     result = json.loads(line.removeprefix("RESULT "))
-    _check(stage, contender, result["requests"], result["failed"])
+    _check(stage, contender, connections, result["requests"], result["failed"])
     return Run(
         per_s=result["requests"] / (result["duration_us"] / 1e6),
         p50_ms=result["p50_us"] / 1000,
@@ -114,48 +137,40 @@ def _run(stage: Stage, contender: Contender, duration_s: int) -> Run:
     )
 
 
-def _cpu_s(server: Child) -> float:
-    times = [worker.cpu_times() for worker in psutil.Process(server.pid).children()]
+def _cpu_s(server: Server) -> float:
+    times = [worker.cpu_times() for worker in psutil.Process(server.process.pid).children()]
     return sum(time.user + time.system for time in times)
 
 
-def _check(stage: Stage, contender: Contender, requests: int, failed: int) -> None:
+def _check(stage: Stage, contender: Contender, connections: int, requests: int, failed: int) -> None:
     """Make sure that every request did what it was sent for: those cut off at the end may have, too."""
-    stored = stage.redis.zcard(contender.counted_in) if contender.counted_in else requests
-    if failed or not requests <= stored <= requests + CONNECTIONS:
+    stored = stage.redis.zcard(contender.counted_in)
+    if failed or not requests <= stored <= requests + connections:
         message = f"{contender.name}: of {requests} requests {failed} failed, and {stored} were stored"
         raise BenchmarkError(message)
 
 
-def _print(contenders: tuple[Contender, ...], runs: dict[str, list[Run]]) -> None:
+def _print(title: str, runs: dict[str, list[Run]]) -> None:
+    """Print medians, and the median of the ratio of the first contender's rate to each other's within a round."""
+    first = next(iter(runs.values()))
     lines = []
-    for contender in contenders:
-        mine = runs[contender.name]
-        per_s = [run.per_s for run in mine]
-        medians = [
-            statistics.median(values)
-            for values in zip(*((run.per_s, run.p50_ms, run.p99_ms, run.cpu_us) for run in mine), strict=True)
-        ]
-        rate, p50_ms, p99_ms, cpu_us = medians
-        span = f"{min(per_s):.0f}-{max(per_s):.0f}"
-        lines.append((contender.name, f"{rate:.0f}", span, f"{p50_ms:.1f} ms", f"{p99_ms:.1f} ms", f"{cpu_us:.0f} us"))
-    title = f"intake: wrk, {CONNECTIONS} connections, medians of {ROUNDS} alternating runs of {RUN_S} s"
-    print_table(title, ("", "requests/s", "min-max", "p50", "p99", "CPU a request"), lines)
-    ours, script, hello = (runs[contender.name] for contender in contenders)
-    shares = [mine.per_s / other.per_s for mine, other in zip(ours, script, strict=True)]
-    of_hello = [mine.per_s / other.per_s for mine, other in zip(ours, hello, strict=True)]
-    cpu = [mine.cpu_us / other.cpu_us for mine, other in zip(ours, script, strict=True)]
-    share = statistics.median(shares)
-    print_goals(
-        "intake: medians of the ratios within each round",
-        [
-            Row("requests/s, ours / bare with one Lua call", f"{share:.0%}", f">= {GOAL:.0%}", share >= GOAL),
-            Row("the same, lowest and highest round", f"{min(shares):.0%}-{max(shares):.0%}"),
-            Row("requests/s, ours / hello", f"{statistics.median(of_hello):.0%}"),
-            Row("CPU a request, ours / bare with one Lua call", f"{statistics.median(cpu):.2f}"),
-        ],
-    )
+    for name, mine in runs.items():
+        ratios = [one.per_s / other.per_s for one, other in zip(first, mine, strict=True)]
+        median = {field: statistics.median(getattr(each, field) for each in mine) for field in Run.__slots__}
+        lines.append(
+            (
+                name,
+                f"{median['per_s']:.0f}",
+                f"{min(each.per_s for each in mine):.0f}-{max(each.per_s for each in mine):.0f}",
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
+                f"{median['p50_ms']:.1f} ms",
+                f"{median['p99_ms']:.1f} ms",
+                f"{median['cpu_us']:.0f} us",
+            )
+        )
+    columns = ("", "requests/s", "min-max", "first / this", "p50", "p99", "CPU a request")
+    print_table(f"intake: wrk, {title}", columns, lines)
 
 
 if __name__ == "__main__":
-    sys.exit(run({"intake": main}))
+    sys.exit(run({"intake": lambda: main(sys.argv[1:])}))

@@ -58,7 +58,6 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
             while self._begins(client, parser.unreader):
                 request = self._receive(client, parser)
                 self._answer(listener, client, request, addr)
-                gevent.sleep(0)  # others first: this client may have sent its next request already
         except (StopIteration, NoMoreData, OSError):
             pass  # the connection ends, by either side's wish
         except Exception as error:  # noqa: BLE001 - whatever it is, it gets its one answer
@@ -79,6 +78,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
     def _begins(self, client: Any, unreader: "_Unreader") -> bool:
         """Wait for the first bytes of a request, as long as an idle connection is kept."""
         data = unreader.take_buffered()
+        if data:
+            gevent.sleep(0)  # others first: a client that sends requests in a row would never be waited for
         self._enter(self._silent, client)
         client.settimeout(self.cfg.keepalive)
         while data in _NOTHING_YET:

@@ -11,9 +11,9 @@ from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
 from operations.model import State, Tracking
-from operations.storage import index, listing
+from operations.storage import index
 from operations.storage.failing import failing_targets
-from operations.storage.records import Records
+from operations.storage.listing import Listing
 from operations.telling.view import matches
 from page import errors, timeline, view
 from page.html import file, html, see_other, shown
@@ -64,9 +64,8 @@ def overview() -> Response:
     parts = service()
     records = parts.records
     now = records.now()
-    flying = records.size(index.DUE)
-    recent = listing.page(
-        records,
+    flying = parts.overview.size(index.DUE)
+    recent = parts.listing.page(
         lambda tracking: not _is_in_flight(tracking),
         cursor=None,
         limit=SHOWN_RECENT,
@@ -77,21 +76,21 @@ def overview() -> Response:
         problems.append("No worker runs, so nothing is announced: start one (scale worker to 1).")
     return html(
         "overview.html",
-        title=view.title(records.size(index.RETRYING) + records.size(index.DEAD), flying),
+        title=view.title(parts.overview.size(index.RETRYING) + parts.overview.size(index.DEAD), flying),
         problems=problems,
         failing=list(view.failing(failing_targets(parts.connection, records), now)),
-        in_flight=[view.card(each, now) for each in _in_flight(records, flying)],
+        in_flight=[view.card(each, now) for each in _in_flight(parts.listing, flying)],
         in_flight_count=flying,
         recent=[view.card(each, now) for each in recent.trackings],
         more=recent.next_cursor,
     )
 
 
-def _in_flight(records: Records, count: int) -> Sequence[Tracking]:
+def _in_flight(listing: Listing, count: int) -> Sequence[Tracking]:
     """Choose the operations to show: all, or the newest if there are too many. Looks do not change that order."""
     if count > SHOWN_IN_FLIGHT:
-        return listing.page(records, _is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
-    found = (stored.tracking for stored in records.first_in(index.DUE, SHOWN_IN_FLIGHT))
+        return listing.page(_is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
+    found = (stored.tracking for stored in listing.first_in(index.DUE, SHOWN_IN_FLIGHT))
     return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
 
 
@@ -105,16 +104,14 @@ def _list() -> Response:
     except ValidationError as error:
         raise from_validation(error) from None
     wanted = query.model_dump(include={"app", "state", "delivery", "group"}, exclude_none=True)
-    records = service().records
-    page = listing.page(
-        records,
+    page = service().listing.page(
         lambda tracking: matches(
             tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group
         ),
         cursor=query.cursor,
         limit=SHOWN_IN_LIST,
     )
-    now, older = records.now(), {**wanted, "cursor": page.next_cursor}
+    now, older = service().records.now(), {**wanted, "cursor": page.next_cursor}
     return html(
         "list.html", title="Operations · Opwatch", query=query, older=older if page.next_cursor else None,
         cards=[view.card(each, now) for each in page.trackings],

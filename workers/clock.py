@@ -76,13 +76,13 @@ class Clock(threading.Thread):
                 runtime.locks.release_for(sign_in_lock(account), silent)
             runtime.heartbeat.forget(silent)
             log.warning("workers without heartbeats", workers=sorted(silent), looks_released=released)
-        look_in_s, delivery_in_s = runtime.records.due_in_s()
+        look_in_s, delivery_in_s = runtime.overview.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
             enqueue(runtime.connection, Round.DELIVER, f"{Round.DELIVER}-{moment}")
         if look_in_s <= 0:
             enqueue(runtime.connection, Round.LOOK, f"{Round.LOOK}-{moment}")
-            look_in_s = runtime.records.next_look_in_s()
+            look_in_s = runtime.overview.next_look_in_s()
         if time.monotonic() >= self._maintain_at_s:
             more = runtime.maintenance.run()
             self._maintain_at_s = time.monotonic() + (0.0 if more else MAINTAIN_EVERY_S)

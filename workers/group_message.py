@@ -139,7 +139,7 @@ class UpToDateGroups:
         there = None if shown is None else group_message.last_written(shown, message.target)
         if shown is None or there is None or not group_message.up_to_date(shown, there):
             return False
-        messages = self._runtime.records.size(LIVE)
+        messages = self._runtime.overview.size(LIVE)
         leave = partial(group_message.passed_over, message=message, shown=shown, there=there, messages=messages)
         self._runtime.store.update(stored, leave)
         return True

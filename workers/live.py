@@ -141,7 +141,7 @@ async def _record(
     runtime: Runtime, edit: _Edit, result: Written | OpwatchError | None, lease: GroupLease | None
 ) -> None:
     def decide(tracking: Tracking) -> Tracking | None:  # runs in a thread, even while the process stops
-        now, messages = runtime.records.now(), runtime.records.size(LIVE)
+        now, messages = runtime.records.now(), runtime.overview.size(LIVE)
         after = live.after_edit(tracking, edit.message.id, edit.claim, result, now=now, messages=messages)
         if after is None or lease is None or result is None:
             return after

@@ -21,6 +21,7 @@ from operations.storage.heartbeat import Heartbeat
 from operations.storage.learned import Learned
 from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
+from operations.storage.overview import Overview
 from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
 from operations.telling.audience import Rules
@@ -91,6 +92,7 @@ class Runtime:
     rules: Rules
     settings: Settings
     records: Records
+    overview: Overview
     store: Store
     changes: Batches[Change, Stored | None]
     learned: Learned
@@ -148,6 +150,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         rules=settings.rules,
         settings=settings,
         records=store.records,
+        overview=store.overview,
         store=store,
         changes=Batches(store.update_all),
         learned=Learned(connection),

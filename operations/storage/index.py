@@ -21,6 +21,8 @@ EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
 DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
+COUNTERS = "opwatch:counters"
+DURATIONS = "opwatch:durations"
 CANCELLED = "opwatch:cancelled"
 GROUP = "opwatch:group"
 BODY = "opwatch:announcement"
@@ -131,6 +133,19 @@ def limits(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[IndexC
     if new.account in _counted(new) and new.account not in _counted(old):
         yield IndexChange(ChangeKind.CEILING, IN_FLIGHT, new.account, limit.in_flight)
         yield IndexChange(ChangeKind.CEILING, IN_FLIGHT, caller_field(new.account, new.created_by), limit.share)
+
+
+def added(counter: str, amount: int = 1) -> IndexChange:
+    """Add to a counter."""
+    return IndexChange(ChangeKind.INCREMENT, COUNTERS, counter, amount)
+
+
+def durations_keys(tracking: Tracking) -> tuple[str, ...]:
+    """Name the lists of how long such operations took: of the same app and type, and of the type, where known."""
+    kind = tracking.operation.type if tracking.operation is not None else None
+    if kind is None:
+        return ()
+    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}-of-type:{kind}"
 
 
 def caller_field(account: str, caller: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import redis
 
 from operations.model import Tracking
-from operations.storage.tallies import durations_keys
+from operations.storage.index import durations_keys
 from operations.watching.durations import KEPT, LONGEST_S, Durations
 
 KEPT_FOR_S = 10.0

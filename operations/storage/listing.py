@@ -1,17 +1,28 @@
-"""Pages of the list of trackings, newest first."""
+"""The list of trackings, newest first, and its pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any, NamedTuple
+
+import redis
 
 from operations.model import Tracking
-from operations.storage.records import Position, Records
+from operations.storage.index import RECENT, tracking_of
+from operations.storage.records import Records, Stored
 
 LARGEST_SCAN = 5_000
 """How many trackings one page reads at most; a rare filter is gone through in several pages."""
 
 READ_AT_ONCE = 50
 """How many trackings are read at once: most pages are full with these."""
+
+
+class Position(NamedTuple):
+    """A place in the list of recent trackings."""
+
+    score: float
+    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +33,51 @@ class Page:
     next_cursor: str | None
 
 
-def page(
-    records: Records,
-    matches: Callable[[Tracking], bool],
-    *,
-    cursor: str | None,
-    limit: int,
-    largest_scan: int = LARGEST_SCAN,
-) -> Page:
-    """Read the next page behind `cursor`; it may hold fewer than `limit` although there are more."""
-    found: list[Tracking] = []
-    last: Position | None = None
-    for scanned, (position, stored) in enumerate(records.recent(_position(cursor), READ_AT_ONCE), 1):
-        if matches(stored.tracking):
-            found.append(stored.tracking)
-        if len(found) == limit or scanned == largest_scan:
-            last = position
-            break
-    more = last is not None and any(True for _ in islice(records.recent(last), 1))
-    return Page(tuple(found), f"{last.score:.0f}_{last.identity}" if more and last is not None else None)
+class Listing:
+    """All trackings, newest first. Any method raises redis.RedisError when Redis is away."""
+
+    def __init__(self, connection: redis.Redis, records: Records) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._records = records
+
+    def recent(self, after: Position | None = None, batch: int = READ_AT_ONCE) -> Iterator[tuple[Position, Stored]]:
+        """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
+        last = after or Position(float("inf"), "")
+        start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after.score:.0f}", "+inf"))
+        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
+            positions = {
+                name: Position(score, name) for member, score in rows for name in [member.decode(errors="replace")]
+            }
+            fresh = {identity: position for identity, position in positions.items() if position < last}
+            for stored in self._records.read(fresh):
+                yield fresh[stored.tracking.id], stored
+            last = min(last, *positions.values())
+            start += len(rows)
+
+    def first_in(self, key: str, limit: int) -> list[Stored]:
+        """List the trackings that stand first in a sorted set of the index."""
+        members = self._redis.zrange(key, 0, limit - 1)
+        return list(self._records.read(dict.fromkeys(tracking_of(each.decode(errors="replace")) for each in members)))
+
+    def page(
+        self,
+        matches: Callable[[Tracking], bool],
+        *,
+        cursor: str | None,
+        limit: int,
+        largest_scan: int = LARGEST_SCAN,
+    ) -> Page:
+        """Read the next page behind `cursor`; it may hold fewer than `limit` although there are more."""
+        found: list[Tracking] = []
+        last: Position | None = None
+        for scanned, (position, stored) in enumerate(self.recent(_position(cursor), READ_AT_ONCE), 1):
+            if matches(stored.tracking):
+                found.append(stored.tracking)
+            if len(found) == limit or scanned == largest_scan:
+                last = position
+                break
+        more = last is not None and any(True for _ in islice(self.recent(last), 1))
+        return Page(tuple(found), f"{last.score:.0f}_{last.identity}" if more and last is not None else None)
 
 
 def _position(cursor: str | None) -> Position | None:

@@ -18,9 +18,21 @@ import redis
 
 from operations.model import State, Tracking
 from operations.storage import index
-from operations.storage.index import BODY, CANCELLED, DEAD, DUE, EXPIRING, GROUP, LIVE, OUTBOX, RECENT, RETRYING
+from operations.storage.index import (
+    BODY,
+    CANCELLED,
+    COUNTERS,
+    DEAD,
+    DUE,
+    EXPIRING,
+    GROUP,
+    LIVE,
+    OUTBOX,
+    RECENT,
+    RETRYING,
+)
 from operations.storage.records import Records, Stored
-from operations.storage.tallies import COUNTERS, ORPHANS
+from operations.storage.tallies import ORPHANS
 
 WITHIN_S = 0.2
 """How long one run works: the clock that calls it has to beat each second."""

@@ -1,39 +1,43 @@
-"""Reading what is stored: records, what is due, lists and counts.
+"""Records as bytes, and reading them: one by one, what is due, and groups.
 
 Records that cannot be understood are passed over: a newer version wrote them, and will handle them. Any method raises
 redis.RedisError when Redis is away.
 """
 
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
+from pydantic import TypeAdapter
 
 from operations.errors import NewerRecordError
 from operations.model import Delivery, LiveMessage, Tracking, tracking_id
 from operations.storage import index
-from operations.storage.clock import RedisClock, from_milliseconds
-from operations.storage.codec import decode
-from operations.storage.index import DUE, IN_FLIGHT, LIVE, OUTBOX, RECENT, body_key, milliseconds, record_key
-from operations.storage.tallies import COUNTERS
+from operations.storage.index import DUE, LIVE, OUTBOX, body_key, milliseconds, record_key
 from operations.telling import groups
+from operations.telling.alerts import alert_id
 from operations.telling.attempts import LEASE
+from operations.telling.audience import delivery_id
+from operations.telling.live import live_id
+
+RECORD_VERSION = 1
+"""What this code can read and write. A record of a newer version is left alone."""
+
+_WIRE = TypeAdapter(Tracking)
+
 
 WINDOW = 1000
 """How many due entries a round looks at to choose from."""
 
 _BATCH = 200
+_CLOCK_TRUSTED_FOR_S = 10.0
+_CLOCK_READINGS = 5
+_PROMPT_S = 0.05
 _WINDOWS = 20
-
-
-class Position(NamedTuple):
-    """A place in the list of recent trackings."""
-
-    score: float
-    identity: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +46,6 @@ class Stored:
 
     tracking: Tracking
     record: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Overdue:
-    """How many have been due for long, and for how many seconds the first of all has been due."""
-
-    count: int
-    oldest_s: float
 
 
 class _Waiting(NamedTuple):
@@ -66,7 +62,7 @@ class Records:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._due = connection.register_script((Path(__file__).parent / "due.lua").read_text())
         self._waiting: dict[str, _Waiting] = {}
-        self._clock = RedisClock(connection)
+        self._clock = _Clock(connection)
 
     def now(self) -> datetime:
         """Tell the time by Redis' clock."""
@@ -131,29 +127,6 @@ class Records:
                 if message.due_at is not None and message.due_at <= now:
                     yield stored, message
 
-    def recent(self, after: Position | None = None, batch: int = _BATCH) -> Iterator[tuple[Position, Stored]]:
-        """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
-        last = after or Position(float("inf"), "")
-        start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after.score:.0f}", "+inf"))
-        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
-            positions = {
-                name: Position(score, name) for member, score in rows for name in [member.decode(errors="replace")]
-            }
-            fresh = {identity: position for identity, position in positions.items() if position < last}
-            for stored in self.read(fresh):
-                yield fresh[stored.tracking.id], stored
-            last = min(last, *positions.values())
-            start += len(rows)
-
-    def first_in(self, key: str, limit: int) -> list[Stored]:
-        """List the trackings that stand first in a sorted set of the index."""
-        members = self._redis.zrange(key, 0, limit - 1)
-        return list(self.read(dict.fromkeys(index.tracking_of(member.decode(errors="replace")) for member in members)))
-
-    def size(self, key: str) -> int:
-        """Count what is in a sorted set of the index."""
-        return int(self._redis.zcard(key))
-
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
         found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
@@ -161,48 +134,6 @@ class Records:
         batches = (members[start : start + _BATCH] for start in range(0, len(members), _BATCH))
         # An older version, which knows no groups, may have started a member anew in another.
         return [each.tracking for batch in batches for each in self.read(batch) if each.tracking.group == name]
-
-    def counters(self) -> dict[str, int]:
-        """Read all counters: `looks:<result>`, `outcomes:<state>`, `deliveries:<target>:<state>`; see tallies.py."""
-        return {name.decode(): int(count) for name, count in self._redis.hgetall(COUNTERS).items()}
-
-    def in_flight(self) -> dict[str, int]:
-        """Count the trackings being watched, by account, and by account and caller (`index.caller_field`)."""
-        return {field.decode(): int(count) for field, count in self._redis.hgetall(IN_FLIGHT).items()}
-
-    def retrying(self, targets: Iterable[str]) -> dict[str, int]:
-        """Count the deliveries to each target that failed at least once and will be tried again."""
-        return {target: int(self._redis.zlexcount(index.RETRYING, *index.retrying_range(target))) for target in targets}
-
-    def overdue(self, by: timedelta) -> tuple[Overdue, Overdue]:
-        """Tell what looks have been due for longer than that without being claimed, and what deliveries."""
-        now, pipe = self.now(), self._redis.pipeline(transaction=False)
-        for key in (DUE, OUTBOX):
-            pipe.zcount(key, "-inf", f"({milliseconds(now - by)}")
-            pipe.zrange(key, 0, 0, withscores=True)
-        looks, first_look, deliveries, first_delivery = pipe.execute()
-        now_ms = milliseconds(now)
-        oldest_s = [max(0.0, -_seconds_until(first, now_ms)) for first in (first_look, first_delivery)]
-        return Overdue(looks, oldest_s[0]), Overdue(deliveries, oldest_s[1])
-
-    def due_in_s(self) -> tuple[float, float]:
-        """Tell in how many seconds the first look is due, and the first delivery; infinity where there is none.
-
-        Zero or less where one is due by now. A message to bring up to date counts as a delivery. One round trip.
-        """
-        now_ms = milliseconds(self.now())
-        pipe = self._redis.pipeline(transaction=False)
-        pipe.zrange(DUE, 0, 0, withscores=True)
-        pipe.zrange(OUTBOX, 0, 0, withscores=True)
-        pipe.zrange(LIVE, 0, 0, withscores=True)
-        look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
-        return look, min(delivery, edit)
-
-    def next_look_in_s(self) -> float:
-        """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""
-        now_ms = milliseconds(self.now())
-        found = self._redis.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
-        return _seconds_until(found, now_ms)
 
     def _due_windows(self, key: str) -> Iterator[tuple[datetime, dict[str, float]]]:
         for start in range(0, WINDOW * _WINDOWS, WINDOW):
@@ -215,7 +146,7 @@ class Records:
         """List members that are due, the most overdue first, with their scores; and say what time it is."""
         now_ms, found = self._due(keys=[key], args=[start, limit])
         members = (member.decode(errors="replace") for member in found[::2])
-        return from_milliseconds(now_ms), dict(zip(members, map(float, found[1::2]), strict=True))
+        return _from_milliseconds(now_ms), dict(zip(members, map(float, found[1::2]), strict=True))
 
     def read(self, identities: Iterable[str]) -> Iterator[Stored]:
         """Read records in order, passing over what is gone, cannot be read, or is another tracking's."""
@@ -227,8 +158,69 @@ class Records:
                 yield Stored(tracking, record)
 
 
-def _seconds_until(first: list[tuple[bytes, float]], now_ms: float) -> float:
-    return (first[0][1] - now_ms) / 1000 if first else float("inf")
+class _Clock:
+    """Tells Redis' time from this process' monotonic clock, and reads it again every 10 s."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._offset_s = 0.0
+        self._read_at_s = float("-inf")
+
+    def now(self) -> datetime:
+        """Tell the time to the millisecond, never ahead of Redis."""
+        if time.monotonic() - self._read_at_s > _CLOCK_TRUSTED_FOR_S:
+            self._read()
+        return _from_milliseconds(int((time.monotonic() + self._offset_s) * 1000))
+
+    def _read(self) -> None:
+        """Ask for the time; what is read is as old as its answer was late, so the promptest of a few answers counts."""
+        readings = []
+        for _ in range(_CLOCK_READINGS):
+            asked_at_s = time.monotonic()
+            seconds, microseconds = self._redis.time()
+            answered_at_s = time.monotonic()
+            readings.append((answered_at_s - asked_at_s, seconds + microseconds / 1e6 - answered_at_s))
+            if readings[-1][0] < _PROMPT_S:
+                break
+        self._offset_s = min(readings)[1]
+        self._read_at_s = time.monotonic()
+
+
+def encode(tracking: Tracking) -> bytes:
+    """Write a record for the store: JSON that `decode` reads back as an equal value."""
+    return _WIRE.dump_json(tracking, exclude_defaults=True, by_alias=True)
+
+
+def decode(record: bytes) -> Tracking:
+    """Read a stored record, passing over unknown fields; raises NewerRecordError when it is not for this version."""
+    try:
+        tracking = _WIRE.validate_json(record)
+    except ValueError as error:
+        raise NewerRecordError("a stored record cannot be understood by this version of Opwatch") from error
+    if tracking.v > RECORD_VERSION:
+        raise NewerRecordError(f"{tracking.id} was written by a newer version of Opwatch, which will see to it")
+    return with_ids(tracking) if tracking.outgoing or tracking.live else tracking
+
+
+def with_ids(tracking: Tracking) -> Tracking:
+    """Add the ids that version 0.1.0 did not store with deliveries and live messages."""
+
+    def named(deliveries: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
+        return tuple(d if d.id else replace(d, id=_id(tracking, d)) for d in deliveries)
+
+    return replace(
+        tracking,
+        deliveries=named(tracking.deliveries),
+        alerts=named(tracking.alerts),
+        slow=tracking.slow and replace(tracking.slow, deliveries=named(tracking.slow.deliveries)),
+        live=tuple(m if m.id else replace(m, id=live_id(tracking, m.target, m.run)) for m in tracking.live),
+    )
+
+
+def _id(tracking: Tracking, delivery: Delivery) -> str:
+    if delivery.alert is not None:
+        return alert_id(tracking, delivery.run, delivery.alert)
+    return delivery_id(tracking, delivery.run, delivery.verdict, delivery.target)
 
 
 def _is_look_due(tracking: Tracking, now: datetime) -> bool:
@@ -244,3 +236,7 @@ def _understood(record: bytes) -> Tracking | None:
         return decode(record)
     except NewerRecordError:
         return None
+
+
+def _from_milliseconds(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -16,18 +16,20 @@ import redis
 
 from operations.errors import TooManyInFlightError
 from operations.model import Tracking
-from operations.storage.codec import decode, encode
 from operations.storage.index import (
     IndexChange,
     Limit,
+    added,
     body_key,
     index_changes,
     limits,
     reads_outcome,
     record_key,
 )
-from operations.storage.records import Records, Stored
-from operations.storage.tallies import added, tally_changes
+from operations.storage.listing import Listing
+from operations.storage.overview import Overview
+from operations.storage.records import Records, Stored, decode, encode
+from operations.storage.tallies import tally_changes
 from operations.telling import alerts, announcement
 
 _MARKED = b"marked"
@@ -44,10 +46,12 @@ class Change:
 
 
 class Store:
-    """What all processes share, to be changed; `records` reads it."""
+    """Changes what all processes share; `records`, `listing` and `overview` read it."""
 
     def __init__(self, connection: redis.Redis, *, retention: timedelta) -> None:
         self.records = Records(connection)
+        self.overview = Overview(connection, self.records)
+        self.listing = Listing(connection, self.records)
         self._retention = retention
         self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
 
@@ -125,7 +129,9 @@ class Store:
         self, stored: Stored | None, new: Tracking, counters: Sequence[str] = (), limit: Limit | None = None
     ) -> "_Swap":
         old = None if stored is None else stored.tracking
-        changes = [*index_changes(old, new, self._retention), *tally_changes(old, new), *map(added, counters)]
+        changes = [*index_changes(old, new, self._retention), *map(added, counters)]
+        if old is None or (old.ended_at, old.outgoing) != (new.ended_at, new.outgoing):  # few claims and looks
+            changes += tally_changes(old, new)
         if limit is not None:
             changes += limits(old, new, limit)
         is_read = old is not None and old.run == new.run and reads_outcome(old)

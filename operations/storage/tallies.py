@@ -8,12 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
-from operations.storage.index import ChangeKind, IndexChange
+from operations.storage.index import ChangeKind, IndexChange, added, durations_keys
 from operations.watching import looks
 from operations.watching.durations import KEPT, LONGEST_S
 
-COUNTERS = "opwatch:counters"
-DURATIONS = "opwatch:durations"
 ORPHANS = "orphans"
 """The counter of index entries and announcements that maintenance removed because nothing stands for them."""
 
@@ -48,8 +46,6 @@ DWELL = Histogram("dwell", (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600,
 
 def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
     """List what is to be counted when `new` takes the place of `old`: an outcome, and each delivery that finished."""
-    if old is not None and (old.ended_at, old.outgoing) == (new.ended_at, new.outgoing):
-        return  # as for nearly every claim and every look
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield added(f"outcomes:{new.state}")
         yield from _learned(new)
@@ -63,22 +59,9 @@ def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
                 yield from (added(*each) for each in DWELL.additions(delivery.target, waited_s))
 
 
-def added(counter: str, amount: int = 1) -> IndexChange:
-    """Add to a counter."""
-    return IndexChange(ChangeKind.INCREMENT, COUNTERS, counter, amount)
-
-
 def attempt(target: str, reason: str) -> str:
     """Name the counter of attempts to deliver to a target that ended for this reason."""
     return f"attempts:{target}:{reason}"
-
-
-def durations_keys(tracking: Tracking) -> tuple[str, ...]:
-    """Name the lists of how long such operations took: of the same app and type, and of the type, where known."""
-    kind = tracking.operation.type if tracking.operation is not None else None
-    if kind is None:
-        return ()
-    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}-of-type:{kind}"
 
 
 def detection_s(tracking: Tracking) -> float | None:

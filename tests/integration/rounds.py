@@ -35,4 +35,4 @@ def look(store: Store, identity: str) -> Tracking:
 
 def tell_all(store: Store) -> None:
     """Hold rounds until nothing is to be sent."""
-    hold(delivery_round, lambda: store.records.size(OUTBOX) == 0, "an empty outbox")
+    hold(delivery_round, lambda: store.overview.size(OUTBOX) == 0, "an empty outbox")

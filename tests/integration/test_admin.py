@@ -475,7 +475,7 @@ class TestRetryDead:
         assert admin("retry-dead") == (0, "3 will be retried: 1 to slack, 2 to webhook\n")
         assert states(store, self.one) == {"slack": "pending", "webhook": "pending"}
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
-        assert store.records.size(OUTBOX) == 3
+        assert store.overview.size(OUTBOX) == 3
         assert connection.llen("rq:queue:opwatch-deliver") == 1, "a worker is told at once"
         assert admin("retry-dead") == (0, "no delivery was given up\n")
 

@@ -69,8 +69,8 @@ class TestFailingDeliveries:
         records = [found(store, identity).tracking for identity in identities]
         assert {d.state.value for tracking in records for d in tracking.deliveries} == {"dead"}
         assert sum(len(tracking.alerts) for tracking in records) == 1
-        assert store.records.counters()["deliveries:webhook:dead"] == 12
-        assert store.records.counters()["deliveries:slack:delivered"] == 1
+        assert store.overview.counters()["deliveries:webhook:dead"] == 12
+        assert store.overview.counters()["deliveries:slack:delivered"] == 1
 
     def test_records_that_fail_at_the_same_moment_in_many_workers_plan_one_alert(
         self, store: Store, settings: Settings
@@ -85,7 +85,7 @@ class TestFailingDeliveries:
         records = [found(store, identity).tracking for identity in identities]
         assert [d.state for tracking in records for d in tracking.deliveries] == [DeliveryState.DEAD] * 24
         assert sum(len(tracking.alerts) for tracking in records) == 1
-        assert store.records.size(OUTBOX) == 1
+        assert store.overview.size(OUTBOX) == 1
 
     def test_a_target_is_told_of_again_after_an_hour_and_others_at_once(
         self, alerting: Runtime, store: Store, receiver: Receiver, connection: redis.Redis
@@ -154,7 +154,7 @@ class TestFailingDeliveries:
         tell_all(store)
         (alert,) = found(store, identity).tracking.alerts
         assert alert.state is DeliveryState.DEAD
-        assert store.records.counters()["deliveries:slack:dead"] == 1
+        assert store.overview.counters()["deliveries:slack:dead"] == 1
         assert len(told(receiver, "/webhook")) == 1
         printed: list[str] = []
 
@@ -175,7 +175,7 @@ class TestFailingDeliveries:
         wait_until(lambda: found(store, identity).tracking.alerts, what="the alert")
         delivery_round()
         wait_until(lambda: alert_state(store, identity) == "retrying", what="the first attempt")
-        assert store.records.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
+        assert store.overview.retrying(["failures", "webhook"]) == {"failures": 1, "webhook": 0}
 
         def due_now(tracking: Tracking) -> Tracking:
             return replace(
@@ -324,8 +324,8 @@ class TestKeepingAlerts:
         document = json.loads(connection.get(key) or b"")
         del document["alerts"]  # as an older version writes the record: it keeps only the fields it knows
         connection.set(key, json.dumps(document))
-        assert store.records.size(OUTBOX) == 2
-        look_in_s, delivery_in_s = store.records.due_in_s()
+        assert store.overview.size(OUTBOX) == 2
+        look_in_s, delivery_in_s = store.overview.due_in_s()
         assert look_in_s > 0 >= delivery_in_s
         maintain(connection, store)
         assert connection.zrange(OUTBOX, 0, -1) == [f"{sound}_1_failed_webhook".encode()]
@@ -337,7 +337,7 @@ class TestKeepingAlerts:
         identity = dead_with_alert(store, settings)
         connection.set(f"opwatch:tracking:{identity}", found(store, identity).record.rstrip(b"}") + b',"v":9}')
         maintain(connection, store)
-        assert store.records.size(OUTBOX) == 1
+        assert store.overview.size(OUTBOX) == 1
 
     @pytest.mark.parametrize("alerted", [False, True])
     def test_a_write_that_is_repeated_since_its_answer_was_lost_is_done_once(
@@ -364,7 +364,7 @@ class TestKeepingAlerts:
         assert again is not None
         assert again.tracking == first.tracking
         assert len(again.tracking.alerts) == (not alerted)
-        assert store.records.counters()["deliveries:webhook:dead"] == 1
+        assert store.overview.counters()["deliveries:webhook:dead"] == 1
 
 
 def dead_with_alert(store: Store, settings: Settings) -> str:
@@ -386,7 +386,7 @@ def test_an_alert_of_any_state_survives_storing(store: Store, settings: Settings
         assert changed is not None
         assert found(store, identity).tracking == changed.tracking
         unfinished = state in (DeliveryState.PENDING, DeliveryState.RETRYING)
-        assert store.records.size(OUTBOX) == unfinished
-        assert store.records.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
+        assert store.overview.size(OUTBOX) == unfinished
+        assert store.overview.retrying(["slack"]) == {"slack": state is DeliveryState.RETRYING}
     assert isinstance(changed.tracking.alerts[0], Delivery)
     assert changed.tracking.deliveries[0].verdict is Verdict.FAILED

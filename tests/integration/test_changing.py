@@ -24,7 +24,7 @@ class TestStopping:
         assert answer.json["ended_at"]
         assert answer.json["deliveries"] == []
         assert store.records.due_trackings() == []
-        assert store.records.size(OUTBOX) == 0
+        assert store.overview.size(OUTBOX) == 0
         assert caller.show(IDENTITY) == answer.json
 
     def test_it_is_409_once_the_watch_has_ended(self, caller: Caller, store: Store, settings: Settings) -> None:
@@ -46,7 +46,7 @@ class TestRetrying:
 
     def test_a_dead_one_starts_over(self, caller: Caller, store: Store, settings: Settings) -> None:
         end(store, settings, PermanentError("410"))
-        assert store.records.size(OUTBOX) == 0
+        assert store.overview.size(OUTBOX) == 0
         answer = caller.request("POST", RETRY)
         assert answer.status_code == 202
         (webhook,) = (d for d in answer.json["deliveries"] if d["target"] == "webhook")
@@ -62,7 +62,7 @@ class TestRetrying:
     def test_one_that_was_made_is_409(self, caller: Caller, store: Store, settings: Settings) -> None:
         end(store, settings)
         problem(caller.request("POST", RETRY), 409)
-        assert store.records.size(OUTBOX) == 0
+        assert store.overview.size(OUTBOX) == 0
 
     def test_one_that_was_skipped_is_409(self, caller: Caller, store: Store, settings: Settings) -> None:
         end(store, settings)

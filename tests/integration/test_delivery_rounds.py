@@ -51,7 +51,7 @@ def test_each_attempt_is_counted_by_how_it_ended(
     delivery_round()
 
     def counted() -> dict[str, int]:
-        return {name: count for name, count in store.records.counters().items() if name.startswith("attempts:")}
+        return {name: count for name, count in store.overview.counters().items() if name.startswith("attempts:")}
 
     assert wait_until(counted, what="the attempt") == {f"attempts:webhook:{reason}": 1}
 

@@ -8,7 +8,7 @@ import pytest
 import redis
 from flask import Flask
 
-from api import waiting
+from api import ends
 from operations.storage.index import ENDED
 from operations.storage.store import Store
 from operations.telling import audience
@@ -64,7 +64,7 @@ def test_each_end_is_published_once_with_its_group(store: Store, messages: Any) 
 def test_a_waiting_request_is_woken_by_the_message(
     app: Flask, store: Store, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOKS_AGAIN_S", FOREVER_S)
+    monkeypatch.setattr(ends, "LOOKS_S", FOREVER_S)
     identity = tracked(store, operation_id(1), group="build 7", group_size=1)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(Caller(app.test_client()).get, path.format(identity=identity), headers=PREFER)
@@ -77,7 +77,7 @@ def test_a_waiting_request_is_woken_by_the_message(
 def test_a_waiting_request_looks_by_itself_where_the_message_is_lost(
     app: Flask, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOKS_AGAIN_S", 0.2)
+    monkeypatch.setattr(ends, "LOOKS_S", 0.2)
     identity = tracked(store, operation_id(1))
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(Caller(app.test_client()).get, f"/v1/operations/{identity}", headers=PREFER)
@@ -88,7 +88,7 @@ def test_a_waiting_request_looks_by_itself_where_the_message_is_lost(
 def test_a_subscription_that_breaks_begins_anew_and_wakes_those_who_wait(
     app: Flask, store: Store, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "LOOKS_AGAIN_S", FOREVER_S)
+    monkeypatch.setattr(ends, "LOOKS_S", FOREVER_S)
     identity = tracked(store, operation_id(1))
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(Caller(app.test_client()).get, f"/v1/operations/{identity}", headers=PREFER)

@@ -14,8 +14,8 @@ from werkzeug.test import TestResponse
 from config.settings import Settings
 from notifiers.targets import build
 from operations.model import State, Tracking
-from operations.storage.codec import encode
 from operations.storage.index import DUE, EXPIRING, OUTBOX, RECENT
+from operations.storage.records import encode
 from operations.storage.store import Store
 from operations.telling import announcement
 from standin import faults

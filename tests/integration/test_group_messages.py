@@ -121,7 +121,7 @@ def test_the_members_of_a_group_share_one_message_with_one_verdict(
     assert "and this is how" in json.dumps(reply["blocks"])
     assert {body["ts"] for method, body in calls(receiver) if method == "update"} == {"1.000100"}
     shown(store, one)  # it has yet to hear that all is over
-    assert store.records.due_in_s()[1] == float("inf")
+    assert store.overview.due_in_s()[1] == float("inf")
     for identity in (one, two):
         assert [d.state for d in found(store, identity).tracking.deliveries] == [DeliveryState.DELIVERED]
 

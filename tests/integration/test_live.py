@@ -119,7 +119,7 @@ def test_an_operation_is_shown_from_the_first_look_and_finished_in_place(
     assert again["ts"] == last["ts"] == "1.000100"
     assert first["text"].startswith("🔄 shop: restart running for ")
     assert last["text"].startswith("✅ shop: restart succeeded after ")
-    assert store.records.due_in_s()[1] == float("inf")
+    assert store.overview.due_in_s()[1] == float("inf")
     assert {d.state for d in found(store, shown).tracking.deliveries} == {DeliveryState.DELIVERED}
 
 
@@ -247,7 +247,7 @@ def test_a_channel_that_refuses_the_bot_is_reported_by_the_outcomes_delivery(
     assert write(store, identity).due_at is None
     look(store, identity)
     delivery_round()
-    assert (store.records.size(LIVE), len(calls(receiver))) == (0, 1)
+    assert (store.overview.size(LIVE), len(calls(receiver))) == (0, 1)
     scalingo.finish(operation_of(identity))
     look(store, identity)
     tell_all(store)
@@ -316,7 +316,7 @@ def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
     connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
     delivery_round()
     maintain(connection, store)
-    assert store.records.size(LIVE) == 0
+    assert store.overview.size(LIVE) == 0
     scalingo.finish(operation_of(shown))
     look(store, shown)
     tell_all(store)

@@ -15,11 +15,11 @@ from local.valkey import Valkey
 from operations.errors import OperationMissingError, PermanentError, TransientError
 from operations.model import State, Tracking, Verdict
 from operations.storage import index
-from operations.storage.codec import encode
-from operations.storage.index import CANCELLED, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
+from operations.storage.index import CANCELLED, COUNTERS, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
 from operations.storage.maintenance import KEPT_CANCELLED, Maintenance
+from operations.storage.records import encode
 from operations.storage.store import Store
-from operations.storage.tallies import COUNTERS, ORPHANS
+from operations.storage.tallies import ORPHANS
 from operations.telling import attempts, audience
 from operations.telling.attempts import Policy, Result
 from operations.telling.audience import Rule, Rules
@@ -97,7 +97,7 @@ class TestExpired:
         ended = tracked(store, operation_id(2))
         seen(store, ended, DONE, {})
         maintain(connection, short)
-        assert [stored.tracking.id for _, stored in store.records.recent()] == [ended, running]
+        assert [stored.tracking.id for _, stored in store.listing.recent()] == [ended, running]
 
     def test_what_cannot_be_read_hides_nothing_behind_it(self, short: Store, connection: redis.Redis) -> None:
         expire_unreadable(connection, short, range(2_000))
@@ -161,7 +161,7 @@ class TestOrphans:
         maintenance.run()
         assert {each: connection.zrange(each, 0, -1) for each in SETS} == before
         assert connection.zrange(index.group_key("deploy"), 0, -1) == [sound.encode()]
-        assert store.records.counters()[ORPHANS] == 8
+        assert store.overview.counters()[ORPHANS] == 8
 
     def test_thousands_of_them_are_gone_within_seconds(self, connection: redis.Redis, maintenance: Maintenance) -> None:
         for key in SETS:
@@ -212,7 +212,7 @@ class TestOrphans:
         lost, sound = (tracked(store, operation_id(number), caller_counted=True) for number in (1, 2))
         connection.delete(index.record_key(lost))
         maintain(connection, store)
-        assert store.records.in_flight() == {"default": 2, "default:ci": 2}, "whose it was is not known"
+        assert store.overview.in_flight() == {"default": 2, "default:ci": 2}, "whose it was is not known"
         cancel(store, sound)
         maintain(connection, store)
         assert connection.exists(IN_FLIGHT) == 0
@@ -380,5 +380,5 @@ def test_two_workers_at_once_remove_each_thing_once(short: Store, connection: re
         worker.start()
     for worker in workers:
         worker.join()
-    assert short.records.counters()[ORPHANS] == 600
+    assert short.overview.counters()[ORPHANS] == 600
     assert connection.keys("opwatch:*") == [COUNTERS.encode()]

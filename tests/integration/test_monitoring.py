@@ -180,7 +180,7 @@ class TestMetrics:
         seen(store, IDENTITY, replace(DONE, finished_at=store.records.now()), gone)
         for target in ("gone", "slack"):
             attempted(store, IDENTITY, target)
-        counters = store.records.counters()
+        counters = store.overview.counters()
         assert counters["deliveries:gone:delivered"] == counters["detection:former:0.5"] == 1
         assert set(scrape(caller)) == before
 

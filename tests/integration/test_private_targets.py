@@ -173,7 +173,7 @@ def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: 
     assert {
         name: d.last_error for name, d in deliveries.items() if "refused by Opwatch" not in (d.last_error or "")
     } == {}
-    counters = store.records.counters()
+    counters = store.overview.counters()
     assert [name for name in deliveries if not counters.get(f"attempts:{name}:guard")] == []
     # A URL that means nothing to the client never will: it is given up, and says what to do.
     dead = {name for name, d in deliveries.items() if d.state is DeliveryState.DEAD}

@@ -13,8 +13,8 @@ from flask import Flask
 from config.settings import Settings
 from operations.errors import SignInRejectedError
 from operations.model import Delivery, DeliveryState, Operation, Tracking, Verdict
-from operations.storage.codec import with_ids
 from operations.storage.index import RECENT
+from operations.storage.records import with_ids
 from operations.storage.store import Store
 from tests.integration.bench import (
     BROKEN,

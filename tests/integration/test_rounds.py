@@ -395,7 +395,7 @@ class TestDeliveries:
             delivery(store, identity, target, "delivered")
         delivery_round()
         assert sorted(seen.path for seen in receiver.requests) == ["/failures", "/slack", "/webhook"]
-        assert store.records.size(OUTBOX) == 0
+        assert store.overview.size(OUTBOX) == 0
 
     @pytest.mark.usefixtures("runtime")
     def test_a_target_that_is_gone_from_the_settings_is_dead_and_says_so(

@@ -13,9 +13,8 @@ import redis
 from standardwebhooks import Webhook
 
 from operations.model import Delivery, DeliveryState, Operation, State
-from operations.storage.index import OUTBOX
+from operations.storage.index import OUTBOX, durations_keys
 from operations.storage.store import Store
-from operations.storage.tallies import durations_keys
 from operations.telling import attempts
 from operations.watching import looks
 from standin.api import OperationHandle, ScalingoApi
@@ -145,14 +144,14 @@ def test_a_warning_that_fails_is_tried_again_until_the_outcome_overtakes_it(
             what="the attempt",
         )
         assert waiting.state is DeliveryState.RETRYING
-    assert store.records.retrying(["early"]) == {"early": 1}
+    assert store.overview.retrying(["early"]) == {"early": 1}
     scalingo.finish(operation.id)
     look(store, identity)
     overtaken = warning_of(store, identity)
     assert overtaken is not None
     assert (overtaken.state, overtaken.next_attempt_at) == (DeliveryState.SKIPPED, None)
-    assert store.records.retrying(["early"]) == {"early": 0}
-    assert store.records.counters()["deliveries:early:skipped"] == 1
+    assert store.overview.retrying(["early"]) == {"early": 0}
+    assert store.overview.counters()["deliveries:early:skipped"] == 1
     (verdict,) = (d for d in found(store, identity).tracking.deliveries if d.target == "early")
     assert (verdict.state, verdict.attempts, verdict.failures) == (DeliveryState.PENDING, 0, 0)
     tell_all(store)
@@ -228,7 +227,7 @@ def test_outcomes_go_before_warnings(warning: Runtime, store: Store, scalingo: S
     slow = [tracked(store, running_for(scalingo, 65).id, notify_all=False, notify=("one-by-one",)) for _ in range(3)]
     for identity in slow:
         look(store, identity)
-    assert store.records.size(OUTBOX) == 3
+    assert store.overview.size(OUTBOX) == 3
     ended = tracked(store, operation_id(1), notify_all=False, notify=("one-by-one",), app="blog")
     seen(store, ended, DONE, warning.settings.rules)
     tell_all(store)
@@ -251,11 +250,11 @@ def test_what_an_older_version_leaves_of_a_warning_is_removed_and_the_outcome_is
     connection.set(key, json.dumps(document))
     delivery_round()
     maintain(connection, store)
-    assert store.records.size(OUTBOX) == 0
+    assert store.overview.size(OUTBOX) == 0
     scalingo.finish(operation.id)
     look(store, identity)
     tell_all(store)
     assert types(receiver, "/early") == types(receiver, "/webhook") == ["operation.succeeded"]
     ended = found(store, identity).tracking
     assert ended.state is State.SUCCEEDED
-    assert store.records.counters()["outcomes:succeeded"] == 1
+    assert store.overview.counters()["outcomes:succeeded"] == 1

@@ -27,9 +27,9 @@ from operations.errors import (
 )
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
 from operations.storage import index
-from operations.storage.codec import decode, encode, with_ids
 from operations.storage.index import (
     CANCELLED,
+    COUNTERS,
     DUE,
     EXPIRING,
     IN_FLIGHT,
@@ -37,11 +37,11 @@ from operations.storage.index import (
     RECENT,
     Limit,
     caller_field,
+    durations_keys,
 )
 from operations.storage.learned import Learned
-from operations.storage.records import Stored
+from operations.storage.records import Stored, decode, encode, with_ids
 from operations.storage.store import Change, Store
-from operations.storage.tallies import COUNTERS, durations_keys
 from operations.telling.attempts import Policy, Result, after_attempt, claimed, released, retried
 from operations.telling.audience import Rule, Rules
 from operations.watching import looks
@@ -83,7 +83,7 @@ class TestLimit:
         with pytest.raises(TooManyInFlightError, match=r"3 operations of the account default .* limit is 3 "):
             store.add(counted(store, 4, "ci"), limit)
         assert store.records.get(f"osc-fr1-{operation_id(4)}") is None
-        assert store.records.in_flight() == {"default": 3, "default:ci": 3}
+        assert store.overview.in_flight() == {"default": 3, "default:ci": 3}
         assert len(store.records.due_trackings()) == 3
         assert store.add(counted(store, 1, "ci"), limit) is not None  # known already
         assert store.add(counted(store, 4, "ci", account="other"), limit) is None  # another account's
@@ -99,7 +99,7 @@ class TestLimit:
 
         with ThreadPoolExecutor(12) as pool:
             assert sum(pool.map(add, range(40))) == 7
-        assert store.records.in_flight() == {"default": 7, "default:ci": 7}
+        assert store.overview.in_flight() == {"default": 7, "default:ci": 7}
 
     def test_a_caller_with_less_than_its_share_is_let_in_always(self, store: Store) -> None:
         limit = Limit(10, callers=2)
@@ -110,7 +110,7 @@ class TestLimit:
         for caller in ("flood", "calm"):
             with pytest.raises(TooManyInFlightError):
                 store.add(counted(store, 15, caller), limit)
-        assert store.records.in_flight() == {
+        assert store.overview.in_flight() == {
             "default": 15,
             "default:flood": 10,
             "default:calm": 5,
@@ -126,13 +126,13 @@ class TestLimit:
         assert found(store, f"osc-fr1-{operation_id(1)}").tracking.state is State.CANCELLED
         end(store, 2)
         assert intake.track(store, counted(store, 1, "ci"), account=None, rules=RULES, now=now, limit=limit).begun
-        assert store.records.in_flight() == {"default": 1, "default:ci": 1}
+        assert store.overview.in_flight() == {"default": 1, "default:ci": 1}
 
     def test_what_an_older_version_stored_counts_for_no_caller_and_ends_so(self, store: Store) -> None:
         store.add(fresh(store, 1, created_by="ci"))
         store.add(counted(store, 2, "ci"))
         end(store, 1)
-        assert store.records.in_flight() == {"default": 1, "default:ci": 1}
+        assert store.overview.in_flight() == {"default": 1, "default:ci": 1}
 
     def test_what_an_older_version_took_over_is_forgotten_when_nothing_is_in_flight(
         self, store: Store, connection: redis.Redis
@@ -145,9 +145,9 @@ class TestLimit:
             connection.set(f"opwatch:tracking:{stored.tracking.id}", older)
         store.add(counted(store, 3, "ci", account="other"))
         end(store, 1)
-        assert store.records.in_flight() == {"default": 1, "default:ci": 2, "other": 1, "other:ci": 1}  # one too many
+        assert store.overview.in_flight() == {"default": 1, "default:ci": 2, "other": 1, "other:ci": 1}  # one too many
         end(store, 2)
-        assert store.records.in_flight() == {"default": 0, "other": 1, "other:ci": 1}
+        assert store.overview.in_flight() == {"default": 0, "other": 1, "other:ci": 1}
 
 
 class TestDurations:
@@ -251,7 +251,7 @@ class TestCompareAndSwap:
         winner = found(store, candidates[0].id).tracking
         assert [answer for answer in answers if answer is None] == [None]
         assert all(answer is None or answer.tracking == winner for answer in answers)
-        assert store.records.in_flight() == {"default": 1}
+        assert store.overview.in_flight() == {"default": 1}
 
     def test_of_many_changes_at_once_none_is_lost(self, store: Store) -> None:
         begun = fresh(store, context={})
@@ -303,9 +303,9 @@ class TestCompareAndSwap:
         assert body is not None
         assert winner.tracking.operation is not None
         assert str(winner.tracking.operation.error).encode() in body
-        assert store.records.counters()["outcomes:failed"] == 1
-        assert store.records.counters()["looks:answered"] == 1
-        assert store.records.size(OUTBOX) == 2
+        assert store.overview.counters()["outcomes:failed"] == 1
+        assert store.overview.counters()["looks:answered"] == 1
+        assert store.overview.size(OUTBOX) == 2
 
     def test_one_that_is_gone_is_not_brought_back(self, store: Store, connection: redis.Redis) -> None:
         begun = fresh(store)
@@ -419,7 +419,7 @@ class TestNewerVersions:
         record = found(store, theirs).record.rstrip(b"}") + b',"v":2}'
         connection.set(f"opwatch:tracking:{theirs}", record)
         assert [stored.tracking.id for stored in store.records.due_trackings()] == [ours]
-        assert [stored.tracking.id for _, stored in store.records.recent()] == [ours]
+        assert [stored.tracking.id for _, stored in store.listing.recent()] == [ours]
         assert connection.get(f"opwatch:tracking:{theirs}") == record
         assert connection.zscore(DUE, theirs) is not None
 
@@ -593,7 +593,7 @@ class Lifecycles(RuleBasedStateMachine):
         assert set(self.connection.keys("opwatch:announcement:*")) <= kept
         assert self._scores(RECENT) == {tracking.id: milliseconds(tracking.created_at) for tracking in records}
         targets = ("all", "failures", "gone", "ops")
-        assert self.store.records.retrying(targets) == {target: retrying[target] for target in targets}
+        assert self.store.overview.retrying(targets) == {target: retrying[target] for target in targets}
         counts = {account.decode(): int(count) for account, count in self.connection.hgetall(IN_FLIGHT).items()}
         assert {field: count for field, count in counts.items() if count} == dict(+watched)
 

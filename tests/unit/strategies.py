@@ -25,7 +25,7 @@ from operations.model import (
     Usual,
     Verdict,
 )
-from operations.storage.codec import with_ids
+from operations.storage.records import with_ids
 from operations.telling import attempts as telling
 from operations.telling.attempts import Policy, Result
 

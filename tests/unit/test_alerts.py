@@ -16,7 +16,7 @@ from notifiers.console import Console
 from notifiers.slack.message import message
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import AlertKind, Delivery, DeliveryState, Operation, State, Tracking, Verdict
-from operations.storage.codec import decode, encode
+from operations.storage.records import decode, encode
 from operations.telling import alerts, attempts, audience, view
 from operations.telling.announcement import BODY_LIMIT_BYTES, Announcement, body_of, read, read_alert
 from operations.text import json_bytes

@@ -17,7 +17,7 @@ from operations.errors import (
     TransientError,
 )
 from operations.model import Operation, State
-from operations.storage.codec import decode, encode
+from operations.storage.records import decode, encode
 from operations.telling import view
 from operations.telling.announcement import body_of
 from operations.text import json_bytes

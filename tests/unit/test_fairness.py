@@ -1,6 +1,8 @@
 """Requests queue per caller, and none takes every slot to wait in."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,16 +11,30 @@ from api.fairness import FairQueue, WaitSlots
 from tests.support.running import wait_until
 
 
-def test_a_caller_is_let_in_however_many_of_another_wait() -> None:
-    queue = FairQueue(at_once=2, queued=5)
-    with ThreadPoolExecutor(5) as pool:
-        flood = [pool.submit(queue.acquire, "flood") for _ in range(5)]
-        wait_until(lambda: sum(each.done() for each in flood) == 2, what="two of the flood let in")
-        assert queue.acquire("calm")
-        assert queue.acquire(None)
-        for _ in range(3):
-            queue.release("flood")
-        assert all(each.result() for each in flood)
+def has_queued(queue: FairQueue, count: int) -> bool:
+    return queue.queued("flood") == count
+
+
+def test_a_caller_is_let_in_however_many_of_another_wait_and_these_in_their_order() -> None:
+    queue, let_in = FairQueue(at_once=2, queued=5), list[int]()
+
+    def come(number: int) -> None:
+        assert queue.acquire("flood")
+        let_in.append(number)
+
+    flood = [threading.Thread(target=come, args=(number,)) for number in range(5)]
+    for number, each in enumerate(flood):
+        each.start()
+        wait_until(partial(has_queued, queue, max(0, number - 1)), what="its coming")
+    assert sorted(let_in) == [0, 1]
+    assert queue.acquire("calm")
+    assert queue.acquire(None)
+    for number in (2, 3, 4):
+        queue.release("flood")
+        wait_until(partial(let_in.__contains__, number), what="the next")
+    for each in flood:
+        each.join()
+    assert let_in[2:] == [2, 3, 4]
 
 
 def test_beyond_a_full_queue_a_caller_is_turned_away_at_once() -> None:
@@ -26,18 +42,19 @@ def test_beyond_a_full_queue_a_caller_is_turned_away_at_once() -> None:
     assert queue.acquire("ci")
     with ThreadPoolExecutor(1) as pool:
         queued = pool.submit(queue.acquire, "ci")
-        wait_until(lambda: not queue.acquire("ci"), what="the queue being full")
+        wait_until(lambda: queue.queued("ci") == 1, what="the queue being full")
+        assert not queue.acquire("ci")
         queue.release("ci")
         assert queued.result()
 
 
 def test_one_that_steps_aside_lets_another_in_and_comes_back() -> None:
-    queue = FairQueue(at_once=1, queued=0)
+    queue = FairQueue(at_once=1, queued=1)
     assert queue.acquire("ci")
     with queue.stepped_aside("ci"):
         assert queue.acquire("ci")
         queue.release("ci")
-    assert not queue.acquire("ci")
+    assert queue.queued("ci") == 0
 
 
 @given(st.integers(1, 8), st.integers(0, 8), st.lists(st.sampled_from(["ci", "deploy", "night"])))

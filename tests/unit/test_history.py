@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from operations.errors import OpwatchError, PermanentError, TransientError
 from operations.model import Attempt, Looks, Operation, State
-from operations.storage.codec import decode, encode
+from operations.storage.records import decode, encode
 from operations.telling import attempts, view
 from operations.telling.announcement import body_of
 from operations.telling.attempts import ATTEMPTS_KEPT, with_attempt

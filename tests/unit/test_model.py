@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from operations.errors import NewerRecordError
 from operations.model import Delivery, Tracking, tracking_id
-from operations.storage.codec import RECORD_VERSION, decode, encode, with_ids
+from operations.storage.records import RECORD_VERSION, decode, encode, with_ids
 from tests.unit.strategies import a_delivery, a_tracking, alerts, deliveries, operation_ids, regions, trackings
 
 

@@ -13,7 +13,7 @@ from notifiers import wording
 from notifiers.slack.message import message
 from operations.errors import OpwatchError, PermanentError, TransientError
 from operations.model import DeliveryState, Operation, State, Tracking, Usual, Verdict
-from operations.storage.codec import decode, encode
+from operations.storage.records import decode, encode
 from operations.telling import attempts, view
 from operations.telling.announcement import BODY_LIMIT_BYTES, body_of, read, slow_body_of
 from operations.telling.audience import Rule, Rules
