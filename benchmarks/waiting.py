@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.service import TOKEN, Stage, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from operations.model import Tracking
 from operations.storage.store import Change, Store
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     print_circumstances("waiting")
     with Stage(settings=SETTINGS) as stage:
         web = stage.start("web")
-        wait_until(lambda: answers(stage.url + "/healthz"), web)
+        wait_until(lambda: responds(stage.url + "/healthz"), web)
         store = Store(stage.redis, retention=timedelta(days=1))
         identities = [_begin(store) for _ in range(options.callers)]
         rows = asyncio.run(_wait(stage, web, store, identities))
