@@ -23,5 +23,5 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def request_id_of(given: str | None) -> str:
-    """Take the request id of the caller or its router if it is safe in a log line as it is, else make one."""
+    """Return the request id of the caller or its router if it is safe in a log line, else a new one."""
     return given if given is not None and _SAFE_ID.fullmatch(given) else secrets.token_hex(8)

@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, with bounds: a request is answered once, and only when it has arrived whole."""
+"""gunicorn's gevent worker, with deadlines and limits. It answers a request once, and only after it has arrived whole."""
 
 import socket
 import time
@@ -21,23 +21,23 @@ ARRIVES_WITHIN_S = 10.0
 READS_ANSWER_WITHIN_S = 10.0
 LEAVES_WITHIN_S = 2.0
 MOST_READING = 32
-"""Clients that do not take their answer at once; each answer may have a megabyte."""
+"""Clients that are slow in reading their answer. Each answer may have a megabyte."""
 
 LARGEST_HEAD_BYTES = 16 * 1024
 LARGEST_FRAMING_BYTES = 16 * 1024
 MOST_PIECES = 1_000
-"""Of a chunked body: tiny chunks cost the parser more time than their sender."""
+"""The maximum number of chunks of a body: tiny ones cost the parser more time than their sender."""
 
 _AT_ONCE_BYTES = 8 * 1024
 _NOTHING_YET = (b"", b"\r", b"\r\n")
-"""An empty line may stand behind a request, and begins no other. https://www.rfc-editor.org/rfc/rfc9112#section-2.2."""
+"""An empty line between requests is ignored. https://www.rfc-editor.org/rfc/rfc9112#section-2.2."""
 
 Crowd = dict[Any, None]
-"""Clients, the one that has been there longest first."""
+"""Clients, in the order in which they came."""
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
-    """Overrides how a connection is served; what a request means is left to gunicorn's parser and worker."""
+    """Overrides how a connection is served. gunicorn's parser and worker still interpret requests."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,12 +46,12 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
         self._reading: Crowd = {}
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop; callers that wait for an operation's end are answered at once."""
+        """Begin to stop. Requests that wait for an operation's end are answered at once."""
         STOPPING.set()
         super().handle_exit(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection. Nothing is written before a request is whole, and nothing behind an answer."""
+        """Serve one connection. Writes nothing before a request has arrived whole, and nothing after its answer."""
         parser = RequestParser(self.cfg, client, addr)
         parser.unreader = _Unreader(client, _AT_ONCE_BYTES)
         try:
@@ -59,14 +59,14 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
                 request = self._receive(client, parser)
                 self._answer(listener, client, request, addr)
         except (StopIteration, NoMoreData, OSError):
-            pass  # the connection ends, by either side's wish
-        except Exception as error:  # noqa: BLE001 - whatever it is, it gets its one answer
+            pass  # either side ended the connection
+        except Exception as error:  # noqa: BLE001 - every error gets one answer
             self.handle_error(None, client, addr, error)
         finally:
             self._leave(client)
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what never reached the app with a problem; the log says what kind it was, and repeats no input."""
+        """Answer a request that never reached the app with a problem. The log has the error's type, but no input."""
         request_id = request_id_of(None)
         status = refuse(client, exc, request_id)
         if status is HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -76,10 +76,10 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
             self.log.warning("Invalid request %s from %s: %s", request_id, source, type(exc).__name__)
 
     def _begins(self, client: Any, unreader: "_Unreader") -> bool:
-        """Wait for the first bytes of a request, as long as an idle connection is kept."""
+        """Wait for the first bytes of a request, within the keep-alive time. Tells whether they came."""
         data = unreader.take_buffered()
         if data:
-            gevent.sleep(0)  # others first: a client that sends requests in a row would never be waited for
+            gevent.sleep(0)  # let others run: a client that pipelines requests would never wait here
         self._enter(self._silent, client)
         client.settimeout(self.cfg.keepalive)
         while data in _NOTHING_YET:
@@ -91,7 +91,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
         return self._left(self._silent, client) and data not in _NOTHING_YET
 
     def _receive(self, client: Any, parser: Any) -> Any:
-        """Read one request whole, so that the app has its body at hand, and its length."""
+        """Read a whole request, so that the app has its body and its length."""
         self._enter(self._arriving, client)
         try:
             parser.unreader.expect(LARGEST_HEAD_BYTES - _AT_ONCE_BYTES, time.monotonic() + ARRIVES_WITHIN_S)
@@ -112,7 +112,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
         return request
 
     def _answer(self, listener: Any, client: Any, request: Any, addr: Any) -> None:
-        """Have it answered, and send that in one go; raises StopIteration where the connection ends with it."""
+        """Let the app answer, and send the answer whole. Raises StopIteration if the connection ends with it."""
         answer, ends = _Answer(), False
         try:
             self.handle_request(listener.getsockname(), request, answer, addr)
@@ -128,7 +128,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
             raise StopIteration
 
     def _leave(self, client: Any) -> None:
-        """Close once the client has, or after a while: at once, an answer that is under way might be thrown away."""
+        """Close after the client has, or after a while: closing at once could discard an answer in transit."""
         self._enter(self._silent, client)
         until_s = time.monotonic() + LEAVES_WITHIN_S
         with suppress(OSError):
@@ -140,7 +140,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
         client.close()
 
     def _enter(self, crowd: Crowd, client: Any) -> None:
-        """Count a client in. Where there are too many, the larger crowd makes room: whoever is longest in it goes."""
+        """Add a client. If there are too many, the oldest client of the larger crowd is dropped."""
         if crowd is self._reading:
             full, larger = len(crowd) >= MOST_READING, crowd
         else:
@@ -152,30 +152,30 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
             if larger is self._arriving:
                 refuse(oldest, CrowdedError(), request_id_of(None))
             with suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)  # its own greenlet finds that it has ended
+                oldest.shutdown(socket.SHUT_RDWR)  # its own greenlet then sees the end
         crowd[client] = None
 
     @staticmethod
     def _left(crowd: Crowd, client: Any) -> bool:
-        """Count a client out; tells whether it was still in."""
+        """Remove a client. Tells whether it was still there."""
         return crowd.pop(client, ...) is None
 
 
 class _Answer(bytearray):
-    """Takes the place of the socket: what gunicorn writes is kept, to be sent whole or, after an error, not at all."""
+    """Replaces the socket and keeps what gunicorn writes, which is sent whole or, after an error, not at all."""
 
     sendall = bytearray.extend
 
 
 class _Unreader(SocketUnreader):  # type: ignore[misc]
-    """Reads no more of a request than it may have, and no longer."""
+    """Reads a request within a limit of bytes, and a deadline."""
 
     def expect(self, most: int, until_s: float) -> None:
-        """Allow for so many bytes, until then."""
+        """Set the limit of bytes, and the deadline (monotonic clock)."""
         self.left, self.until_s = most, until_s
 
     def chunk(self, size_hint: int | None = None) -> bytes:
-        """Read what is there; raises LateError, or LimitRequestHeaders where there is too much."""
+        """Read the next bytes. Raises LateError, or LimitRequestHeaders if there are too many."""
         self.sock.settimeout(max(0.001, self.until_s - time.monotonic()))
         try:
             data: bytes = super().chunk(size_hint)
@@ -183,12 +183,12 @@ class _Unreader(SocketUnreader):  # type: ignore[misc]
             raise LateError from None
         self.left -= len(data)
         if self.left < 0:
-            raise LimitRequestHeaders("more than a request may have")
+            raise LimitRequestHeaders("larger than allowed")
         return data
 
 
 def _body(client: Any, request: Any, unreader: _Unreader) -> bytes | None:
-    """Read a body to its end; None where it is larger than what is taken. Raises BrokenOffError."""
+    """Read a body to its end; None if it is too large. Raises BrokenOffError."""
     reader = request.body.reader
     length = reader.length if isinstance(reader, LengthReader) else 0
     if length > LARGEST_BODY_BYTES:
