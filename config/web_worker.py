@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, with deadlines and limits. It answers a request once, and only after it has arrived whole."""
+"""gunicorn's gevent worker, with deadlines and limits. It answers a request once, after it has arrived whole."""
 
 import socket
 import time
