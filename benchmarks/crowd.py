@@ -34,7 +34,7 @@ def names(count: int) -> list[str]:
 
 
 def settings(operations: int, accounts: int) -> dict[str, str]:
-    """Give the settings of a service that may look at each of them every 5 s, and little more often.
+    """Return the settings of a service that may look at each of them every 5 s, and little more often.
 
     A bucket refills at (N - 5) / 62 a second, so that no 60 s see more than N requests; 4 % more, for what is lost to
     rounding, keeps looks from falling behind for want of tokens alone.

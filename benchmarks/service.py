@@ -100,7 +100,7 @@ class Stage(Service):
         return self.request(method, path, body).check()
 
     def seen_by_api(self) -> Any:
-        """Give the stand-in's log: `requests` and the count `rate_limited`."""
+        """Return the stand-in's log: `requests` and the count `rate_limited`."""
         return call("GET", self.api + "/_standin/requests")
 
     def _log(self, name: str) -> Path:

@@ -19,7 +19,7 @@ class Row:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Give the smallest value that at least `percent` % of the values do not exceed; 0 of no values."""
+    """Return the smallest value that at least `percent` % of the values do not exceed; 0 of no values."""
     ordered = sorted(values)
     if not ordered:
         return 0.0

@@ -28,7 +28,7 @@ _TYPES = {
 
 
 def regions() -> dict[str, str]:
-    """Give the text of every such part, by its name."""
+    """Return the text of every such part, by its name."""
     return {
         "routes": routes_table(),
         "settings": settings_table(),
@@ -37,7 +37,7 @@ def regions() -> dict[str, str]:
 
 
 def filled(page: str) -> str:
-    """Give a page with its made parts as they should be; raises KeyError for a name that nobody makes."""
+    """Return a page with its made parts as they should be; raises KeyError for a name that nobody makes."""
     made = regions()
     return re.sub(
         r"(?<=<!-- made by make docs: )(\w+)( -->\n).*?(?=<!-- end of \1 -->)",

@@ -53,7 +53,7 @@ def connection(valkey: Valkey) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def store(connection: redis.Redis) -> Store:
-    """Give the store of the empty server."""
+    """Return the store of the empty server."""
     return Store(connection, retention=RETENTION)
 
 
@@ -104,7 +104,7 @@ def app(make_app: Callable[[], Flask]) -> Flask:
 
 @pytest.fixture
 def caller(app: Flask) -> Caller:
-    """Give a caller of the app."""
+    """Return a caller of the app."""
     return Caller(app.test_client())
 
 

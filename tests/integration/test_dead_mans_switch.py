@@ -21,7 +21,7 @@ SOME_TICKS_S = 2.5 * TICK_S
 
 @pytest.fixture
 def clock(start_worker: Callable[..., Runtime], own_valkey: Valkey, receiver: Receiver) -> Iterator[Clock]:
-    """Give the clock of a worker that has a dead man's switch, pinged at every tick, and a server of its own."""
+    """Return the clock of a worker that has a dead man's switch, pinged at every tick, and a server of its own."""
     running = Clock(start_worker(REDIS_URL=own_valkey.url, OPWATCH_HEARTBEAT_URL=receiver.url(PATH)), report_every_s=0)
     yield running
     running.stop()

@@ -37,7 +37,7 @@ A_MINUTE = {"SCALINGO_REQUESTS_PER_MINUTE": "60"}
 
 @pytest.fixture
 def jammed() -> Iterator[str]:
-    """Give the URL of a server that has no room in its backlog: who connects waits."""
+    """Return the URL of a server that has no room in its backlog: who connects waits."""
     with ExitStack() as opened:
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         with suppress(TimeoutError):

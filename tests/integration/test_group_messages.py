@@ -32,7 +32,7 @@ BUILD = "build 7"
 
 @pytest.fixture
 def one(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
-    """Give a member of a group whose message was posted."""
+    """Return a member of a group whose message was posted."""
     assert channel.targets["deploys"].rule.live
     identity = another(store, scalingo)
     shown(store, identity)

@@ -94,7 +94,7 @@ def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def shown(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
-    """Give the tracking of an operation that runs, whose message was posted."""
+    """Return the tracking of an operation that runs, whose message was posted."""
     assert channel.targets["deploys"].rule.live
     identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)

@@ -51,7 +51,7 @@ def lines(written: io.StringIO) -> Lines:
 
 @pytest.fixture
 def chatty(written: io.StringIO, settings: Settings, lines: Lines) -> Lines:
-    """Give the same at LOG_LEVEL=DEBUG."""
+    """Return the same at LOG_LEVEL=DEBUG."""
     with redirect_stdout(written):
         logs.configure(settings.model_copy(update={"log_level": "DEBUG"}))
     return lines

@@ -44,13 +44,13 @@ SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, RETRYING, DEAD, CANCELLED)
 
 @pytest.fixture
 def short(connection: redis.Redis) -> Store:
-    """Give a store whose trackings are past their time as soon as all about them has ended."""
+    """Return a store whose trackings are past their time as soon as all about them has ended."""
     return Store(connection, retention=timedelta(0))
 
 
 @pytest.fixture
 def maintenance(connection: redis.Redis, store: Store) -> Maintenance:
-    """Give the maintenance of one worker."""
+    """Return the maintenance of one worker."""
     return Maintenance(connection, store.records)
 
 

@@ -286,7 +286,7 @@ class TestMetrics:
 
 
 def expressions() -> list[str]:
-    """Give every expression of the alert rules and of the dashboard."""
+    """Return every expression of the alert rules and of the dashboard."""
     alerts = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
     dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
     rules = re.findall(r"^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.+)$)", alerts, re.MULTILINE)

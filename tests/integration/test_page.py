@@ -65,13 +65,13 @@ class Browser:
 
 @pytest.fixture
 def stranger(app: Flask) -> Browser:
-    """Give a browser that is not signed in."""
+    """Return a browser that is not signed in."""
     return Browser(app.test_client())
 
 
 @pytest.fixture
 def browser(app: Flask) -> Browser:
-    """Give one that is."""
+    """Return one that is."""
     signed_in = Browser(app.test_client())
     assert signed_in.sign_in().status_code == 303
     return signed_in

@@ -117,7 +117,7 @@ def scripted(receiver: Receiver) -> None:
 
 @pytest.fixture(params=["json", "text"])
 def log_format(request: pytest.FixtureRequest) -> str:
-    """Give each form of the log in turn."""
+    """Return each form of the log in turn."""
     return str(request.param)
 
 

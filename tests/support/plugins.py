@@ -31,7 +31,7 @@ def apprise(folder: Path) -> Path:
 
 
 def documented() -> tuple[str, str]:
-    """Give the notifier of docs/notifiers.md as it stands there: its module, and its pyproject.toml."""
+    """Return the notifier of docs/notifiers.md as it stands there: its module, and its pyproject.toml."""
     page = (ROOT / "docs" / "notifiers.md").read_text(encoding="utf-8")
     (module,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (pyproject,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

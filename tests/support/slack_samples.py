@@ -65,7 +65,7 @@ MENTION = "<!here>"
 
 
 def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
-    """Give an operation of a deploy, begun so many seconds after the first."""
+    """Return an operation of a deploy, begun so many seconds after the first."""
     began, over = NOW + timedelta(seconds=number), state is not State.TRACKING
     status = {State.SUCCEEDED: "done", State.FAILED: "error"}.get(state, "running")
     member = Tracking(
@@ -90,7 +90,7 @@ def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
 
 
 def groups() -> Mapping[str, GroupMessage]:
-    """Give the operations of a deploy together: under way, and ended."""
+    """Return the operations of a deploy together: under way, and ended."""
     apps = ("shop", "shop-worker", "blog", "api")
     states = {
         "under way": (State.SUCCEEDED, State.TRACKING, State.TRACKING, State.CANCELLED),
@@ -109,7 +109,7 @@ def groups() -> Mapping[str, GroupMessage]:
 
 
 def samples() -> Mapping[str, dict[str, Any]]:
-    """Give every kind of message, by what it is."""
+    """Return every kind of message, by what it is."""
     progress = slack_live.progress_message
     trouble = "Scalingo's API does not answer: 503 Service Unavailable <html>"
     outcomes = {"succeeded": SUCCEEDED, "failed": FAILED, "timed out": TIMED_OUT, "lost": LOST}

@@ -29,6 +29,6 @@ class Trap:
         return count
 
     def close(self) -> None:
-        """Give the port up."""
+        """Return the port up."""
         for listener in self._listeners:
             listener.close()

@@ -1,4 +1,4 @@
-"""What is learned of how long operations take, and the questions asked of it."""
+"""Learned durations, and queries about them."""
 
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ samples = st.lists(durations_s, max_size=KEPT)
 
 
 def running(known: Durations, age_s: float) -> float:
-    """Tell what share still runs at an age, read off the points."""
+    """Return the share that still runs at an age, from the points."""
     ages_s, weights = [*known.ages_s, age_s + 1e9], [*known.running, 0.0]
     after = next(point for point, at_s in enumerate(ages_s) if at_s > age_s)
     share = (age_s - ages_s[after - 1]) / (ages_s[after] - ages_s[after - 1])

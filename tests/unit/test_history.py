@@ -1,4 +1,4 @@
-"""What is kept of looks and attempts: short, bounded, and true."""
+"""The history of looks and attempts: short, bounded, and true."""
 
 from datetime import timedelta
 

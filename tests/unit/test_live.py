@@ -1,4 +1,4 @@
-"""When a message that is kept up to date is written next, what it shows, and who waits for it."""
+"""Live messages: when the next edit is due, what it shows, and which delivery waits for it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,13 +23,13 @@ ID = f"{a_tracking().id}_1_live_slack"
 
 
 def watched(*messages: LiveMessage, **changes: Any) -> Tracking:
-    """Give a tracking that was just looked at and runs, with these messages."""
+    """Return a tracking in flight, just looked at, with these messages."""
     sample = {"operation": RUNNING, "last_polled_at": NOW, "live": messages}
     return a_tracking(**{**sample, **changes})
 
 
 def a_message(**changes: Any) -> LiveMessage:
-    """Give a message that is posted, shows what there is, and waits for its refresh."""
+    """Return a message that is posted and current, and waits for its refresh."""
     shows = live.progress(watched(), LiveMessage(target="slack", run=1), NOW).digest
     sample = LiveMessage(
         id=ID, target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW
@@ -38,12 +38,12 @@ def a_message(**changes: Any) -> LiveMessage:
 
 
 def under_way(**changes: Any) -> LiveMessage:
-    """Give a message that somebody is at."""
+    """Return a claimed message."""
     return a_message(**{"claim": "ours", "due_at": NOW + LEASE, **changes})
 
 
 def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> LiveMessage:
-    """Give the message once the attempt at it has ended so, at LATER."""
+    """Return the message after an edit with this result, at LATER."""
     taken_in = live.after_edit(tracking, ID, "ours", result, now=LATER, messages=messages)
     assert taken_in is not None
     return taken_in.live[0]
@@ -54,7 +54,7 @@ def due_in_s(message: LiveMessage) -> float | None:
 
 
 def ended(tracking: Tracking, verdict: State = State.SUCCEEDED) -> Tracking:
-    """End a watch at NOW, and plan what is to be told."""
+    """End a run at NOW, and plan its deliveries."""
     over = replace(tracking, state=verdict, next_look_at=None, ended_at=NOW)
     deliveries = audience.deliveries(over, Verdict(verdict), RULES, NOW)
     return live.left_to_deliveries(replace(over, deliveries=deliveries))

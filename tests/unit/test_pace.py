@@ -1,4 +1,4 @@
-"""When the next look is due, and which goes first."""
+"""When the next look is due, and which look goes first."""
 
 from collections import deque
 from dataclasses import replace
@@ -21,7 +21,7 @@ UNKNOWN = Durations.learn()
 
 
 def seen(age_s: float, **changes: object) -> Tracking:
-    """Give a tracking last seen running at this age."""
+    """Return a tracking last seen running at this age."""
     at = NOW + timedelta(seconds=age_s)
     return a_tracking(operation=RUNNING, polls=1, last_polled_at=at, **changes)
 
@@ -123,7 +123,7 @@ def test_a_mass_restart_slows_itself_down_and_not_anothers_deploy(other: dict[st
 
 @pytest.mark.parametrize("own_s", [[6 * 3600.0] * 50, [86_400.0], [172_800.0] * 50])
 def test_what_usually_takes_for_ever_is_looked_at_all_the_same(own_s: list[float]) -> None:
-    """One caller keeps more operations in flight than the budget can look at; another has one that may fail early."""
+    """One caller has more operations in flight than the budget allows looks; another has one that may fail early."""
     others = {f"{number:03}": a_tracking(id=f"{number:03}", created_by="many") for number in range(200)}
     one = replace(seen(0), id="one", created_by="one")
     gap_s = longest_s = 0.0

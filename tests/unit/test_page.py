@@ -1,4 +1,4 @@
-"""What the page says of a tracking, and its story."""
+"""The page's view of a tracking, and its timeline."""
 
 from datetime import timedelta
 from typing import Any

@@ -19,7 +19,7 @@ DELAYS_S = (5.0, 300.0, 1800.0)
 
 
 def wait_s(failures: int, error: TransientError, jitter: float = 0.0) -> float:
-    """Tell how long the next attempt has to wait; fails when there is none."""
+    """Return how long the next attempt waits; fails if there is none."""
     at = next_attempt_at(failures, error.retry_after_s, DELAYS_S, now=NOW, jitter=jitter)
     assert at is not None
     return (at - NOW).total_seconds()

@@ -31,7 +31,7 @@ LEAST = {
 
 
 def faults(environ: dict[str, str], root: Path = NOWHERE) -> str:
-    """Load what must not load; returns all faults."""
+    """Load faulty settings; returns all faults."""
     with pytest.raises(ConfigError) as caught:
         load(environ, root=root)
     assert caught.value.faults
@@ -40,7 +40,7 @@ def faults(environ: dict[str, str], root: Path = NOWHERE) -> str:
 
 
 def without(names: Iterable[str]) -> dict[str, str]:
-    """Give the least settings but these."""
+    """Return the minimal settings, changed by these."""
     return {name: value for name, value in LEAST.items() if name not in names}
 
 
@@ -166,7 +166,7 @@ def test_half_a_target_or_a_wrong_one_is_a_fault_that_hides_the_value(name: str,
     assert SECRET not in found
 
 
-@example_settings(deadline=None)  # a busy machine is no fault of the code
+@example_settings(deadline=None)  # a busy machine must not fail the test
 @given(st.sampled_from([*BROKEN, *LEAST, "SLACK_BOT_TOKEN", "SLACK_API_URL", "SCALINGO_AUTH_URL"]), st.text(min_size=1))
 def test_no_value_whatever_makes_loading_fail_with_anything_but_faults(name: str, value: str) -> None:
     try:

@@ -1,4 +1,4 @@
-"""Every message is made of blocks as Slack's own types declare them; each version of a live one of the same kinds."""
+"""Every message has blocks by Slack's own types; all versions of a live one have the same types."""
 
 import json
 from dataclasses import replace
@@ -37,7 +37,7 @@ progresses = st.builds(
 
 
 def check_schema(message: dict[str, Any]) -> None:
-    """Assert that the blocks are as declared, and that nothing but what a method takes is beside them."""
+    """Assert that the blocks match the schema, and that the method knows all other fields."""
     VALIDATOR.validate({key: message[key] for key in ("text", "blocks")})
     assert set(message) <= {"text", "blocks", "unfurl_links", "unfurl_media", "reply_broadcast"}
 
