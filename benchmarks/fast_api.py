@@ -30,7 +30,7 @@ class Seen:
         self._operations: defaultdict[bytes, list[float]] = defaultdict(list)
 
     def exchange(self, basic: bytes, now: float) -> bytes:
-        """Give out a bearer, shaped like a JWT, for an API token."""
+        """Return out a bearer, shaped like a JWT, for an API token."""
         account = base64.b64decode(basic).decode().removeprefix(":")
         claims = json.dumps({"iat": int(now), "exp": int(now) + 3600, "account": account}).encode()
         bearer = b"e30." + base64.urlsafe_b64encode(claims).rstrip(b"=") + b".c2ln"

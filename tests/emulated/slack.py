@@ -1,4 +1,4 @@
-"""The whole life of live messages against a stateful Slack that nobody here wrote, npm's `emulate`.
+"""The whole life of live messages with a stateful third-party Slack, npm's `emulate`.
 
 The real processes talk to it; `make slack` runs it all, and needs Node. https://github.com/vercel-labs/emulate
 """
@@ -33,7 +33,7 @@ class Slack:
         self.url = url
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Call a method of the Web API that has to go well."""
+        """Call a method of the Web API, which must succeed."""
         request = urllib.request.Request(  # noqa: S310 - of our own making
             f"{self.url}/api/{method}",
             json.dumps(arguments).encode(),
@@ -46,7 +46,7 @@ class Slack:
 
     @property
     def channel(self) -> str:
-        """The id of the channel that is told."""
+        """The id of the target's channel."""
         (found,) = (each["id"] for each in self.call("conversations.list")["channels"] if each["name"] == "deploys")
         return str(found)
 

@@ -1,4 +1,4 @@
-"""`python -m admin`, around a real server and scripted neighbours: what it says, what it sends, what it changes."""
+"""`python -m admin`, with a real server and scripted services: what it prints, sends and changes."""
 
 import json
 import subprocess
@@ -54,18 +54,18 @@ letters = "letters:Letters"
 
 @pytest.fixture
 def beating(connection: redis.Redis, store: Store) -> None:
-    """Let a worker's clock beat."""
+    """Send a worker's heartbeat."""
     Heartbeat(connection).beat("a-worker", store.records.now())
 
 
 @pytest.fixture
 def admin(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Give what carries out a command: its exit code, and all that it prints. None of that is a secret."""
+    """Return a function that runs a command. It checks that no secret is printed."""
     assert settings.targets
     printed: list[str] = []
 
     def run(*arguments: str) -> tuple[int, str]:
-        """Return the exit code, and all that was printed."""
+        """Return the exit code, and the output."""
         capsys.readouterr()
         try:
             code = main(arguments)
@@ -84,7 +84,7 @@ Admin = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def with_targets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Give what puts other targets in place of all others."""
+    """Return a function that replaces all targets."""
 
     def write(text: str) -> None:
         file = tmp_path / "others.toml"
@@ -98,19 +98,19 @@ def with_targets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[s
 
 @pytest.fixture
 def other_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Install a third party's notifiers, which send by other means than HTTP."""
+    """Install third-party notifiers that do not use HTTP."""
     there = plugins.install(tmp_path / "plugged-in", PROJECT, {"letters": dedent(OTHER_KINDS)})
     monkeypatch.syspath_prepend(str(there))
 
 
 def line(printed: str, name: str) -> str:
-    """Return the one line about something."""
+    """Return the one line with this name."""
     (found_line,) = (each for each in printed.splitlines() if each[6:].startswith(f"{name}:"))
     return found_line
 
 
 class TestCheck:
-    """`check` tries everything, whatever fails, and posts nothing."""
+    """`check` tests everything, even after a failure, and posts nothing."""
 
     @pytest.fixture(autouse=True)
     def _one_account(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ class TestCheck:
         assert "orphans" not in admin("check")[1]
         connection.zadd(DUE, {"osc-fr1-" + "0" * 24: 1})
         assert "warn  orphans: 1 in opwatch:due" in admin("check")[1]
-        assert connection.zcard(DUE) == 1, "it only looks"
+        assert connection.zcard(DUE) == 1, "it only reads"
 
     @pytest.mark.usefixtures("beating")
     def test_says_of_each_part_that_it_is_well(
@@ -141,7 +141,7 @@ class TestCheck:
         assert line(printed, "account default") == "ok    account default: signed in"
         assert {(each.method, each.path) for each in receiver.requests} == {("HEAD", "/")}
         assert [each.path for each in scalingo.requests] == ["/v1/tokens/exchange"]
-        assert Budget(connection, 10).balance("default").tokens < 1, "the request took a token of the shared budget"
+        assert Budget(connection, 10).balance("default").tokens < 1, "the request spent a token of the shared budget"
 
     def test_lists_every_fault_and_tries_the_rest(
         self, admin: Admin, monkeypatch: pytest.MonkeyPatch, connection: redis.Redis
@@ -400,7 +400,7 @@ class TestMessages:
 
 
 def without_times(told: Any) -> Any:
-    """Leave out what differs from one test message to the next."""
+    """Remove the parts that differ between test messages."""
     if isinstance(told, dict):
         odd = ("id", "operation_id", "timestamp", "created_at", "ended_at", "finished_at", "last_polled_at")
         return {name: without_times(value) for name, value in told.items() if name not in odd}
@@ -408,7 +408,7 @@ def without_times(told: Any) -> Any:
 
 
 def ended(store: Store, settings: Settings, number: int, **changes: Any) -> str:
-    """Store an operation that has just failed, to be told to slack and webhook."""
+    """Store an operation that has just failed, with deliveries to slack and webhook."""
     identity = tracked(store, operation_id(number), notify_all=False, notify=("slack", "webhook"), **changes)
     seen(store, identity, BROKEN, settings.rules)
     return identity
@@ -458,11 +458,11 @@ class TestList:
 
     def test_no_longer_than_asked(self, admin: Admin) -> None:
         _, printed = admin("list", "--limit", "2")
-        assert len(printed.splitlines()) == 4  # headings, two rows, and that there may be more
+        assert len(printed.splitlines()) == 4  # headings, two rows, and a hint at more
 
 
 class TestRetryDead:
-    """`retry-dead` has what was given up attempted again."""
+    """`retry-dead` makes given-up deliveries due."""
 
     @pytest.fixture(autouse=True)
     def _three_dead(self, store: Store, settings: Settings) -> None:
@@ -476,7 +476,7 @@ class TestRetryDead:
         assert states(store, self.one) == {"slack": "pending", "webhook": "pending"}
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
         assert store.overview.size(OUTBOX) == 3
-        assert connection.llen("rq:queue:opwatch-deliver") == 1, "a worker is told at once"
+        assert connection.llen("rq:queue:opwatch-deliver") == 1, "the doorbell rings at once"
         assert admin("retry-dead") == (0, "no delivery was given up\n")
 
     def test_those_of_one_target(self, admin: Admin, store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Settings that are wrong, from the first line printed to what the operator is shown."""
+"""Wrong settings: what the processes print, and how they end."""
 
 import secrets
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_a_target_on_a_private_address_is_refused_and_says_so(tmp_path: Path) ->
     settings = {
         "OPWATCH_ALLOW_PRIVATE_TARGETS": "",
         "SLACK_WEBHOOK_URL": "",
-        "WEBHOOK_URL": "https://localhost/secret-path",  # by name, which resolves to loopback
+        "WEBHOOK_URL": "https://localhost/secret-path",  # a name that resolves to loopback
         "WEBHOOK_SECRET": key,
     }
     targets = f"""

@@ -1,4 +1,4 @@
-"""Kinds of third parties, written as pip installs them: modules, and the entry points of their pyproject.toml."""
+"""Third-party kinds as pip installs them: modules, and the entry points of their pyproject.toml."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ APPRISE = ROOT / "examples" / "opwatch-apprise"
 
 
 def install(folder: Path, pyproject: str, modules: Mapping[str, str]) -> Path:
-    """Write a package into a folder, which then has to stand in `sys.path`; returns it."""
+    """Write a package into a folder, which must then be in `sys.path`. Returns it."""
     project = tomllib.loads(pyproject)["project"]
     metadata = folder / f"{project['name'].replace('-', '_')}-1.0.0.dist-info"
     metadata.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""One sample of every message that goes to Slack, to be checked and to be looked at."""
+"""One sample of every Slack message, for tests and for a page."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -109,7 +109,7 @@ def groups() -> Mapping[str, GroupMessage]:
 
 
 def samples() -> Mapping[str, dict[str, Any]]:
-    """Return every kind of message, by what it is."""
+    """Return every sample, by name."""
     progress = slack_live.progress_message
     trouble = "Scalingo's API does not answer: 503 Service Unavailable <html>"
     outcomes = {"succeeded": SUCCEEDED, "failed": FAILED, "timed out": TIMED_OUT, "lost": LOST}
