@@ -103,11 +103,11 @@ def _redis(connection: Redis) -> Iterator[Finding]:
 
 
 def _orphans(connection: Redis) -> Iterator[Finding]:
-    """Say which entries have lost their records: they are those of operations that nobody will be told of."""
+    """Report orphans: entries without a record, of operations whose outcome cannot be announced."""
     with suppress(RedisError):  # `_redis` has reported it
         if found := Maintenance(connection, Records(connection)).orphans():
             counts = ", ".join(f"{count} in {key}" for key, count in found.items())
-            what = f"{counts}: records were lost; a worker removes what is left of them within minutes"
+            what = f"{counts}: their records were lost; a worker removes these entries within minutes"
             yield Finding("warn", "orphans", what)
 
 

@@ -29,6 +29,6 @@ class Trap:
         return count
 
     def close(self) -> None:
-        """Return the port up."""
+        """Release the port."""
         for listener in self._listeners:
             listener.close()
