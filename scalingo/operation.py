@@ -106,7 +106,7 @@ def parse_failure(status: int, document: Any, body: bytes, *, app: str, retry_af
         )
     if status == HTTPStatus.NOT_FOUND and isinstance(document, dict) and "error" in document and "url" not in document:
         resource = _word(document.get("resource")) or "operation"
-        return OperationMissingError(f"the API does not know this {resource} in the app {app} (404{said})")
+        return OperationMissingError(f"the API has no such {resource} in the app {app} (404{said})")
     return TransientError(f"the API answered {status}{said or _glimpse(body)}", retry_after_s=retry_after_s)
 
 

@@ -80,8 +80,7 @@ def delivery_round() -> None:
 def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
     """Tell whether no other worker is attempting the delivery.
 
-    A lease may have run out while Redis was down, although its holder lives. The holder records its result as soon as
-    Redis is back. Until heartbeats are settled, nobody sends the message again.
+    A lease may have run out while Redis was down, although its holder lives and will record its result.
     """
     return delivery.claim is None or runtime.heartbeat.is_settled
 

@@ -56,7 +56,7 @@ TIMED_OUT = replace(
     reason="still running after 3600 s; it may still succeed",
 )
 LOST = replace(
-    FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API knows no such operation (3 times)"
+    FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API has no such operation (3 times)"
 )
 SLOW = replace(FAILED, verdict=Verdict.LOST, error=None, duration_s=65, ended=False)
 ALERT = replace(FAILED, alert="deliveries to `ci-hook` are failing: 410 Gone", error="it broke")
