@@ -69,10 +69,9 @@ def delivery_round() -> None:
         free = [d for d in stored.tracking.outgoing if d.id in due and _is_free(runtime, d)]
         busy.update(d.target for d in free)
         _claim_and_attempt(runtime, stored, [d for d in free if not d.warns])
-        if warning := [d for d in free if d.warns]:
-            warnings.append((stored, warning))
-    for stored, warning in warnings:
-        _claim_and_attempt(runtime, stored, warning)
+        warnings.append((stored, [d for d in free if d.warns]))
+    for stored, of_one in warnings:
+        _claim_and_attempt(runtime, stored, of_one)
     if edits := list(runtime.records.due_live(EDITS_AT_ONCE)):
         edit_round(runtime, edits, busy)
 
