@@ -24,6 +24,9 @@ from local.welcome import welcome
 
 NAME_WIDTH = 6
 POLL_S = 0.1
+READY_POLL_S = 0.5
+"""`web` logs each answer that says it is not ready."""
+
 READY_S = 15.0
 """How long to wait for `/readyz` before telling the user what is missing."""
 SAME_REQUEST_S = 0.5
@@ -110,7 +113,7 @@ class Run:
     def _greet(self) -> None:
         """Wait until the service is ready, track the samples, and show how to use the service."""
         try:
-            self._wait(lambda: not self._service.missing(), READY_S, "/readyz")
+            self._wait(lambda: not self._service.missing(), READY_S, "/readyz", every_s=READY_POLL_S)
         except TooLateError:
             self._say(f"the service is not ready: {self._service.missing()}")
         samples = []
@@ -125,7 +128,7 @@ class Run:
                 self._say(f"tracking a {kind} of {app}, which {'fails' if error else 'succeeds'} in {duration_s:g} s")
         self._console.show(welcome(self._settings, self._service.api, samples))
 
-    def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+    def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str, *, every_s: float = POLL_S) -> None:
         """Wait until the condition holds. Raises StopRequested; LocalError if it times out or a process ends."""
 
         def met() -> bool:
@@ -133,7 +136,7 @@ class Run:
                 raise StopRequested
             return condition()
 
-        wait_until(met, *self._service.needs, *self._service.children, timeout_s=timeout_s, what=what, every_s=POLL_S)
+        wait_until(met, *self._service.needs, *self._service.children, timeout_s=timeout_s, what=what, every_s=every_s)
 
 
 def main() -> int:
