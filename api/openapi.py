@@ -15,7 +15,7 @@ _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {
     400: "the body is not JSON, or ended too early",
     401: "no valid token",
-    404: "not there",
+    404: "no such resource",
     405: "the method is not allowed",
     408: "the request did not arrive within 10 s",
     409: "not possible in this state",
@@ -70,7 +70,7 @@ def _paths() -> dict[str, Any]:
                 },
                 "responses": {
                     "202": _tracking("a new tracking, with `Location`", location=True),
-                    "200": _tracking("the tracking was known already", location=True),
+                    "200": _tracking("the operation was tracked already", location=True),
                     **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
@@ -104,7 +104,7 @@ def _paths() -> dict[str, Any]:
         },
         "/v1/operations/{identity}/deliveries/{target}/retry": {
             "post": {
-                "summary": "Attempt a delivery again, now, unless it was delivered or skipped",
+                "summary": "Retry a delivery now, unless it was delivered or skipped",
                 "parameters": [identity, target],
                 "responses": {"202": _tracking("the tracking"), **_problems(401, 404, 409, 503)},
             },

@@ -48,7 +48,8 @@ class Settings(FromEnvironment):
         "osc-fr1",
         alias="SCALINGO_REGION",
         pattern=r"^[a-z0-9][a-z0-9-]{0,40}$",
-        description="The region of operations without one. `osc-fr1` and `osc-secnum-fr1` are always known.",
+        description="The region of an operation if the request names none. `osc-fr1` and `osc-secnum-fr1` are "
+        "always known.",
     )
     api_url: BaseUrl | None = Field(
         None,
@@ -66,8 +67,8 @@ class Settings(FromEnvironment):
         alias="SCALINGO_REQUESTS_PER_MINUTE",
         ge=10,
         le=100_000,
-        description="The most requests in any 60 s for each account, at least 10. Scalingo allows 60, and other "
-        "clients of the account need some of them.",
+        description="The maximum number of requests in any 60 s for each account, at least 10. Scalingo allows 60, but "
+        "other clients of the account need some of them.",
     )
     slack_webhook_url: SecretStr | None = Field(
         None,
@@ -94,8 +95,8 @@ class Settings(FromEnvironment):
         default=False,
         alias="SLACK_LIVE",
         examples=["true"],
-        description="`true`: the bot posts [one message for each operation](messages.md#messages-and-webhooks) and "
-        "keeps it up to date.",
+        description="`true`: the bot posts [one message for each operation](messages.md#live-messages-in-slack), and "
+        "edits it until the end.",
     )
     webhook_url: SecretStr | None = Field(
         None,
@@ -107,21 +108,21 @@ class Settings(FromEnvironment):
         (),
         alias="WEBHOOK_SECRET",
         examples=["whsec_…"],
-        description="`whsec_` and the base64 of 24 to 64 bytes (`echo whsec_$(openssl rand -base64 32)`). Several are "
-        "separated by spaces, the newest first.",
+        description="`whsec_`, followed by 24 to 64 bytes as base64 (`echo whsec_$(openssl rand -base64 32)`). "
+        "Separate several secrets by spaces, the newest first.",
     )
     targets_file: str | None = Field(
         None,
         alias="OPWATCH_TARGETS_FILE",
         examples=["config/targets.toml"],
-        description="A file with more targets, and with rules. Not set: `config/targets.toml`, if it exists.",
+        description="A file with more targets and their rules. The default is `config/targets.toml`, if it exists.",
     )
     alert_target: str | None = Field(
         None,
         alias="OPWATCH_ALERT_TARGET",
         examples=["slack"],
-        description="The target that is told when deliveries to other targets fail, or when an API token is rejected; "
-        "see [Operations](operating.md#operations).",
+        description="The target that gets alerts when deliveries to other targets fail, or when an API token is "
+        "rejected; see [Failing deliveries](operating.md#operations).",
     )
     allow_private_targets: bool = Field(
         default=False,
@@ -133,7 +134,8 @@ class Settings(FromEnvironment):
         alias="OPWATCH_MAX_IN_FLIGHT",
         ge=1,
         le=100_000,
-        description="How many operations may be in flight for each account; see [Limits](operating.md#operations).",
+        description="The maximum number of operations in flight for each account; see "
+        "[Operations in flight](operating.md#operations).",
     )
     retention_days: float = Field(
         7,
@@ -146,14 +148,15 @@ class Settings(FromEnvironment):
         None,
         alias="OPWATCH_HEARTBEAT_URL",
         examples=["https://hc-ping.com/…"],
-        description="A dead man's switch (healthchecks.io, for example). Each worker sends it a GET once a minute.",
+        description="The URL of a dead man's switch (for example healthchecks.io). Each worker sends it a GET once a "
+        "minute.",
     )
     port: int = Field(
         8000,
         alias="PORT",
         ge=1,
         le=65_535,
-        description="The port that `web` listens on, on all addresses. A PaaS sets it.",
+        description="The port on which `web` listens, on all addresses. A PaaS sets it.",
     )
     web_concurrency: int = Field(
         2, alias="WEB_CONCURRENCY", ge=1, le=1000, description="The number of processes of `web`."

@@ -61,7 +61,7 @@ class Email(Kind):
     retry_delays_s: ClassVar[tuple[float, ...]] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
     at_once: ClassVar[int] = 2
     set_up: ClassVar[str] = """\
-Use a mail server that relays mail after a login, such as your provider's. Most need an app password.
+Use a mail server that relays mail after a login, such as your provider's. Most servers need an app password.
 
 ```toml
 [targets.mail]
@@ -75,15 +75,19 @@ to = ["ops@example.com", "dev@example.com"]
 ```
 
 - The server's certificate must be valid for `host`.
-- Replies from 400 to 499 are retried after minutes, because of greylisting. Replies of 500 and above are final.
-- If only some addresses in `to` are refused, the others get the message. The delivery is given up, and says so.
+- After a reply from 400 to 499, the delivery is retried some minutes later, because of greylisting. After a reply of
+  500 or above, it is given up.
+- If the server refuses only some addresses in `to`, the others get the message. The delivery is given up, and
+  `last_error` says so.
 - All attempts have the same `Message-ID`.
 - The guard against private addresses applies here too.
 """
     limits: ClassVar[str] = "the text is cut to 10,000 bytes, the subject to 200 characters."
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:_-]{1,255}$", description="the mail server")]
-    port: Annotated[int | None, Field(ge=1, le=65_535, description="default: 587, 465 or 25, by `encryption`")] = None
+    port: Annotated[
+        int | None, Field(ge=1, le=65_535, description="default: 587 (`starttls`), 465 (`tls`) or 25 (`none`)")
+    ] = None
     encryption: Annotated[
         Literal["starttls", "tls", "none"], Field(description="`none` needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`")
     ] = "starttls"

@@ -53,7 +53,7 @@ class Webhook(Kind):
     )
     at_once: ClassVar[int] = 10
     set_up: ClassVar[str] = """\
-See [Messages and webhooks](messages.md#webhooks), with a receiver to start from. Make a secret with
+[Webhooks](messages.md#webhooks) describes the requests, and has an example of a receiver. Make a secret with
 `echo whsec_$(openssl rand -base64 32)`.
 
 ```toml
@@ -63,7 +63,7 @@ url = "https://ledger.example.com/opwatch"
 secret = "${LEDGER_SECRET}"
 ```
 
-Any 2xx is success, 410 is final, and every other answer is retried.
+Any 2xx means success. After a 410, the delivery is given up. After every other answer, it is retried.
 """
     limits: ClassVar[str] = "the body stays below 20 kB; the error text in it is cut to 8 kB."
 
@@ -71,7 +71,7 @@ Any 2xx is success, 410 is final, and every other answer is retried.
     secret: Annotated[
         tuple[Annotated[SecretStr, AfterValidator(_signing_secret)], ...],
         BeforeValidator(_listed),
-        Field(min_length=1, description="`whsec_…`; of several, newest first, each signs, so that one can be replaced"),
+        Field(min_length=1, description="`whsec_…`, or several, the newest first; each of them signs every message"),
     ]
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:

@@ -32,7 +32,7 @@ Only 200 with `ok` counts as success. Your own server on a private address needs
 """
     limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
-    channel: Annotated[str | None, Field(description="another channel, if the webhook is not locked to its own")] = None
+    channel: Annotated[str | None, Field(description="another channel, unless the webhook is locked to its own")] = None
     mention: Annotated[
         str | None, Field(pattern=r"^@[a-z0-9._-]{1,64}$", description="`@here`, `@channel`, `@all` or `@name`")
     ] = None

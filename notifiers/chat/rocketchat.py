@@ -34,7 +34,7 @@ Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
     limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
     channel: Annotated[
-        str | None, Field(description="another channel (`#name`, `@name`); if the integration allows it")
+        str | None, Field(description="another channel (`#name`) or person (`@name`), if the integration allows it")
     ] = None
     mention: Annotated[
         str | None, Field(pattern=r"^@[A-Za-z0-9._-]{1,64}$", description="`@here`, `@all` or `@name`")

@@ -35,11 +35,11 @@ webhook_url = "${TEAMS_URL}"
 mention = "jane@example.com"
 ```
 
-Teams answers 202 before the workflow posts the card. So `delivered` means that the workflow was started; its run
-history shows if it failed to post.
+Teams answers 202 before the workflow posts the card. So `delivered` means only that the workflow was started. The
+workflow's run history shows whether it posted the card.
 """
     limits: ClassVar[str] = (
-        "the error text is cut to 6,000 bytes, the context to 2,000: cards stay well below Teams' limit of 28 kB."
+        "the error text is cut to 6,000 bytes, the context to 2,000. So cards stay well below Teams' limit of 28 kB."
     )
 
     mention: Annotated[

@@ -54,7 +54,8 @@ class Slack(Kind):
     """Posts to the channel of an incoming webhook, or as a bot."""
 
     set_up: ClassVar[str] = """\
-See [Slack and others](../README.md#slack-and-others) for how to get either. Slack's error codes decide what is retried.
+[Slack and others](../README.md#slack-and-others) says how to get a webhook or a bot. Slack's error codes decide whether
+a delivery is retried.
 
 ```toml
 [targets.deploys]
@@ -64,15 +65,18 @@ mention = "<!here>"
 ```
 """
     limits: ClassVar[str] = (
-        "the error text is cut to 2,400 characters; a live message shows its first line, and a reply has the rest."
+        "the error text is cut to 2,400 characters. A live message shows its first line, and the reply all of it."
     )
 
-    webhook_url: Annotated[SecretUrl | None, Field(description="of an incoming webhook; or:")] = None
-    bot_token: Annotated[SecretStr | None, Field(description="of a bot with the scope `chat:write`")] = None
-    channel: Annotated[str | None, Field(description="the bot's channel, best by its id")] = None
+    webhook_url: Annotated[SecretUrl | None, Field(description="the URL of an incoming webhook; or a bot:")] = None
+    bot_token: Annotated[
+        SecretStr | None,
+        Field(description="the token of a bot with the scope `chat:write`; together with `channel`"),
+    ] = None
+    channel: Annotated[str | None, Field(description="the channel that the bot posts to, preferably its id")] = None
     api_url: Annotated[SecretUrl | None, Field(description="another server with Slack's Web API, for the bot")] = None
     mention: Annotated[str | None, Field(description="`<!here>`, `<@U…>` or `<!subteam^S…>`")] = None
-    live: Annotated[bool, Field(description="`true`: the bot edits one message per operation while it runs")] = False
+    live: Annotated[bool, Field(description="`true`: one message for each operation, which the bot edits")] = False
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Self
 
 from standin.replies import RST_ON_CLOSE
@@ -87,8 +88,10 @@ class RedisProxy:
         done: Future[None] = Future()
 
         def run() -> None:
-            act()
-            done.set_result(None)
+            try:
+                done.set_result(act())
+            except Exception as error:  # noqa: BLE001 - raised again where it is awaited
+                done.set_exception(error)
 
         self._loop.call_soon_threadsafe(run)
         done.result(PATIENCE_S)
@@ -97,7 +100,8 @@ class RedisProxy:
         for writer in list(self._open):
             connection: socket.socket = writer.get_extra_info("socket")
             if reset and connection.family == socket.AF_INET:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+                with suppress(OSError):  # the client has just closed it
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
             writer.transport.abort()
 
     async def _connected(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
