@@ -1,66 +1,38 @@
-"""What the web server answers by itself: to requests that never reach the app. Problems, as the app's own are."""
+"""The web server's own answers, to requests that do not reach the app: problems, like the app's. Pure."""
 
-import json
-from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
-from werkzeug.http import HTTP_STATUS_CODES
+from gunicorn.http import errors
 
-from config.web import REQUEST_ID_HEADER
-
-_FAILED = "Opwatch failed; its log says how"
+from config.web import PROBLEM_TYPE, REQUEST_ID_HEADER, problem_json
 
 
 class LateError(Exception):
-    """A request did not arrive whole in time."""
+    """A request did not arrive in time."""
 
 
-class BrokenOffError(Exception):
-    """The client closed its side in the middle of a body."""
+FAILED = HTTPStatus.INTERNAL_SERVER_ERROR
+_FAULT = (FAILED, "Opwatch failed; its log says how")
+_PROBLEMS = {
+    errors.InvalidResponseHeader: _FAULT,  # a ParseException, too
+    errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
+    errors.LimitRequestHeaders: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
+    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "100-continue is the only expectation that can be met"),
+    errors.UnsupportedTransferCoding: (HTTPStatus.NOT_IMPLEMENTED, "chunked is the only transfer coding that is known"),
+    errors.ParseException: (HTTPStatus.BAD_REQUEST, "this is no well-formed HTTP request"),
+    errors.NoMoreData: (HTTPStatus.BAD_REQUEST, "the request broke off before its end"),
+    LateError: (HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole in time; send it again"),
+    Exception: _FAULT,
+}
 
 
-class CrowdedError(Exception):
-    """So many requests are on their way that this one has to make room."""
-
-
-_PROBLEMS = (
-    # The app's own fault, although gunicorn counts these among the parser's.
-    ((InvalidResponseHeader, InvalidResponseHeaderName), HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED),
-    (LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
-    (LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
-    (ExpectationFailed, HTTPStatus.EXPECTATION_FAILED, "the only expectation that can be met is 100-continue"),
-    (UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED, "of transfer codings only chunked is known"),
-    (ParseException, HTTPStatus.BAD_REQUEST, "this is no well-formed HTTP request"),
-    (BrokenOffError, HTTPStatus.BAD_REQUEST, "the body broke off before its end"),
-    (LateError, HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole in time; send it again"),
-    (CrowdedError, HTTPStatus.SERVICE_UNAVAILABLE, "too many requests are on their way at once; send it again"),
-    (BaseException, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED),
-)
-
-
-def refuse(client: Any, error: BaseException, request_id: str) -> HTTPStatus:
-    """Send a problem, as api/problems.py does for what reaches the app, and tell its status; the client may be gone."""
-    status, detail = next((status, detail) for kinds, status, detail in _PROBLEMS if isinstance(error, kinds))
-    title = HTTP_STATUS_CODES[status.value]  # HTTPStatus words some differently on each Python
-    problem = {"type": "about:blank", "title": title, "status": status.value, "detail": detail}
-    body = json.dumps({**problem, "errors": [], "request_id": request_id}).encode() + b"\n"
-    retry = "Retry-After: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
+def answer_to(error: Exception, request_id: str) -> tuple[HTTPStatus, bytes]:
+    """Return a problem's status, and all bytes of the answer."""
+    status, detail = next(problem for kind, problem in _PROBLEMS.items() if isinstance(error, kind))
+    body = problem_json(status, detail, request_id).encode()
     head = (
-        f"HTTP/1.1 {status.value} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-        f"{REQUEST_ID_HEADER}: {request_id}\r\n{retry}\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\n{REQUEST_ID_HEADER}: {request_id}\r\n"
+        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n"
     )
-    with suppress(OSError):
-        client.settimeout(0)  # it fits into the system's buffer, or nobody reads there
-        client.send(head.encode() + body)
-    return status
+    return status, head.encode() + body

@@ -1,8 +1,12 @@
 """What the web server and the app both have to know."""
 
+import json
 import re
 import secrets
 import threading
+from collections.abc import Sequence
+
+from werkzeug.http import HTTP_STATUS_CODES
 
 STOPPING = threading.Event()
 """Set in a web process that was told to stop: nobody waits on in it."""
@@ -18,6 +22,7 @@ MOST_CONNECTIONS = 6_000
 
 LARGEST_BODY_BYTES = 64 * 1024
 
+PROBLEM_TYPE = "application/problem+json"
 REQUEST_ID_HEADER = "X-Request-ID"
 _SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -25,3 +30,16 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 def request_id_of(given: str | None) -> str:
     """Take the request id of the caller or its router if it is safe in a log line as it is, else make one."""
     return given if given is not None and _SAFE_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def problem_json(status: int, detail: str, request_id: str, errors: Sequence[tuple[str, str]] = ()) -> str:
+    """Describe an error as RFC 9457 has it; `errors` are pairs of a field and what is wrong with it."""
+    problem = {
+        "type": "about:blank",
+        "title": HTTP_STATUS_CODES[status],  # HTTPStatus words some differently on each Python
+        "status": status,
+        "detail": detail,
+        "errors": [{"field": field, "message": message} for field, message in errors],
+        "request_id": request_id,
+    }
+    return json.dumps(problem, ensure_ascii=False) + "\n"

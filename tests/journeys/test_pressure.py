@@ -154,7 +154,7 @@ def test_a_body_that_breaks_off_is_said_to(clients: RawClients) -> None:
     sock = clients.connect(HALF_A_BODY)
     sock.shutdown(1)
     response, body = answered(sock)
-    assert (response.status, json.loads(body)["detail"]) == (400, "the body broke off before its end")
+    assert (response.status, json.loads(body)["detail"]) == (400, "the request broke off before its end")
 
 
 @pytest.mark.parametrize(
