@@ -47,6 +47,7 @@ setup: $(VENV)/.complete  ## Make the virtual environment from the hashed requir
 $(VENV)/.complete: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Opwatch needs Python 3.11 or newer; try: make PYTHON=python3.13 ...")'
 	@echo "Setting up $(VENV) (once; about a minute) ..."
+	@if [ -L $(VENV) ]; then rm $(VENV); fi  # a link: what it leads to is somebody else's
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt -r requirements-dev.txt
 	@touch $@

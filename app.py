@@ -1,6 +1,6 @@
 """Opwatch's web process: `gunicorn "app:create_app()"`, as the Procfile says.
 
-The way of one operation: here → api/trackings.py → operations/intake.py → operations/storage/store.py →
+The path of one operation: here → api/trackings.py → operations/intake.py → operations/storage/store.py →
 workers/look.py → workers/deliver.py → notifiers/.
 """
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 class App(Flask):
-    """Flask with a log line for each request, and answers of one kind."""
+    """Flask with one log line per request, and one class of responses."""
 
     response_class = headers.Answer
 
@@ -48,12 +48,12 @@ class App(Flask):
 
 
 def create_app() -> Flask:
-    """Build the app from the environment; raises ConfigError with every fault of the settings."""
+    """Build the app from the environment. Raises ConfigError, which lists every wrong setting."""
     loaded = settings.load(os.environ)
     logs.configure(loaded)
     app = App("opwatch", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
-    app.url_map.merge_slashes = False  # a redirect to the "right" path would be an answer in HTML
+    app.url_map.merge_slashes = False  # a redirect to the "right" path would be HTML
     app.extensions[service.KEY] = service.build(loaded)
     app.url_map.converters["any_text"] = groups.AnyText
     app.before_request(auth.admit)

@@ -1,1 +1,1 @@
-"""What the operator does by hand: `python -m admin`, on the machine itself or as a one-off container of the PaaS."""
+"""The operator's commands: `python -m admin`, on the machine itself or in a one-off container of the PaaS."""

@@ -1,4 +1,4 @@
-"""`python -m admin`: looks after a running Opwatch by hand. It takes the same settings as `web` and `worker`."""
+"""`python -m admin`: commands for a running Opwatch. They use the same settings as `web` and `worker`."""
 
 import argparse
 import asyncio
@@ -24,16 +24,16 @@ from workers.doorbell import Round, enqueue
 from workers.runtime import REDIS_TIMEOUT_S
 
 _EPILOG = """\
-exit codes: 0 all is well, 1 something is wrong (it is said what), 2 the command was not understood
+exit codes: 0 no problem, 1 a problem (it is printed), 2 the command line is wrong
 
 On Scalingo: scalingo --app my-opwatch run python -m admin check
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command; returns the exit code."""
+    """Carry out one command. Returns the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a message may hold what the terminal cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")  # a message may have characters that the terminal cannot show
     parser = _parser()
     given = parser.parse_args(arguments)
     if given.command == "check":
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         _say_faults(error.faults)
     except RedisError as error:
-        print(f"Redis fails ({type(error).__name__}); python -m admin check says more", file=sys.stderr)
+        print(f"Redis fails ({type(error).__name__}); see python -m admin check", file=sys.stderr)
     return 1
 
 
@@ -66,22 +66,22 @@ def _parser() -> argparse.ArgumentParser:
     def command(name: str, text: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
 
-    checking = command("check", "try settings, Redis, workers, each account's sign-in and each target, posting nothing")
-    sending = command("send-test", "send one test message to a target, whatever its rules; nothing is stored")
-    previewing = command("preview", "print what a target would be sent (an HTTP body, or a text), sending nothing")
+    checking = command("check", "check settings, Redis, workers, accounts and targets; posts nothing")
+    sending = command("send-test", "send one test message to a target; ignores its rules and stores nothing")
+    previewing = command("preview", "print the message for a target (an HTTP body, or a text); sends nothing")
     for each, default in ((sending, "succeeded"), (previewing, "failed")):
         each.add_argument("target", help="its name")
         each.add_argument("--verdict", choices=sample.KINDS, default=default, help="default: %(default)s")
     listing = command("list", "list operations, newest first")
-    listing.add_argument("--app", help="only those of this app")
-    listing.add_argument("--state", choices=[*map(str, State)], help="only those in this state")
+    listing.add_argument("--app", help="only operations of this app")
+    listing.add_argument("--state", choices=[*map(str, State)], help="only operations in this state")
     listing.add_argument(
-        "--delivery", choices=[*map(str, DeliveryState)], help="only those with a delivery in this state"
+        "--delivery", choices=[*map(str, DeliveryState)], help="only operations with a delivery in this state"
     )
-    listing.add_argument("--group", help="only those of this group")
-    listing.add_argument("--limit", type=int, default=50, help="at most so many (default: %(default)s)")
-    retrying = command("retry-dead", "make deliveries that were given up due again, now; safe to repeat")
-    retrying.add_argument("target", nargs="?", help="only those to this target (default: all that are configured)")
+    listing.add_argument("--group", help="only operations of this group")
+    listing.add_argument("--limit", type=int, default=50, help="maximum number of operations (default: %(default)s)")
+    retrying = command("retry-dead", "retry deliveries that were given up, now; safe to repeat")
+    retrying.add_argument("target", nargs="?", help="only deliveries to this target (default: all configured targets)")
     for each in (checking, listing, retrying):
         each.add_argument("--json", action="store_true", help="for scripts")
     return parser
@@ -100,7 +100,7 @@ async def _check(*, as_json: bool) -> int:
 
 
 def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
-    """Need no more of the settings than the target."""
+    """Send or preview a message; only the target's settings have to be right."""
     settings, faults = examine(os.environ)
     if faults and given.target not in settings.targets:
         _say_faults(faults)
@@ -113,7 +113,7 @@ def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
 
 
 def _say_faults(faults: Sequence[str]) -> None:
-    print("mend these settings:", *(f"  - {fault}" for fault in faults), sep="\n", file=sys.stderr)
+    print("Correct these settings:", *(f"  - {fault}" for fault in faults), sep="\n", file=sys.stderr)
 
 
 def _list(given: argparse.Namespace, store: Store) -> int:
@@ -146,15 +146,15 @@ def _retry_dead(
     if given.json:
         print(json.dumps({"retried": retried, "left": left}))
         return 0
-    print(f"{retried.total()} due again: {trackings.each_of(retried)}" if retried else "no delivery was given up")
+    print(f"{retried.total()} will be retried: {trackings.each_of(retried)}" if retried else "no delivery was given up")
     if left:
-        print(f"left alone, since no such target is configured: {trackings.each_of(left)}")
+        print(f"not retried, because these targets are not configured: {trackings.each_of(left)}")
     return 0
 
 
 def _known(parser: argparse.ArgumentParser, name: str, settings: Settings) -> Target:
     if name not in settings.targets:
-        parser.error(f"no target is called {name!r}; there are: {', '.join(sorted(settings.targets))}")
+        parser.error(f"no target is named {name!r}; configured: {', '.join(sorted(settings.targets))}")
     return settings.targets[name]
 
 

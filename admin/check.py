@@ -1,4 +1,4 @@
-"""`check`: tries everything that announcing needs, and posts nothing."""
+"""`check`: tests everything that announcing needs, and posts nothing."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -34,19 +34,19 @@ _WRITTEN = "opwatch:check"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried, and what to do if it is not well."""
+    """The result of one test, and what to do if it failed."""
 
     level: Literal["ok", "warn", "FAIL"]
     name: str
     what: str
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Write the result in one line."""
         return f"{self.level:4}  {self.name}: {self.what}"
 
 
 async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator[Finding]:
-    """Try each part by itself, whatever becomes of the others; `faults` are those of the settings."""
+    """Test each part separately, even if others fail. `faults` are the faults of the settings."""
     for finding in _settings(settings, faults):
         yield finding
     if settings.redis_url.get_secret_value():
@@ -56,7 +56,7 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
             async for finding in _accounts(settings, faults, connection):
                 yield finding
     else:
-        yield Finding("warn", "redis, workers and accounts", "not tried: REDIS_URL is wrong or not set")
+        yield Finding("warn", "redis, workers and accounts", "not tested: REDIS_URL is wrong or not set")
     async with targets_session(allow_private=settings.allow_private_targets) as http:
         for trying in [asyncio.ensure_future(_target(target, http)) for target in settings.targets.values()]:
             yield await trying
@@ -65,9 +65,9 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
 def _settings(settings: Settings, faults: Sequence[str]) -> Iterator[Finding]:
     yield from (Finding("FAIL", "settings", fault) for fault in faults)
     if not faults:
-        alerts = f"alerts go to {settings.alert_target}" if settings.alert_target else "nobody is alerted"
-        there = f"accounts {_listed(settings.accounts)}; callers {_listed(settings.tokens)}"
-        yield Finding("ok", "settings", f"{there}; targets {_listed(settings.targets)}; {alerts}")
+        alerts = f"alerts go to {settings.alert_target}" if settings.alert_target else "no alert target"
+        configured = f"accounts {_listed(settings.accounts)}; callers {_listed(settings.tokens)}"
+        yield Finding("ok", "settings", f"{configured}; targets {_listed(settings.targets)}; {alerts}")
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -80,56 +80,58 @@ def _redis(connection: Redis) -> Iterator[Finding]:
         storage, workers = storage_faults(connection), Heartbeat(connection).beats().alive
     except RedisError as error:
         what = (
-            f"does not answer ({type(error).__name__}): see whether it runs, and whether REDIS_URL is right from here"
+            f"does not answer ({type(error).__name__}): check that it runs, and that REDIS_URL is right on this machine"
         )
         yield Finding("FAIL", "redis", what)
         return
     version = str(server["redis_version"])
     if int(version.partition(".")[0]) < OLDEST_REDIS:
-        yield Finding("FAIL", "redis", f"is version {version}; Redis 5 or Valkey 7.2 is the oldest that will do")
+        yield Finding("FAIL", "redis", f"is version {version}; at least Redis 5 or Valkey 7.2 is needed")
     yield from (Finding("FAIL", "redis", fault) for fault in storage)
     try:
         connection.set(_WRITTEN, 1, px=1000)
     except RedisError as error:
-        yield Finding("FAIL", "redis", f"takes no writes ({type(error).__name__}): it is full, or a replica")
+        yield Finding("FAIL", "redis", f"accepts no writes ({type(error).__name__}): it is full, or a replica")
     else:
         if not storage:
             named = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {version}"
-            yield Finding("ok", "redis", f"{named} takes writes, keeps an append-only file and evicts nothing")
+            yield Finding("ok", "redis", f"{named} accepts writes, persists them (AOF) and evicts nothing")
     if workers:
         yield Finding("ok", "workers", f"{workers} alive")
     else:
-        yield Finding("FAIL", "workers", "no worker's clock beats: start one (on a PaaS, scale `worker` to 1)")
+        yield Finding("FAIL", "workers", "no worker sends heartbeats: start one (on a PaaS, scale `worker` to 1)")
 
 
 def _orphans(connection: Redis) -> Iterator[Finding]:
-    """Say which entries have lost their records: they are those of operations that nobody will be told of."""
-    with suppress(RedisError):  # that has been said
+    """Report orphans: entries without a record, of operations whose outcome cannot be announced."""
+    with suppress(RedisError):  # `_redis` has reported it
         if found := Maintenance(connection, Records(connection)).orphans():
             counts = ", ".join(f"{count} in {key}" for key, count in found.items())
-            what = f"{counts}: records were lost; a worker removes what is left of them within minutes"
+            what = f"{counts}: their records were lost; a worker removes these entries within minutes"
             yield Finding("warn", "orphans", what)
 
 
 def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
-    """Say what was not told: of a target that cannot be checked without posting, nothing else tells."""
+    """Report failed deliveries: some targets cannot be tested without posting, so only this shows their faults."""
     records = Records(connection)
-    with suppress(RedisError):  # that has been said
+    with suppress(RedisError):  # `_redis` has reported it
         if dead := trackings.count_dead(Listing(connection, records)):
-            what = f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, mend it, then `retry-dead`"
+            what = (
+                f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, fix the cause, then run `retry-dead`"
+            )
             yield Finding("warn", "deliveries", what)
         if retrying := {
             target: count for target, count in Overview(connection, records).retrying(settings.targets).items() if count
         }:
-            what = f"failed, to be tried again: {trackings.each_of(retrying)}; see `list --delivery retrying`"
+            what = f"failed, will be retried: {trackings.each_of(retrying)}; see `list --delivery retrying`"
             yield Finding("warn", "deliveries", what)
         if not dead and not retrying:
-            yield Finding("ok", "deliveries", "none has failed of late")
+            yield Finding("ok", "deliveries", "none has failed recently")
 
 
 async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis) -> AsyncIterator[Finding]:
     if any(fault.startswith(("SCALINGO_API_URL", "SCALINGO_AUTH_URL")) for fault in faults):
-        yield Finding("warn", "accounts", "not tried: SCALINGO_API_URL or SCALINGO_AUTH_URL is wrong")
+        yield Finding("warn", "accounts", "not tested: SCALINGO_API_URL or SCALINGO_AUTH_URL is wrong")
         return
     budget = Budget(connection, settings.requests_per_minute)
     async with api_session() as http:
@@ -145,35 +147,35 @@ async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis
 
 
 async def _account(client: Client, budget: Budget, account: str) -> Finding:
-    """Sign in, which takes a token of the budget as every request does."""
+    """Sign in. Like every request, this spends the account's budget."""
     name = f"account {account}"
     try:
         async with asyncio.timeout(SIGN_IN_WITHIN_S):
             await client.sign_in(account)
             share = (await asyncio.to_thread(budget.balance, account)).share
     except TimeoutError:
-        what = f"no turn to sign in within {SIGN_IN_WITHIN_S:.0f} s: the workers use up the account's budget; try again"
+        what = (
+            f"could not sign in within {SIGN_IN_WITHIN_S:.0f} s: the workers use the account's whole budget; try again"
+        )
         return Finding("warn", name, what)
     except RateLimitedError as error:
         await asyncio.to_thread(budget.slow_down, account, error.retry_after_s)
-        return Finding("warn", name, f"{error}; somebody else uses the account's 60 a minute up")
+        return Finding("warn", name, f"{error}; others use up the account's 60 requests a minute")
     except OpwatchError as error:
         return Finding("FAIL", name, str(error))
     except RedisError as error:
         return Finding(
-            "warn", name, f"not tried: each request is counted in Redis, which fails ({type(error).__name__})"
+            "warn", name, f"not tested: each request is counted in Redis, which fails ({type(error).__name__})"
         )
     if share < 1:
-        return Finding("warn", name, f"signs in; after a 429 it goes at {share:.0%} of its rate, which grows back")
-    return Finding("ok", name, "signs in")
+        return Finding("warn", name, f"signed in; after a 429 the rate is at {share:.0%}, and recovers")
+    return Finding("ok", name, "signed in")
 
 
 async def _target(target: Target, http: ClientSession) -> Finding:
     name, notifier = f"target {target.name}", target.notifier
     if not isinstance(notifier, Checkable):
-        what = (
-            f"the kind {target.kind} cannot be checked without posting: `python -m admin send-test {target.name}` posts"
-        )
+        what = f"the kind {target.kind} can only be tested by posting: `python -m admin send-test {target.name}`"
         return Finding("warn", name, what)
     checking = asyncio.ensure_future(notifier.check(http))
     failure = await failure_of(checking, ATTEMPT_WITHIN_S)

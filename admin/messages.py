@@ -1,4 +1,4 @@
-"""Test messages: `send-test` sends one through the target's own notifier, `preview` shows it and sends nothing."""
+"""Test messages: `send-test` sends one through the target's notifier; `preview` prints it and sends nothing."""
 
 import asyncio
 import sys
@@ -17,12 +17,12 @@ from workers.loop import targets_session
 
 
 def send_test(target: Target, announcement: Announcement, settings: Settings) -> int:
-    """Send, and say how that went; nothing is stored."""
+    """Send the message and print the result; nothing is stored. Returns the exit code."""
     begun_s = time.monotonic()
     failure = asyncio.run(_sent(target, announcement, settings))
     took_s = time.monotonic() - begun_s
     if failure is None:
-        print(f"ok    target {target.name}: took the test message, in {took_s:.1f} s")
+        print(f"ok    target {target.name}: accepted the test message in {took_s:.1f} s")
         return 0
     print(f"FAIL  target {target.name}: {failure}")
     return 1
@@ -34,7 +34,7 @@ async def _sent(target: Target, announcement: Announcement, settings: Settings) 
 
 
 async def _told(notifier: Notifier, announcement: Announcement, http: aiohttp.ClientSession) -> None:
-    """Tell a target as it is told of an operation: where messages are live, of its run first."""
+    """Tell the target the same way as for an operation: if its messages are live, show the progress first."""
     live = editing(notifier)
     if live is None:
         await notifier.send(announcement, http)
@@ -44,7 +44,7 @@ async def _told(notifier: Notifier, announcement: Announcement, http: aiohttp.Cl
 
 
 def preview(target: Target, announcement: Announcement) -> int:
-    """Print the message as it would be sent; sends nothing."""
+    """Print the message, sending nothing. Returns the exit code."""
     if isinstance(target.notifier, Previewable):
         print(target.notifier.preview(announcement))
         return 0

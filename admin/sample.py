@@ -1,4 +1,4 @@
-"""An outcome that never was, for messages that are a test."""
+"""An invented outcome, for test messages."""
 
 import secrets
 from datetime import datetime, timedelta
@@ -10,14 +10,14 @@ from operations.telling.live import Progress
 
 SLOW = "slow"
 KINDS = (*(str(verdict) for verdict in Verdict), SLOW)
-"""What a test may look like."""
+"""The kinds of test messages."""
 
-NOTE = "sent by hand with python -m admin; no operation has run"
+NOTE = "sent with python -m admin; no operation was run"
 _TOOK = timedelta(seconds=42)
 
 
 def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
-    """Announce one of `KINDS` to a target, of an app `opwatch-test`, under an id of its own each time."""
+    """Make an announcement of one of `KINDS`, for the app `opwatch-test`, with a new id each time."""
     operation_id = secrets.token_hex(12)
     slow, failed = kind == SLOW, kind == Verdict.FAILED
     tracking = Tracking(
@@ -49,7 +49,7 @@ def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
 
 
 def running(ending: Announcement) -> Progress:
-    """Say how the same goes before it has ended, for targets whose messages are live."""
+    """Make the progress of the same operation, for targets with live messages."""
     return Progress(
         app=ending.app, type=ending.type, status="running", age_s=12.0, usual=ending.usual, context=ending.context
     )

@@ -1,4 +1,4 @@
-"""`list` and `retry-dead`: what is stored, looked at and put right by hand."""
+"""`list` and `retry-dead`: show what is stored, and retry deliveries that were given up."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +19,7 @@ _ERROR_LIMIT = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which trackings to list: all those that match what is given, the newest `limit` of them."""
+    """The filters of `list`, and how many trackings it shows at most."""
 
     app: str | None
     state: str | None
@@ -33,13 +33,13 @@ class Wanted:
 
 
 def listed(listing: Listing, wanted: Wanted) -> list[Tracking]:
-    """Read what is wanted, newest first."""
+    """Read the matching trackings, newest first."""
     found = (stored.tracking for _, stored in listing.recent() if wanted.matches(stored.tracking))
     return list(islice(found, wanted.limit))
 
 
 def table(trackings: list[Tracking], now: datetime) -> Iterator[str]:
-    """Write a line for each below headings, in columns as wide as they have to be."""
+    """Write headings and one line per tracking, in columns of fitting width."""
     rows = [HEADINGS, *(_row(tracking, now) for tracking in trackings)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
     for row in rows:
@@ -63,9 +63,9 @@ def _told(delivery: Delivery) -> str:
 
 
 def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
-    """Make every dead delivery of a current run to these targets due now; returns how many, by target.
+    """Make every dead delivery of a current run to these targets due now. Returns how many, by target.
 
-    What is not dead is left alone, so that to do it twice does nothing more.
+    Idempotent: only dead deliveries change.
     """
     retried: Counter[str] = Counter()
     for _, stored in store.listing.recent():
@@ -88,7 +88,7 @@ def count_dead(listing: Listing) -> Counter[str]:
 
 
 def each_of(counted: Mapping[str, int]) -> str:
-    """Say how many to whom: `1 to slack, 2 to webhook`."""
+    """Write the counts: `1 to slack, 2 to webhook`."""
     return ", ".join(f"{count} to {target}" for target, count in sorted(counted.items()))
 
 

@@ -1,1 +1,1 @@
-"""The HTTP API: requests validated, handed to the domain, and answered. Errors are problem+json (RFC 9457)."""
+"""The HTTP API: validates requests, calls the domain, answers. Errors are problem+json (RFC 9457)."""

@@ -1,4 +1,4 @@
-"""Only callers with a configured token pass, each in its own queue."""
+"""Authenticates callers by their tokens, and queues requests per caller."""
 
 import hmac
 from collections.abc import Mapping
@@ -11,28 +11,28 @@ from api.problems import ProblemError
 from api.service import service
 
 HEALTH_CHECK = "/healthz"
-"""It asks no more than whether the process is alive, and is answered at once."""
+"""It only tells whether the process is alive, so it skips the queue."""
 
 
 def admit() -> None:
-    """Name the caller that the request's token belongs to, and wait for that caller's turn."""
+    """Find the caller of the request's token, and wait for that caller's turn."""
     g.bearer = caller_of(_token_in(request.headers.get("Authorization", "")), service().settings.tokens)
     if request.path == HEALTH_CHECK:
         return
     if not service().queue.acquire(g.bearer):
-        detail = "too many requests of this caller wait already; send it again"
+        detail = "too many requests of this caller are waiting; send it again"
         raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "1"})
     g.admitted = True
 
 
 def release(_error: BaseException | None = None) -> None:
-    """Let the caller's next request in; the answer is ready, and sending it holds up nobody."""
+    """Admit the caller's next request. This one's answer is ready, and sending it delays no other."""
     if g.pop("admitted", False):
         service().queue.release(g.bearer)
 
 
 def require_token() -> None:
-    """Let only callers with a configured token pass, and remember the token's name for `created_by`."""
+    """Require a configured token. Keeps the caller's name for `created_by`."""
     if g.bearer is None:
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED,
@@ -43,7 +43,7 @@ def require_token() -> None:
 
 
 def caller_of(token: str, tokens: Mapping[str, SecretStr]) -> str | None:
-    """Name the caller that a token belongs to, or none; the time that it takes tells nothing about the token."""
+    """Return the caller of a token, or None. Constant time: the time reveals nothing about tokens."""
     given = token.encode("utf-8", "replace")
     found = None
     for name, secret in tokens.items():
@@ -53,6 +53,6 @@ def caller_of(token: str, tokens: Mapping[str, SecretStr]) -> str | None:
 
 
 def _token_in(authorization: str) -> str:
-    """Read the token of an `Authorization` header; empty if there is none."""
+    """Return the token of an `Authorization` header, or an empty text."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

@@ -1,4 +1,4 @@
-"""Request bodies: read once, and no larger than what is taken."""
+"""Reads request bodies, within limits."""
 
 import json
 from collections import Counter
@@ -24,7 +24,10 @@ _NAMES = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=st
 
 
 def read() -> bytes:
-    """Read the body; raises a problem when it is too large. The web server has it whole, and knows its length."""
+    """Read the body. Raises RequestEntityTooLarge.
+
+    The web server calls the app only once the body has arrived whole, and always gives its length.
+    """
     length = request.content_length or 0
     if length > LARGEST_BODY_BYTES:
         raise RequestEntityTooLarge
@@ -33,18 +36,16 @@ def read() -> bytes:
 
 
 def names_once(body: bytes) -> None:
-    """Raise a problem when an object gives a name twice, in a body that is known to be JSON.
+    """Refuse a JSON body with a repeated name. Raises ProblemError (422).
 
-    RFC 8259, section 4, leaves the meaning open; programs that disagree about it can be played off against each other.
+    RFC 8259, section 4, leaves open what a repeated name means. Attackers can exploit programs that disagree about it.
     """
     _NAMES.decode(body.decode())
 
 
 def form(body: bytes) -> dict[str, list[str]]:
-    """Read the fields of an HTML form; raises a problem when it is not text in UTF-8, or has far too many."""
+    """Read the fields of an HTML form. Raises ProblemError (422) if it is not UTF-8, or has too many fields."""
     try:
         return parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
     except ValueError as error:
-        raise ProblemError.invalid(
-            ("", f"the form cannot be read: more than {MOST_FIELDS} fields, or no UTF-8")
-        ) from error
+        raise ProblemError.invalid(("", f"the form has more than {MOST_FIELDS} fields, or is not UTF-8")) from error

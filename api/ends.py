@@ -1,4 +1,4 @@
-"""Ends are heard of through one Redis subscription a process; it wakes the requests that wait for them."""
+"""Wakes the requests that wait for an operation's end, by one Redis subscription per process."""
 
 import threading
 from collections.abc import Iterator
@@ -13,14 +13,14 @@ from operations.storage.index import DUE, ENDED, group_key
 log = structlog.get_logger()
 
 LOOKS_S = 5.0
-"""How often it looks by itself for ends whose message was lost."""
+"""How often it checks for ends whose message was lost."""
 
 _LISTENS_S = 0.5
-"""How long it listens before it sees whether the process is to stop, and pauses before it tries to subscribe again."""
+"""How often it checks whether the process has to stop, and the pause before it subscribes again."""
 
 
 class Ends:
-    """Wakes requests when what they wait for has ended; within seconds even where the message was lost."""
+    """Wakes requests when their operation or group has ended; within seconds even if the message was lost."""
 
     def __init__(self, connection: Redis) -> None:
         self._connection = connection
@@ -30,12 +30,12 @@ class Ends:
 
     @contextmanager
     def awaited(self, name: str) -> Iterator[threading.Event]:
-        """Give an event that is set when a tracking ends, or a member of a group (`name` is its `group_key`).
+        """Provide an event that is set when a tracking, or a member of a group (`name` is its `group_key`), ends.
 
-        It may be set without an end: when the subscription begins anew, for a group every few seconds, and when the
-        process is to stop.
+        It may be set without an end: when the subscription restarts, every few seconds for a group, and when the
+        process stops.
         """
-        if not self._threads:  # not before the first request: gunicorn forks after it has built the app
+        if not self._threads:  # at the first request, since gunicorn forks after it has built the app
             self._threads = [threading.Thread(target=run, daemon=True) for run in (self._run, self._look)]
             for thread in self._threads:
                 thread.start()
@@ -61,7 +61,7 @@ class Ends:
                 self._listen()
             except RedisError as error:
                 if not deaf:
-                    log.warning("ends are not heard of at the moment", error=type(error).__name__)
+                    log.warning("waiting requests are not woken at the moment", error=type(error).__name__)
             deaf = True
             self._stopped.wait(_LISTENS_S)
 
@@ -82,7 +82,7 @@ class Ends:
                 self._wake(*self._no_longer_due())
 
     def _no_longer_due(self) -> list[str]:
-        """Ask in one round trip, and read no record; a group is never due by itself."""
+        """Find ended names in one round trip, without reading records. A group is never due."""
         names = list(self._waiting)
         pipe = self._connection.pipeline(transaction=False)
         for name in names:

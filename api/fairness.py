@@ -1,4 +1,4 @@
-"""Callers do not stand in each other's way: requests queue per caller, and no caller takes every slot to wait in."""
+"""Keeps one noisy caller from starving the others: a queue per caller, and a share of the slots for waiting."""
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
@@ -7,9 +7,9 @@ from threading import Event
 
 
 class FairQueue:
-    """Lets in `at_once` requests of each caller (None: of all without a token); up to `queued` more wait in order.
+    """Admits `at_once` requests of each caller (None: of all without a token); up to `queued` more wait in order.
 
-    A request that ends hands its slot to the first that waits: none that comes later can overtake it.
+    A finished request passes its slot to the first that waits, so no later request can overtake it.
     """
 
     def __init__(self, at_once: int, queued: int) -> None:
@@ -20,11 +20,11 @@ class FairQueue:
         self._queued: Counter[str | None] = Counter()
 
     def queued(self, caller: str | None) -> int:
-        """Count the caller's requests that have not been let in yet."""
+        """Count the caller's waiting requests."""
         return self._queued[caller]
 
     def acquire(self, caller: str | None) -> bool:
-        """Wait until this caller's turn comes; False, at once, where too many wait for it already."""
+        """Wait for this caller's turn. Returns False at once if too many of its requests wait."""
         if self.queued(caller) >= self._most_queued:
             return False
         self._queued[caller] += 1
@@ -33,7 +33,7 @@ class FairQueue:
         return True
 
     def release(self, caller: str | None) -> None:
-        """Let the caller's next request in."""
+        """Admit the caller's next request."""
         if self._turns[caller]:
             self._turns[caller].popleft().set()
         else:
@@ -41,7 +41,7 @@ class FairQueue:
 
     @contextmanager
     def stepped_aside(self, caller: str | None) -> Iterator[None]:
-        """Let another request in meanwhile."""
+        """Admit another request of the caller during the block."""
         self.release(caller)
         try:
             yield
@@ -58,7 +58,7 @@ class FairQueue:
 
 
 class WaitSlots:
-    """A number of slots to wait in, of which one caller may hold all but `spare`."""
+    """A number of slots for waiting requests. One caller can hold all but `spare`."""
 
     def __init__(self, slots: int, *, spare: int) -> None:
         self._slots = slots
@@ -66,11 +66,11 @@ class WaitSlots:
         self._held: Counter[str] = Counter()
 
     def acquire(self, caller: str) -> bool:
-        """Take a slot; False where there is none for this caller."""
+        """Take a slot; False if none is free for this caller."""
         free = self._held.total() < self._slots and self._held[caller] < self._slots - self._spare
         self._held[caller] += free
         return free
 
     def release(self, caller: str) -> None:
-        """Give a slot back."""
+        """Release a slot."""
         self._held[caller] -= 1

@@ -1,11 +1,11 @@
-"""The route under /v1/groups: several operations of one deploy, as one."""
+"""The route under /v1/groups: the operations of one deploy, shown together."""
 
 from http import HTTPStatus
 
 from flask import Blueprint, Response
 from werkzeug.routing import BaseConverter
 
-from api import answers, waiting
+from api import responses, waiting
 from api.auth import require_token
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
@@ -19,7 +19,7 @@ routes.before_request(require_token)
 
 
 class AnyText(BaseConverter):
-    """Takes all the rest of a path, with slashes and whatever else percent-encoding has brought into it."""
+    """Matches the rest of a path, with slashes and all other characters that were percent-encoded."""
 
     regex = r"[\s\S]+"
     part_isolating = False
@@ -27,19 +27,19 @@ class AnyText(BaseConverter):
 
 @routes.get("/groups/<any_text:name>")
 def show(name: str) -> Response:
-    """Show one group; with `Prefer: wait=N`, once it is final or N seconds have passed."""
+    """Show one group. With `Prefer: wait=N`, answer when it is final, or after N seconds."""
     group, headers = waiting.awaited(
         index.group_key(name), lambda: _group(name), lambda group: not group.final, _settles_in_s
     )
-    return answers.of_group(group, headers=headers)
+    return responses.group_response(group, headers=headers)
 
 
 def _group(name: str) -> Group:
     records = service().records
     members = records.group(name) if len(name) <= LONGEST_GROUP else []
     if not members:
-        raise ProblemError(HTTPStatus.NOT_FOUND, "nothing that is tracked bears this `group`")
-    return groups.of(name, members, records.now())
+        raise ProblemError(HTTPStatus.NOT_FOUND, "no operation is tracked with this `group`")
+    return groups.summarize(name, members, records.now())
 
 
 def _settles_in_s(group: Group) -> float:

@@ -1,12 +1,12 @@
-"""The routes for monitors: alive, ready, metrics, and the description of the API."""
+"""The routes for monitoring: alive, ready, metrics, and the description of the API."""
 
 from http import HTTPStatus
 
 from flask import Blueprint, Response, request
 
 from api import metrics, openapi
-from api.answers import answer
 from api.auth import require_token
+from api.responses import json_response
 from api.service import Service, service
 from config.redis import storage_faults
 from operations.storage import RedisError
@@ -16,22 +16,22 @@ routes = Blueprint("health", __name__)
 
 @routes.get("/healthz")
 def alive() -> Response:
-    """Answer as long as the web process can."""
-    return answer({"status": "ok", "problems": []})
+    """Answer 200 while the web process runs."""
+    return json_response({"status": "ok", "problems": []})
 
 
 @routes.get("/readyz")
 def ready() -> Response:
-    """Say whether everything is there that announcing an outcome needs; 503 says what is not."""
+    """Answer 200 if outcomes can be announced, else 503 with the problems."""
     problems = _problems(service())
     if problems:
-        return answer({"status": "unready", "problems": problems}, HTTPStatus.SERVICE_UNAVAILABLE)
-    return answer({"status": "ok", "problems": []})
+        return json_response({"status": "unready", "problems": problems}, HTTPStatus.SERVICE_UNAVAILABLE)
+    return json_response({"status": "ok", "problems": []})
 
 
 @routes.get("/metrics")
 def show_metrics() -> Response:
-    """Give metrics in the Prometheus text format."""
+    """Return the metrics in the Prometheus text format."""
     require_token()
     body, content_type = metrics.render(service())
     return Response(body, content_type=content_type)
@@ -40,11 +40,11 @@ def show_metrics() -> Response:
 @routes.get("/openapi.json")
 def describe() -> Response:
     """Describe the API."""
-    return answer(openapi.document())
+    return json_response(openapi.document())
 
 
 def is_routine(response: Response) -> bool:
-    """Tell whether a monitor found everything in order: it will soon ask again."""
+    """Tell whether a monitor got a 200. Such requests are frequent, so they are logged at DEBUG."""
     return request.blueprint == routes.name and response.status_code == HTTPStatus.OK
 
 
@@ -52,7 +52,7 @@ def _problems(parts: Service) -> list[str]:
     try:
         problems = storage_faults(parts.connection)
         if not parts.heartbeat.has_worker():
-            problems.append("no worker's clock beats: start a worker (on a PaaS, scale `worker` to 1)")
+            problems.append("no worker sends heartbeats: start one (on a PaaS, scale `worker` to 1)")
         return [*problems, *parts.account_alerts.rejected(parts.settings.accounts).values()]
     except RedisError as error:
         return [f"Redis does not answer ({type(error).__name__})"]

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, read from what all processes share: true across processes and restarts.
+"""Metrics for Prometheus, read from Redis: they hold for all processes, and survive restarts.
 
 https://prometheus.io/docs/practices/naming/
 """
@@ -21,16 +21,16 @@ OVERDUE = timedelta(seconds=60)
 
 
 class Collector:
-    """Reads what is shared when Prometheus asks; every series is there from the start, at zero.
+    """Reads the shared numbers when Prometheus asks. Every series exists from the start, with 0.
 
-    Labels are what the settings name and what this code knows, so their number is bounded.
+    Label values come from the settings and from this code, so their number is bounded.
     """
 
     def __init__(self, parts: Service) -> None:
         self._parts = parts
 
     def collect(self) -> Iterator[Metric]:
-        """Give every family."""
+        """Yield every metric family."""
         counters = self._parts.overview.counters()
         yield from self._accounts()
         yield from self._outbox()
@@ -53,11 +53,11 @@ class Collector:
             return family
 
         yield each(
-            GaugeMetricFamily("opwatch_operations_in_flight", "Operations being watched", labels=["account"]),
+            GaugeMetricFamily("opwatch_operations_in_flight", "Operations in flight", labels=["account"]),
             lambda account: in_flight.get(account, 0),
         )
         yield each(
-            GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be made at once", labels=["account"]),
+            GaugeMetricFamily("opwatch_budget_tokens", "Requests that may be sent now", labels=["account"]),
             lambda account: budget[account].tokens,
         )
         yield each(
@@ -72,7 +72,7 @@ class Collector:
     def _outbox(self) -> Iterator[Metric]:
         overview = self._parts.overview
         yield GaugeMetricFamily("opwatch_deliveries_unfinished", "Deliveries not finished", overview.size(OUTBOX))
-        retrying = GaugeMetricFamily("opwatch_deliveries_retrying", "Deliveries failed so far", labels=["target"])
+        retrying = GaugeMetricFamily("opwatch_deliveries_retrying", "Deliveries to be retried", labels=["target"])
         for target, count in overview.retrying(self._parts.settings.targets).items():
             retrying.add_metric([target], count)
         yield retrying
@@ -88,11 +88,9 @@ class Collector:
 
     def _workers(self) -> Iterator[Metric]:
         alive, last_beat_s = self._parts.heartbeat.beats()
-        yield GaugeMetricFamily("opwatch_worker_up", "Whether a worker's clock beats", int(alive > 0))
-        yield GaugeMetricFamily("opwatch_workers", "Workers whose clock beats", alive)
-        yield GaugeMetricFamily(
-            "opwatch_worker_last_beat_timestamp_seconds", "When a worker's clock last beat", last_beat_s
-        )
+        yield GaugeMetricFamily("opwatch_worker_up", "Whether a worker sends heartbeats", int(alive > 0))
+        yield GaugeMetricFamily("opwatch_workers", "Workers that send heartbeats", alive)
+        yield GaugeMetricFamily("opwatch_worker_last_beat_timestamp_seconds", "Time of the last heartbeat", last_beat_s)
 
     def _looks(self, counters: dict[str, int]) -> Iterator[Metric]:
         outcomes = CounterMetricFamily("opwatch_outcomes", "Trackings ended", labels=["state"])
@@ -104,7 +102,7 @@ class Collector:
             looks.add_metric([result], counters.get(f"looks:{result}", 0))
         yield looks
         detection = HistogramMetricFamily(
-            "opwatch_detection_delay_seconds", "From an operation's end until it was seen", labels=["account"]
+            "opwatch_detection_delay_seconds", "From an operation's end until Opwatch saw it", labels=["account"]
         )
         for account in self._parts.settings.accounts:
             detection.add_metric([account], *DETECTION.read(counters, account))
@@ -113,10 +111,10 @@ class Collector:
     def _deliveries(self, counters: dict[str, int]) -> Iterator[Metric]:
         ended = CounterMetricFamily("opwatch_deliveries", "Deliveries finished", labels=["target", "state"])
         attempts = CounterMetricFamily(
-            "opwatch_delivery_attempts", "Attempts to deliver, by how they ended", labels=["target", "reason"]
+            "opwatch_delivery_attempts", "Attempts to deliver, by result", labels=["target", "reason"]
         )
         dwell = HistogramMetricFamily(
-            "opwatch_dwell_seconds", "From an outcome's being observed until it was delivered", labels=["target"]
+            "opwatch_dwell_seconds", "From an outcome being stored until it was delivered", labels=["target"]
         )
         for target in self._parts.settings.targets:
             for state in (DeliveryState.DELIVERED, DeliveryState.DEAD, DeliveryState.SKIPPED):
@@ -128,7 +126,7 @@ class Collector:
 
 
 def render(parts: Service) -> tuple[bytes, str]:
-    """Write all metrics, and say their content type."""
+    """Return all metrics as text, and their content type."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Collector(parts))
     return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -13,12 +13,12 @@ VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {
-    400: "the body is not JSON, or broke off",
+    400: "the body is not JSON, or ended too early",
     401: "no valid token",
     404: "not there",
-    405: "not that method",
-    408: "it did not arrive within 10 s",
-    409: "not in this state",
+    405: "the method is not allowed",
+    408: "the request did not arrive within 10 s",
+    409: "not possible in this state",
     413: "the body is larger than 64 kB",
     415: "neither JSON nor a form",
     422: "not valid; `errors` says which field",
@@ -29,7 +29,7 @@ _ERRORS = {
 
 @cache
 def document() -> dict[str, Any]:
-    """Give the whole document."""
+    """Return the whole document."""
     models = (TrackRequest, TrackingOut, TrackingsOut, GroupOut, ProblemOut, HealthOut)
     _, definitions = models_json_schema(
         [(model, "validation" if model is TrackRequest else "serialization") for model in models],
@@ -40,8 +40,8 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Opwatch",
             "version": VERSION,
-            "description": "Tells people how a PaaS operation ended. `POST /v1/operations` to have one tracked. "
-            "Every answer bears an `X-Request-ID`: the request's own if it is sane, else one made for it.",
+            "description": "Tells people how a PaaS operation ended. `POST /v1/operations` starts tracking one. "
+            "Every answer has an `X-Request-ID`: that of the request if it is valid, else a new one.",
         },
         "security": [{"token": []}],
         "paths": _paths(),
@@ -69,8 +69,8 @@ def _paths() -> dict[str, Any]:
                     },
                 },
                 "responses": {
-                    "202": _tracking("the tracking, new, with `Location`", location=True),
-                    "200": _tracking("the tracking, already known", location=True),
+                    "202": _tracking("a new tracking, with `Location`", location=True),
+                    "200": _tracking("the tracking was known already", location=True),
                     **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
@@ -97,14 +97,14 @@ def _paths() -> dict[str, Any]:
         },
         "/v1/operations/{identity}/error": {
             "get": {
-                "summary": "Show the whole error text, or else the `reason` of the verdict; empty if there is neither",
+                "summary": "Show the whole error text, or the `reason` of the verdict, or nothing",
                 "parameters": [identity],
                 "responses": {"200": {"description": "`text/plain`", "content": _TEXT}, **_problems(401, 404, 503)},
             }
         },
         "/v1/operations/{identity}/deliveries/{target}/retry": {
             "post": {
-                "summary": "Attempt a delivery again, now; not one that is delivered or skipped",
+                "summary": "Attempt a delivery again, now, unless it was delivered or skipped",
                 "parameters": [identity, target],
                 "responses": {"202": _tracking("the tracking"), **_problems(401, 404, 409, 503)},
             },
@@ -208,7 +208,7 @@ def _list_parameters() -> list[dict[str, Any]]:
 
 
 def _form() -> dict[str, Any]:
-    """Describe the form: the same fields as text, `notify` separated by commas, `context.<name>` for each name."""
+    """Describe the form: the same fields as text, `notify` separated by commas, one `context.<name>` per name."""
     names = [name for name in TrackRequest.model_fields if name != "context"]
     return {
         "type": "object",

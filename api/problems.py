@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): what happened, to what, what to do."""
+"""Errors as problem+json (RFC 9457): what happened, and what to do."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -8,7 +8,7 @@ from flask import Flask, Response, g
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
-from api import answers, one_line
+from api import plain_text, responses
 from config.web import PROBLEM_TYPE, problem_json
 from operations.errors import NewerRecordError
 from operations.storage import RedisError
@@ -37,13 +37,13 @@ class ProblemError(Exception):
 
     @classmethod
     def invalid(cls, *errors: tuple[str, str]) -> "ProblemError":
-        """Say which fields are wrong, each as (field, message)."""
+        """Make a problem (422) of wrong fields, each as (field, message)."""
         detail = "; ".join(f"{field}: {message}" if field else message for field, message in errors)
         return cls(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
 
 
 def from_validation(error: ValidationError) -> ProblemError:
-    """Turn pydantic's findings into a problem: 400 for what is no JSON, 422 for the rest. No input is repeated."""
+    """Turn pydantic's errors into a problem: 400 if the body is not JSON, else 422. No input is repeated."""
     found = [
         (".".join(map(str, each["loc"])), each["msg"].removeprefix("Value error, "), each["type"])
         for each in error.errors(include_input=False, include_url=False, include_context=False)
@@ -54,7 +54,7 @@ def from_validation(error: ValidationError) -> ProblemError:
 
 
 def register(app: Flask) -> None:
-    """Make every error of this app a problem."""
+    """Answer every error of this app with a problem."""
     app.register_error_handler(ProblemError, _problem)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(RedisError, _redis_away)
@@ -63,9 +63,9 @@ def register(app: Flask) -> None:
 
 
 def _problem(problem: ProblemError) -> Response:
-    if answers.prefers_text():
-        line = one_line.of_problem(problem.status, problem.detail)
-        return Response(line, status=problem.status.value, headers=problem.headers, content_type=answers.TEXT_TYPE)
+    if responses.prefers_text():
+        line = plain_text.problem_line(problem.status, problem.detail)
+        return Response(line, status=problem.status.value, headers=problem.headers, content_type=responses.TEXT_TYPE)
     body = problem_json(problem.status.value, problem.detail, g.request_id, problem.errors)
     return Response(body, status=problem.status.value, headers=problem.headers, content_type=PROBLEM_TYPE)
 
@@ -81,18 +81,18 @@ def _http(error: HTTPException) -> Response:
 
 
 def _redis_away(error: RedisError) -> Response:
-    log.error("Redis does not serve", error=type(error).__name__)
-    detail = "the store does not answer; perhaps the request was carried out: send it again, nothing is done twice"
+    log.error("Redis fails", error=type(error).__name__)
+    detail = "Redis does not answer; send the request again: if it was carried out already, nothing is done twice"
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
 
 
 def _newer_record(error: NewerRecordError) -> Response:
-    """Two versions overlap during a deploy: the newer one, soon alone, can answer."""
+    """Ask for a retry: two versions overlap during a deploy, and soon the newer one answers alone."""
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", headers=headers))
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("a request failed in a way nobody foresaw", exc_info=error)
-    return _problem(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; its log says how"))
+    log.error("a request failed unexpectedly", exc_info=error)
+    return _problem(ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; see its log"))

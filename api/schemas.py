@@ -1,4 +1,4 @@
-"""The shapes of requests and answers. These models validate, and `/openapi.json` is made from them."""
+"""The schemas of requests and answers: they validate requests, and `/openapi.json` is made from them."""
 
 import json
 from typing import Annotated, Any, Literal, Self
@@ -35,7 +35,7 @@ class TrackRequest(BaseModel):
     )
 
     operation_url: str | None = Field(
-        default=None, max_length=LONGEST_URL, description="the Location header as it came"
+        default=None, max_length=LONGEST_URL, description="the Location header, unchanged"
     )
     app: str | None = Field(default=None, pattern=APP_PATTERN)
     operation_id: str | None = Field(default=None, pattern=OPERATION_ID_PATTERN)
@@ -46,11 +46,13 @@ class TrackRequest(BaseModel):
     )
     timeout: int = Field(default=DEFAULT_TIMEOUT_S, ge=60, le=86_400, description="seconds to watch")
     group: str | None = Field(
-        default=None, min_length=1, max_length=LONGEST_GROUP, description="ties the operations of one deploy together"
+        default=None, min_length=1, max_length=LONGEST_GROUP, description="the same for all operations of one deploy"
     )
-    group_size: int | None = Field(default=None, ge=1, le=LARGEST_GROUP, description="how many there will be")
+    group_size: int | None = Field(default=None, ge=1, le=LARGEST_GROUP, description="how many operations it will have")
     context: Annotated[dict[ContextName, ContextValue], AfterValidator(_fits)] = Field(
-        default_factory=dict, max_length=20, description="shown in messages; environment, actor, commit, url specially"
+        default_factory=dict,
+        max_length=20,
+        description="shown in messages; see environment, actor, commit, url",
     )
 
     @model_validator(mode="after")
@@ -72,7 +74,7 @@ class OperationOut(BaseModel):
 
 
 class UsualOut(BaseModel):
-    """How long such operations usually take: half of the `samples` at most `p50` seconds, nine in ten at most `p90`."""
+    """How long such operations usually take, in seconds: 50 % at most `p50`, 90 % at most `p90`."""
 
     p50: float
     p90: float
@@ -80,7 +82,7 @@ class UsualOut(BaseModel):
 
 
 class DeliveryOut(BaseModel):
-    """How the telling of one target goes."""
+    """The delivery to one target."""
 
     target: str
     state: DeliveryState
@@ -124,10 +126,10 @@ class TrackingsOut(BaseModel):
 
 
 class GroupOut(BaseModel):
-    """The operations that bear one `group`, and where they stand together: `tracking` until it is final.
+    """The operations with the same `group`, and their joint state: `tracking` until it is final.
 
-    `members` are in order of joining; of more than 100, those that failed and those unfinished come before the rest.
-    `settles_at` is when it becomes final if no other joins; `reopened_at`, when one last joined what had been final.
+    `members` are in the order of joining. Of more than 100, failed and unfinished ones come first. At `settles_at` the
+    group becomes final if no operation joins before. At `reopened_at` one last joined a final group.
     """
 
     group: str
@@ -151,7 +153,7 @@ class FieldError(BaseModel):
 
 
 class ProblemOut(BaseModel):
-    """An error, as RFC 9457 has it."""
+    """An error by RFC 9457."""
 
     type: str
     title: str
@@ -162,14 +164,14 @@ class ProblemOut(BaseModel):
 
 
 class HealthOut(BaseModel):
-    """Whether it is well, and what is not."""
+    """The health of Opwatch, and its problems."""
 
     status: Literal["ok", "unready"]
     problems: list[str]
 
 
 class ListQuery(BaseModel):
-    """The query of the list."""
+    """The query parameters of the list."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -182,9 +184,9 @@ class ListQuery(BaseModel):
 
 
 def form_fields(pairs: dict[str, list[str]]) -> dict[str, Any]:
-    """Turn an HTML form into what JSON would say: `context.actor=jane`, and `notify` separated by commas.
+    """Turn an HTML form into the JSON's structure: `context.actor=jane`, and `notify` separated by commas.
 
-    Raises ValueError naming a field that is given twice.
+    Raises ValueError with the name of a field that is given twice.
     """
     fields: dict[str, Any] = {}
     context: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What the routes work with: made once per app, found through Flask's current app."""
+"""The parts that the routes use: made once per app, found through Flask's current app."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,18 +24,18 @@ from operations.storage.store import Store
 from workers.doorbell import Doorbell, Round
 
 REDIS_TIMEOUT_S = 0.9
-"""Twice this is still below the 2 s in which a caller hears that Redis is away."""
+"""A caller must get its 503 within 2 s while Redis is away, and a request may try twice."""
 
 MOST_REDIS_CONNECTIONS = 32
 
 AT_ONCE = 8
-"""Requests of one caller in the works at once: each keeps others waiting for milliseconds, so few of them do."""
+"""Requests of one caller that are handled at the same time. Few, because each delays others for milliseconds."""
 
 MOST_QUEUED = 300
-"""Further requests of one caller; beyond them it is told to come again."""
+"""Further requests of one caller that may wait; more are answered with 503."""
 
 RINGS_FOLD_S = 0.25
-"""A first look within a second, and no more than four RQ jobs a second however many operations come in."""
+"""The first look is within a second, with at most four RQ jobs a second, however many operations come in."""
 
 KEY = "opwatch"
 
@@ -62,7 +62,7 @@ class Service:
 
 
 def build(settings: Settings) -> Service:
-    """Build the service; nothing is dialled before the first request."""
+    """Build the service; it connects to nothing before the first request."""
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis, most=MOST_REDIS_CONNECTIONS)
     store = Store(connection, retention=timedelta(days=settings.retention_days))
     return Service(
@@ -85,5 +85,5 @@ def build(settings: Settings) -> Service:
 
 
 def service() -> Service:
-    """Give the service of the app that handles this request."""
+    """Return the service of the app that handles this request."""
     return cast("Service", current_app.extensions[KEY])

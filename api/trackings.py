@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import acts, answers, bodies, waiting
+from api import actions, bodies, responses, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import ListQuery, TrackRequest, form_fields
@@ -31,7 +31,7 @@ routes.before_request(require_token)
 
 @routes.post("/operations")
 def track() -> Response:
-    """Track an operation, or join what is tracked already."""
+    """Track an operation, or join its existing tracking."""
     wanted = _body()
     parts = service()
     settings = parts.settings
@@ -68,11 +68,11 @@ def track() -> Response:
     except TooManyInFlightError as error:
         headers = {"Retry-After": str(FULL_RETRY_AFTER_S)}
         raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers) from None
-    g.app = accepted.tracking.app  # so that the log alone tells what was accepted, should Redis be wiped
+    g.app = accepted.tracking.app  # the log shows what was accepted, even if Redis is wiped
     (parts.looks_due if accepted.begun else parts.deliveries_due).ring()
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
     headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
-    return answers.of_tracking(accepted.tracking, status, headers=headers)
+    return responses.tracking_response(accepted.tracking, status, headers=headers)
 
 
 @routes.get("/operations")
@@ -87,35 +87,37 @@ def list_trackings() -> Response:
         cursor=query.cursor,
         limit=query.limit,
     )
-    return answers.answer({"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor})
+    return responses.json_response(
+        {"operations": [view.as_json(t) for t in page.trackings], "next_cursor": page.next_cursor}
+    )
 
 
 @routes.get("/operations/<identity>")
 def show(identity: str) -> Response:
-    """Show one tracking; with `Prefer: wait=N`, once it has ended or N seconds have passed."""
-    stored, headers = waiting.awaited(identity, lambda: acts.find(service(), identity), _goes_on)
-    return answers.of_tracking(stored.tracking, headers=headers)
+    """Show one tracking. With `Prefer: wait=N`, answer when it has ended, or after N seconds."""
+    stored, headers = waiting.awaited(identity, lambda: actions.find(service(), identity), _goes_on)
+    return responses.tracking_response(stored.tracking, headers=headers)
 
 
 @routes.get("/operations/<identity>/error")
 def show_error(identity: str) -> Response:
-    """Give the whole error text, or why the watch ended without one; empty where there is neither."""
-    tracking = acts.find(service(), identity).tracking
+    """Return the whole error text, or the reason of the verdict; empty if there is neither."""
+    tracking = actions.find(service(), identity).tracking
     ended = tracking.state not in (State.TRACKING, State.CANCELLED)
-    text = wording.cause(announcement.of(tracking)) if ended else ""
-    return Response(f"{text}\n" if text else "", content_type=answers.TEXT_TYPE)
+    text = wording.cause(announcement.announce(tracking)) if ended else ""
+    return Response(f"{text}\n" if text else "", content_type=responses.TEXT_TYPE)
 
 
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
-    """Stop tracking; nobody is told."""
-    return answers.of_tracking(acts.stop(service(), identity).tracking)
+    """Cancel a tracking; nobody is told."""
+    return responses.tracking_response(actions.cancel(service(), identity).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
-    """Make a delivery due at once."""
-    return answers.of_tracking(acts.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
+    """Make a delivery due now."""
+    return responses.tracking_response(actions.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
 
 
 def _body() -> TrackRequest:
@@ -135,7 +137,7 @@ def _body() -> TrackRequest:
 
 
 def _address(wanted: TrackRequest, settings: Settings) -> OperationAddress:
-    """Find out which operation is meant; an `operation_url` must agree with whatever else is given."""
+    """Find the operation's address. The other fields must agree with an `operation_url`."""
     if wanted.region is not None:
         _require_known("region", [wanted.region], settings.regions)
     if wanted.operation_url is None:
@@ -155,7 +157,7 @@ def _require_known(field: str, names: list[str], known: Any) -> None:
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(sorted(known))
         raise ProblemError.invalid(
-            (field, f"{', '.join(map(repr, unknown))} is not configured here; there are: {there}")
+            (field, f"{', '.join(map(repr, unknown))} is not configured here; configured: {there}")
         )
 
 

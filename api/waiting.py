@@ -1,4 +1,4 @@
-"""`Prefer: wait=N`: a request that is answered when what it asks for is over, or N seconds have passed."""
+"""`Prefer: wait=N`: answers a request when its operation or group has ended, or after N seconds."""
 
 import time
 from collections.abc import Callable
@@ -17,10 +17,10 @@ T = TypeVar("T")
 def awaited(
     name: str, read: Callable[[], T], goes_on: Callable[[T], bool], due_in_s: Callable[[T], float] | None = None
 ) -> tuple[T, dict[str, str]]:
-    """Read once or, where the caller prefers to wait, until it goes on no more; with the headers that say so.
+    """Read once or, if the caller prefers to wait, until `goes_on` is false. Returns what was read, and headers.
 
-    `name` is what `Ends` knows it by; `due_in_s` says in how many seconds it may be over without a message. Where too
-    many wait already, the caller is told at once to come again.
+    `name` is its name in `Ends`. `due_in_s` says in how many seconds it may end without a message. If too many requests
+    wait, the answer comes at once, with Retry-After.
     """
     wait_s = _preferred_wait_s()
     if wait_s is None:
@@ -46,7 +46,7 @@ def awaited(
 
 
 def _preferred_wait_s() -> int | None:
-    """Read `Prefer: wait=N` (RFC 7240); what cannot be read is passed over, as the RFC says."""
+    """Read `Prefer: wait=N` (RFC 7240). Unreadable preferences are ignored, as the RFC says."""
     for preference in request.headers.get("Prefer", "").split(","):
         name, _, value = preference.partition(";")[0].strip().partition("=")
         if name.strip().lower() == "wait" and value.strip().isascii() and value.strip().isdigit():

@@ -1,1 +1,1 @@
-"""What the README and DESIGN claim about speed and size, measured: `make bench`, or `python -m benchmarks.<name>`."""
+"""Measures the claims about speed and size: `make bench`, or `python -m benchmarks.<name>`."""

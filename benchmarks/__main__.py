@@ -21,7 +21,7 @@ ALL = {
 
 
 def main() -> int:
-    """Return 0 once all are measured, goals met or not; 1 if one could not be; 130 on Ctrl-C."""
+    """Return 0 if all were measured, goals met or not; 1 if one failed; 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"any of: {', '.join(ALL)} (default: all)")
     names: list[str] = parser.parse_args().names

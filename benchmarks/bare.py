@@ -1,4 +1,4 @@
-"""What intake is compared with: the least that Flask can do, alone and with one Lua call of the size of ours."""
+"""The comparison for intake: a minimal Flask app, alone and with one Lua call of the size of ours."""
 
 import os
 from itertools import count
@@ -22,7 +22,7 @@ return false
 
 
 def create_app() -> Flask:
-    """Build an app of two routes that check nothing and log nothing."""
+    """Build an app of two routes, without checks and logs."""
     app = Flask("bare")
     store = redis.Redis.from_url(os.environ["REDIS_URL"]).register_script(SCRIPT)
     numbers = count()

@@ -1,4 +1,4 @@
-"""What a stage's processes have used so far, and the API that costs so little that it can be asked often."""
+"""Counts what a stage's processes have used so far; and starts a cheap stand-in API for frequent looks."""
 
 import time
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import psutil
 
 from benchmarks.service import Stage, wait_until
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from local.service import free_port
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What has been used so far, in CPU seconds and in commands."""
+    """The CPU seconds and commands used so far."""
 
     at: float
     workers_s: float
@@ -23,7 +23,7 @@ class Counts:
     reads: int
 
     @classmethod
-    def of(cls, stage: Stage, workers: Sequence[Child]) -> "Counts":
+    def read(cls, stage: Stage, workers: Sequence[Child]) -> "Counts":
         """Read them now."""
         info = stage.redis.info("all")
         return cls(
@@ -36,15 +36,15 @@ class Counts:
 
 
 def start_api(stage: Stage) -> None:
-    """Start the API that costs little, and let the stage's processes know it."""
+    """Start the cheap stand-in API, and let the stage's processes use it."""
     port = free_port()
     stage.use_api(f"http://127.0.0.1:{port}")
     api = stage.start("api", f"exec python -m benchmarks.fast_api {port}")
-    wait_until(lambda: answers(f"{stage.api}/_report?since=0"), api)
+    wait_until(lambda: responds(f"{stage.api}/_report?since=0"), api)
 
 
 def _cpu_s(pid: int) -> float:
-    """Add up the CPU time of a process, of those it has started, and of those of them that have ended."""
+    """Add up the CPU time of a process and its children, also of ended ones."""
     family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     times = [each.cpu_times() for each in family]
     return sum(t.user + t.system + t.children_user + t.children_system for t in times)

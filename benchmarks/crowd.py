@@ -1,4 +1,4 @@
-"""Very many operations in flight over many accounts, put straight into Redis, and how late each is looked at."""
+"""Stores many operations of many accounts directly in Redis, and measures how late each look is."""
 
 import random
 import secrets
@@ -17,7 +17,7 @@ from operations.storage.store import Store
 
 ACCOUNTS = 200
 EACH_S = 5.0
-"""The limit allows a look at every operation so often."""
+"""The limit allows a look at every operation this often."""
 
 SPREAD_S = 5.0
 OLDEST_S = 300.0
@@ -29,15 +29,15 @@ _HEADROOM = 1.04
 
 
 def names(count: int) -> list[str]:
-    """Name so many accounts."""
+    """Return the names of so many accounts."""
     return [f"a{number:03d}" for number in range(count)]
 
 
 def settings(operations: int, accounts: int) -> dict[str, str]:
-    """Give the settings of a service that may look at each of them every 5 s, and little more often.
+    """Return settings that allow a look at each operation every 5 s, and hardly more.
 
-    A bucket refills at (N - 5) / 62 a second, so that no 60 s see more than N requests; 4 % more, for what is lost to
-    rounding, keeps looks from falling behind for want of tokens alone.
+    A bucket refills at (N - 5) / 62 a second, so that no 60 s have more than N requests. The limit is 4 % higher,
+    because of rounding, so that looks are not late for lack of tokens alone.
     """
     per_s = operations / accounts / EACH_S * _HEADROOM
     return {
@@ -48,11 +48,10 @@ def settings(operations: int, accounts: int) -> dict[str, str]:
 
 
 def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list[str]:
-    """Put them in; returns their ids. They are due one after the other within 5 s, a few seconds from now.
+    """Store the operations. Returns their ids. They become due evenly within 5 s, in a few seconds.
 
-    Their ages are mixed, up to 5 min, and the pace looks at the older ones less often. `hurried`: they begin only in
-    15 min, as it were, so that the pace holds every one for new and wants a look at it about as often as the limit
-    allows.
+    Their ages are mixed, up to 5 min, and older ones get fewer looks. `hurried`: their start is 15 min ahead, so that
+    the pace treats each as new, and wants looks about as often as the limit allows.
     """
     ready_at = store.records.now() + timedelta(seconds=3 + operations / 4000)
     chance = random.Random(operations)  # noqa: S311 - a mix that is the same each time
@@ -84,7 +83,7 @@ def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list
 
 
 class Cohort:
-    """Some of them, drawn by lot: when each look at them was due, read from Redis twice a second beside the worker."""
+    """A random sample of the operations: when each look was due, read from Redis twice a second."""
 
     def __init__(self, redis: Any, identities: Sequence[str]) -> None:
         self._redis = redis
@@ -94,11 +93,11 @@ class Cohort:
 
     @property
     def operations(self) -> list[str]:
-        """The ids by which the API knows them."""
+        """Their ids at the API."""
         return [identity.rpartition("-")[2] for identity in self._identities]
 
     def read(self) -> None:
-        """Note for each when its next look is due, unless one is under way."""
+        """Note when the next look at each is due, unless it is claimed."""
         now = time.time()
         self.commands += 1
         for record in self._redis.mget([record_key(identity) for identity in self._identities]):
@@ -110,10 +109,10 @@ class Cohort:
                 self._due.setdefault((tracking.operation_id, tracking.next_look_at.timestamp()), now)
 
     def lateness_s(self, looks: Mapping[str, Sequence[float]], until: float) -> list[float]:
-        """Say how late each look was: from when it was due until the API had the request.
+        """Return how late each look was: from when it was due until the API received the request.
 
-        `looks` are the times of the requests for each. One due before `until` and not made by then is as late as it is
-        by then, at the least.
+        `looks` are the times of the requests, by operation. A look due before `until` that was not made by then counts
+        as made at `until`.
         """
         late = []
         for (operation_id, due), noted in self._due.items():

@@ -1,4 +1,4 @@
-"""How long an observed end waits until healthy targets are told, alone and while three other targets hang."""
+"""Measures the dwell time of healthy targets, alone and while three other targets hang."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ OTHERS = ("/other-1", "/other-2", "/other-3")
 ALL_TOLD_WITHIN_S = 90.0
 MEDIAN_GOAL_MS, P99_GOAL_MS = 100.0, 1000.0
 NO_SLOWER = 1.25
-"""Up to this ratio two medians count as the same: they are of a few milliseconds, on a busy machine."""
+"""Up to this ratio, two medians count as equal: they are a few milliseconds, on a busy machine."""
 
 SETTINGS = {"SCALINGO_REQUESTS_PER_MINUTE": "6000"}
 
@@ -61,7 +61,7 @@ def _print_goals(alone_ms: list[float], beside_ms: list[float]) -> None:
 
 
 def _round(*, hang: bool) -> list[float]:
-    """Return, in milliseconds, how long after the end was observed each healthy target had each request."""
+    """Return the milliseconds from each observed end to each request at a healthy target."""
     with Receiver() as receiver:
         for path in OTHERS if hang else ():
             receiver.script(path, Reply(hang_s=HANG_S))
@@ -86,7 +86,7 @@ def _dwells_ms(trackings: list[dict[str, Any]], requests: Iterable[RequestReceiv
 
 
 def _first(requests: Iterable[RequestReceived]) -> dict[tuple[str, str], float]:
-    """Find when each healthy path first had the request for each tracking."""
+    """Find the time of the first request for each tracking at each healthy path."""
     first: dict[tuple[str, str], float] = {}
     for each in requests:
         if each.path in HEALTHY:

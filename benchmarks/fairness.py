@@ -1,4 +1,4 @@
-"""A mass restart of one app, and another app's single deploy beside it, on a simulated clock (see pacing.py)."""
+"""A mass restart of one app at the same time as another app's single deploy, on a simulated clock (see pacing.py)."""
 
 import statistics
 import sys
@@ -18,7 +18,7 @@ def main() -> None:
     print_circumstances("fairness")
     late: dict[str, list[list[float]]] = {OPWATCH: [], ROUND_ROBIN: []}
     for seed in range(SEEDS):
-        random = Random(seed)  # noqa: S311 - a simulation that repeats itself
+        random = Random(seed)  # noqa: S311 - a repeatable simulation
         history_s = [SHAPES["tight"](random, 0.0) for _ in range(HISTORY)]
         begun = [Begun(0.0, SHAPES["tight"](random, 0.0)) for _ in range(MASS)]
         begun.append(Begun(SINGLE_AT_S, SHAPES["tight"](random, 0.0)))

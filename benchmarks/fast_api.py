@@ -1,4 +1,4 @@
-"""A stand-in of Scalingo's API that costs little: for benchmarks that ask it thousands of times a second.
+"""A cheap stand-in of Scalingo's API, for benchmarks with thousands of requests a second.
 
 `python -m benchmarks.fast_api PORT` answers a sign-in with any API token, and every operation as running, over
 kept-alive connections. `/_report` says when each account asked, and when each operation was asked about.
@@ -22,7 +22,7 @@ _END = b"\r\n\r\n"
 
 
 class Seen:
-    """Every request: when it came, from which account, and about which operation."""
+    """All requests: their times, accounts and operations."""
 
     def __init__(self) -> None:
         self._exchanged: dict[bytes, str] = {}
@@ -30,7 +30,7 @@ class Seen:
         self._operations: defaultdict[bytes, list[float]] = defaultdict(list)
 
     def exchange(self, basic: bytes, now: float) -> bytes:
-        """Give out a bearer, shaped like a JWT, for an API token."""
+        """Return a bearer, shaped like a JWT, for an API token."""
         account = base64.b64decode(basic).decode().removeprefix(":")
         claims = json.dumps({"iat": int(now), "exp": int(now) + 3600, "account": account}).encode()
         bearer = b"e30." + base64.urlsafe_b64encode(claims).rstrip(b"=") + b".c2ln"
@@ -39,7 +39,7 @@ class Seen:
         return bearer
 
     def look(self, bearer: bytes, operation: bytes, now: float) -> bool:
-        """Note a look; tells whether the bearer is one of ours."""
+        """Note a look. Tells whether the bearer is valid."""
         account = self._exchanged.get(bearer)
         if account is None:
             return False
@@ -48,9 +48,9 @@ class Seen:
         return True
 
     def report(self, since: float, apart_s: float, times_of: list[str]) -> dict[str, object]:
-        """Sum up what came since then; `times_of` names operations whose every look is wanted.
+        """Summarize the requests since then. `times_of` are the operations whose looks are listed.
 
-        Looks at one operation that are less than `apart_s` apart are too close.
+        Looks at one operation less than `apart_s` apart count as too close.
         """
         looks = {operation: [at for at in times if at >= since] for operation, times in self._operations.items()}
         gaps = [later - at for times in looks.values() for at, later in pairwise(times)]
@@ -73,12 +73,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.WriteTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where to write."""
+        """Keep the transport."""
         assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer every request that is whole."""
+        """Answer every complete request."""
         self._received += data
         while (end := self._received.find(_END)) >= 0:
             head = self._received[: end + 2]

@@ -1,4 +1,4 @@
-"""How fast new operations are taken in, beside what Flask and Redis allow at best in the same set-up.
+"""Measures how fast new operations are accepted, compared with a minimal app of Flask and Redis in the same set-up.
 
 One gunicorn process each, one Valkey that is emptied before each run, no worker; the runs alternate. With `--beside
 DIR` another checkout is measured in the same rounds: `python -m benchmarks.intake --beside ../old`.
@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks.service import TOKEN, BenchmarkError, Stage, run, wait_until
 from benchmarks.table import print_circumstances, print_table
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from local.service import free_port
 from scalingo.operation import OFFICIAL_REGIONS
@@ -31,7 +31,7 @@ RUN_S = 2
 WARM_UP_S = 1
 CONNECTIONS = (8, 64)
 SETTLE_S = 0.2
-"""For what the run before left half done."""
+"""The pause for leftovers of the run before."""
 SCRIPT = Path(__file__).with_name("intake.lua")
 GUNICORN = 'exec gunicorn --config config/gunicorn.conf.py "{app}"'
 ONE_PROCESS = {
@@ -43,18 +43,18 @@ ONE_PROCESS = {
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What wrk measured in one run."""
+    """wrk's results of one run."""
 
     per_s: float
     p50_ms: float
     p99_ms: float
     cpu_us: float
-    """Of the gunicorn worker, for one request: other programs disturb it less than they do the rate."""
+    """CPU time of the gunicorn worker per request, which other programs disturb less than the rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A gunicorn with one process, and where it listens."""
+    """A gunicorn with one process, and its URL."""
 
     process: Child
     url: str
@@ -62,7 +62,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One thing to measure: where it is, and the sorted set that grows by one with each good request."""
+    """A server to measure, its path, and the sorted set that grows with each successful request."""
 
     name: str
     path: str
@@ -110,7 +110,7 @@ def _serve(stage: Stage, app: str = "app:create_app()", path: str = "/healthz", 
     command = f"cd {folder.resolve()} && {GUNICORN.format(app=app)}"
     process = stage.start(app.partition(":")[0], command, {"PORT": str(port)})
     url = f"http://127.0.0.1:{port}"
-    wait_until(partial(answers, url + path), process)
+    wait_until(partial(responds, url + path), process)
     return Server(process, url)
 
 
@@ -143,7 +143,7 @@ def _cpu_s(server: Server) -> float:
 
 
 def _check(stage: Stage, contender: Contender, connections: int, requests: int, failed: int) -> None:
-    """Make sure that every request did what it was sent for: those cut off at the end may have, too."""
+    """Check that every request succeeded; those cut off at the end may have."""
     stored = stage.redis.zcard(contender.counted_in)
     if failed or not requests <= stored <= requests + connections:
         message = f"{contender.name}: of {requests} requests {failed} failed, and {stored} were stored"
@@ -151,7 +151,7 @@ def _check(stage: Stage, contender: Contender, connections: int, requests: int, 
 
 
 def _print(title: str, runs: dict[str, list[Run]]) -> None:
-    """Print medians, and the median of the ratio of the first contender's rate to each other's within a round."""
+    """Print medians, and the median ratio of the first contender's rate to each other's within a round."""
     first = next(iter(runs.values()))
     lines = []
     for name, mine in runs.items():

@@ -1,4 +1,4 @@
-"""How twenty operations at once share the 60 requests a minute that Scalingo allows, with the default settings."""
+"""Measures how twenty simultaneous operations share Scalingo's 60 requests a minute, with the default settings."""
 
 import statistics
 import sys
@@ -13,7 +13,7 @@ from benchmarks.table import Row, percentile, print_circumstances, print_goals
 from local.processes import Child
 
 OPERATIONS = 20
-STRIDE = 7  # has no divisor in common with it
+STRIDE = 7  # has no common divisor with it
 SHORTEST_S, LONGEST_S = 30.0, 60.0
 LIMIT = 60
 OUR_SHARE = 50
@@ -25,21 +25,21 @@ def main() -> None:
     """Measure and print."""
     print_circumstances("limit")
     span_s = LONGEST_S - SHORTEST_S
-    # Not in the order of their ends: looks go round in the order of intake, and each would miss its end just so.
+    # Not in the order of their ends: looks follow the order of intake, and each would just miss its end.
     order = [number * STRIDE % OPERATIONS for number in range(OPERATIONS)]
     durations_s = [SHORTEST_S + span_s * number / (OPERATIONS - 1) for number in order]
-    with Stage() as stage:  # no targets: whatever ends is told to the console
+    with Stage() as stage:  # no targets: outcomes are printed on the console
         stage.start_api(limit=LIMIT)
         processes = stage.start_service()
         _round(stage, processes, durations_s, [])
-        time.sleep(WINDOW_S)  # until the bucket and the API's own count are full again
+        time.sleep(WINDOW_S)  # until the bucket is full and the API's window is empty again
         _round(stage, processes, durations_s, durations_s[::-1])
 
 
 def _round(
     stage: Stage, processes: tuple[Child, ...], durations_s: Sequence[float], history_s: Sequence[float]
 ) -> None:
-    """Let all begin at once, knowing these durations; beside it, what benchmarks/simulation.py makes of the same."""
+    """Begin all at once, with these learned durations. Prints a simulation of the same for comparison."""
     before = len(stage.seen_by_api()["requests"])
     tracked = {stage.track(url) for url in [stage.begin("shop", duration_s=duration_s) for duration_s in durations_s]}
     took_s = wait_until(
@@ -74,7 +74,7 @@ def _round(
 
 
 def most_in_a_window(times_s: list[float]) -> int:
-    """Count the requests in the fullest 60 s: one of those windows begins with a request."""
+    """Count the requests in the busiest 60 s. Only windows that begin with a request matter."""
     return max(sum(1 for at_s in times_s if first_s <= at_s < first_s + WINDOW_S) for first_s in times_s)
 
 

@@ -1,4 +1,4 @@
-"""How Opwatch gives way to another client that takes half of an account's 60 requests a minute, and comes back."""
+"""Measures how Opwatch slows down for another client with half of the account's requests, and recovers."""
 
 import base64
 import sys
@@ -13,14 +13,15 @@ from local.processes import LocalError
 from local.service import API_TOKEN
 from operations.storage.budget import Budget
 
-OPERATIONS = 100  # so many that every token is wanted
+OPERATIONS = 100  # enough to use every token
 OTHER_A_MINUTE = 30
 OTHER_FOR_S = 150.0
 LASTING_S = 3600.0
 LEAST_LOOKS_BESIDE = 15
 LEAST_LOOKS_AFTERWARDS = 35
 BACK_WITHIN_S = WINDOW_S + 5 + 105
-"""The limit has to forget the other; a last 429 may come just before, at the least share, which takes 105 s to grow."""
+"""The limit must forget the other client. A last 429 may come just before, at the least share, which takes 105 s to
+grow. """
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
         back_at = time.time()
         time.sleep(WINDOW_S)
         requests = stage.seen_by_api()["requests"]
-    # Its one sign-in counts among ours: the log cannot tell.
+    # The other's one sign-in counts as ours: the log cannot distinguish them.
     ours = [each for each in requests if "/elsewhere/" not in each["path"]]
     refused = [each for each in requests if each["status"] == HTTPStatus.TOO_MANY_REQUESTS]
     refused_to_us = [each["at"] for each in ours if each in refused]
@@ -75,14 +76,14 @@ def main() -> None:
 
 
 def _shares_beside_another(stage: Stage, budget: Budget) -> list[float]:
-    """Let another client of the same account ask evenly, and note our share after each of its requests."""
+    """Send another client's requests evenly, and note our share after each."""
     login = base64.b64encode(f":{API_TOKEN}".encode()).decode()
     signed_in = call("POST", stage.api + "/v1/tokens/exchange", {}, {"Authorization": f"Basic {login}"})
     url = stage.begin("elsewhere", duration_s=LASTING_S)
     shares = []
     until_s = time.monotonic() + OTHER_FOR_S
     while time.monotonic() < until_s:
-        with suppress(LocalError):  # a 429 for it, too: the stand-in's log has them all
+        with suppress(LocalError):  # its 429s are in the stand-in's log
             call("GET", url, headers={"Authorization": f"Bearer {signed_in['token']}"})
         shares.append(budget.balance("default").share)
         time.sleep(60 / OTHER_A_MINUTE)

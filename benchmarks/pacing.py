@@ -1,4 +1,4 @@
-"""How late an end is noticed, and at how many requests: Opwatch's pace beside other policies, on a simulated clock.
+"""Compares Opwatch's pace with other policies, by detection delay and requests, on a simulated clock.
 
 Opwatch's decisions are those of operations/watching/pace.py, on records as they are stored. All policies share one
 budget (50 requests a minute, as operations/storage/budget.py grants them) and queue for it. Real clients of the others
@@ -23,19 +23,19 @@ STAGGERED_OVER_S = 300.0
 HISTORY = 50
 IN_FLIGHT = (1, 5, 20, 50, 200)
 FEWEST_OPERATIONS = 400
-"""In each cell, over as many seeds as it takes."""
+"""In each cell, over as many seeds as needed."""
 
 ONCE, STAGGERED = "at once", "staggered"
 COLD, LEARNED = "cold", "learned"
 CLAIRVOYANT, ROUND_ROBIN, OPWATCH = "clairvoyant", "round-robin", "Opwatch"
 THRIFTY = "evenly, as dear"
-"""Evenly spaced, at as many requests as Opwatch made: no policy of its own, since it must know those.
+"""Evenly spaced looks, with as many requests as Opwatch made. It is not a real policy, since it must know that number.
 
-Where no even spacing costs so little, round-robin stands there.
+If no even spacing needs so few requests, it is round-robin.
 """
 NO_SLOWER, ROUND_ROBIN_GOAL = 1.05, 0.70
 NOISE = 1.02
-"""Up to this ratio two means count as the same: they are of some hundred operations."""
+"""Up to this ratio, two means count as equal: they are of some hundred operations."""
 
 PLOT = Path(__file__).parents[1] / "docs" / "pacing.png"
 
@@ -55,12 +55,12 @@ SHAPES: Mapping[str, Callable[[Random, float], float]] = {
     "heavy-tailed": lambda random, _: 15 * random.paretovariate(1.3),
     "drifting": _drifting,
 }
-"""Durations in seconds; the number is how much of the burst has begun before, from 0 to 1."""
+"""Durations in seconds. The number is the share of the burst that began before, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What one policy did in one cell."""
+    """The results of one policy in one cell."""
 
     mean_s: float
     p95_s: float
@@ -68,10 +68,10 @@ class Figures:
 
 
 Cell = tuple[str, str, str, int]
-"""Shape, arrivals, knowledge, and how many operations there are."""
+"""Shape, arrivals, knowledge, and number of operations."""
 
 Burst = tuple[Sequence[float], Sequence[Begun]]
-"""What is known of durations before, newest first, and the operations that begin."""
+"""The durations known before, newest first, and the operations that begin."""
 
 
 def main() -> None:
@@ -100,7 +100,7 @@ def _policies(history_s: Sequence[float], operations: Sequence[Begun]) -> dict[s
 
 
 def _cell(cell: Cell) -> dict[str, Figures]:
-    """Let every policy see the same bursts."""
+    """Run every policy on the same bursts."""
     bursts = [_burst(cell, seed) for seed in range(-(-FEWEST_OPERATIONS // cell[3]))]
     names = _policies(*bursts[0])
     figures = {name: _figures([_policies(*burst)[name]() for burst in bursts], bursts) for name in names}
@@ -111,7 +111,7 @@ def _cell(cell: Cell) -> dict[str, Figures]:
 
 def _burst(cell: Cell, seed: int) -> Burst:
     shape, arrivals, knowledge, count = cell
-    random = Random(f"{shape} {arrivals} {count} {seed}")  # noqa: S311 - a simulation that repeats itself
+    random = Random(f"{shape} {arrivals} {count} {seed}")  # noqa: S311 - a repeatable simulation
     history_s = [SHAPES[shape](random, 0.0) for _ in range(HISTORY)]
     at_s = sorted(random.uniform(0, STAGGERED_OVER_S if arrivals == STAGGERED else 0) for _ in range(count))
     progress = [number / count if arrivals == STAGGERED else 0.5 for number in range(count)]
@@ -130,7 +130,7 @@ def _figures(policies: Sequence[Policy], bursts: Sequence[Burst]) -> Figures:
 
 
 def _evenly_spaced(bursts: Sequence[Burst], requests: float) -> Figures:
-    """Look every so many seconds, as often as these requests allow: what a well-chosen interval gives."""
+    """Return the results of the fixed interval that needs about these requests."""
     shortest_s, longest_s = 1.0, 300.0
     while longest_s > shortest_s * 1.02:
         every_s = (shortest_s * longest_s) ** 0.5
@@ -140,7 +140,7 @@ def _evenly_spaced(bursts: Sequence[Burst], requests: float) -> Figures:
 
 
 def _print_goals(measured: Mapping[Cell, Mapping[str, Figures]]) -> None:
-    """Hold the figures to what was promised, cell by cell."""
+    """Compare the figures with the goals, cell by cell."""
     worse = [
         f"{_name(cell)}: {name}"
         for cell, figures in measured.items()
@@ -210,7 +210,7 @@ def _written(figures: Figures) -> str:
 
 
 def draw(measured: Mapping[Cell, Mapping[str, Figures]]) -> None:
-    """Draw the learned cells on the plane of delay and requests; raises BenchmarkError without matplotlib."""
+    """Draw the learned cells by delay and requests. Raises BenchmarkError without matplotlib."""
     try:
         from matplotlib.figure import Figure  # noqa: PLC0415 - large, and only needed here
     except ImportError as error:

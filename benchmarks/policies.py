@@ -1,4 +1,4 @@
-"""When to look: Opwatch's way, and the ways it is compared with. Times are seconds since a simulation began."""
+"""Policies of looks: Opwatch's, and others for comparison. Times are seconds since the simulation began."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,23 +14,23 @@ LONGEST_EXPONENTIAL_S, EXPONENT = 20.0, 1.5
 
 
 class Policy(Protocol):
-    """Decides what to look at; operations are numbers."""
+    """Decides which operations to look at. Operations are numbers."""
 
     def begin(self, number: int, at_s: float) -> None:
-        """Take in an operation that begins."""
+        """Note that an operation begins."""
 
     def choose(self, now_s: float, granted: int) -> list[int]:
-        """Say what to look at now, as many as are granted at most."""
+        """Return the operations to look at now, at most `granted`."""
 
     def seen(self, number: int, now_s: float) -> None:
-        """Take in that it was seen unfinished."""
+        """Note that it was seen unfinished."""
 
     def ended(self, number: int, duration_s: float) -> None:
-        """Take in that it was seen to have ended."""
+        """Note that its end was seen."""
 
 
 class _Queue:
-    """Looks at whatever is due, the most overdue first."""
+    """Looks at due operations, the most overdue first."""
 
     def __init__(self) -> None:
         self.due_s: dict[int, float] = {}
@@ -47,7 +47,7 @@ class _Queue:
 
 
 class EverySeconds(_Queue):
-    """Looks at each operation every so many seconds: Scalingo's command line each second, Terraform each 5."""
+    """Looks at each operation at a fixed interval: Scalingo's command line every second, Terraform every 5 s."""
 
     def __init__(self, every_s: float) -> None:
         super().__init__()
@@ -59,29 +59,29 @@ class EverySeconds(_Queue):
 
 
 class Exponential(_Queue):
-    """Waits 1 s, then half as long again each time, up to 20 s, as google-api-core does."""
+    """Waits 1 s, then 1.5 times as long each time, up to 20 s, as google-api-core does."""
 
     def __init__(self) -> None:
         super().__init__()
         self._wait_s: dict[int, float] = {}
 
     def seen(self, number: int, now_s: float) -> None:
-        """Look again after a wait that grows."""
+        """Look again after a growing wait."""
         wait_s = self._wait_s.get(number, 1.0)
         self.due_s[number] = now_s + wait_s
         self._wait_s[number] = min(LONGEST_EXPONENTIAL_S, wait_s * EXPONENT)
 
 
 class RoundRobin(_Queue):
-    """Spends the whole budget, on what has been unseen for longest."""
+    """Spends the whole budget, on the operation that was not looked at for longest."""
 
     def seen(self, number: int, now_s: float) -> None:
-        """Look again when it is the one unseen for longest."""
+        """Look again when it has waited for longest."""
         self.due_s[number] = now_s
 
 
 class Clairvoyant(_Queue):
-    """Knows when each ends, looks once then: the bound that the budget alone sets."""
+    """Knows each end, and looks once then: the limit that the budget alone sets."""
 
     def __init__(self, ends_at_s: Sequence[float]) -> None:
         super().__init__()
@@ -92,18 +92,18 @@ class Clairvoyant(_Queue):
         self.due_s[number] = self._ends_at_s[number]
 
     def seen(self, number: int, now_s: float) -> None:
-        """Never: it has ended when it is looked at."""
+        """Fail: it has always ended when it is looked at."""
         message = f"{number} was looked at before its end, at {now_s} s"
         raise AssertionError(message)
 
 
 class Opwatch:
-    """Decides with watching/pace.py and learns as it goes; `history_s` is what it starts with, newest first."""
+    """Decides with watching/pace.py, and learns. `history_s` are the durations known at the start, newest first."""
 
     def __init__(self, history_s: Sequence[float], app_of: Callable[[int], str] = lambda _: "shop") -> None:
         self._app_of = app_of
         self._known_s = list(history_s)
-        self._durations = Durations.of(self._known_s, self._known_s)
+        self._durations = Durations.learn(self._known_s, self._known_s)
         self._due: dict[str, Tracking] = {}
 
     def begin(self, number: int, at_s: float) -> None:
@@ -122,7 +122,7 @@ class Opwatch:
         )
 
     def choose(self, now_s: float, granted: int) -> list[int]:
-        """Look at what is due, the most worth it first."""
+        """Look at due operations, by worth."""
         now = BEGAN + timedelta(seconds=now_s)
         due = [t for t in self._due.values() if t.next_look_at is not None and t.next_look_at <= now] if granted else []
         return [int(t.id) for t in pace.by_worth([(t, self._durations) for t in due], now)[:granted]]
@@ -135,7 +135,7 @@ class Opwatch:
         self._due[str(number)] = replace(after, next_look_at=pace.next_look_at(after, self._durations, now))
 
     def ended(self, number: int, duration_s: float) -> None:
-        """Learn how long it took."""
+        """Learn its duration."""
         del self._due[str(number)]
         self._known_s = [duration_s, *self._known_s][:KEPT]
-        self._durations = Durations.of(self._known_s, self._known_s)
+        self._durations = Durations.learn(self._known_s, self._known_s)

@@ -1,4 +1,4 @@
-"""What the service takes while little happens: memory, Redis commands, and the time until it is ready."""
+"""Measures the service at rest: memory, Redis commands, and the time until it is ready."""
 
 import base64
 import secrets
@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.service import BenchmarkError, Stage, run, wait_until
 from benchmarks.table import Row, print_circumstances, print_goals, print_table
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from tests.support.receiver import Receiver
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def _use(stage: Stage, processes: tuple[Child, Child]) -> None:
-    """Track operations to their end, every delivery made, and fill up to the number of requests."""
+    """Track operations until all deliveries are made, and add requests up to the given number."""
     tracked = [stage.track(stage.begin("shop", duration_s=number % 4)) for number in range(OPERATIONS)]
     for number in range(REQUESTS - len(tracked)):
         stage.ask("GET", f"/v1/operations/{tracked[number % len(tracked)]}" if number % 2 else "/v1/operations")
@@ -82,7 +82,7 @@ def _memory_mb(pid: int, kind: str) -> list[float]:
 
 
 def _print_commands(stage: Stage) -> None:
-    time.sleep(2)  # the last doorbells and connections
+    time.sleep(2)  # for the last doorbells and connections
     before = stage.redis.info("stats", "commandstats")
     time.sleep(IDLE_S)
     after = stage.redis.info("stats", "commandstats")
@@ -108,14 +108,14 @@ def _calls(info: dict[str, Any], name: str) -> int:
 
 
 def _print_starts() -> None:
-    """Measure from the start of the shell to the first answer, or to the first heartbeat with RQ listening."""
+    """Measure from the start of the shell to the first answer, or to the first heartbeat with RQ ready."""
     web_s, worker_s = [], []
     with Stage() as stage:
         for _ in range(STARTS):
             stage.redis.flushall()
             began_s = time.monotonic()
             web = stage.start("web")
-            wait_until(lambda: answers(stage.url + "/healthz"), web)
+            wait_until(lambda: responds(stage.url + "/healthz"), web)
             web_s.append(time.monotonic() - began_s)
             web.kill()
             began_s = time.monotonic()

@@ -1,7 +1,7 @@
-"""The usual way with RQ: a job for each operation, that looks once and enqueues itself again.
+"""The usual way with RQ: a job per operation, which looks once and enqueues itself again.
 
-It does as little as can be: no budget, no deadline, no verdicts, nothing recorded. `python -m benchmarks.rq_way worker`
-is `rq worker`, with everything imported before it forks.
+It does the minimum: no budget, deadlines, verdicts or records. `python -m benchmarks.rq_way worker` is `rq worker`,
+with everything imported before it forks.
 """
 
 import os
@@ -20,7 +20,7 @@ _session = requests.Session()
 
 
 def look(operation_id: str, wait_s: float) -> None:
-    """Look once, and come again in `wait_s` seconds (0: at once) while it is unfinished."""
+    """Look once. While unfinished, enqueue the next look in `wait_s` seconds (0: at once)."""
     url = f"{os.environ['SCALINGO_API_URL']}/v1/apps/shop/operations/{operation_id}"
     headers = {"Authorization": f"Bearer {os.environ['BEARER']}", "Accept": "application/json"}
     answer = _session.get(url, headers=headers, timeout=10)

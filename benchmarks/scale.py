@@ -1,8 +1,8 @@
-"""How many operations one worker process can hold, what a look costs, and what the usual way with RQ costs instead.
+"""Measures how many operations one worker can track, the cost of a look, and the cost of the usual way with RQ.
 
-Lateness is measured from outside: from the time that a look was due, as the record in Redis said, until the API had the
-request. CPU time is that of the worker process (Redis and the API have their own); commands are as Redis counts them,
-those that run inside scripts included; reads are how often Redis found something sent to it: round trips, about.
+Lateness is measured from outside: from when a look was due, by the record in Redis, until the API received the request.
+CPU time is the worker's alone. Commands are counted by Redis, including those inside scripts. Reads are how often Redis
+read from a socket, about the number of round trips.
 """
 
 import argparse
@@ -28,12 +28,12 @@ WARM_UP_S, MEASURED_S = 20.0, 60.0
 READ_EVERY_S = 0.5
 LATENESS_GOAL_S, COMMANDS_GOAL, BYTES_GOAL, RATIO_GOAL = 2.0, 8.0, 1500.0, 20.0
 SHORTEST_GAP_S = 1.9
-"""The pace waits 2 s at least, from one answer to the next request: whatever is closer was looked at twice."""
+"""The pace waits at least 2 s from an answer to the next request, so closer looks are duplicates."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What one run has shown."""
+    """The results of one run."""
 
     name: str
     operations: int
@@ -52,7 +52,7 @@ class Held:
 
     @property
     def p99_s(self) -> float:
-        """What 99 of 100 looks were not later than."""
+        """The 99th percentile of lateness."""
         return percentile(self.lateness_s, 99)
 
 
@@ -87,11 +87,11 @@ def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) ->
         wait_until(partial(_all_signed_in, stage), *running, timeout_s=120.0, every_s=0.5)
         time.sleep(WARM_UP_S)
         cohort = crowd.Cohort(stage.redis, identities)
-        before, began = Counts.of(stage, running), time.monotonic()
+        before, began = Counts.read(stage, running), time.monotonic()
         while time.monotonic() - began < measured_s:
             cohort.read()
             time.sleep(READ_EVERY_S)
-        after = Counts.of(stage, running)
+        after = Counts.read(stage, running)
         for worker in running:
             worker.check()
         report = call("GET", f"{stage.api}/_report?since={before.at}&apart={SHORTEST_GAP_S}", cohort.operations)

@@ -1,4 +1,4 @@
-"""The real processes, started as the Procfile says, around an embedded Valkey and a stand-in Scalingo API."""
+"""The real processes of the Procfile, with an embedded Valkey and a stand-in Scalingo API."""
 
 import os
 import secrets
@@ -14,7 +14,7 @@ from typing import Any, Self
 import redis
 
 from local import http, processes
-from local.http import answers
+from local.http import responds
 from local.processes import Child, LocalError
 from local.service import Service, free_port
 
@@ -25,13 +25,13 @@ _NOBODY = "http://127.0.0.1:9"
 
 
 class BenchmarkError(LocalError):
-    """A benchmark could not be run; the text says why."""
+    """A benchmark cannot run; the text says why."""
 
 
 class Stage(Service):
-    """An empty Valkey and whatever is started beside it; leaving the stage ends and removes it all.
+    """An empty Valkey, and the processes started with it. Leaving the stage ends and removes everything.
 
-    `targets` is the text of the targets file; `settings` are added to every process' environment.
+    `targets` is the text of the targets file; `settings` are added to every process's environment.
     """
 
     def __init__(self, *, targets: str = "", settings: Mapping[str, str] | None = None) -> None:
@@ -64,17 +64,17 @@ class Stage(Service):
         return self
 
     def __exit__(self, *_error: object) -> None:
-        """End everything at once: what it was doing is thrown away with its Valkey."""
+        """Kill everything; the data is lost."""
         self.stop(grace_s=0)
         self._temporary.cleanup()
 
     @property
     def redis_url(self) -> str:
-        """Where Valkey is."""
+        """Valkey's URL."""
         return self.env["REDIS_URL"]
 
     def start(self, name: str, command: str | None = None, settings: Mapping[str, str] | None = None) -> Child:
-        """Start a command, by default the Procfile's of that name, and return without waiting."""
+        """Start a command, by default the Procfile's of that name, without waiting."""
         child = self.add(name, command, settings)
         child.start()
         return child
@@ -82,25 +82,25 @@ class Stage(Service):
     def start_service(self) -> tuple[Child, Child]:
         """Start web and worker, and wait until both are ready."""
         web, worker = self.start("web"), self.start("worker")
-        wait_until(lambda: answers(self.url + "/healthz"), web)
+        wait_until(lambda: responds(self.url + "/healthz"), web)
         wait_until(self.worker_ready, worker)
         return web, worker
 
     def start_api(self, limit: int = 0) -> None:
         """Start the stand-in Scalingo API; `limit` requests a minute, 0 for no limit."""
         api = self.launch_standin(limit)
-        wait_until(lambda: answers(f"{self.api}/_standin/requests"), api)
+        wait_until(lambda: responds(f"{self.api}/_standin/requests"), api)
 
     def worker_ready(self) -> bool:
-        """Tell whether a worker's clock beats and RQ takes jobs."""
+        """Tell whether a worker sends heartbeats, and RQ takes jobs."""
         return bool(self.redis.zcard("opwatch:workers") and self.redis.scard("rq:workers"))
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Send one request to `web` and return the parsed answer; raises LocalError unless it is a 2xx."""
+        """Send one request to `web`. Returns the parsed answer. Raises LocalError unless it is a 2xx."""
         return self.request(method, path, body).check()
 
     def seen_by_api(self) -> Any:
-        """Give the stand-in's log: `requests` and the count `rate_limited`."""
+        """Return the stand-in's log: `requests` and the count `rate_limited`."""
         return call("GET", self.api + "/_standin/requests")
 
     def _log(self, name: str) -> Path:
@@ -111,7 +111,7 @@ class Stage(Service):
 def wait_until(
     condition: Callable[[], bool], *children: Child, timeout_s: float = PATIENCE_S, every_s: float = _POLL_S
 ) -> float:
-    """Wait for the condition; returns the seconds it took. Raises LocalError after `timeout_s`, or if a child ends."""
+    """Wait for the condition. Returns the seconds it took. Raises LocalError after `timeout_s`, or if a child ends."""
     began_s = time.monotonic()
     what = f"what {', '.join(child.name for child in children) or 'nobody'} should do"
     processes.wait_until(condition, *children, timeout_s=timeout_s, what=what, every_s=every_s)
@@ -119,13 +119,13 @@ def wait_until(
 
 
 def call(method: str, url: str, body: object = None, headers: Mapping[str, str] | None = None) -> Any:
-    """Send one request and return the parsed answer; raises LocalError unless it is a 2xx."""
+    """Send one request. Returns the parsed answer. Raises LocalError unless it is a 2xx."""
     return http.call(method, url, body, headers).check()
 
 
 def run(programs: Mapping[str, Callable[[], None]]) -> int:
-    """Run benchmarks one after the other: 0 if each could be measured, 1 if not, 130 on Ctrl-C (or SIGTERM)."""
-    signal.signal(signal.SIGTERM, _interrupt)  # it unwinds as Ctrl-C does, so that nothing stays behind
+    """Run benchmarks one after the other. Returns 0 if all were measured, 1 if not, 130 on Ctrl-C (or SIGTERM)."""
+    signal.signal(signal.SIGTERM, _interrupt)  # it unwinds like Ctrl-C, so that all processes end
     code = 0
     for name, program in programs.items():
         try:

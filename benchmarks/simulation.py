@@ -1,4 +1,4 @@
-"""A simulated account: operations that begin and end, the budget, and a policy that looks. Times are seconds."""
+"""A simulated account: operations, the budget, and a policy of looks. Times are in seconds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from operations.storage.budget import Allowance
 
 REQUESTS_PER_MINUTE = 50
 TICK_S = 0.25
-"""How often a policy may act. Answers take no time."""
+"""How often a policy can look. Answers take no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Begun:
 
 
 def simulate(policy: Policy, operations: Sequence[Begun]) -> tuple[list[float], int]:
-    """Run a policy until it has seen every operation's end: how late it saw each, in seconds, and its requests."""
+    """Run a policy until it has seen all ends. Returns the delay of each, in seconds, and the number of requests."""
     size = Allowance.per_minute(REQUESTS_PER_MINUTE)
     tokens, ticks, requests = float(size.capacity), 0, 0
     late: dict[int, float] = {}

@@ -1,9 +1,9 @@
-"""How soon new operations are answered at a constant rate, with a worker busy beside.
+"""Measures how soon new operations are answered at a constant rate, while a worker is busy.
 
-Requests are sent when their time has come, whether or not those before have been answered, and what each took counts
-from that time: a service that stands still for a second delays all that should have been sent in it, and all of them
-are counted (wrk waits for answers and would count one on each connection). Each run begins with nothing in flight and
-ends with 2,400 operations of one account, more than twice what OPWATCH_MAX_IN_FLIGHT lets in by default.
+Each request is sent at its planned time, even if earlier ones are unanswered, and its duration counts from that time.
+So if the service stalls for a second, all requests of that second count as delayed (wrk waits for answers, and would
+count one per connection). Each run begins with nothing in flight, and ends with 2,400 operations of one account, more
+than twice the default of OPWATCH_MAX_IN_FLIGHT.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ WARM_UP_S = 2
 ROUNDS = 6
 GOAL_MS = 25.0
 LOOKS_PER_MINUTE = 600
-"""Ten times what Scalingo allows: what is taken in keeps the worker looking all the time."""
+"""Ten times Scalingo's limit, so that the worker looks all the time."""
 
 IDLE_S = 2.0
 """The server closes a connection that is idle for 5 s."""
@@ -35,7 +35,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one run found; `late_ms` is how long after its time each request was sent, `refused` what was not 202."""
+    """The results of one run. `late_ms` is how late each request was sent; `refused` counts answers other than 202."""
 
     took_ms: list[float]
     late_ms: list[float]
@@ -63,7 +63,7 @@ def _run(stage: Stage, operation: str) -> Run:
     asyncio.run(client.run(RUN_S))
     looks = _looks(stage) - looks_before
     if not looks:
-        message = "the worker made no look: nothing was busy beside"
+        message = "the worker made no look, so it was not busy"
         raise BenchmarkError(message)
     return Run(client.took_ms, client.late_ms, client.refused, looks / RUN_S)
 
@@ -74,7 +74,7 @@ def _looks(stage: Stage) -> int:
 
 
 class Client:
-    """Posts operations never seen before, PER_S a second; `operations` is the URL they lie under."""
+    """Posts new operations, PER_S a second. `operations` is the base of their URLs."""
 
     def __init__(self, url: str, operations: str) -> None:
         parts = urlsplit(url)
@@ -87,7 +87,7 @@ class Client:
         self.refused = 0
 
     async def run(self, seconds: int) -> None:
-        """Send for so long, and wait for all answers; raises BenchmarkError where there is none."""
+        """Send for so long, and wait for all answers. Raises BenchmarkError if one fails."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
@@ -117,7 +117,7 @@ class Client:
             self._idle.append((loop.time(), reader, writer))
 
     async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Take the connection used last, unless the server may be about to close it."""
+        """Return the last used connection, unless the server may close it soon."""
         if self._idle:
             since_s, reader, writer = self._idle.pop()
             if asyncio.get_running_loop().time() - since_s < IDLE_S:

@@ -1,4 +1,4 @@
-"""Figures as text: percentiles, and plain tables with the goal beside the figure."""
+"""Figures as text: percentiles, and plain tables with figures and goals."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ WIDEST_FILL = 2
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure; `met` says whether it reaches its goal, None that it has none."""
+    """One figure. `met` says whether it reaches its goal; None if it has no goal."""
 
     what: str
     figure: str
@@ -19,7 +19,7 @@ class Row:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Give the smallest value that at least `percent` % of the values do not exceed; 0 of no values."""
+    """Return the smallest value that at least `percent` % of the values do not exceed; 0 of no values."""
     ordered = sorted(values)
     if not ordered:
         return 0.0
@@ -28,7 +28,7 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def print_goals(title: str, rows: Sequence[Row]) -> None:
-    """Print one figure a line: what it is, the figure, its goal, and whether it is met."""
+    """Print one figure per line: its name, the figure, its goal, and whether it is met."""
     words = {True: "met", False: "MISSED", None: ""}
     print_table(title, ("", "figure", "goal", ""), [(r.what, r.figure, r.goal, words[r.met]) for r in rows])
 
@@ -47,6 +47,6 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
 
 
 def print_circumstances(name: str) -> None:
-    """Say what ran where; the load at the start tells how far to trust what follows."""
+    """Print the circumstances. The load at the start tells how reliable the figures are."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"\n=== {name}: Python {platform.python_version()}, {os.cpu_count()} cores, load {load}", flush=True)

@@ -1,4 +1,4 @@
-"""What the usual way with RQ takes: a job for each operation that looks once and enqueues itself again."""
+"""Measures the usual way with RQ: a job per operation, which looks once and enqueues itself again."""
 
 import secrets
 import time
@@ -15,7 +15,7 @@ RQ_OPERATIONS, RQ_MEASURED_S = 200, 15.0
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """What the usual way has shown."""
+    """The results of the usual way."""
 
     name: str
     looks_per_s: float
@@ -33,7 +33,7 @@ RQ_WORKERS = (
 
 
 def usual_way(name: str, command: str, wait_s: float) -> Usual:
-    """Let one worker of RQ work off the looks at 200 operations for a while."""
+    """Let one RQ worker look at 200 operations for a while."""
     with Stage() as stage:
         start_api(stage)
         bearer = _bearer(stage.api)
@@ -43,9 +43,9 @@ def usual_way(name: str, command: str, wait_s: float) -> Usual:
         worker = stage.start("rq", f"{command.format(url=stage.redis_url)} {rq_way.QUEUE}", settings)
         wait_until(partial(_has_looked, stage), worker)
         time.sleep(2.0)
-        before = Counts.of(stage, [worker])
+        before = Counts.read(stage, [worker])
         time.sleep(RQ_MEASURED_S)
-        after = Counts.of(stage, [worker])
+        after = Counts.read(stage, [worker])
         worker.check()
         looks = call("GET", f"{stage.api}/_report?since={before.at}")["looks"]
     return Usual(

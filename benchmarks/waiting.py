@@ -1,4 +1,4 @@
-"""How soon callers that wait for an end (`Prefer: wait`) are answered, and what they cost while they wait.
+"""Measures how soon callers that wait for an end (`Prefer: wait`) are answered, and their cost while they wait.
 
 One `web` process, so many callers with a connection each, each of an operation of its own. The ends are recorded in
 batches, as a worker does; a record counts as made when its script has returned.
@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.service import TOKEN, Stage, run, wait_until
 from benchmarks.table import Row, percentile, print_circumstances, print_goals
-from local.http import answers
+from local.http import responds
 from local.processes import Child
 from operations.model import Tracking
 from operations.storage.store import Change, Store
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] = ()) -> None:
     print_circumstances("waiting")
     with Stage(settings=SETTINGS) as stage:
         web = stage.start("web")
-        wait_until(lambda: answers(stage.url + "/healthz"), web)
+        wait_until(lambda: responds(stage.url + "/healthz"), web)
         store = Store(stage.redis, retention=timedelta(days=1))
         identities = [_begin(store) for _ in range(options.callers)]
         rows = asyncio.run(_wait(stage, web, store, identities))
@@ -95,7 +95,7 @@ async def _wait(stage: Stage, web: Child, store: Store, identities: list[str]) -
 
 
 async def _caller(port: int, identity: str, answered: dict[str, float]) -> None:
-    """Wait for the end, again and again, as `bin/opwatch` does."""
+    """Wait for the end, with repeated requests, as `bin/opwatch` does."""
     head = f"GET /v1/operations/{identity} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while True:
@@ -109,7 +109,7 @@ async def _caller(port: int, identity: str, answered: dict[str, float]) -> None:
 
 
 def _end(store: Store, identities: list[str]) -> dict[str, float]:
-    """Record all ends at a worker's pace; tells when each was."""
+    """Record all ends at a worker's pace. Returns the time of each."""
     recorded: dict[str, float] = {}
     began_s = time.monotonic()
     for start in range(0, len(identities), BATCH):

@@ -1,1 +1,1 @@
-"""What the operator decides: settings from the environment, logging, the web server."""
+"""Configuration: settings from the environment, logging, Redis, the web server."""

@@ -1,4 +1,4 @@
-"""Asks a Redis that hangs only now and then, so that nobody waits behind others who wait for it."""
+"""A circuit breaker: while Redis hangs, only one command a second tries it, and requests do not queue up."""
 
 import time
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import redis
 
 PAUSE_S = 1.0
-"""How long nobody asks after a timeout; then one command may try."""
+"""The pause after a timeout. Then one command may try."""
 
 
 class NotAskedError(redis.ConnectionError):
-    """Redis did not answer a moment ago, and was not asked again."""
+    """Redis timed out a moment ago, and was not asked again."""
 
 
 class Breaker:
-    """Who may ask: everybody, or one each second while the last answer stayed away."""
+    """Decides which commands may be sent: all, or after a timeout one a second."""
 
     def __init__(self) -> None:
-        self._closed_until_s: float | None = None  # none while all is well
+        self._closed_until_s: float | None = None  # None while Redis answers
 
     def admits(self, now_s: float) -> bool:
-        """Tell whether to ask now; after a pause, only the first to want it does."""
+        """Tell whether to ask now. After a pause, only the first caller may."""
         if self._closed_until_s is None:
             return True
         if now_s < self._closed_until_s:
@@ -33,14 +33,14 @@ class Breaker:
         self._closed_until_s = now_s + PAUSE_S
 
     def answered(self) -> None:
-        """Let everybody ask again."""
+        """End the pause."""
         self._closed_until_s = None
 
 
 class GuardedRedis(redis.Redis):
-    """A client whose single commands go through a breaker; they raise NotAskedError at once during a pause.
+    """A client whose single commands go through a breaker. During a pause they raise NotAskedError at once.
 
-    Pipelines do not: only the doorbell uses them, in a thread of its own.
+    Pipelines do not: only the doorbell uses them, in its own thread.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ class GuardedRedis(redis.Redis):
         self._breaker = Breaker()
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send a command unless Redis is known to hang."""
+        """Send a command, unless Redis is known to hang."""
         if not self._breaker.admits(time.monotonic()):
             raise NotAskedError("Redis did not answer a moment ago")
         try:

@@ -1,11 +1,11 @@
-"""How gunicorn serves `web`.
+"""gunicorn's settings for `web`.
 
 https://docs.gunicorn.org/en/stable/settings.html
 """
 
 from gevent import monkey
 
-monkey.patch_all()  # before anything else is imported: what is imported first keeps what blocks
+monkey.patch_all()  # before all other imports: earlier ones would keep blocking sockets and locks
 
 import os
 import resource
@@ -23,34 +23,34 @@ from operations.errors import ConfigError
 try:
     loaded = settings.load(os.environ)
 except ConfigError as error:
-    # Here, not in the app: a process that ends while it imports the app is started again for ever.
-    sys.exit("Opwatch cannot start; mend these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
+    # Here, not in the app: gunicorn would restart a process that fails in the app for ever.
+    sys.exit("Opwatch cannot start. Correct these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
 
 worker_class = "config.web_worker.WebWorker"
 worker_connections = MOST_CONNECTIONS
 http_parser = "python"
-preload_app = True  # the processes share the memory of what is imported once
+preload_app = True  # the processes share the memory of imported modules
 timeout = 30
-graceful_timeout = 27  # Prefer: wait may hold a request for 25 s; a PaaS kills after 30 s
+graceful_timeout = 27  # `Prefer: wait` lasts up to 25 s, and a PaaS kills after 30 s
 keepalive = 5
 bind = f"0.0.0.0:{loaded.port}"
 workers = loaded.web_concurrency
 limit_request_line = 4094
-control_socket_disable = True  # it lies in the home directory by default: two instances would steal it from each other
+control_socket_disable = True  # it is in the home directory, where two instances would conflict
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108, PTH112 - the heartbeat file, off slow disks
-forwarded_allow_ips = ""  # no header of a proxy is needed, and none is believed
+forwarded_allow_ips = ""  # no header of a proxy is needed or trusted
 forwarder_headers = ""  # not SCRIPT_NAME either: it would rewrite paths
 _STORAGE_ASKED_WITHIN_S = 1.0
 _OTHER_FILES = 200
-accesslog = None  # the app writes one structured line a request
+accesslog = None  # the app logs each request
 loglevel = "warning"
 
 
 class Log(Logger):  # type: ignore[misc]
-    """Writes gunicorn's own lines as all others are written (one line each, escaped), on standard output."""
+    """Writes gunicorn's log lines in the same form as all others (one line each, escaped), on standard output."""
 
     def setup(self, cfg: Config) -> None:
-        """Leave the writing to the handler of `config.logs`."""
+        """Let the handler of `config.logs` write all lines."""
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
@@ -60,7 +60,7 @@ logger_class = Log
 
 
 def _allow_files(wanted: int) -> None:
-    """Raise the limit of open files, as far as that is allowed: each connection is one, and 1,024 are usual."""
+    """Raise the limit of open files, as far as allowed: each connection is one, and the usual limit is 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -71,6 +71,6 @@ _allow_files(MOST_CONNECTIONS + _OTHER_FILES)
 
 
 def when_ready(_arbiter: Arbiter) -> None:
-    """Say once, before the processes are made, what Redis lacks. The connection is not shared with them."""
+    """Log faults of Redis's storage once, before the processes are forked. They do not share this connection."""
     with connect(loaded, timeout_s=_STORAGE_ASKED_WITHIN_S) as connection:
         say_storage_faults(connection)

@@ -1,6 +1,6 @@
-"""Logs: one structured line an event, on standard output, as JSON or as text.
+"""Logs: one structured line per event, on standard output, as JSON or as text.
 
-Either form writes texts from outside quoted and escaped, so that none can forge a line.
+Both forms quote and escape texts from outside, so that none can forge a line.
 """
 
 import json
@@ -11,7 +11,7 @@ import structlog
 
 from config.settings import Settings
 
-_JSON = json.JSONEncoder(default=repr)  # made once: json.dumps would make one for each line
+_JSON = json.JSONEncoder(default=repr)  # json.dumps would make one for each line
 
 
 def configure(settings: Settings) -> None:
@@ -38,7 +38,7 @@ def configure(settings: Settings) -> None:
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_as_event, renderer])
     )
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
-    # Below WARNING these write whole requests, URLs and headers; some URLs are secrets.
+    # Below WARNING these log whole requests, URLs and headers. Some URLs are secrets.
     for chatty in ("aiohttp", "asyncio", "rq", "slack_sdk", "urllib3"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
 
@@ -56,5 +56,5 @@ def _without_empty(
 def _as_event(
     _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Drop the standard library's own fields from a foreign log record."""
+    """Drop the standard library's fields from a foreign log record."""
     return {key: value for key, value in event.items() if not key.startswith("_")}

@@ -1,4 +1,4 @@
-"""How a model is read from the environment: every fault is collected, and no value shows in one."""
+"""Reads a model from the environment. Collects every fault; no fault shows a value."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from notifiers.targets import described
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading of the settings: what it reads, and the faults it finds. It is the context of a validation."""
+    """The context of a validation: what is read, and the faults found."""
 
     environ: Mapping[str, str]
     root: Path
@@ -29,7 +29,7 @@ class Reading:
 
 
 class FromEnvironment(BaseModel):
-    """A model whose aliases are environment variables. A faulty value is replaced by the field's default."""
+    """A model whose aliases are environment variables. A faulty value becomes the field's default."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True, validate_default=True)
 
@@ -45,6 +45,6 @@ class FromEnvironment(BaseModel):
 
 
 def variables(setting: FieldInfo) -> Sequence[str]:
-    """Name the variables that a setting is read from; the first that is set counts."""
+    """Return the variables of a setting. The first that is set counts."""
     alias = setting.validation_alias
     return [str(name) for name in alias.choices] if isinstance(alias, AliasChoices) else [str(alias)]

@@ -1,4 +1,4 @@
-"""The web server's own answers, to requests that do not reach the app: problems, like the app's. Pure."""
+"""The web server's own answers, to requests that never reach the app: problems like the app's. Pure."""
 
 from http import HTTPStatus
 
@@ -8,20 +8,20 @@ from config.web import PROBLEM_TYPE, REQUEST_ID_HEADER, problem_json
 
 
 class LateError(Exception):
-    """A request did not arrive in time."""
+    """A request did not arrive completely in time."""
 
 
 FAILED = HTTPStatus.INTERNAL_SERVER_ERROR
-_FAULT = (FAILED, "Opwatch failed; its log says how")
+_FAULT = (FAILED, "Opwatch failed; see its log")
 _PROBLEMS = {
-    errors.InvalidResponseHeader: _FAULT,  # a ParseException, too
+    errors.InvalidResponseHeader: _FAULT,  # the app's fault, although gunicorn counts it as a parse error
     errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
     errors.LimitRequestHeaders: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
-    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "100-continue is the only expectation that can be met"),
-    errors.UnsupportedTransferCoding: (HTTPStatus.NOT_IMPLEMENTED, "chunked is the only transfer coding that is known"),
-    errors.ParseException: (HTTPStatus.BAD_REQUEST, "this is no well-formed HTTP request"),
-    errors.NoMoreData: (HTTPStatus.BAD_REQUEST, "the request broke off before its end"),
-    LateError: (HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive whole in time; send it again"),
+    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "the only supported expectation is 100-continue"),
+    errors.UnsupportedTransferCoding: (HTTPStatus.NOT_IMPLEMENTED, "the only supported transfer coding is chunked"),
+    errors.ParseException: (HTTPStatus.BAD_REQUEST, "this is not a well-formed HTTP request"),
+    errors.NoMoreData: (HTTPStatus.BAD_REQUEST, "the request ended too early"),
+    LateError: (HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive completely in time; send it again"),
     Exception: _FAULT,
 }
 

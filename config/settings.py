@@ -1,6 +1,6 @@
 """The settings: each is one field of `Settings`, read from the environment variable that its alias names.
 
-`load` is a pure function of the environment and the targets file. Each process calls it once, at its start.
+`load` reads nothing but the environment and the targets file. Each process calls it once, at its start.
 A field's description is its text in docs/settings.md.
 """
 
@@ -21,7 +21,7 @@ from scalingo.operation import OFFICIAL_REGIONS
 
 
 class Settings(FromEnvironment):
-    """Everything that the operator decides. Secrets show neither in its repr nor in any fault."""
+    """All settings. No secret shows in its repr or in a fault."""
 
     redis_url: RedisUrl = Field(
         SecretStr(""),
@@ -34,7 +34,7 @@ class Settings(FromEnvironment):
         {},
         alias="OPWATCH_TOKENS",
         examples=["ci:0123456789abcdef0123456789abcdef,deploy:fedcba9876543210fedcba9876543210"],
-        description="Required, except for `make run`. Who may call, as `name:token,…`, with tokens of at least 24 "
+        description="Required, except for `make run`. The callers, as `name:token,…`, with tokens of at least 24 "
         "characters. A token without a name belongs to the caller `default`.",
     )
     accounts: Accounts = Field(
@@ -48,7 +48,7 @@ class Settings(FromEnvironment):
         "osc-fr1",
         alias="SCALINGO_REGION",
         pattern=r"^[a-z0-9][a-z0-9-]{0,40}$",
-        description="The region of operations that name none. `osc-fr1` and `osc-secnum-fr1` are always known.",
+        description="The region of operations without one. `osc-fr1` and `osc-secnum-fr1` are always known.",
     )
     api_url: BaseUrl | None = Field(
         None,
@@ -167,15 +167,15 @@ class Settings(FromEnvironment):
     _targets: Mapping[str, Target] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, reading: Reading, /) -> None:
-        """Build the targets, which need several settings and the targets file."""
+        """Build the targets, from several settings and the targets file."""
         self._targets, faults = targets.read(dict(self), reading.environ, reading.root)
         reading.faults.extend(faults)
         if not faults and self.alert_target not in (None, *self._targets):  # it may be a URL, which is a secret
             known = ", ".join(sorted(self._targets))
-            reading.faults.append(f"OPWATCH_ALERT_TARGET: there is no target of this name; there are: {known}")
+            reading.faults.append(f"OPWATCH_ALERT_TARGET: no target has this name; configured: {known}")
 
     def __repr_args__(self) -> Iterator[tuple[str, Any]]:
-        """Show what is configured, and no values."""
+        """Show which parts are configured, without values."""
         yield "accounts", sorted(self.accounts)
         yield "targets", sorted(self.targets)
 
@@ -197,7 +197,7 @@ class Settings(FromEnvironment):
 
 
 def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
-    """Read the settings from `environ` and the targets file below `root`; raises ConfigError with every fault."""
+    """Read the settings from `environ` and the targets file below `root`. Raises ConfigError with every fault."""
     settings, faults = examine(environ, root=root)
     if faults:
         raise ConfigError(faults)
@@ -205,7 +205,7 @@ def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:
 
 
 def examine(environ: Mapping[str, str], *, root: Path = Path()) -> tuple[Settings, Sequence[str]]:
-    """Read what can be read, and list every fault; a faulty setting has its default, a faulty target is left out."""
+    """Read the settings, and list every fault. A faulty setting gets its default; a faulty target is left out."""
     given = {name: value.strip() for name, value in environ.items() if value.strip()}
     reading = Reading(given, root)
     settings = Settings.model_validate({**given, "SCALINGO_API_TOKEN": accounts_in(given)}, context=reading)

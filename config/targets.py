@@ -1,4 +1,4 @@
-"""Where targets come from: the settings of `slack` and `webhook`, and a TOML file."""
+"""Builds the targets: `slack` and `webhook` from settings, others from a TOML file."""
 
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -10,14 +10,14 @@ from operations.errors import ConfigError
 
 DEFAULT_FILE = "config/targets.toml"
 FROM_SETTINGS = ("slack", "webhook")
-"""Kinds of which the settings make one target: SLACK_CHANNEL is the field `channel` of the target `slack`."""
+"""Kinds that settings can configure: SLACK_CHANNEL is the field `channel` of the target `slack`."""
 
 
 def read(settings: Mapping[str, Any], environ: Mapping[str, str], root: Path) -> tuple[dict[str, Target], list[str]]:
-    """Build every target of the settings and of the file below `root`, and list every fault.
+    """Build every target from the settings and the file below `root`, and list every fault.
 
-    A faulty target is left out. Without any target, `console` is the only one. `${NAME}` in the file is read from
-    `environ`.
+    A faulty target is left out. If none is configured, `console` is the only target. `${NAME}` in the file is read
+    from `environ`.
     """
     faults: list[str] = []
     own = dict(_from_settings(settings))

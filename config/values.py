@@ -1,4 +1,4 @@
-"""What the values of settings have to be."""
+"""The types of settings: they check and convert values."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
 
 
 def accounts_in(environ: Mapping[str, str]) -> dict[str, str]:
-    """Find the API token of every account, by its name; `SCALINGO_API_TOKEN_AGENCY` is that of `agency`."""
+    """Find the API token of every account, by name: `SCALINGO_API_TOKEN_AGENCY` is that of `agency`."""
     own = environ.get("SCALINGO_API_TOKEN")
     named = {match[1].lower(): value for name, value in environ.items() if (match := _ACCOUNT_VARIABLE.fullmatch(name))}
     return ({DEFAULT_ACCOUNT: own} if own else {}) | named
@@ -38,10 +38,10 @@ def _accounts(tokens: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
 
 
 def _tokens(value: str | Mapping[str, str]) -> Mapping[str, str]:
-    """Split `name:token,…`; a token without a name, as one-click deployments generate it, is the default caller's."""
+    """Split `name:token,…`. A token without a name, as one-click deployments make it, is the default caller's."""
     hint = f"set name:token,… with tokens of at least {SHORTEST_TOKEN} characters (ci:$(openssl rand -hex 24))"
     if not isinstance(value, str):
-        raise ValueError(f"not set, so nobody could call; {hint}")  # noqa: TRY004 - pydantic takes only a ValueError
+        raise ValueError(f"not set, so no caller would have access; {hint}")  # noqa: TRY004 - pydantic takes only a ValueError
     tokens: dict[str, str] = {}
     faults = []
     for number, entry in enumerate(value.split(","), 1):

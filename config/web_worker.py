@@ -1,4 +1,4 @@
-"""gunicorn's gevent worker, with what it lacks: deadlines, one answer to one request, a bound on connections."""
+"""gunicorn's gevent worker, with deadlines and limits. It answers a request once, after it has arrived whole."""
 
 import socket
 from collections import OrderedDict
@@ -20,7 +20,7 @@ IN_TIME_S = 10
 """For a request to arrive, and for its answer to be read."""
 
 MOST_READING = 32
-"""Clients that have not read their answer yet; each answer may have a megabyte."""
+"""Clients that are slow in reading their answer. Each answer may have a megabyte."""
 
 LARGEST_HEAD_BYTES = 16 * 1024
 LARGEST_READ_BYTES = 8 * 1024
@@ -32,10 +32,10 @@ _leaving: OrderedDict[Any, None] = OrderedDict()
 
 @contextmanager
 def _among(clients: OrderedDict[Any, None], most: int, client: Any) -> Iterator[None]:
-    """Count a client in for a while. If there are too many, the oldest is closed."""
+    """Count a client while it is served. If there are too many, the oldest is closed."""
     if len(clients) >= most:
         with suppress(OSError):
-            clients.popitem(last=False)[0].shutdown(socket.SHUT_RDWR)  # its own greenlet sees the end
+            clients.popitem(last=False)[0].shutdown(socket.SHUT_RDWR)  # its own greenlet then sees the end
     clients[client] = None
     try:
         yield
@@ -50,27 +50,27 @@ class _Request(Request):  # type: ignore[misc]  # gunicorn is not typed
 
 
 class _Answer(bytearray):
-    """Stands for the socket while gunicorn writes: an answer is sent whole or, after an error, not at all."""
+    """Replaces the socket and keeps what gunicorn writes, which is sent whole or, after an error, not at all."""
 
     sendall = bytearray.extend
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]
-    """Overrides how a connection is served; gunicorn parses the requests and calls the app."""
+    """Overrides how a connection is served. gunicorn's parser and worker still interpret requests."""
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop; callers that wait for an operation's end are answered at once."""
+        """Begin to stop. Requests that wait for an operation's end are answered at once."""
         web.STOPPING.set()
         super().handle_exit(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection. Nothing is written before a request is whole, and nothing after an error's answer."""
+        """Serve one connection. Writes nothing before a request has arrived whole, and nothing after its answer."""
         requests, ends = RequestParser(self.cfg, client, addr), False
         requests.mesg_class = _Request
         requests.unreader.max_body_chunk = LARGEST_READ_BYTES  # gunicorn's own limit is a megabyte
         try:
             while not ends:
-                gevent.sleep(0)  # others first: many requests sent in one go would delay them
+                gevent.sleep(0)  # let others run: a client that pipelines requests might never wait here
                 with _among(_arriving, web.MOST_ARRIVING, client):
                     request = self._receive(client, requests)
                 answer = _Answer()
@@ -81,29 +81,29 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
                 with _among(_reading, MOST_READING, client), gevent.Timeout(IN_TIME_S, TimeoutError):
                     client.sendall(answer)
         except (StopIteration, ConnectionError, TimeoutError):
-            pass  # the connection ends, by either side's wish
-        except Exception as error:  # noqa: BLE001 - each error gets its one answer
+            pass  # either side ended the connection
+        except Exception as error:  # noqa: BLE001 - every error gets one answer
             self.handle_error(None, client, addr, error)
         finally:
             with _among(_leaving, web.MOST_ARRIVING, client):
-                util.close_graceful(client, max_drain=1024 * 1024)  # closed at once, the answer might be lost
+                util.close_graceful(client, max_drain=1024 * 1024)  # closing at once could discard the answer
 
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
-        """Answer what does not reach the app; the log repeats nothing of it."""
+        """Answer a request that never reached the app with a problem. The log has the error's type, but no input."""
         request_id = web.request_id_of(None)
         status, answer = refusals.answer_to(exc, request_id)
         log = self.log.exception if status is refusals.FAILED else self.log.warning
         log("Request %s from %s: %s", request_id, addr[0], type(exc).__name__)
         with suppress(OSError):
-            client.settimeout(0)  # it fits into the system's buffer, or nobody reads it
+            client.settimeout(0)  # it fits into the system's buffer, unless the client does not read
             client.send(answer)
 
     def _receive(self, client: Any, requests: Any) -> Any:
-        """Wait for a request, and read it whole: the app finds its body in memory, and its length in the headers."""
+        """Wait for a request, and read it whole, so that the app has its body and its length."""
         data, body = b"", bytearray()
         with gevent.Timeout(self.cfg.keepalive, TimeoutError):
             while data in (b"", b"\r") and (received := requests.unreader.read()):
-                data = (data + received).removeprefix(b"\r\n")  # an empty line may follow a request (RFC 9112, 2.2)
+                data = (data + received).removeprefix(b"\r\n")  # an empty line between requests (RFC 9112, 2.2)
         requests.unreader.unread(data)
         with gevent.Timeout(IN_TIME_S, refusals.LateError):
             request = next(requests)
@@ -112,7 +112,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
                 client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
             while len(body) <= web.LARGEST_BODY_BYTES and (piece := request.body.reader.read(128)):
                 body += piece
-                gevent.sleep(0)  # others first: tiny chunks would delay them
+                gevent.sleep(0)  # let others run: tiny chunks cost the parser more time than their sender
         length = int(dict(request.headers).get("CONTENT-LENGTH", len(body)))
         if len(body) < min(length, web.LARGEST_BODY_BYTES):
             raise NoMoreData

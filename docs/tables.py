@@ -1,6 +1,6 @@
-"""Writes what is made from the code: parts of the pages, and `.env.example`: `make docs`.
+"""Writes the parts of the pages that are made from the code, and `.env.example`: `make docs`.
 
-Such a part stands between `<!-- made by make docs: NAME -->` and `<!-- end of NAME -->`.
+Each part is between `<!-- made by make docs: NAME -->` and `<!-- end of NAME -->`.
 """
 
 import re
@@ -28,7 +28,7 @@ _TYPES = {
 
 
 def regions() -> dict[str, str]:
-    """Give the text of every such part, by its name."""
+    """Return the text of every part, by name."""
     return {
         "routes": routes_table(),
         "settings": settings_table(),
@@ -37,7 +37,7 @@ def regions() -> dict[str, str]:
 
 
 def filled(page: str) -> str:
-    """Give a page with its made parts as they should be; raises KeyError for a name that nobody makes."""
+    """Return a page with all its parts filled in. Raises KeyError for an unknown part."""
     made = regions()
     return re.sub(
         r"(?<=<!-- made by make docs: )(\w+)( -->\n).*?(?=<!-- end of \1 -->)",
@@ -63,7 +63,7 @@ def routes_table() -> str:
 
 
 def _parameter(parameter: dict[str, Any]) -> str:
-    """Name a parameter; those in the path stand in the route."""
+    """Describe a parameter that is not in the path."""
     if parameter["in"] == "path":
         return ""
     return f"`{parameter['name']}`" + (f": {parameter['description']}" if parameter["in"] == "header" else "")
@@ -79,7 +79,7 @@ def settings_table() -> str:
 
 
 def example_environment() -> str:
-    """Make `.env.example`, in which every setting stands with an example, and none is set."""
+    """Make `.env.example`, which has an example for every setting, all commented out."""
     return "\n".join(_example_lines()) + "\n"
 
 
@@ -96,12 +96,12 @@ def _example_lines() -> Iterator[str]:
 
 
 def _kind(name: str, kind: type[Kind]) -> str:
-    """Write a section about a kind from what it says of itself."""
+    """Write the section of a kind from its own description."""
     limits = f"- Limits: {kind.limits}\n" if kind.limits else ""
     return (
         f"## {name}\n\n{(kind.__doc__ or '').splitlines()[0]}\n\n{kind.set_up}\n{''.join(_fields(kind))}{limits}"
         f"- Messages that a worker sends at the same time: {kind.at_once}.\n"
-        f"- Tried again after {', '.join(map(_duration, kind.retry_delays_s))}.\n\n"
+        f"- Retried after {', '.join(map(_duration, kind.retry_delays_s))}.\n\n"
     )
 
 
@@ -130,7 +130,7 @@ def _default(value: object) -> str:
 
 
 def _written(value: object) -> str:
-    """Write a value as it stands in the environment; nothing for a default that sets nothing."""
+    """Write a value as in the environment; empty for a default without a value."""
     if value is None or value in ({}, (), SecretStr("")):
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)

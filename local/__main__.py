@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from local.http import answers
+from local.http import responds
 from local.processes import GRACE_S, LocalError, TooLateError, wait_until
 from local.service import ROOT, START_S, Service
 from local.settings import Settings, read_settings
@@ -25,11 +25,11 @@ from local.welcome import welcome
 NAME_WIDTH = 6
 POLL_S = 0.1
 READY_S = 15.0
-"""How long to wait for `/readyz`, before the user is told what is missing."""
+"""How long to wait for `/readyz` before telling the user what is missing."""
 SAME_REQUEST_S = 0.5
-"""Two signals can be one request: `timeout make run` signals the group, and make passes its own signal on."""
+"""Two signals can be one request: `timeout make run` signals the whole group, and make forwards its signal."""
 HURRIED = 130
-"""The exit code after a second Ctrl-C, as a shell would give it after the first."""
+"""The exit code after a second Ctrl-C."""
 SAMPLE_ERROR = "container web-1 failed to start: listen tcp :5000: bind: address already in use"
 SAMPLES = (("shop", "restart", 4.0, None), ("blog", "scale", 7.0, SAMPLE_ERROR))
 """App, type, duration and error."""
@@ -52,14 +52,14 @@ class Console:
 
     def show(self, text: str) -> None:
         """Print the text as it is."""
-        # If nobody reads any more (`make run | head`), children must still be able to write, and to be stopped.
+        # If the reader has gone (`make run | head`), children must still be able to write, and be stopped.
         with self._lock, suppress(OSError):
             self._stream.write(f"{text}\n")
             self._stream.flush()
 
 
 class Run:
-    """One run of the service. One process ends, all end; afterwards none is left."""
+    """One run of the service. If one process ends, all end."""
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self._settings = settings
@@ -70,7 +70,7 @@ class Run:
         self._last_stop_s = float("-inf")
 
     def request_stop(self, _number: int, _frame: FrameType | None) -> None:
-        """Note a signal. It raises nothing, which could strike between a process's start and the note of it."""
+        """Note a signal. Raising an exception here could lose a process that has just started."""
         now_s = time.monotonic()
         if now_s - self._last_stop_s >= SAME_REQUEST_S:
             self._stops += 1
@@ -103,12 +103,12 @@ class Run:
         if self._settings.uses_standin:
             self._say("no SCALINGO_API_TOKEN is set: starting a stand-in Scalingo API")
             service.launch_standin()
-            self._wait(lambda: answers(f"{service.api}/_standin/requests"), START_S, "the stand-in Scalingo API")
+            self._wait(lambda: responds(f"{service.api}/_standin/requests"), START_S, "the stand-in Scalingo API")
         for name in ("web", "worker"):
             service.add(name).start()
 
     def _greet(self) -> None:
-        """Wait until all is well, track the samples and show how to use the service."""
+        """Wait until the service is ready, track the samples, and show how to use the service."""
         try:
             self._wait(lambda: not self._service.missing(), READY_S, "/readyz")
         except TooLateError:
@@ -126,7 +126,7 @@ class Run:
         self._console.show(welcome(self._settings, self._service.api, samples))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Wait until the condition holds. Raises StopRequested; LocalError when a process has ended, or too late."""
+        """Wait until the condition holds. Raises StopRequested; LocalError if it times out or a process ends."""
 
         def met() -> bool:
             if self._stops:

@@ -60,7 +60,7 @@ def call(
         connection.close()
 
 
-def answers(url: str) -> bool:
+def responds(url: str) -> bool:
     """Whether a GET gets a 2xx."""
     try:
         return call("GET", url, timeout_s=PROBE_S).good

@@ -17,15 +17,15 @@ GRACE_S = 30.0
 LAST_OUTPUT_S = 2.0
 LAST_LINES = 12
 
-# Linux kills the child with SIGKILL when this process ends. The setting (PR_SET_PDEATHSIG, 1) belongs between fork and
-# exec, where Python may not run in a copy of a process with threads: so a program of its own makes it.
+# Linux kills the child with SIGKILL when this process ends. PR_SET_PDEATHSIG (1) must be set between fork and exec.
+# There, Python is not safe in a process with threads, so a separate program sets it.
 DIE_WITH_PARENT = """import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 if os.getppid() != int(sys.argv[1]): sys.exit("the parent has ended")
 os.execvp(sys.argv[2], sys.argv[2:])"""
 
 Output = Path | Callable[[str], object]
-"""Where a child's output goes: to a file, written anew at each start, or line by line to a function, in a thread."""
+"""Where a child's output goes: to a file, rewritten at each start, or line by line to a function, in a thread."""
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class TooLateError(LocalError):
 
 
 class Child:
-    """One program in a session of its own. Start it from the main thread: on Linux it ends with the thread."""
+    """One program in its own session. Start it from the main thread: on Linux it ends with that thread."""
 
     def __init__(self, name: str, argv: Sequence[str], *, cwd: Path, env: Mapping[str, str], output: Output) -> None:
         self.name = name
@@ -89,12 +89,12 @@ class Child:
             self._reader.start()
 
     def poll(self) -> int | None:
-        """Return the exit code (negative: the signal) once it has ended; None while it runs, and before any start.
+        """Return the exit code (negative: the signal) once it has ended; None before the first start and while it runs.
 
-        By then its whole output has been passed on, and its process group has ended.
+        When it has ended, its whole output has been forwarded, and its process group is killed.
         """
         if self._process is not None and self._exit_code is None and self._process.poll() is not None:
-            # What is left of the group would hold its port. macOS raises PermissionError for a group of zombies.
+            # Survivors of the group would hold its port. macOS raises PermissionError for a group of zombies.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             if self._reader.ident is not None:
@@ -103,7 +103,7 @@ class Child:
         return self._exit_code
 
     def check(self) -> None:
-        """Raise LocalError if it has ended: how, and the last lines of its log file if it has one."""
+        """Raise LocalError if it has ended, with the exit code and the last lines of its log file."""
         code = self.poll()
         if code is None:
             return
@@ -160,7 +160,7 @@ def wait_until(condition: Callable[[], T], *children: Child, timeout_s: float, w
         for child in children:
             child.check()
         if time.monotonic() >= deadline_s:
-            raise TooLateError(f"waited {timeout_s:g} s in vain for {what}")
+            raise TooLateError(f"waited {timeout_s:g} s for {what}")
         time.sleep(every_s)
     return result
 

@@ -1,4 +1,4 @@
-"""Opwatch as the Procfile says, beside Valkey and the stand-in Scalingo API: started, called and stopped together."""
+"""Opwatch as in the Procfile, with Valkey and the stand-in Scalingo API: starts, calls and stops them together."""
 
 import os
 import socket
@@ -13,7 +13,7 @@ from local.processes import GRACE_S, Child, Output, read_procfile, stop_all
 from local.valkey import Valkey
 
 ROOT = Path(__file__).parent.parent
-API_TOKEN = "tk-us-stand-in"  # noqa: S105 - only the stand-in takes it
+API_TOKEN = "tk-us-stand-in"  # noqa: S105 - only the stand-in accepts it
 START_S = 60.0
 """A busy machine takes seconds to start a process."""
 NEEDS_GRACE_S = 10.0
@@ -26,7 +26,7 @@ class Service:
     """
 
     def __init__(self, env: Mapping[str, str], token: str, output: Callable[[str], Output], root: Path = ROOT) -> None:
-        # The Procfile's programs are those of the virtual environment, which nobody has to activate.
+        # The Procfile's programs come from the virtual environment, activated or not.
         path = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", os.defpath)])
         self.env = {**env, "PATH": path}
         # The address, not `localhost`, which may mean ::1 first: gunicorn listens on IPv4.
@@ -35,13 +35,13 @@ class Service:
         self.procfile = read_procfile(root / "Procfile")
         self.children: list[Child] = []
         self.needs: list[Child] = []
-        """What the children use; it stops after them."""
+        """The servers that the children use. They stop after the children."""
         self._token = token
         self._output = output
         self._root = root
 
     def launch_valkey(self, directory: Path) -> Valkey:
-        """Start an embedded Valkey and do not wait for it; children added from now on use it."""
+        """Start an embedded Valkey without waiting for it. Children added from now on use it."""
         valkey = Valkey(directory)
         self.needs.append(valkey)
         self.env["REDIS_URL"] = valkey.url
@@ -49,9 +49,9 @@ class Service:
         return valkey
 
     def launch_standin(self, limit: int = 60) -> Child:
-        """Start the stand-in Scalingo API and do not wait for it; children added from now on use it.
+        """Start the stand-in Scalingo API without waiting for it. Children added from now on use it.
 
-        `limit` is how many requests a minute it takes; 0: any.
+        `limit` is its limit of requests a minute; 0: none.
         """
         port = free_port()
         self.use_api(f"http://127.0.0.1:{port}")
@@ -61,7 +61,7 @@ class Service:
         return standin
 
     def use_api(self, url: str) -> None:
-        """Let children added from now on ask this stand-in of the Scalingo API."""
+        """Make children added from now on use this stand-in of the Scalingo API."""
         self.api = url
         self.env |= {"SCALINGO_API_TOKEN": API_TOKEN, "SCALINGO_API_URL": url, "SCALINGO_AUTH_URL": url}
 
@@ -76,7 +76,7 @@ class Service:
         return Child(name, argv, cwd=self._root, env={**self.env, **(env or {})}, output=self._output(name))
 
     def begin(self, app: str, **fields: object) -> str:
-        """Begin an operation at the stand-in, with the fields of `standin.control`; return its URL."""
+        """Begin an operation at the stand-in, with the fields of `standin.control`. Returns its URL."""
         return str(call("POST", f"{self.api}/_standin/operations", {"app": app, **fields}).check()["operation_url"])
 
     def request(self, method: str, path: str, body: object = None, **options: Any) -> Answer:
@@ -88,11 +88,11 @@ class Service:
         return call(method, self.url + path, body, headers, **options)
 
     def track(self, operation_url: str, **fields: object) -> str:
-        """Ask `web` to track an operation; return the id. Raises LocalError if `web` refuses."""
+        """Track an operation. Returns the id. Raises LocalError if `web` refuses."""
         return str(self.request("POST", "/v1/operations", {"operation_url": operation_url, **fields}).check()["id"])
 
     def missing(self) -> str:
-        """Return what `/readyz` says is missing; nothing when the service is ready."""
+        """Return the problems of `/readyz`; an empty text if the service is ready."""
         try:
             answer = self.request("GET", "/readyz", token=None, timeout_s=PROBE_S)
         except (OSError, HTTPException) as error:
@@ -100,13 +100,13 @@ class Service:
         return "" if answer.good else answer.text
 
     def stop(self, grace_s: float = GRACE_S, hurry: Callable[[], bool] = lambda: False) -> None:
-        """Stop the children, then what they use: web and worker still write while they finish."""
+        """Stop the children, then the servers that they use: web and worker write to Redis while they finish."""
         stop_all(self.children, grace_s, hurry=hurry)
         stop_all(self.needs, min(grace_s, NEEDS_GRACE_S), hurry=hurry)
 
 
 def free_port() -> int:
-    """Find a port that nobody uses at the moment."""
+    """Find a port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

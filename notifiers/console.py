@@ -22,10 +22,10 @@ class Console(Kind):
         sys.stdout.flush()
 
     async def check(self, http: "ClientSession") -> str:  # noqa: ARG002 - nothing to dial
-        """Say where to look."""
+        """Say where outcomes are printed."""
         return "the worker prints outcomes on its standard output, among its log"
 
     def preview(self, announcement: Announcement) -> str:
-        """Write the outcome; lines of an error text are indented, so that nobody takes them for lines of the log."""
+        """Write the outcome. Lines of an error text are indented, so that they cannot pass for lines of the log."""
         details = "".join(f"\n    | {line}" for line in wording.explanation(announcement).splitlines())
         return f"{wording.headline(announcement)}{details}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 _TEXT_LIMIT_BYTES = 10_000
 _SUBJECT_LIMIT = 200
-_SEVEN_BIT = policy.SMTP.clone(cte_type="7bit")  # every server takes that
+_SEVEN_BIT = policy.SMTP.clone(cte_type="7bit")  # every server accepts that
 _PART_S, _QUIT_S = 20.0, 2.0
 _ADDRESS = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,255}")
 
@@ -109,18 +109,20 @@ to = ["ops@example.com", "dev@example.com"]
         return self
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - it speaks no HTTP
-        """Send once. Where only some recipients are refused, that is for good: the others have it."""
+        """Send once. Raises PermanentError if only some recipients are refused: the others have the message."""
         async with self._signed_in() as server:
             refused, _ = await server.send_message(self.message(announcement))
         if refused:
-            raise PermanentError(f"the mail server took it, but refused {len(refused)} of {len(self.to)} recipients")
+            raise PermanentError(
+                f"the mail server accepted the message, but refused {len(refused)} of {len(self.to)} recipients"
+            )
 
     async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
         """Connect and sign in, without sending anything."""
         async with self._signed_in() as server:
             await server.noop()
         signed_in = f"signed in as {self.username}" if self.username else "connected"
-        return f"{signed_in} at {self.host}; whether it takes messages, only sending shows (send-test)"
+        return f"{signed_in} at {self.host}; only send-test shows whether it accepts messages"
 
     def preview(self, announcement: Announcement) -> str:
         """Write the message as people read it."""
@@ -130,8 +132,8 @@ to = ["ops@example.com", "dev@example.com"]
 
     @asynccontextmanager
     async def _signed_in(self) -> "AsyncIterator[SMTP]":
-        """Connect, encrypt and sign in as the settings say; tells errors of whatever happens meanwhile."""
-        import aiosmtplib  # noqa: PLC0415 - `web` never sends: it saves the memory
+        """Connect, encrypt and sign in by the settings. Turns all errors of the connection into OpwatchErrors."""
+        import aiosmtplib  # noqa: PLC0415 - `web` never sends, and so saves the memory
 
         try:
             async with self._connected() as server:
@@ -145,8 +147,8 @@ to = ["ops@example.com", "dev@example.com"]
             text = cause.strerror or str(cause) or type(cause).__name__
             reason = Reason.GUARD if REFUSED_BY_US in text else Reason.UNREACHABLE
             raise TransientError(f"no answer: {text}", reason=reason) from None
-        except aiosmtplib.SMTPException:  # nothing else is left that it raises
-            message = "the mail server does not offer what the settings ask for: STARTTLS, or a login that we know"
+        except aiosmtplib.SMTPException:  # the only other errors that it raises
+            message = "the mail server lacks what the settings require: STARTTLS, or a login method that Opwatch knows"
             raise PermanentError(message) from None
 
     @asynccontextmanager
@@ -167,13 +169,13 @@ to = ["ops@example.com", "dev@example.com"]
         try:
             await server.connect()
             yield server
-            with suppress(aiosmtplib.SMTPException):  # all has been done: nothing may make a failure of that
+            with suppress(aiosmtplib.SMTPException):  # the message is accepted: a failure here must not cause a retry
                 await server.quit(timeout=_QUIT_S)
         finally:
             server.close()
 
     def message(self, announcement: Announcement) -> EmailMessage:
-        """Write the message. Its id is the delivery's, at every attempt: mail servers drop what they have already."""
+        """Write the message. All attempts have the same Message-ID, so mail servers can drop duplicates."""
         headline = wording.headline(announcement)
         below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
         message = EmailMessage(_SEVEN_BIT)
@@ -191,7 +193,7 @@ to = ["ops@example.com", "dev@example.com"]
 
 
 def _refusal(codes: Iterable[int]) -> OpwatchError:
-    """Read SMTP's replies: 4yz may be taken later, 5yz never. Its words may hold anything: only codes are kept."""
+    """Classify SMTP replies: 4yz is transient, 5yz permanent. Only codes are kept, since a text may hold anything."""
     given = sorted(set(codes))
     said = f"the mail server answered {', '.join(str(code) if code > 0 else 'no SMTP' for code in given)}"
     if all(code // 100 == 5 for code in given):  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The words about a group, the same wherever they stand. Pure."""
+"""The words for groups, the same in every kind. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from operations.telling.groups import WORST_FIRST, Group
 
 
 def headline(group: Group, now: datetime) -> tuple[str, str]:
-    """Say how all of it stands, in short, and in detail: the verdict once it is final, else how many have ended."""
+    """Write the group's state, as (short, detail): the verdict if it is final, else how many have ended."""
     there = len(group.members)
     ended, expected = there - group.counts[State.TRACKING], max(there, group.size or 0)
     detail = f" ({tally(group.members)})" if ended else ""
@@ -26,7 +26,7 @@ def headline(group: Group, now: datetime) -> tuple[str, str]:
 
 
 def tally(members: Iterable[Tracking]) -> str:
-    """Count what has become of them: `1 failed, 2 succeeded`."""
+    """Count the members by state: `1 failed, 2 succeeded`."""
     counts = Counter(member.state for member in members)
     order = (*WORST_FIRST, State.TRACKING)
     return ", ".join(f"{counts[state]} {wording.WORDS[state]}" for state in order if counts[state])

@@ -1,8 +1,8 @@
-"""Keeps messages away from private networks, at the address that is really dialled.
+"""Refuses connections to private networks, by the address that is dialled.
 
 Checking a URL is not enough: a name may resolve to another address a moment later, and redirects lead elsewhere.
-aiohttp asks this factory for a socket for every address it is about to dial, literal or resolved. What speaks no HTTP
-dials in the same way.
+aiohttp calls this socket factory for every address that it dials, literal or resolved. `connect` does the same for
+other protocols.
 """
 
 import asyncio
@@ -27,11 +27,11 @@ _REFUSED = tuple(
 
 
 class PrivateAddressError(OSError):
-    """A target's address lies in a private or reserved network."""
+    """The address is in a private or reserved network."""
 
 
 def refusal(address: str) -> str | None:
-    """Say why an address must not be dialled, None where it may be. An address that cannot be read is refused."""
+    """Return why an address must not be dialled; None if it may be. An unreadable address is refused."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -46,7 +46,7 @@ def refusal(address: str) -> str | None:
 
 
 def guarded_socket(info: AddrInfoType) -> socket.socket:
-    """Open a socket for an address that may be dialled; raises PrivateAddressError for any other."""
+    """Open a socket for an address. Raises PrivateAddressError if it must not be dialled."""
     family, kind, protocol, _, address = info
     why = refusal(str(address[0]))
     if why is not None:
@@ -55,11 +55,11 @@ def guarded_socket(info: AddrInfoType) -> socket.socket:
 
 
 async def connect(host: str, port: int, *, private_allowed: bool) -> socket.socket:
-    """Connect to a host, at an address that may be dialled, any one where private ones are allowed; raises OSError."""
+    """Connect to a host, only at public addresses unless private ones are allowed. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return await start_connection(found, socket_factory=None if private_allowed else guarded_socket)
 
 
 def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """Find the IPv4 address inside a mapped one; all other embeddings (NAT64, 6to4, Teredo) are refused whole."""
+    """Find the IPv4 address in a mapped one. All other embeddings (NAT64, 6to4, Teredo) are refused as a whole."""
     return address.ipv4_mapped if isinstance(address, IPv6Address) else None

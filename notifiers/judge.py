@@ -1,4 +1,4 @@
-"""What an HTTP answer to a message means: taken, worth another try, or refused for good.
+"""Classifies the HTTP answer to a message: accepted, transient failure or permanent failure.
 
 https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 PAUSE_S = 30.0
-"""How long to leave a service alone that asks for fewer messages, and does not say for how long."""
+"""The pause after a service asks for fewer messages without a Retry-After, in seconds."""
 
 FINAL = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 OVERLOADED: Mapping[int, float] = {HTTPStatus.TOO_MANY_REQUESTS: PAUSE_S}
@@ -37,10 +37,10 @@ def judge(
     final: Container[int] = FINAL,
     overloaded: Mapping[int, float] = OVERLOADED,
 ) -> OpwatchError | None:
-    """Classify the answer to a message; None where it was taken (any 2xx).
+    """Classify the answer to a message. Returns None if it was accepted (any 2xx).
 
-    `service` and `code` (see `answer_code`) are for the error's text. No other attempt follows a status in `final`.
-    `overloaded` asks for fewer messages: it gives the pause in seconds where the answer has no Retry-After.
+    `service` and `code` (see `answer_code`) are for the error's text. A status in `final` is a permanent failure.
+    `overloaded` maps a status that asks for fewer messages to the pause in seconds, if the answer has no Retry-After.
     """
     words = in_words(status)
     said = (f"{service} answered {words}" if service else words) + (f": {code}" if code else "")
@@ -58,7 +58,7 @@ def judge(
 
 
 def failure_reason(status: int) -> Reason:
-    """Sort an answer that did not take the message into the few reasons that metrics have."""
+    """Map the status of a failed attempt to a reason, the label in metrics."""
     if status == HTTPStatus.GONE:
         return Reason.GONE
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -67,19 +67,19 @@ def failure_reason(status: int) -> Reason:
 
 
 def in_words(status: int) -> str:
-    """Name a status in the standard's words, `410 Gone`: the receiver's own words are a text from outside."""
+    """Name a status in the standard's words, `410 Gone`. The receiver's own words are not trusted."""
     known = status in HTTPStatus.__members__.values()
     return f"{status} {HTTPStatus(status).phrase}" if known else f"{status}"
 
 
 def retry_after_s(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Read a Retry-After, however it is spelt, as seconds from now."""
+    """Read a Retry-After header, in any case, as seconds from now."""
     given = next((value for name, value in headers.items() if name.lower() == "retry-after"), None)
     return parse_retry_after(given, now)
 
 
 def answer_field(body: bytes, *path: str) -> object:
-    """Find a field in an answer's JSON, None where it is missing or the answer is not JSON."""
+    """Find a field in an answer's JSON; None if it is missing or the answer is not JSON."""
     try:
         found = json.loads(body)
         for name in path:
@@ -90,19 +90,19 @@ def answer_field(body: bytes, *path: str) -> object:
 
 
 def answer_code(body: bytes, *path: str) -> str:
-    """Give a service's own code for what is wrong; a longer text may hold anything, even what we sent."""
+    """Return the service's error code. A longer text is dropped: it may hold anything, even what we sent."""
     found = answer_field(body, *path)
     text = str(found) if isinstance(found, str | int) else ""
     return text if _CODE.fullmatch(text) else ""
 
 
 async def check_host(url: SecretStr, http: "ClientSession") -> str:
-    """Connect to the host of a URL as `send` does (resolver, address guard, TLS); raises what `http` raises.
+    """Connect to the host of a URL as `send` does (resolver, address guard, TLS). Raises what `http` raises.
 
-    Only `/` is asked for, with HEAD: the URL's path is neither called nor shown.
+    It sends only `HEAD /`: the URL's path is neither requested nor shown.
     """
     parts = urlsplit(url.get_secret_value())
     root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
     async with http.head(root, allow_redirects=False):
         pass
-    return f"{parts.hostname} is reached; whether it takes messages, only posting shows (send-test)"
+    return f"{parts.hostname} answers; only send-test shows whether it accepts messages"

@@ -1,4 +1,4 @@
-"""What a kind of target is: a pydantic model, whose fields are the target's settings, that sends or raises."""
+"""The protocols of a kind, and its base class: a pydantic model whose fields are the target's settings."""
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
 
@@ -18,9 +18,9 @@ PATIENT_S = (5.0, 15.0, 45.0, 120.0, 300.0, 600.0, 1200.0, 1200.0)
 
 @runtime_checkable
 class Notifier(Protocol):
-    """One target of one kind.
+    """Sends messages to one target.
 
-    `retry_delays_s` are the waits after the first, second, … failed attempt, in seconds; after the last one the
+    `retry_delays_s` are the waits after the first, second, … failed attempt, in seconds. When they are used up, the
     delivery is given up. `at_once` is how many messages one worker sends to the target at the same time.
     """
 
@@ -30,18 +30,18 @@ class Notifier(Protocol):
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
         """Tell the target once, within 20 s, or raise.
 
-        Raises TransientError where another attempt may succeed (with `retry_after_s` where the receiver asks for
-        a pause), PermanentError where none can; `judge` finds out which. Anything else raised counts as transient.
-        No error text may hold a secret. `reason` of an error is its label in the metrics.
+        Raises TransientError if another attempt may succeed (with `retry_after_s` if the receiver asks for a pause),
+        PermanentError if none can; `judge` decides which. Any other exception counts as transient. No error text may
+        hold a secret. `reason` of an error is its label in the metrics.
         """
 
 
 @runtime_checkable
 class Checkable(Protocol):
-    """A kind whose settings can be tried without posting; optional."""
+    """A kind whose settings can be tested without posting; optional."""
 
     async def check(self, http: "ClientSession") -> str:
-        """Try what can be tried without posting, within 20 s, and say what was found; raises as `send` does."""
+        """Test the settings without posting, within 20 s, and return the result in words. Raises as `send` does."""
 
 
 @runtime_checkable
@@ -49,39 +49,39 @@ class Previewable(Protocol):
     """A kind that can show its message; optional."""
 
     def preview(self, announcement: Announcement) -> str:
-        """Write the message as it would be sent, without any secret."""
+        """Write the message as it would be sent, without secrets."""
 
 
 @runtime_checkable
 class LiveNotifier(Protocol):
-    """A kind whose messages can be edited; optional. `live` says whether the operator wants it."""
+    """A kind whose messages can be edited; optional. `live` is the operator's setting."""
 
     live: bool
 
     async def show(
         self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
     ) -> MessageRef:
-        """Show how an operation or a group goes, within 5 s: post it, or edit what was posted; returns where it stands.
+        """Show the progress of an operation or a group, within 5 s: post it, or edit `posted`. Returns where it is.
 
-        Where that message is gone, posts another, but not to show what is `stopped`. Raises as `send` does.
+        If the message is gone, posts another one, except when `shown` is `over`. Raises as `send` does.
         """
 
     async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
-        """Tell the outcome, or that the operation is slow, by editing what was posted and replying to it.
+        """Tell the outcome, or that the operation is slow, by editing the message and replying to it.
 
-        Where that fails, posts it as `send` does. Raises as `send` does.
+        If that fails, posts it as `send` does. Raises as `send` does.
         """
 
     async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
-        """Reply to what was posted with what people must read, and else do nothing; raises as `send` does."""
+        """Reply to the message if something went wrong, else do nothing. Raises as `send` does."""
 
 
 class Kind(BaseModel):
-    """A base for kinds: unknown settings are faults, and no fault shows a value.
+    """The base of kinds: unknown settings are faults, and no fault shows a value.
 
-    Its class variables describe it: the tables of docs/targets.md are made from them, from its docstring (one
-    sentence) and from the fields' descriptions. `set_up` says how to get what the fields need, with an example of a
-    table, and what is worth knowing; `limits` says what is cut. Both are Markdown.
+    The tables of docs/targets.md are made from the class variables, the docstring (one sentence) and the descriptions
+    of the fields. `set_up` says how to get the values of the fields, with an example; `limits` says what is cut. Both
+    are Markdown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -92,7 +92,7 @@ class Kind(BaseModel):
 
 
 def private_allowed(info: ValidationInfo) -> bool:
-    """Whether the operator allowed private targets, and with them what is not encrypted."""
+    """Tell whether the operator allowed private targets, and with them unencrypted connections."""
     return bool((info.context or {}).get("plain_http"))
 
 
@@ -104,4 +104,4 @@ def _usable(url: SecretStr, info: ValidationInfo) -> SecretStr:
 
 
 SecretUrl = Annotated[SecretStr, AfterValidator(_usable), WithJsonSchema({"type": "string", "format": "uri"})]
-"""An https URL that is a secret by itself, as Slack's webhook URLs are; http where private targets are allowed."""
+"""An https URL that is itself a secret, such as Slack's webhook URLs. With private targets allowed, also http."""

@@ -16,12 +16,12 @@ NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 _Event = Literal["succeeded", "failed", "timed_out", "lost", "slow"]
-"""What a target may want to hear: each verdict, and that an operation is slow."""
+"""The events of a rule: each verdict, and that an operation is slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Somebody to tell, and of what."""
+    """A place to deliver to, and the rule for what is delivered."""
 
     name: str
     kind: str
@@ -30,7 +30,7 @@ class Target:
 
 
 class _Rules(BaseModel):
-    """The settings every kind has."""
+    """The settings of every kind."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
     on: tuple[_Event, ...] = tuple(verdict.value for verdict in Verdict)
@@ -38,18 +38,16 @@ class _Rules(BaseModel):
 
 
 def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, plain_http: bool) -> Target:
-    """Make a target from its table; raises ConfigError with every fault of it. `${NAME}` is read from `environ`."""
+    """Make a target from its table. `${NAME}` is read from `environ`. Raises ConfigError, which lists every fault."""
     where = f"target {name!r}"
     if NAME.fullmatch(name) is None:
-        raise ConfigError([f"{where}: a name is made of a-z, 0-9, _ and -, 41 characters at most"])
+        raise ConfigError([f"{where}: a name consists of a-z, 0-9, _ and -, at most 41 characters"])
     faults: list[str] = []
     expanded = _expanded(dict(table), environ, where, faults)
     kind = str(expanded.pop("kind", ""))
     known = kinds()
     if kind not in known:
-        raise ConfigError(
-            [f"{where}: kind {table.get('kind', '')!r} is not known; there are {', '.join(sorted(known))}"]
-        )
+        raise ConfigError([f"{where}: kind {table.get('kind', '')!r} is not known; known: {', '.join(sorted(known))}"])
     own = {key: value for key, value in expanded.items() if key not in _Rules.model_fields}
     rules: _Rules | None = _validated(_Rules, expanded, where, faults)
     notifier: Notifier | None = _validated(known[kind].load(), own, where, faults, plain_http=plain_http)
@@ -58,7 +56,9 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
     verdicts = frozenset(Verdict(each) for each in rules.on if each != "slow")
     live = editing(notifier) is not None
     if live and verdicts != frozenset(Verdict):
-        raise ConfigError([f"{where}: on: must hold every verdict where live = true shows each operation to its end"])
+        raise ConfigError(
+            [f"{where}: on: must hold every verdict if live = true, which shows each operation to its end"]
+        )
     return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live), notifier)
 
 
@@ -71,7 +71,7 @@ def _validated(model: type[BaseModel], table: Mapping[str, Any], where: str, fau
 
 
 def described(error: ValidationError, where: str) -> list[str]:
-    """Write a validation error as one line a fault, without any value."""
+    """Write a validation error as one line per fault, without values."""
     return [
         ": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")]))
         for fault in error.errors(include_input=False, include_url=False, include_context=False)

@@ -1,4 +1,4 @@
-"""Kind `webhook`: a signed POST as Standard Webhooks 1.0.0 has it.
+"""Kind `webhook`: a signed POST by Standard Webhooks 1.0.0.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """
@@ -63,7 +63,7 @@ url = "https://ledger.example.com/opwatch"
 secret = "${LEDGER_SECRET}"
 ```
 
-Any 2xx is success, 410 is final, and every other answer is tried again.
+Any 2xx is success, 410 is final, and every other answer is retried.
 """
     limits: ClassVar[str] = "the body stays below 20 kB; the error text in it is cut to 8 kB."
 
@@ -75,7 +75,7 @@ Any 2xx is success, 410 is final, and every other answer is tried again.
     ]
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
-        """Post once. Any 2xx is success; 410 means never again; everything else is worth another try."""
+        """Post once. Any 2xx is success, 410 a permanent failure, and any other answer a transient one."""
         now = datetime.now(UTC)
         async with http.post(
             self.url.get_secret_value(),
@@ -88,7 +88,7 @@ Any 2xx is success, 410 is final, and every other answer is tried again.
                 raise error
 
     async def check(self, http: "ClientSession") -> str:
-        """Connect, without posting anything."""
+        """Connect, without posting."""
         return await check_host(self.url, http)
 
     def preview(self, announcement: Announcement) -> str:
@@ -96,7 +96,7 @@ Any 2xx is success, 410 is final, and every other answer is tried again.
         return json.dumps(json.loads(announcement.body), ensure_ascii=False, indent=2)
 
     def headers(self, announcement: Announcement, now: datetime) -> dict[str, str]:
-        """Sign one attempt made at `now`."""
+        """Return the headers of an attempt made at `now`, with its signatures."""
         signatures = (
             Signer(secret.get_secret_value()).sign(announcement.delivery_id, now, announcement.body.decode())
             for secret in self.secret

@@ -28,7 +28,7 @@ WORDS = {
     State.CANCELLED: "cancelled",
 }
 DELIVERY_WORDS = {state: "given up" if state is DeliveryState.DEAD else state.value for state in DeliveryState}
-"""What people are told of a state, in messages, in one-line answers and on the page."""
+"""The words for states in messages, one-line answers and on the page."""
 
 _MINUTE_S, _HOUR_S = 60, 3600
 _WHOLE_FROM_S = 0.95
@@ -39,22 +39,22 @@ _UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 
 def what(announcement: Announcement | Progress) -> str:
-    """Name what is or was done in the API's word, such as `restart` or `scale`."""
+    """Name the type of operation in the API's word, such as `restart` or `scale`."""
     return first_line(plain(announcement.type or ""), 40) or "operation"
 
 
 def progress(seen: Progress) -> str:
-    """Say how it goes: `pending for 3 s`, `running for 42 s`, `cancelled after 42 s`."""
+    """Write the progress: `pending for 3 s`, `running for 42 s`, `cancelled after 42 s`."""
     age = duration(seen.age_s)
-    if seen.stopped:
+    if seen.over:
         return f"{WORDS[State.CANCELLED]} after {age}"
     status = first_line(plain(seen.status), 40) or WORDS[State.TRACKING]
     return f"still {status} after {age}" if seen.slow else f"{status} for {age}"
 
 
 def progress_mark(seen: Progress) -> str:
-    """Give the sign in front of what has not ended."""
-    if seen.stopped:
+    """Return the emoji for an operation without an outcome."""
+    if seen.over:
         return MARKS[State.CANCELLED]
     if seen.slow:
         return SLOW_MARK
@@ -62,12 +62,12 @@ def progress_mark(seen: Progress) -> str:
 
 
 def usually(seen: Progress) -> str:
-    """Say how long such operations usually take, where that is known: ` (usually 15–20 s)`."""
-    return "" if seen.usual is None or seen.stopped else f" (usually {span(seen.usual)})"
+    """Write how long such operations usually take: ` (usually 15–20 s)`; empty if unknown."""
+    return "" if seen.usual is None or seen.over else f" (usually {span(seen.usual)})"
 
 
 def verdict(announcement: Announcement) -> str:
-    """Say how it ended and how long it took: `failed after 42 s`; of what is slow, `still running after 42 s`."""
+    """Write verdict and duration: `failed after 42 s`; for a slow operation, `still running after 42 s`."""
     took = duration(announcement.duration_s)
     if announcement.slow:
         return f"still running after {took}"
@@ -76,9 +76,9 @@ def verdict(announcement: Announcement) -> str:
 
 
 def compared(announcement: Announcement) -> str:
-    """Say how long such operations usually take, to stand behind how long it took: ` (usually 15–20 s)`.
+    """Write how long such operations usually take, as an addition to the duration: ` (usually 15–20 s)`.
 
-    Empty where either is unknown, and of one that was lost: how long it was in sight compares with nothing.
+    Empty if either is unknown, and for `lost`, whose duration is not that of the operation.
     """
     lost = announcement.verdict is Verdict.LOST and not announcement.slow
     if announcement.usual is None or announcement.duration_s is None or lost:
@@ -87,29 +87,29 @@ def compared(announcement: Announcement) -> str:
 
 
 def headline(announcement: Announcement) -> str:
-    """Say it all in one line: `❌ shop: restart failed after 42 s`, or of what the operator is alerted."""
+    """Write the announcement in one line: `❌ shop: restart failed after 42 s`, or the alert."""
     return outcome(announcement) if announcement.alert is None else f"{ALERT_MARK} {announcement.alert}"
 
 
 def mark(announcement: Announcement) -> str:
-    """Give the sign in front of an outcome, or of a warning that there is none yet."""
+    """Return the emoji for an outcome or a warning."""
     return SLOW_MARK if announcement.slow else MARKS[State(announcement.verdict)]
 
 
 def explanation(announcement: Announcement) -> str:
-    """Give what stands below the headline: the cause; in an alert, the outcome that could not be told."""
+    """Return the text below the headline: the cause; for an alert, the outcome that could not be delivered."""
     if announcement.alert is None:
         return cause(announcement)
     return f"{outcome(announcement)}\n{cause(announcement)}".strip() if announcement.ended else ""
 
 
 def went_wrong(announcement: Announcement) -> bool:
-    """Whether somebody has to be called: no success, no warning of what is only slow."""
+    """Tell whether to mention somebody: not for a success, nor for a slow operation."""
     return not announcement.slow and (announcement.alert is not None or announcement.verdict is not Verdict.SUCCEEDED)
 
 
 def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Give name and value of what the caller passed along, each as one short line, what is known first; not `url`."""
+    """Yield name and value of the caller's context, each in one short line, well-known names first; without `url`."""
     for name in (*_KNOWN_FIRST, *(name for name in given if name not in (*_KNOWN_FIRST, "url"))):
         label, value = (first_line(plain(text), _VALUE_LIMIT) for text in (name, given.get(name, "")))
         if label and value:
@@ -117,13 +117,13 @@ def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def link(given: Mapping[str, str]) -> str:
-    """Give the `url` of a context if it is an http(s) URL, of which nothing can be taken for markup; else nothing."""
+    """Return the `url` of a context if it is an http(s) URL that cannot pass for markup; else an empty text."""
     url = given.get("url", "")
     return url if url_fault(url) is None and len(url) <= _URL_LIMIT else ""
 
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:
-    """Say everything below the headline as plain text, the cause cut in the middle where it would grow too long."""
+    """Write everything below the headline as plain text. A long cause is cut in the middle."""
     below = "\n".join(
         [*(f"{name}: {value}" for name, value in context(announcement.context)), link(announcement.context)]
     ).strip()
@@ -133,32 +133,32 @@ def plain_text(announcement: Announcement, limit_bytes: int) -> str:
 
 
 def unpinged(text: str) -> str:
-    """Break what might call somebody (`@here`, `<!channel>`) with an invisible space; it looks the same."""
+    """Insert a zero-width space into possible mentions (`@here`, `<!channel>`), so that they notify nobody."""
     return _PING.sub("\\g<0>\u200b", text)
 
 
 def size_bytes(text: str) -> int:
-    """Count bytes in UTF-8: never fewer than the characters by which a vendor may count, whatever those are."""
+    """Count bytes in UTF-8, which are never fewer than the characters that a vendor may count."""
     return len(text.encode("utf-8", "replace"))
 
 
 def outcome(announcement: Announcement) -> str:
-    """Say how the operation ended, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
+    """Write the outcome, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
     return f"{mark(announcement)} {in_words(announcement)}"
 
 
 def in_words(announcement: Announcement) -> str:
-    """Say the outcome without a sign in front: `shop: restart failed after 42 s (usually 15–20 s)`."""
+    """Write the outcome without an emoji: `shop: restart failed after 42 s (usually 15–20 s)`."""
     return f"{announcement.app}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
 
 
 def cause(announcement: Announcement) -> str:
-    """Give the error text or, without one, why the watch ended; free of colours and control characters."""
+    """Return the error text or else the reason of the verdict, without colours and control characters."""
     return plain(announcement.error or announcement.reason or "").strip()
 
 
 def duration(seconds: float | None) -> str:
-    """Write a duration as people say it: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty when unknown."""
+    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty if unknown."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -172,7 +172,7 @@ def duration(seconds: float | None) -> str:
 
 
 def span(usual: Usual) -> str:
-    """Write what is usual as people say it, from p50 to p90: `15–20 s`, `15 s`, `2–3 min`, `40 s – 3 min`."""
+    """Write the usual duration, from p50 to p90: `15–20 s`, `15 s`, `2–3 min`, `40 s – 3 min`."""
     upper = _unit(usual.p90)
     lower = upper if usual.p50 >= _UNITS_S[upper] else _unit(usual.p50)
     first, last = _count(usual.p50, lower), _count(usual.p90, upper)
@@ -182,10 +182,10 @@ def span(usual: Usual) -> str:
 
 
 def _unit(seconds: float) -> str:
-    """Choose what to count in: the largest unit of which there are two."""
+    """Choose the largest unit that fits at least twice."""
     return next((unit for unit, size_s in _UNITS_S.items() if seconds >= 2 * size_s), "s")
 
 
 def _count(seconds: float, unit: str) -> str:
-    """Write how many units that is: whole ones, but for less than a second."""
+    """Write the number of units: whole ones, except below a second."""
     return f"{seconds:.1f}" if seconds < _WHOLE_FROM_S else str(int(seconds / _UNITS_S[unit] + 0.5))

@@ -1,1 +1,1 @@
-"""The domain: what is tracked, when to look, when it has ended, who is told. Free of Flask, RQ and HTTP."""
+"""The domain: trackings, looks, outcomes, deliveries. It imports neither Flask nor RQ nor an HTTP client."""

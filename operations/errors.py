@@ -1,17 +1,17 @@
 """Everything Opwatch raises on purpose.
 
 OpwatchError
-├── ConfigError                 at start only; carries every fault at once
-├── TransientError              worth another try, perhaps not before `retry_after_s`
-│   ├── RateLimitedError        429: the other side asks for fewer requests
-│   ├── TooManyInFlightError    an account has no room for one more operation
-│   └── SignInRejectedError     the API token was rejected; the operator has to act, no operation failed
-├── PermanentError              another try would end the same way
+├── ConfigError                 at start only; lists every fault
+├── TransientError              another try may succeed, perhaps not before `retry_after_s`
+│   ├── RateLimitedError        429: the receiver asks for fewer requests
+│   ├── TooManyInFlightError    the account's limit of operations in flight is reached
+│   └── SignInRejectedError     the API token was rejected: the operator has to act; no operation failed
+├── PermanentError              another try would fail in the same way
 │   ├── AccessRefusedError      403 for one app
 │   └── OperationMissingError   the API's documented 404
-└── NewerRecordError            a record was written by a newer version of Opwatch, which will deal with it
+└── NewerRecordError            a newer version of Opwatch wrote the record, and will handle it
 
-No message ever carries a secret.
+No message contains a secret.
 """
 
 import os
@@ -19,11 +19,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 
 REFUSED_BY_US = "refused by Opwatch"
-"""How an error begins to say that nothing was sent, since the address must not be dialled."""
+"""The beginning of an error that says: nothing was sent, because the address must not be dialled."""
 
 
 class Reason(StrEnum):
-    """How an attempt to deliver ended, in one of few words: for metrics, where their number has to be bounded."""
+    """The result of an attempt to deliver, in one of few words: the labels in metrics must be bounded."""
 
     OK = "ok"
     RATE_LIMITED = "rate_limited"
@@ -37,13 +37,13 @@ class Reason(StrEnum):
 
 
 class OpwatchError(Exception):
-    """The root of the tree; `reason` is the word for it."""
+    """The root of the tree. `reason` is its label in metrics."""
 
     reason = Reason.OTHER
 
 
 class ConfigError(OpwatchError):
-    """The settings are wrong; `faults` names every one, a line each."""
+    """The settings are wrong. `faults` lists every fault, one line each."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -51,7 +51,7 @@ class ConfigError(OpwatchError):
 
 
 class TransientError(OpwatchError):
-    """Another try may succeed, but not before `retry_after_s` seconds where the other side said so."""
+    """Another try may succeed; not before `retry_after_s` seconds, if the receiver asked for that."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, reason: Reason | None = None) -> None:
         super().__init__(message)
@@ -60,17 +60,17 @@ class TransientError(OpwatchError):
 
 
 class RateLimitedError(TransientError):
-    """The other side answered 429."""
+    """The receiver answered 429."""
 
     reason = Reason.RATE_LIMITED
 
 
 class SignInRejectedError(TransientError):
-    """The API token of an account was rejected. It ends no watch: the operator can still replace the token."""
+    """The API token of an account was rejected. It ends no run: the operator can replace the token."""
 
 
 class TooManyInFlightError(TransientError):
-    """An account has as many operations in flight as it may, and this caller at least its share of them."""
+    """The account has reached its limit of operations in flight, and the caller its share of that."""
 
     def __init__(self, account: str, in_flight: int, limit: int) -> None:
         super().__init__(
@@ -80,7 +80,7 @@ class TooManyInFlightError(TransientError):
 
 
 class PermanentError(OpwatchError):
-    """Another try would end the same way."""
+    """Another try would fail in the same way."""
 
     reason = Reason.REFUSED
 
@@ -98,13 +98,13 @@ class OperationMissingError(PermanentError):
 
 
 class NewerRecordError(OpwatchError):
-    """The stored record was written by a newer version of Opwatch; this one leaves it alone."""
+    """A newer version of Opwatch wrote the record. This version does not change it."""
 
 
 def no_answer(error: BaseException) -> TransientError:
-    """Say why a request got no answer, in words that hold no URL (some URLs are secrets).
+    """Say why a request got no answer, without its URL, which may be a secret.
 
-    Only aiohttp's connector errors are quoted: they name addresses. What anybody else writes into an error is unknown.
+    Only the OSError behind aiohttp's connector errors is quoted. Other texts may contain the URL.
     """
     if isinstance(error, TimeoutError):
         return TransientError("no answer in time", reason=Reason.TIMEOUT)
@@ -113,6 +113,6 @@ def no_answer(error: BaseException) -> TransientError:
         text = cause.strerror or str(cause)
     else:
         text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
-    # Of several addresses tried in vain only the words are left.
+    # If several addresses failed, only the text tells that the guard refused them.
     reason = Reason.GUARD if REFUSED_BY_US in text else Reason.UNREACHABLE
     return TransientError(f"no answer: {text or type(error).__name__}", reason=reason)

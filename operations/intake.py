@@ -1,4 +1,4 @@
-"""Taking an operation in: new, known already, or anew after an end that says nothing final."""
+"""Accepts an operation: new, already tracked, or again after an end that is not final."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ class OtherAccountError(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The tracking as stored, and whether this call began it (or began it anew)."""
+    """The stored tracking, and whether this call began a run."""
 
     tracking: Tracking
     begun: bool
@@ -27,10 +27,10 @@ class Accepted:
 def track(
     store: Store, fresh: Tracking, *, account: str | None, rules: Rules, now: datetime, limit: Limit | None = None
 ) -> Accepted:
-    """Store `fresh`, or join what is tracked under its id already: targets newly named are added, nothing else changes.
+    """Store `fresh`, or join the existing tracking, which only adds the targets that are new to it. Idempotent.
 
-    `account` is the one the caller named, if any. Raises OtherAccountError where that differs from the one in use, and
-    TooManyInFlightError where the watch would begin (anew) beyond `limit`.
+    `account` is the one that the caller named, if any. Raises OtherAccountError if the tracking uses another one, and
+    TooManyInFlightError if a new run would exceed `limit`.
     """
     while True:
         found = store.add(fresh, limit)

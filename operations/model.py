@@ -1,4 +1,4 @@
-"""What Opwatch knows of an operation: frozen values, in the words the API uses."""
+"""The stored values: trackings, operations, deliveries. All are frozen, and named as in the API."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -8,16 +8,16 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""Beyond these no time is stored, or believed: adding to it could leave what a datetime can hold."""
+"""No time outside these bounds is accepted or stored, so that sums stay within the range of a datetime."""
 
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 OLDEST_START = timedelta(days=1)
-"""An operation that was tracked later than this after its start counts from when it was tracked."""
+"""If the tracking began later than this after the operation's start, the age counts from the tracking."""
 
 
 class Verdict(StrEnum):
-    """How an operation ended, as announced."""
+    """The result of a run, as announced."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 
 class State(StrEnum):
-    """Where a tracking stands: watched, ended with a verdict, or cancelled by a caller."""
+    """The state of a tracking: in flight, ended with a verdict, or cancelled by a caller."""
 
     TRACKING = "tracking"
     SUCCEEDED = "succeeded"
@@ -37,7 +37,7 @@ class State(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """Where the telling of one target stands."""
+    """The state of a delivery."""
 
     PENDING = "pending"
     RETRYING = "retrying"
@@ -48,7 +48,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One answer of the API, as far as it could be understood. Only `status` decides anything.
+    """One answer of the API, as far as it was understood. All decisions depend on `status` alone.
 
     Source: https://developers.scalingo.com/operations
     """
@@ -63,7 +63,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usual:
-    """How long such operations usually take, in seconds: half of them at most `p50`, nine in ten at most `p90`."""
+    """How long such operations usually take, in seconds: 50 % at most `p50`, 90 % at most `p90`."""
 
     p50: float
     p90: float
@@ -71,7 +71,7 @@ class Usual:
 
 
 class AlertKind(StrEnum):
-    """What an alert is about: deliveries to a target that fail, or an account whose API token is rejected."""
+    """The subject of an alert: failing deliveries to a target, or a rejected API token of an account."""
 
     FAILING = "failing"
     REJECTED = "rejected"
@@ -79,7 +79,7 @@ class AlertKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """What the operator is told at `at` about `subject`, a target or an account; `body` is what webhooks receive."""
+    """A message to the operator about `subject`, a target or an account. Webhooks receive `body`."""
 
     kind: AlertKind
     subject: str
@@ -89,9 +89,9 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Looks in a row that all met `what`: a status of the API or, where they `failed`, why.
+    """Consecutive looks with the same result `what`: a status of the API, or an error if they `failed`.
 
-    `last_at` is there from the second on.
+    `last_at` is None for a single look.
     """
 
     what: str
@@ -103,7 +103,7 @@ class Looks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt to deliver: when it ended and, unless the receiver took it, why it failed."""
+    """One attempt of a delivery: when it ended, and the error if it failed."""
 
     at: Moment
     error: str | None = None
@@ -111,15 +111,15 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """Tells one target of one verdict, or the operator of trouble (`alert`), or (with neither) that it is slow.
+    """The task to tell one target a verdict, an `alert`, or (with neither) a warning that the operation is slow.
 
-    `attempts` counts those begun; `failures` those known to have failed, by which the schedule goes: an attempt that
-    died with its worker says nothing about the target. While `claim` is set, `next_attempt_at` is the end of its lease.
-    `ended_at` is when it was delivered or given up; `planned_at` when it was asked for, if after the outcome.
-    `id` stays the same for ever: it is the `webhook-id` and the member of the outbox.
+    `attempts` counts attempts begun, `failures` failed ones, which decide the backoff: an attempt that died with its
+    worker says nothing about the target. While `claim` is set, `next_attempt_at` is the end of its lease. `ended_at` is
+    when it was delivered or given up; `planned_at` when it was requested, if after the outcome. `id` never changes: it
+    is the `webhook-id` and the member of the outbox.
     """
 
-    id: str = ""  # version 0.1.0 did not store it: reading a record adds it
+    id: str = ""  # version 0.1.0 did not store it; reading adds it
     target: str
     run: int
     verdict: Verdict | None = None
@@ -136,18 +136,18 @@ class Delivery:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it still has to be attempted."""
+        """Whether another attempt is needed."""
         return self.state in (DeliveryState.PENDING, DeliveryState.RETRYING)
 
     @property
     def warns(self) -> bool:
-        """Whether it warns that an operation is slow."""
+        """Whether it is a warning that the operation is slow."""
         return self.verdict is None and self.alert is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:
-    """The warning that an operation takes far longer than usual, its deliveries, and the `body` for webhooks."""
+    """The warning that an operation takes much longer than usual: its deliveries, and the `body` for webhooks."""
 
     body: str
     deliveries: tuple[Delivery, ...]
@@ -155,7 +155,7 @@ class Slow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRef:
-    """A message that can be edited: the id of the channel it was posted to, and its time there, which names it."""
+    """Where an editable message is: the id of its channel, and `ts`, Slack's id of the message in it."""
 
     channel: str
     ts: str
@@ -163,14 +163,14 @@ class MessageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMessage:
-    """The one message that shows a target this run, from the first look to the outcome.
+    """The message that shows this run to a target, from the first look to the outcome.
 
-    `due_at` is when it is next posted or edited, None once it waits for the outcome's delivery; while `claim` is set it
-    is the end of the lease. `shows` is the digest of what it says, `group_digest` that of the whole group where it
-    shows one, `failures` how many attempts in a row have failed. `id` is its member of the index.
+    `due_at` is the time of the next post or edit, None while it waits for the outcome's delivery, and the end of the
+    lease while `claim` is set. `shows` is the digest of its content, `group_digest` that of the group's, if it shows a
+    group. `failures` counts consecutive failures. `id` is its member of the index.
     """
 
-    id: str = ""  # version 0.1.0 did not store it: reading a record adds it
+    id: str = ""  # version 0.1.0 did not store it; reading adds it
     target: str
     run: int
     due_at: AwareDatetime | None = None
@@ -184,13 +184,12 @@ class LiveMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """One watch over one operation, with everything that happened to it: the whole stored record.
+    """Opwatch's record of one operation.
 
-    `next_look_at` is set exactly while the state is `tracking`; while `claim` is set it is the end of the lease.
-    `notify_all` says that every target whose rules match is told; `notify` are targets asked for by name.
-    `deliveries` tell the outcome; `alerts`, which no caller sees, tell the operator of trouble; `slow` is set once this
-    run was found slow; `usual` is how long such operations take, as known at the last look.
-    `missing_*`, `refused_*` and `unanswered_since` remember what looks met since the last good answer.
+    `next_look_at` is set only in the state `tracking`; while `claim` is set, it is the end of the lease. With
+    `notify_all`, every target with a matching rule is told; `notify` are targets requested by name. `deliveries` tell
+    the outcome; `alerts`, hidden from callers, tell the operator; `slow` is the warning of this run. `usual` is as of
+    the last look. `missing_*`, `refused_*` and `unanswered_since` count failed looks since the last good answer.
     """
 
     id: str
@@ -229,16 +228,16 @@ class Tracking:
     looks: tuple[Looks, ...] = ()
     live: tuple[LiveMessage, ...] = ()
     caller_counted: bool = False
-    """Whether it is counted for its caller, too, while in flight; those that older versions stored are not."""
-    v: int = 1  # a record that does not say is of version 1: never change this default
+    """Whether it counts for its caller while in flight; trackings of older versions do not."""
+    v: int = 1  # records without it are of version 1: never change this default
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:
-        """Everything that is to be sent, or was: deliveries, alerts and warnings."""
+        """All deliveries: of outcomes, alerts and warnings."""
         return self.deliveries + self.alerts + (self.slow.deliveries if self.slow is not None else ())
 
     def age_s(self, at: datetime) -> float:
-        """Count from the operation's own start where the API gives a credible one: not after it was tracked."""
+        """Return the operation's age, from its start by the API if credible, else from the tracking's start."""
         began = self.operation.created_at if self.operation is not None else None
         if began is None or not self.created_at - OLDEST_START <= began <= self.created_at:
             began = self.created_at
@@ -246,5 +245,5 @@ class Tracking:
 
 
 def tracking_id(delivery_id: str) -> str:
-    """Tell which tracking a delivery id belongs to (tracking ids hold no underscore)."""
+    """Return the tracking's id within a delivery's id (tracking ids have no underscore)."""
     return delivery_id.split("_", 1)[0]

@@ -1,4 +1,4 @@
-"""Texts from outside made safe to store, cut and show. Pure."""
+"""Makes texts from outside safe to store and show, and cuts them. Pure."""
 
 import json
 import re
@@ -9,7 +9,7 @@ CUT_MARK = "\n… cut …\n"
 
 # ECMA-48 control sequences (colours, cursor moves), operating system commands (titles, links), and the short escapes.
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|\x9b[0-?]*[ -/]*[@-~]")
-# Everything that is neither printed nor white space, and the marks that reverse the reading direction.
+# Characters that are neither printable nor white space, and marks that change the text direction.
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -20,7 +20,7 @@ def plain(text: str) -> str:
 
 
 def encodable(text: str) -> str:
-    """Replace lone surrogates, which JSON can carry and UTF-8 cannot."""
+    """Replace lone surrogates, which JSON allows and UTF-8 does not."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -30,9 +30,9 @@ def json_bytes(text: str) -> int:
 
 
 def cut_middle(text: str, limit: int, size: Callable[[str], int] = len) -> str:
-    """Keep head and tail of a text so that `size` of the result is at most `limit`; short texts stay as they are.
+    """Cut the middle of a text, so that `size` of the result is at most `limit`. Short texts stay unchanged.
 
-    The cause of a failure stands at the end of its output as often as at its start.
+    Both ends are kept, since either can have the cause of a failure.
     """
     if size(text) <= limit:
         return text
@@ -47,7 +47,7 @@ def cut_middle(text: str, limit: int, size: Callable[[str], int] = len) -> str:
 
 
 def whole_lines(cut: str, most: int = 200) -> str:
-    """Drop what is left of lines on both sides of where a text was cut, unless that is more than `most` characters."""
+    """Drop the partial lines on both sides of a cut, unless they are longer than `most` characters."""
     head, mark, tail = cut.partition(CUT_MARK)
     end, start = head.rfind("\n"), tail.find("\n") + 1
     if mark and end > 0 and len(head) - end <= most:
@@ -56,16 +56,16 @@ def whole_lines(cut: str, most: int = 200) -> str:
 
 
 def first_line(text: str, limit: int) -> str:
-    """Give the first line that says something, at most `limit` characters of it."""
+    """Return the first non-empty line, cut to `limit` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def url_fault(url: str, *, https_only: bool = False, base: bool = False) -> str | None:
-    """Say why a text is not a usable http(s) URL, as a fault to show; None where it is one. The text is not repeated.
+    """Return why a text is not a usable http(s) URL, without repeating it; None if it is usable.
 
-    `https_only` refuses plain http. `base` refuses what cannot be extended by a path: a user name, a query, a fragment.
-    Blanks, control characters and `<>|` are refused: no URL holds them unencoded, and chats read them as markup.
+    `https_only` refuses plain http. `base` refuses a user name, a query and a fragment, so that a path can be appended.
+    Blanks, control characters and `<>|` are refused: no URL has them unencoded, and chats read them as markup.
     """
     try:
         parts = urlsplit(url)

@@ -1,1 +1,1 @@
-"""The page at `/`, for the people who run Opwatch: HTML from the server, and a session instead of a bearer."""
+"""The page at `/`, for the operators of Opwatch: HTML from the server, with a session instead of a bearer."""

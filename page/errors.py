@@ -1,4 +1,4 @@
-"""Errors on the page, in HTML: what happened, and what to do."""
+"""Errors as HTML pages: what happened, and what to do."""
 
 from http import HTTPStatus
 
@@ -15,16 +15,16 @@ log = structlog.get_logger()
 
 
 def register(pages: Blueprint) -> None:
-    """Make every error on these pages a page."""
+    """Answer every error on these pages with a page."""
     pages.register_error_handler(ProblemError, lambda error: failed(error.status, error.detail))
     pages.register_error_handler(HTTPException, _http)
     pages.register_error_handler(RedisError, _redis_away)
-    pages.register_error_handler(NewerRecordError, lambda error: _later(f"{error}; load the page again."))
+    pages.register_error_handler(NewerRecordError, lambda error: _later(f"{error}. Load the page again."))
     pages.register_error_handler(Exception, _unexpected)
 
 
 def failed(status: HTTPStatus, detail: str) -> Response:
-    """Say that it did not work, and why."""
+    """Return an error page."""
     return html("error.html", status, title=status.phrase, detail=detail)
 
 
@@ -40,12 +40,10 @@ def _later(detail: str) -> Response:
 
 
 def _redis_away(error: RedisError) -> Response:
-    log.error("Redis does not serve", error=type(error).__name__)
-    return _later(
-        "The store (Redis) does not answer, so there is nothing to show. Nothing is lost; load the page again."
-    )
+    log.error("Redis fails", error=type(error).__name__)
+    return _later("Redis does not answer, so nothing can be shown. Nothing is lost. Load the page again.")
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("a page failed in a way nobody foresaw", exc_info=error)
-    return failed(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; its log says how.")
+    log.error("a page failed unexpectedly", exc_info=error)
+    return failed(HTTPStatus.INTERNAL_SERVER_ERROR, "Opwatch failed; see its log.")

@@ -1,4 +1,4 @@
-"""HTML answers: each with the policy that lets a browser run and load nothing but our own files."""
+"""HTML answers, each with a policy: the browser loads and executes only our own files."""
 
 import hashlib
 from http import HTTPStatus
@@ -18,11 +18,11 @@ POLICY = (
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "static").iterdir())}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
-"""In the addresses of our files, so that browsers may keep them for ever."""
+"""Part of the addresses of our files, so that browsers may cache them for ever."""
 
 
 def html(template: str, status: HTTPStatus = HTTPStatus.OK, /, **context: Any) -> Response:
-    """Answer with a page; 304 where the browser has the same already."""
+    """Answer with a page, or with 304 if the browser has the same page already."""
     session: Session | None = g.get("session")
     page = render_template(template, version=VERSION, session=session, words=WORDS, **context)
     body = page.encode("utf-8", "replace")
@@ -36,14 +36,14 @@ def html(template: str, status: HTTPStatus = HTTPStatus.OK, /, **context: Any) -
 
 
 def see_other(path: str) -> Response:
-    """Send the browser on to another page, to be read."""
+    """Redirect the browser to another page, with GET."""
     return Response(status=HTTPStatus.SEE_OTHER.value, headers={"Location": path})
 
 
 def file(version: str, name: str) -> Response | None:
-    """Give one of our files, to be kept for a year; None where there is none.
+    """Return one of our files, to be cached for a year; None if it does not exist.
 
-    While two versions serve side by side, one may be asked for the other's file: then its own has to do, for now.
+    During a deploy, a request for another version's file gets this version's, uncached.
     """
     if name not in FILES:
         return None
@@ -52,5 +52,5 @@ def file(version: str, name: str) -> Response | None:
 
 
 def shown(text: str | None) -> str:
-    """Make a text from outside harmless to show: no control characters, no marks that turn the direction."""
+    """Make a text from outside safe to show: remove control characters and marks of text direction."""
     return plain(text or "")

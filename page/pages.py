@@ -1,4 +1,4 @@
-"""What those who are signed in see and do. Every page works without JavaScript; the script only keeps it up to date."""
+"""The pages behind the sign-in. Each works without JavaScript; the script only refreshes it."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -6,7 +6,7 @@ from http import HTTPStatus
 from flask import Blueprint, Response, request
 from pydantic import ValidationError
 
-from api import acts
+from api import actions
 from api.problems import from_validation
 from api.schemas import ListQuery
 from api.service import service
@@ -33,12 +33,12 @@ files = Blueprint("page-files", __name__)
 
 @files.get("/static/<version>/<name>")
 def static(version: str, name: str) -> Response:
-    """Give one of the page's own files; needs no session."""
-    return file(version, name) or errors.failed(HTTPStatus.NOT_FOUND, "There is no such file.")
+    """Return one of the page's own files; needs no session."""
+    return file(version, name) or errors.failed(HTTPStatus.NOT_FOUND, "This file does not exist.")
 
 
 def is_refresh(response: Response) -> bool:
-    """Tell whether this was an open page that brought itself up to date: it will again in a few seconds."""
+    """Tell whether an open page refreshed itself, as it does every few seconds."""
     asked_by_script = request.headers.get("Sec-Fetch-Dest") == "empty"
     return (
         request.blueprint == routes.name
@@ -58,7 +58,7 @@ def _only_signed_in() -> Response | None:
 
 @routes.get("/")
 def overview() -> Response:
-    """Show what is failing, what is in flight, and what has ended; or a list, filtered."""
+    """Show failing deliveries, operations in flight and ended ones; with a filter, a list."""
     if any(request.args.values()):
         return _list()
     parts = service()
@@ -73,7 +73,7 @@ def overview() -> Response:
     )
     problems = list(parts.account_alerts.rejected(parts.settings.accounts).values())
     if not parts.heartbeat.has_worker():
-        problems.append("No worker runs, so nothing is looked at and nobody is told: start one (scale worker to 1).")
+        problems.append("No worker runs, so nothing is announced: start one (scale worker to 1).")
     return html(
         "overview.html",
         title=view.title(parts.overview.size(index.RETRYING) + parts.overview.size(index.DEAD), flying),
@@ -87,7 +87,7 @@ def overview() -> Response:
 
 
 def _in_flight(listing: Listing, count: int) -> Sequence[Tracking]:
-    """Choose which to show: all, or of too many the newest, so that they do not change with every look."""
+    """Choose the operations to show: all, or the newest if there are too many. Looks do not change that order."""
     if count > SHOWN_IN_FLIGHT:
         return listing.page(_is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
     found = (stored.tracking for stored in listing.first_in(index.DUE, SHOWN_IN_FLIGHT))
@@ -120,25 +120,25 @@ def _list() -> Response:
 
 @routes.get("/operations/<identity>")
 def operation(identity: str) -> Response:
-    """Show one tracking with its story."""
+    """Show one tracking with its timeline."""
     parts = service()
-    tracking = acts.find(parts, identity).tracking
+    tracking = actions.find(parts, identity).tracking
     card = view.card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
-        events=timeline.of(tracking),
+        events=timeline.events(tracking),
     )  # fmt: skip
 
 
 @routes.post("/operations/<identity>/stop")
-def stop(identity: str) -> Response:
+def cancel(identity: str) -> Response:
     """Cancel a tracking."""
-    acts.stop(service(), identity)
+    actions.cancel(service(), identity)
     return see_other(f"/operations/{identity}")
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
-    """Try a delivery again."""
-    acts.retry(service(), identity, target)
+    """Retry a delivery."""
+    actions.retry(service(), identity, target)
     return see_other(f"/operations/{identity}")

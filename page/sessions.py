@@ -1,9 +1,9 @@
-"""Who is signed in: sessions in Redis, known there by their hash alone.
+"""Sessions of signed-in callers, stored in Redis under a hash.
 
-The key, 256 random bits, is in the browser's cookie and nowhere else; Redis has its SHA-256. A session is bound to its
-caller's token by an HMAC of the token under that key: it ends when the token is changed or removed from OPWATCH_TOKENS,
-and whoever reads Redis, not having the key, cannot even try out guesses at the token. The token of forms is an HMAC
-under the same key, so that it need not be stored.
+Only the browser's cookie has the key, 256 random bits; Redis has the key's SHA-256. An HMAC of the caller's token under
+that key binds the session to the token: the session ends when the token is changed or removed from OPWATCH_TOKENS. A
+reader of Redis lacks the key, so it cannot test guesses at the token. The form token is an HMAC under the same key, and
+is not stored.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ _LONGEST_KEY = 100
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A caller who has signed in; every form that changes something carries `form_token`."""
+    """A signed-in caller. Every form that changes something has `form_token`."""
 
     caller: str
     form_token: str = field(repr=False)
 
 
 class _Stored(BaseModel):
-    """What Redis has of a session."""
+    """The part of a session that Redis stores."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
 
@@ -40,7 +40,7 @@ class _Stored(BaseModel):
 
 
 def begin(parts: Service, caller: str) -> str:
-    """Begin a session of a configured caller; returns its key, for the cookie."""
+    """Begin a session of a configured caller. Returns its key, for the cookie."""
     key = secrets.token_urlsafe(32)
     token = parts.settings.tokens[caller].get_secret_value()
     stored = _Stored(caller=caller, mark=_derived(key, f"mark {token}"), until=parts.records.now() + LASTS)
@@ -49,7 +49,7 @@ def begin(parts: Service, caller: str) -> str:
 
 
 def find(parts: Service, key: str) -> Session | None:
-    """Find the session of a key; None where it has ended. It goes on for 4 h from here, for 12 h in all."""
+    """Find the session of a key, and extend it: by 4 h from now, to 12 h in all. None if it has ended."""
     if not key or len(key) > _LONGEST_KEY:
         return None
     record = parts.connection.get(_name(key))
@@ -69,12 +69,12 @@ def find(parts: Service, key: str) -> Session | None:
 
 
 def end(parts: Service, key: str) -> None:
-    """End a session, if there is one."""
+    """End a session, if it exists."""
     parts.connection.delete(_name(key))
 
 
 def is_own(session: Session, form_token: str) -> bool:
-    """Tell, in constant time, whether a form was given out in this session."""
+    """Tell whether a form belongs to this session, in constant time."""
     return hmac.compare_digest(session.form_token.encode(), form_token.encode("utf-8", "replace"))
 
 

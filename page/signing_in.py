@@ -1,7 +1,7 @@
-"""Signing in with a caller's token, and out: from then on the browser has a session, and the token no more.
+"""Signing in with a caller's token, and signing out. After the sign-in the browser has a session, not the token.
 
-Only a browser's session opens the page, only a bearer the API: a page elsewhere cannot use the API through a browser
-that is signed in, and a token in a script cannot press buttons.
+The page takes only sessions, and the API only bearers. So another site cannot use the API through a signed-in browser,
+and a script's token cannot use the page.
 """
 
 import re
@@ -16,7 +16,7 @@ from page import errors, sessions, throttle
 from page.html import html, see_other
 
 COOKIE = "__Host-opwatch"
-"""Browsers take a cookie of such a name only with Secure and Path=/, from this very host."""
+"""Browsers accept a cookie with this prefix only with Secure and Path=/, and only from this host."""
 
 LARGEST_FORM_BYTES = 4_096
 
@@ -28,7 +28,7 @@ errors.register(routes)
 
 
 def small_forms_only() -> None:
-    """Refuse to read a form larger than any of ours, before anybody reads it."""
+    """Limit the size of forms before they are read."""
     request.max_content_length = LARGEST_FORM_BYTES
 
 
@@ -46,17 +46,17 @@ def sign_in() -> Response:
     """Begin a session for a caller's token."""
     parts = service()
     if from_elsewhere():
-        return _form("That came from another site. Sign in here.", HTTPStatus.FORBIDDEN)
+        return _form("The request came from another site. Sign in here.", HTTPStatus.FORBIDDEN)
     address = throttle.address_of(request.headers.get("X-Forwarded-For", ""), request.remote_addr or "")
     if not throttle.admits(parts, address):
         log.warning("sign-in refused", address=address, reason="too many tries")
-        answer = _form("Too many tries. Wait a minute.", HTTPStatus.TOO_MANY_REQUESTS)
+        answer = _form("Too many attempts. Wait a minute.", HTTPStatus.TOO_MANY_REQUESTS)
         answer.headers["Retry-After"] = str(throttle.PER_S)
         return answer
     caller = caller_of(request.form.get("token", "").strip(), parts.settings.tokens)
     if caller is None:
         log.warning("sign-in failed", address=address)
-        return _form("No such token.", HTTPStatus.FORBIDDEN)
+        return _form("This token is not valid.", HTTPStatus.FORBIDDEN)
     log.info("signed in", caller=caller, address=address)
     sessions.end(parts, request.cookies.get(COOKIE, ""))
     answer = see_other(_coming_back(request.form.get("next", "")))
@@ -78,9 +78,10 @@ def sign_out() -> Response:
 
 
 def require_session() -> Response | None:
-    """Let only those pass who are signed in; others are asked to.
+    """Require a session; without one, redirect to the sign-in.
 
-    A browser that follows a link from elsewhere sends no Strict cookie: then our own page leads it on, with it.
+    A browser that follows a link from another site sends no SameSite=Strict cookie. Then a page of ours redirects it,
+    and it sends the cookie.
     """
     g.session = sessions.find(service(), request.cookies.get(COOKIE, ""))
     if g.session is not None:
@@ -93,16 +94,17 @@ def require_session() -> Response | None:
 
 
 def require_own_form() -> Response | None:
-    """Let only forms pass that were given out in this session, and sent from our own page."""
+    """Require a form of this session, sent from our own page."""
     if from_elsewhere() or not sessions.is_own(g.session, request.form.get("form_token", "")):
         return errors.failed(
-            HTTPStatus.FORBIDDEN, "This form is out of date, or came from another site. Go back, load the page again."
+            HTTPStatus.FORBIDDEN,
+            "This form is out of date, or came from another site. Go back and reload the page.",
         )
     return None
 
 
 def from_elsewhere() -> bool:
-    """Tell whether the browser says that another site has made it send this. https://www.w3.org/TR/fetch-metadata/."""
+    """Tell whether, by the browser's headers, another site caused this request. https://www.w3.org/TR/fetch-metadata/."""
     return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
 
 

@@ -1,7 +1,7 @@
-"""How often somebody may try to sign in, counted in Redis for all processes.
+"""Limits attempts to sign in, counted in Redis for all processes.
 
-Each address has its own few tries a minute, and all together have some more, so that who tries from one address (of
-IPv6: from one /64) locks nobody else out, and who tries from thousands does so only while it lasts.
+Each address (of IPv6: each /64) has a few attempts a minute, and all addresses together have some more. So an attacker
+with one address locks nobody out. One with thousands of addresses does, but only during the attack.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ PER_S = 60
 
 
 def admits(parts: Service, address: str) -> bool:
-    """Count a try, and tell whether it may be made; what an address has too many of does not count for all."""
+    """Count an attempt, and tell whether it is allowed. Attempts above an address's limit do not count for all."""
     window = int(parts.records.now().timestamp()) // PER_S
     for who, most in ((address, TRIES_OF_ADDRESS), ("all", TRIES_OF_ALL)):
         name = f"opwatch:sign-ins:{who}:{window}"
@@ -26,9 +26,9 @@ def admits(parts: Service, address: str) -> bool:
 
 
 def address_of(forwarded_for: str, peer: str) -> str:
-    """Tell from where a request comes: what the nearest proxy added last, or the peer where there is none.
+    """Return the address of the client: the one that the nearest proxy added last, or else the peer.
 
-    Without a proxy the header may be forged; then only the limit of all together holds.
+    Without a proxy the header can be forged; then only the limit for all addresses protects.
     """
     told = forwarded_for.rpartition(",")[2].strip() or peer
     try:

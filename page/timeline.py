@@ -1,4 +1,4 @@
-"""A tracking's story, in order: tracked, looks, outcome, attempts to deliver. Pure."""
+"""The timeline of a tracking: tracked, looks, outcome, attempts to deliver. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from operations.text import plain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened at a time, or `times` times until another; `detail` says why it failed."""
+    """An event at a time, or `times` events from `at` to `until`; `detail` says why it failed."""
 
     at: datetime
     until: datetime | None = None
@@ -21,24 +21,24 @@ class Event:
     mood: str = ""
 
 
-def of(tracking: Tracking) -> list[Event]:
-    """Tell everything that is known to have happened to a tracking, from its beginning."""
-    events = [Event(at=tracking.created_at, text=f"tracked by {plain(tracking.created_by)}")]
-    events += _looks(tracking)
+def events(tracking: Tracking) -> list[Event]:
+    """List the known events of a tracking, in order."""
+    found = [Event(at=tracking.created_at, text=f"tracked by {plain(tracking.created_by)}")]
+    found += _looks(tracking)
     for delivery in tracking.outgoing:
-        events += _attempts(delivery)
+        found += _attempts(delivery)
     if tracking.ended_at is not None:
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
         ended = Event(at=tracking.ended_at, text=WORDS[tracking.state], detail=plain(tracking.reason or ""), mood=mood)
-        events.append(ended)
-    return sorted(events, key=lambda event: event.at)
+        found.append(ended)
+    return sorted(found, key=lambda event: event.at)
 
 
 def _looks(tracking: Tracking) -> Iterator[Event]:
-    untold = tracking.polls - sum(each.times for each in tracking.looks)
+    not_kept = tracking.polls - sum(each.times for each in tracking.looks)
     for number, each in enumerate(tracking.looks):
-        if number == 1 and untold > 0:
-            yield Event(at=each.first_at, text="looks in between, not kept", times=untold)
+        if number == 1 and not_kept > 0:
+            yield Event(at=each.first_at, text="further looks, details not kept", times=not_kept)
         yield _look(each)
 
 
@@ -52,10 +52,10 @@ def _look(each: Looks) -> Event:
 
 
 def _attempts(delivery: Delivery) -> Iterator[Event]:
-    told = "alerted" if delivery.alert is not None else "warned" if delivery.warns else "told"
+    what = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
     target = plain(delivery.target)
     for each in delivery.history:
         if each.error is None:
-            yield Event(at=each.at, text=f"{told} {target}", mood="good")
+            yield Event(at=each.at, text=f"{what} delivered to {target}", mood="good")
         else:
-            yield Event(at=each.at, text=f"{target} not {told}", detail=plain(each.error), mood="bad")
+            yield Event(at=each.at, text=f"{what} not delivered to {target}", detail=plain(each.error), mood="bad")

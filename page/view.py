@@ -1,4 +1,4 @@
-"""What the page says of trackings: values and words, ready to be shown. Pure; every text from outside is harmless."""
+"""Trackings as values and words that the page shows. Pure. Texts from outside are made safe here."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _LINE = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
-    """How the telling of one target goes, `word` says its `state`. `retry`: whether it may be tried again by hand."""
+    """The delivery to one target; `word` is its `state` for people, `retry` whether people may retry it."""
 
     key: str
     target: str
@@ -32,7 +32,7 @@ class Telling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
-    """How far an operation in flight is, by what is usual: seconds of seconds, both None where nothing is known."""
+    """The progress of an operation in flight: its age and the usual duration, in seconds; None if unknown."""
 
     value_s: float | None
     usual_s: float | None
@@ -41,7 +41,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One tracking. `status` is the word of its badge, `mood` how it looks; `line` says it in a sentence."""
+    """One tracking. `status` is the word on its badge, `mood` its colour, `line` a sentence."""
 
     id: str
     app: str
@@ -62,13 +62,13 @@ class Card:
 
     @property
     def headline(self) -> str:
-        """Say it in one line, for those who hear of its end."""
+        """Write its state in one line, for screen readers."""
         return f"{self.app}: {self.what} {self.line}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
-    """A target that does not take what it is told, with the first few. Dead ones wait for somebody to retry them."""
+    """A target with failing deliveries, and the first of them. The `dead` ones wait for a person to retry them."""
 
     target: str
     dead: int
@@ -78,17 +78,17 @@ class Failing:
 
     @property
     def more(self) -> tuple[str, ...]:
-        """The states of which there are more than are shown."""
+        """The states with more deliveries than are shown."""
         counts = {DeliveryState.DEAD: self.dead, DeliveryState.RETRYING: self.retrying}
         return tuple(state for state, count in counts.items() if count > SHOWN)
 
 
 def card(tracking: Tracking, now: datetime) -> Card:
-    """Say where a tracking stands."""
+    """Describe a tracking."""
     operation = tracking.operation
     in_flight = tracking.state is State.TRACKING
     link = tracking.context.get("url", "")
-    linked = url_fault(link) is None  # anything else, `javascript:` above all, is only text
+    linked = url_fault(link) is None  # other schemes, above all `javascript:`, stay text
     return Card(
         id=tracking.id,
         app=plain(tracking.app),
@@ -112,7 +112,7 @@ def card(tracking: Tracking, now: datetime) -> Card:
 
 
 def telling(tracking: Tracking, delivery: Delivery) -> Telling:
-    """Say how a delivery, an alert or a warning goes."""
+    """Describe a delivery, an alert or a warning."""
     about = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
     own = about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
     waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
@@ -131,11 +131,11 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
 
 
 def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
-    """Say what each target does not take."""
+    """Describe each target's failing deliveries."""
     for each in found:
         shown = (card(stored.tracking, now) for stored in each.first)
         about = tuple((own, telling) for own in shown for telling in own.tellings if _is_failing(telling, each.target))
-        if about:  # not where all has been told meanwhile
+        if about:  # empty if all were delivered in the meantime
             yield Failing(
                 target=plain(each.target),
                 dead=each.dead,
@@ -146,8 +146,8 @@ def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
 
 
 def title(failing_count: int, in_flight: int) -> str:
-    """Write the window's title: what needs somebody first."""
-    counts = [f"{failing_count} not told"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
+    """Write the window's title: failing deliveries first, because they need a person."""
+    counts = [f"{failing_count} not delivered"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
     return " · ".join([*counts, "Opwatch"])
 
 
@@ -211,6 +211,6 @@ def _word(text: str | None) -> str:
 
 
 def clock(at: datetime) -> str:
-    """Write a time to the second, in UTC: `23 Nov 23:16:14`. Nothing on the page is kept for years."""
+    """Write a time in UTC, without the year: `23 Nov 23:16:14`."""
     utc = at.astimezone(UTC)
     return f"{utc.day} {utc:%b %H:%M:%S}"

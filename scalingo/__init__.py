@@ -1,1 +1,1 @@
-"""The client of Scalingo's API: signing in, getting an operation, and understanding every answer."""
+"""The client of Scalingo's API: signs in, gets operations, and interprets every answer."""

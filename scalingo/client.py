@@ -1,7 +1,7 @@
 """Asks Scalingo's API about an operation, signed in as one of the configured accounts.
 
-Every request takes a token of the shared budget first. Bearers live in this process' memory only; they go to configured
-hosts only, and no redirect is followed.
+Every request first spends a token of the shared budget. Bearers are only in this process's memory, and are sent only to
+configured hosts; no redirect is followed.
 """
 
 import asyncio
@@ -27,36 +27,36 @@ from scalingo.operation import operation_url, parse_answer, parse_json
 
 BEARER_LASTS_S = 3600.0
 RENEW_AHEAD_S = 300.0
-"""Scalingo's own Go client renews when under 5 minutes remain."""
+"""Scalingo's Go client also renews a bearer when less than 5 minutes remain."""
 
 LARGEST_ANSWER = 2_000_000
 SIGN_IN_DEADLINE_S = 5.0
-"""Less than a look has: while one signs in, all looks of the account wait."""
+"""Shorter than a look's deadline: during a sign-in, all looks of the account wait."""
 
 SIGN_IN_PAUSE_S = 5.0
-"""After a failed exchange, how long all looks of the account get the same error instead of each trying again."""
+"""How long after a failed exchange all looks of the account get the same error, without a request."""
 
 
 class Gate(Protocol):
-    """What all processes share about an account: its budget and its turn to sign in."""
+    """The budget of an account and its lock for signing in, which all processes share."""
 
     def spend(self, account: str) -> Awaitable[float]:
-        """Wait for one token of the account's budget and take it; returns when it was asked for (monotonic clock)."""
+        """Wait for one token of the account's budget and spend it. Returns when it was requested (monotonic clock)."""
 
     def signing_in(self, account: str) -> AbstractAsyncContextManager[None]:
-        """Wait for this account's turn to exchange its token: one at a time, over all processes."""
+        """Wait for the lock to exchange this account's token: one process at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bearer:
-    """A bearer and when to replace it, on this process' monotonic clock."""
+    """A bearer, and when to renew it (monotonic clock)."""
 
     secret: SecretStr
     renew_at_s: float
 
 
 class Client:
-    """Gets operations. Not bound to one thread, but to one event loop."""
+    """Gets operations. It is bound to one event loop."""
 
     def __init__(
         self,
@@ -79,14 +79,14 @@ class Client:
     async def operation(self, tracking: Tracking, *, granted_at_s: float) -> Operation:
         """Look at an operation once.
 
-        The caller took the token for this request at `granted_at_s` (monotonic clock); any further one is taken here,
-        also where the first has grown old while signing in. Raises the OpwatchError that says why there is no answer;
-        SignInRejectedError when the API token is no good.
+        The caller spent the token for this request at `granted_at_s` (monotonic clock). Further tokens are spent here,
+        also if the first has expired during a sign-in. Raises the OpwatchError for a missing or unusable answer, and
+        SignInRejectedError if the API token is rejected.
         """
         base_url = self._regions.get(tracking.region)
         if base_url is None or tracking.account not in self._accounts:
             missing = f"region {tracking.region}" if base_url is None else f"account {tracking.account}"
-            message = f"the {missing} is no longer configured here: put it back, or stop tracking this operation"
+            message = f"the {missing} is no longer configured: configure it again, or cancel this tracking"
             raise TransientError(message)
         url = operation_url(base_url, tracking.app, tracking.operation_id)
         bearer = await self._bearer(tracking.account)
@@ -99,32 +99,32 @@ class Client:
             status, body, retry_after_s = await self._get(url, bearer, allowed)
             if status == HTTPStatus.UNAUTHORIZED:
                 self._forget(tracking.account, bearer)
-                raise _rejected(tracking.account, "a bearer just made from it was refused")
+                raise _rejected(tracking.account, "a new bearer made from it was refused")
         return parse_answer(
             status, body, operation_id=tracking.operation_id, app=tracking.app, retry_after_s=retry_after_s
         )
 
     async def sign_in(self, account: str) -> None:
-        """Exchange an account's API token for a bearer where none is at hand; raises OpwatchError."""
+        """Exchange an account's API token for a bearer, unless a valid one is in memory. Raises OpwatchError."""
         await self._bearer(account)
 
     def is_signed_in(self, account: str) -> bool:
-        """Tell whether a bearer is at hand. Any thread may ask."""
+        """Tell whether a valid bearer is in memory. Thread-safe."""
         known = self._bearers.get(account)
         return known is not None and time.monotonic() < known.renew_at_s
 
     def is_signing_in(self, account: str) -> bool:
-        """Tell whether a look is at getting a bearer. Any thread may ask."""
+        """Tell whether an exchange is in progress. Thread-safe."""
         exchanging = self._exchanging.get(account)
         return exchanging is not None and exchanging.locked()
 
     def is_refused_for_now(self, account: str) -> bool:
-        """Tell whether signing in failed so lately that looks only get the same error. Any thread may ask."""
+        """Tell whether an exchange failed a moment ago, so that looks only get the same error. Thread-safe."""
         _, until_s = self._failures.get(account, (None, 0.0))
         return time.monotonic() < until_s
 
     async def _allowed(self, account: str, granted_at_s: float = float("-inf")) -> aiohttp.ClientTimeout:
-        """Have a token that is still good, another one if need be; returns how soon the request has to leave."""
+        """Make sure that a token is valid, spending another if needed. Returns how soon the request must be sent."""
         while (good_for_s := granted_at_s + GOOD_FOR_S - time.monotonic()) <= 0:
             granted_at_s = await self._gate.spend(account)
         return aiohttp.ClientTimeout(connect=good_for_s)
@@ -137,14 +137,14 @@ class Client:
         }
         try:
             async with self._session.get(url, headers=headers, timeout=allowed, allow_redirects=False) as response:
-                # A debug page may show the request's headers, and its text would be stored and passed on.
+                # A debug page may echo the request's headers, and its text would be stored and announced.
                 body = (await _read(response)).replace(bearer.secret.get_secret_value().encode(), b"[bearer]")
                 return response.status, body, _retry_after_s(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise no_answer(error) from error
 
     async def _bearer(self, account: str) -> Bearer:
-        """Give a bearer that is good for some minutes, exchanging the API token for one where needed."""
+        """Return a bearer that is valid for some minutes, exchanging the API token if needed."""
         async with self._exchanging.setdefault(account, asyncio.Lock()):
             if self.is_signed_in(account):
                 return self._bearers[account]
@@ -196,7 +196,7 @@ class Client:
 
 
 def parse_bearer(status: int, body: bytes) -> str | None:
-    """Read the bearer out of the answer to a token exchange; None when it holds none."""
+    """Read the bearer from the answer to a token exchange; None if there is none."""
     document = parse_json(body)
     token = document.get("token") if status == HTTPStatus.OK and isinstance(document, dict) else None
     usable = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
@@ -231,7 +231,7 @@ def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
 
 
 def _lifetime_s(token: str, now: datetime) -> float:
-    """Read how long a bearer lasts from its claims (RFC 7519), unverified: only to renew in time, never to trust."""
+    """Read a bearer's lifetime from its claims (RFC 7519), unverified: it only decides when to renew."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

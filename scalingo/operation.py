@@ -1,6 +1,6 @@
-"""An operation at Scalingo: its URL taken apart and rebuilt, and what every answer about it means. Pure.
+"""Parses and builds the URL of an operation, and interprets the API's answers about it. Pure.
 
-A bearer must never go to a host that a caller named, so nothing of `operation_url` is kept but region, app and id.
+A bearer must never be sent to a host that a caller named, so only region, app and id of an `operation_url` are kept.
 https://developers.scalingo.com/operations and https://developers.scalingo.com/index#errors
 """
 
@@ -42,7 +42,7 @@ LONGEST_URL = 500
 
 @dataclass(frozen=True, slots=True)
 class OperationAddress:
-    """Which operation, in our own words."""
+    """The region, app and id of an operation."""
 
     region: str
     app: str
@@ -50,13 +50,13 @@ class OperationAddress:
 
 
 def parse_url(url: str, regions: Mapping[str, str]) -> OperationAddress:
-    """Take an operation's URL apart; raises ValueError, saying why, when it is not one of a configured region.
+    """Parse an operation's URL. Raises ValueError, with the reason, if it is not one of a configured region.
 
-    `regions` maps names to base URLs. Official hosts are known besides; `http://` in place of `https://` is accepted,
-    since Scalingo's own documentation shows it, but never dialled.
+    `regions` maps names to base URLs. The official hosts are also known. `http://` is accepted, since Scalingo's own
+    documentation shows it, but never dialled.
     """
     if len(url) > LONGEST_URL or not url.isascii() or not url.isprintable() or set(url) & set(" \\?#"):
-        message = "is not a URL as Scalingo writes it"
+        message = "is not a URL of a Scalingo operation"
         raise ValueError(message)
     try:
         parts = urlsplit(url)
@@ -69,33 +69,33 @@ def parse_url(url: str, regions: Mapping[str, str]) -> OperationAddress:
         raise ValueError(message)
     region = _region_of(host, port, regions)
     if region is None:
-        message = f"names a host that is not configured here ({host[:100]}); there are the regions {', '.join(regions)}"
+        message = f"names a host that is not configured here ({host[:100]}); configured regions: {', '.join(regions)}"
         raise ValueError(message)
     path = _PATH.fullmatch(parts.path)
     if path is None:
-        message = "must end in /v1/apps/<app>/operations/<id>, the id being 24 hex digits"
+        message = "must end in /v1/apps/<app>/operations/<id>, with an id of 24 hex digits"
         raise ValueError(message)
     return OperationAddress(region=region, app=path[1], operation_id=path[2])
 
 
 def operation_url(base_url: str, app: str, operation_id: str) -> str:
-    """Build the URL to ask, from a configured base and parts that were validated."""
+    """Build the URL of an operation from a configured base and validated parts."""
     return f"{base_url}/v1/apps/{app}/operations/{operation_id}"
 
 
 def parse_answer(status: int, body: bytes, *, operation_id: str, app: str, retry_after_s: float | None) -> Operation:
-    """Read the answer to "get an operation"; raises the OpwatchError that fits anything but a usable 200."""
+    """Read the answer to "get an operation". Raises the matching OpwatchError unless it is a usable 200."""
     document = parse_json(body)
     if status == HTTPStatus.OK:
         found = document.get("operation") if isinstance(document, dict) else None
         if isinstance(found, dict) and found.get("id", operation_id) == operation_id and _word(found.get("status")):
             return _understood(found)
-        raise TransientError(f"the API answered 200 with a body that is no operation{_glimpse(body)}")
+        raise TransientError(f"the API answered 200 with a body that is not an operation{_glimpse(body)}")
     raise parse_failure(status, document, body, app=app, retry_after_s=retry_after_s)
 
 
 def parse_failure(status: int, document: Any, body: bytes, *, app: str, retry_after_s: float | None) -> OpwatchError:
-    """Say what an answer other than 200 means."""
+    """Classify an answer other than 200."""
     said = _saying(document)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError("the API asks for fewer requests (429)", retry_after_s=retry_after_s)
@@ -106,12 +106,12 @@ def parse_failure(status: int, document: Any, body: bytes, *, app: str, retry_af
         )
     if status == HTTPStatus.NOT_FOUND and isinstance(document, dict) and "error" in document and "url" not in document:
         resource = _word(document.get("resource")) or "operation"
-        return OperationMissingError(f"the API knows no such {resource} in the app {app} (404{said})")
+        return OperationMissingError(f"the API has no such {resource} in the app {app} (404{said})")
     return TransientError(f"the API answered {status}{said or _glimpse(body)}", retry_after_s=retry_after_s)
 
 
 def _understood(found: dict[str, Any]) -> Operation:
-    error = found.get("error") if found["status"] == "error" else None  # documented to mean nothing otherwise
+    error = found.get("error") if found["status"] == "error" else None  # documented to have no meaning otherwise
     text = encodable(error) if isinstance(error, str) else None
     cut = None if text is None else cut_error(text)
     return Operation(
@@ -125,7 +125,7 @@ def _understood(found: dict[str, Any]) -> Operation:
 
 
 def parse_json(body: bytes) -> Any:
-    """Read JSON; None where it is none."""
+    """Read JSON; None if it is invalid."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -133,13 +133,13 @@ def parse_json(body: bytes) -> Any:
 
 
 def _status(value: str) -> str:
-    """Keep a status as it is; one that had to be cleaned stays unlike any that decides something."""
+    """Clean a status. A changed one gets parentheses, so that it equals no status with a meaning."""
     cleaned = _word(value) or ""
     return cleaned if cleaned == value else f"({cleaned})"
 
 
 def _word(value: object) -> str | None:
-    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):  # nearly every word is plain already
+    if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):  # almost all words are
         return value
     return first_line(plain(encodable(value)), _WORD_LIMIT) or None if isinstance(value, str) else None
 
@@ -166,7 +166,7 @@ def _glimpse(body: bytes) -> str:
 
 
 def _region_of(host: str, port: int | None, regions: Mapping[str, str]) -> str | None:
-    # Configured hosts first: an override stands for its region. Both schemes' default ports count as the same.
+    # Configured hosts first: they override official ones. The default ports of both schemes are equal.
     for region, base_url in [*regions.items(), *OFFICIAL_REGIONS.items()]:
         if region in regions and _host_and_port(urlsplit(base_url)) == (host, port):
             return region

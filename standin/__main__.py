@@ -1,4 +1,4 @@
-"""`python -m standin`: serves the stand-in Scalingo API until SIGTERM or SIGINT; `standin.control` steers it."""
+"""`python -m standin`: serves the stand-in Scalingo API until SIGTERM or SIGINT; see `standin.control`."""
 
 import argparse
 

@@ -67,7 +67,7 @@ class Accounts:
 
 
 class SlidingWindow:
-    """Says whether an account may call once more; calls that it refuses do not count."""
+    """Limits each account's calls in any 60 s. Refused calls do not count."""
 
     def __init__(self) -> None:
         self._admitted: defaultdict[str | None, deque[float]] = defaultdict(deque)

@@ -40,7 +40,7 @@ class RequestSeen:
 
 @dataclass(frozen=True, slots=True)
 class OperationHandle:
-    """Where a client finds an operation."""
+    """An operation's id and URL."""
 
     id: str
     app: str
@@ -58,9 +58,9 @@ class SettingsChange(TypedDict, total=False):
 
 
 class ScalingoApi(LoopbackServer):
-    """Scalingo's API, as far as operations go; its state outlives `stop` and `start`.
+    """The part of Scalingo's API about operations. Its state survives `stop` and `start`.
 
-    All methods may be called from any thread. `clock` gives the unix time everything is measured in.
+    Thread-safe. `clock` returns the unix time.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class ScalingoApi(LoopbackServer):
 
     @property
     def url(self) -> str:
-        """What to configure as the API's address and as the auth host's."""
+        """The address to configure for the API and for the auth host."""
         return self.base_url
 
     @property
@@ -90,20 +90,20 @@ class ScalingoApi(LoopbackServer):
 
     @property
     def rate_limited(self) -> int:
-        """How many 429 were given since then, those asked for as a fault included."""
+        """How many 429 were answered since then, including those of faults."""
         return self._rate_limited
 
     def wait_for(
         self, count: int, *, operation_id: str | None = None, timeout_s: float = 60.0
     ) -> tuple[RequestSeen, ...]:
-        """Return the requests (for one operation, if given) as soon as there are `count`, those already seen included.
+        """Return the requests (for one operation, if given) as soon as there are `count`, including earlier ones.
 
-        Raises AssertionError, with everything seen, when there are fewer after `timeout_s`.
+        Raises AssertionError, with all requests, if there are fewer after `timeout_s`.
         """
         return self._log.wait_for(count, lambda seen: operation_id in (None, seen.operation_id), timeout_s)
 
     def clear_requests(self) -> None:
-        """Forget the requests and the count of 429s; the limit goes on counting."""
+        """Forget the requests and the count of 429s. The limit still counts them."""
         with self._lock:
             self._log.clear()
             self._rate_limited = 0
@@ -148,7 +148,7 @@ class ScalingoApi(LoopbackServer):
         outcome: Outcome = "done",
         error: str | None = DEFAULT_ERROR,
     ) -> None:
-        """End an operation now, whatever its script said. Raises KeyError when there is none of that id."""
+        """End an operation now, regardless of its script. Raises KeyError if the id is unknown."""
         with self._lock:
             begun = self._state.operations[id]
             age_s = self._clock() - begun.created_at
@@ -163,16 +163,16 @@ class ScalingoApi(LoopbackServer):
         app: str | None = None,
         operation_id: str | None = None,
     ) -> None:
-        """Let the next `times` requests meet a fault of `standin.faults`; None: until `clear_faults`.
+        """Give a fault of `standin.faults` to the next `times` requests; None: until `clear_faults`.
 
-        Without further arguments any request fits; with them, a request must fit them all. Where several faults
-        fit, the oldest comes first. A request past the rate limit gets its 429 and uses up no fault.
+        The further arguments limit it to matching requests. If several faults match, the oldest comes first. A request
+        above the rate limit gets its 429 and uses no fault.
         """
         with self._lock:
             self._state.faults.add(fault, Target(exchange, app, operation_id), times)
 
     def clear_faults(self) -> None:
-        """Forget all faults that are still waiting."""
+        """Forget all waiting faults."""
         with self._lock:
             self._state.faults.clear()
 
@@ -193,7 +193,7 @@ class ScalingoApi(LoopbackServer):
             self._state.settings = replace(self._state.settings, **changes)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Decide on the answer at once, note it, and deliver it as it says."""
+        """Decide on the answer, log it, and send it."""
         if request.path.startswith(control.PREFIX):
             return await control.handle(self, request)
         call = Call.parse(request.method, request.path, request.headers.get("Authorization", ""))

@@ -1,7 +1,6 @@
 """HTTP requests that control the stand-in Scalingo API when it runs as a process.
 
-All bodies are JSON; the fields are the arguments of the `ScalingoApi` method of the same purpose. A 422 says what is
-wrong with a request.
+All bodies are JSON. The fields are the arguments of the matching method of `ScalingoApi`. A 422 says what is wrong.
 
 | request                                | body                                                                 |
 |----------------------------------------|----------------------------------------------------------------------|
@@ -35,7 +34,7 @@ class RefusedError(Exception):
 
 
 async def handle(api: "ScalingoApi", request: web.BaseRequest) -> web.StreamResponse:
-    """Carry out one control request; it counts toward no limit and is not logged."""
+    """Carry out one control request. It does not count towards the limit, and is not logged."""
     try:
         reply = _carry_out(api, request.method, request.path.removeprefix(PREFIX).split("/"), await _body(request))
     except ValidationError as error:

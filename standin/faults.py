@@ -1,7 +1,7 @@
-"""The faults of Scalingo's API, and the requests that meet them.
+"""The faults of Scalingo's API, and the queue that gives them to requests.
 
-A fault replaces the answer that the API has decided on. So a request that is reset, delayed or answered with a 500 has
-still had its effect, as in real life.
+A fault replaces only the answer. So a request that is reset, delayed or answered with a 500 still has its effect, as in
+reality.
 """
 
 import json
@@ -22,7 +22,7 @@ def json_reply(status: int, content: object, **headers: str) -> Reply:
 
 
 def too_many_requests(retry_after_s: int | None) -> Reply:
-    """Return the answer past the rate limit: plain text, and seldom a Retry-After."""
+    """Return the answer above the rate limit: plain text, rarely with a Retry-After."""
     return Reply(429, "Retry later", {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
 
 
@@ -63,7 +63,7 @@ def unauthorized() -> Fault:
 
 
 def rate_limited(retry_after_s: int | None = None) -> Fault:
-    """429, though the limit is not reached."""
+    """429, although the limit is not reached."""
     return _instead(too_many_requests(retry_after_s))
 
 
@@ -78,18 +78,18 @@ def unknown_route(path: str = "/v1/unknown") -> Fault:
 
 
 def html() -> Fault:
-    """200 with a page, as a proxy or a maintenance page gives it."""
+    """200 with a page, as from a proxy during maintenance."""
     page = "<!DOCTYPE html><html><body>We are down for maintenance.</body></html>"
     return _instead(Reply(200, page, {"Content-Type": "text/html; charset=utf-8"}))
 
 
 def not_json() -> Fault:
-    """200 that claims to be JSON, and stops in the middle of it."""
+    """200 with JSON that is cut off."""
     return _instead(Reply(200, '{"operation":{"id":"54', JSON))
 
 
 def wrong_shape(content: object = None) -> Fault:
-    """200 with JSON that holds no operation; `[]` if not said otherwise."""
+    """200 with JSON that is not an operation, by default `[]`."""
     return _instead(json_reply(200, [] if content is None else content))
 
 
@@ -99,17 +99,17 @@ def reset() -> Fault:
 
 
 def hang(seconds: float) -> Fault:
-    """Say nothing for so long, then close the connection without an answer."""
+    """Do nothing for so long, then close the connection without an answer."""
     return lambda reply: replace(reply, hang_s=seconds)
 
 
 def slow(seconds: float) -> Fault:
-    """Give the right answer, as of now, so much later."""
+    """Give the right answer, as of now, after a delay."""
     return lambda reply: replace(reply, delay_s=reply.delay_s + seconds)
 
 
 def drip(seconds: float) -> Fault:
-    """Give the right answer byte by byte, and wait so long after each."""
+    """Give the right answer byte by byte, with a delay after each."""
     return lambda reply: replace(reply, drip_s=seconds)
 
 
@@ -135,30 +135,30 @@ FAULTS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
         )
     }
 )
-"""Every fault by the name under which it is asked for over HTTP."""
+"""Every fault, by its name in `standin.control`."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Which requests meet a fault: all, or those that fit everything said here."""
+    """The requests that get a fault: those that match all given fields."""
 
     exchange: bool = False
     app: str | None = None
     operation_id: str | None = None
 
     def fits(self, *, exchange: bool, app: str | None, operation_id: str | None) -> bool:
-        """Whether a request of this kind is meant."""
+        """Tell whether a request matches."""
         return (exchange or not self.exchange) and self.app in (None, app) and self.operation_id in (None, operation_id)
 
 
 class FaultQueue:
-    """Gives each request the oldest fault meant for it, so often as was asked for."""
+    """Gives each request the oldest matching fault, as many times as requested."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Fault, Target, int | None]] = []
 
     def add(self, fault: Fault, target: Target, times: int | None) -> None:
-        """Queue a fault for the next `times` requests that fit; None: until cleared. Raises ValueError below 1."""
+        """Queue a fault for the next `times` matching requests; None: until cleared. Raises ValueError below 1."""
         if times is not None and times < 1:
             message = f"a fault must happen at least once, not {times} times"
             raise ValueError(message)
@@ -169,7 +169,7 @@ class FaultQueue:
         self._waiting.clear()
 
     def apply(self, reply: Reply, **request: Any) -> Reply:
-        """Return the reply that this request gets, described as for `Target.fits`."""
+        """Return the reply to a request, which is described as for `Target.fits`."""
         for index, (fault, target, times) in enumerate(self._waiting):
             if target.fits(**request):
                 if times == 1:

@@ -21,9 +21,9 @@ Seen = TypeVar("Seen")
 
 
 class Loopback(ABC):
-    """Serves one loopback port, which stays the same (and taken) while it is stopped.
+    """Serves one loopback port, and keeps it while stopped.
 
-    A stopped server refuses connections. `close` gives the port up.
+    A stopped server refuses connections. `close` releases the port.
     """
 
     def __init__(self, port: int = 0, *, tls: ssl.SSLContext | None = None) -> None:
@@ -52,7 +52,7 @@ class Loopback(ABC):
         return f"http://{HOST}:{self._port}"
 
     def start(self) -> None:
-        """Serve from a daemon thread of its own; returns once connections are accepted."""
+        """Serve from a daemon thread. Returns once connections are accepted."""
         if self._thread is not None:
             message = f"{self.base_url} is already being served"
             raise RuntimeError(message)
@@ -64,7 +64,7 @@ class Loopback(ABC):
         self._end = started.result(PATIENCE_S)
 
     def stop(self) -> None:
-        """Refuse new connections and break those that are open; does nothing when stopped already."""
+        """Refuse new connections and break open ones. Does nothing if already stopped."""
         if self._thread is None:
             return
         self._end()
@@ -75,7 +75,7 @@ class Loopback(ABC):
         self._thread = None
 
     def close(self) -> None:
-        """Stop for good and give the port up."""
+        """Stop for good, and release the port."""
         self.stop()
         self._socket.close()
 
@@ -89,7 +89,7 @@ class Loopback(ABC):
         self.close()
 
     def serve_until_signalled(self) -> None:
-        """Serve from this thread, the main one, until SIGTERM or SIGINT; say on stdout where."""
+        """Serve from the main thread until SIGTERM or SIGINT. Prints the address."""
         asyncio.run(self._serve_until_signalled())
         self._socket.close()
 
@@ -120,7 +120,7 @@ class Loopback(ABC):
             yield
         finally:
             listener.close()
-            self.hang_up()  # An outage waits for nobody; asyncio.run then cancels what was under way.
+            self.hang_up()  # asyncio.run then cancels the running tasks
             self._socket = _bound(self._port)
 
 
@@ -149,10 +149,9 @@ class LoopbackServer(Loopback):
 
 
 def _bound(port: int) -> socket.socket:
-    """Take a port without listening: connections to it are refused, and nobody else gets it.
+    """Bind a port without listening: connections are refused, and no other program gets the port.
 
-    A free port would sooner or later be the source port of a client that retries, which on loopback then connects to
-    itself.
+    An unbound port could become the source port of a client that retries, which would then connect to itself.
     """
     taken = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -165,32 +164,32 @@ def _bound(port: int) -> socket.socket:
 
 
 class RequestLog(Generic[Seen]):
-    """Keeps what a server has seen, in order; any thread may ask, or wait for more without polling."""
+    """Keeps a server's requests, in order. Thread-safe; waits for more without polling."""
 
     def __init__(self) -> None:
         self._seen: list[Seen] = []
         self._grown = threading.Condition()
 
     def append(self, seen: Seen) -> None:
-        """Add one request, and wake whoever waits."""
+        """Add one request, and wake waiting threads."""
         with self._grown:
             self._seen.append(seen)
             self._grown.notify_all()
 
     def clear(self) -> None:
-        """Forget everything; not while somebody waits."""
+        """Forget all requests; not while a thread waits."""
         with self._grown:
             self._seen.clear()
 
     def snapshot(self) -> tuple[Seen, ...]:
-        """Everything seen so far."""
+        """All requests so far."""
         with self._grown:
             return tuple(self._seen)
 
     def wait_for(self, count: int, matches: Callable[[Seen], bool], timeout_s: float) -> tuple[Seen, ...]:
-        """Return the matching requests as soon as there are `count` of them, those already seen included.
+        """Return the matching requests as soon as there are `count`, including earlier ones.
 
-        Raises AssertionError, with everything seen, when there are fewer after `timeout_s`.
+        Raises AssertionError, with all requests, if there are fewer after `timeout_s`.
         """
         examined = 0
         found: list[Seen] = []

@@ -1,4 +1,4 @@
-"""The life of a Scalingo operation, as a script that depends on nothing but the time."""
+"""The life of a Scalingo operation, as a function of time."""
 
 import hashlib
 import secrets
@@ -27,17 +27,17 @@ class Operation:
     type: str = "restart"
     pending_s: float = 0
     duration_s: float | None = 0
-    """None: it goes on until it is finished by hand."""
+    """None: it runs until `finish`."""
     outcome: Outcome = "done"
     error: str | None = DEFAULT_ERROR
     """Shown only with the outcome `error`."""
     running_status: str = "running"
-    """What the API says instead of `running`: clients must take any unknown word for unfinished."""
+    """The API's word for running: clients must treat unknown words as unfinished."""
     pending_finished_at: bool = False
     """Whether it has a `finished_at` while still pending, as in the documented example."""
     dates: DateStyle = "Z"
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Added to the body, or put in place of its fields, whatever the status."""
+    """Added to the body, or replacing its fields, in every status."""
 
     @property
     def app_id(self) -> str:
@@ -45,7 +45,7 @@ class Operation:
         return hashlib.sha256(self.app.encode()).hexdigest()[:24]
 
     def status(self, now: float) -> str:
-        """Return the API's word for where the operation is."""
+        """Return the API's word for the state."""
         age_s = now - self.created_at
         if self.duration_s is not None and age_s >= self.duration_s:
             return self.outcome
@@ -77,12 +77,12 @@ class Operation:
 
 
 def new_id() -> str:
-    """Return an id such as Scalingo gives: 24 hex digits."""
+    """Return an id as Scalingo makes them: 24 hex digits."""
     return secrets.token_hex(12)
 
 
 def restart(app: str, action: str, now: float) -> Operation:
-    """Return what a restart or a scale begins: pending for 1 s, done after 5 s."""
+    """Return the operation of a restart or a scale: pending for 1 s, done after 5 s."""
     return Operation(
         new_id(), app, created_at=now, type=action, pending_s=RESTART_PENDING_S, duration_s=RESTART_DURATION_S
     )

@@ -16,31 +16,31 @@ RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, for 0 s: closing sends R
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer; at most one of `hang_s`, `reset` and `drip_s` is meant to be set."""
+    """One answer. Set at most one of `hang_s`, `reset` and `drip_s`."""
 
     status: int = 200
     body: str | bytes = "ok"
     headers: Mapping[str, str] = field(default_factory=dict)
     """Sent as they are; without a Content-Type it is `text/plain; charset=utf-8`."""
     delay_s: float = 0
-    """How long to wait before anything else."""
+    """The wait before anything else."""
     drip_s: float = 0
-    """How long to wait after each byte of the body; the headers come with the first byte."""
+    """The wait after each byte of the body. The headers come with the first byte."""
     reset: Literal["before", "after_read"] | None = None
     """Break the connection (RST) instead of answering, before or after reading the request's body."""
     hang_s: float = 0
-    """Say nothing for so long, then close the connection without an answer."""
+    """Wait so long, then close the connection without an answer."""
 
     @property
     def fate(self) -> Fate:
-        """How the request ends: the status of its answer, or why it gets none."""
+        """The status of the answer, or why there is none."""
         if self.reset is not None:
             return "reset"
         return "hung" if self.hang_s else self.status
 
 
 async def send(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
-    """Deliver the reply as it says; a client that has gone away meanwhile is no error."""
+    """Send the reply. A client that has gone is not an error."""
     if reply.delay_s:
         await asyncio.sleep(reply.delay_s)
     if reply.reset is not None:
@@ -61,7 +61,7 @@ def _broken(request: web.BaseRequest) -> web.StreamResponse:
         connection: socket.socket = request.transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
         request.transport.abort()
-    return web.Response()  # Never sent: aiohttp wants one, and drops it as the connection is gone.
+    return web.Response()  # never sent: aiohttp needs one, and drops it
 
 
 def _closed(request: web.BaseRequest) -> web.StreamResponse:

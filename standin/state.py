@@ -1,4 +1,4 @@
-"""The state of the stand-in Scalingo API, and its answer to each request; no server, no clock."""
+"""The state of the stand-in Scalingo API, and its answer to each request. It needs no server and no clock."""
 
 import re
 from dataclasses import dataclass, replace
@@ -21,20 +21,20 @@ ROUTE = re.compile(r"/v1/apps/(?P<app>[^/]+)(?:/operations/(?P<operation_id>[^/]
 
 @dataclass(frozen=True)
 class Settings:
-    """How the API behaves towards everybody."""
+    """How the API behaves for all callers."""
 
     limit: int | None = 60
     """Requests per API token in any 60 s, exchanges included; None: no limit."""
     retry_after_s: int | None = None
-    """Sent with the 429 past the limit; None: no such header."""
+    """Sent with the 429 above the limit; None: no such header."""
     bearer_lifetime_s: int = 3600
     latency_s: float = 0
-    """Every answer comes so much later than the state it tells."""
+    """The delay of every answer after its state was read."""
 
 
 @dataclass(frozen=True)
 class Call:
-    """A request, taken apart."""
+    """A parsed request."""
 
     method: str
     path: str
@@ -45,14 +45,14 @@ class Call:
 
     @classmethod
     def parse(cls, method: str, path: str, authorization: str) -> "Call":
-        """Find app, operation and action in the path; None where it names none."""
+        """Find app, operation and action in the path; None if missing."""
         route = ROUTE.fullmatch(path)
         named = route.group("app", "operation_id", "action") if route else (None, None, None)
         return cls(method, path, authorization, *named)
 
 
 class ApiState:
-    """Everything the API knows. Not thread safe: its owner holds a lock."""
+    """The whole state of the API. Not thread-safe: its owner holds a lock."""
 
     def __init__(self, accounts: Accounts, settings: Settings, base_url: str) -> None:
         self.accounts = accounts
@@ -63,16 +63,16 @@ class ApiState:
         self._base_url = base_url
 
     def url(self, operation: Operation) -> str:
-        """Where a client finds the operation."""
+        """Return the operation's URL."""
         return f"{self._base_url}/v1/apps/{operation.app}/operations/{operation.id}"
 
     def account(self, call: Call) -> str | None:
-        """Return the name of the API token the call is made with, if its credentials were ever good."""
+        """Return the name of the call's API token, if its credentials were ever valid."""
         bearer = self.accounts.by_bearer(call.authorization)
         return bearer.account if bearer else self.accounts.by_api_token(call.authorization)
 
     def answer(self, call: Call, now: float) -> Reply:
-        """Count the call, carry it out, and return its answer, limit, faults and latency included."""
+        """Count the call, carry it out, and return its answer, with limit, faults and latency."""
         if self._window.admits(self.account(call), self.settings.limit, now):
             reply = self.faults.apply(
                 self._carry_out(call, now),
@@ -102,7 +102,7 @@ class ApiState:
         return json_reply(200, {"token": self.accounts.exchange(account, now, self.settings.bearer_lifetime_s)})
 
     def _refusal(self, call: Call, now: float) -> Reply | None:
-        """None if the call's bearer is good."""
+        """Return None if the call's bearer is valid."""
         bearer = self.accounts.by_bearer(call.authorization)
         return None if bearer and now < bearer.expires_at else INVALID_CREDENTIALS
 

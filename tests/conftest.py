@@ -1,4 +1,4 @@
-"""What every test may ask for: a real Redis-compatible server, and the stand-ins for the services around Opwatch."""
+"""Fixtures for all tests: a real Redis-compatible server, and stand-ins for the services around Opwatch."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.receiver import Receiver
 
 
 class _JourneysByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
-    """Gives all journeys of a module to one process, since they share a service; any other test goes to a free one."""
+    """Runs all journeys of a module in one process, since they share a service; other tests run in any free one."""
 
     def _split_scope(self, nodeid: str) -> str:
         return nodeid.partition("::")[0] if "/journeys/" in nodeid else nodeid
@@ -22,12 +22,12 @@ class _JourneysByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist shi
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Share the tests out; a mark (xdist_group) cannot say how (pytest-dev/pytest-xdist#1386)."""
+    """Distribute the tests; a mark (xdist_group) cannot do this (pytest-dev/pytest-xdist#1386)."""
     return _JourneysByModule(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the seconds that tests measured (`record_property`) and bound loosely or not at all."""
+    """Print the seconds that tests measured (`record_property`)."""
     reports = terminalreporter.getreports("passed")
     for name, took_s in [each for report in reports for each in report.user_properties]:
         terminalreporter.write_line(f"{name}: {took_s:.2f} s")
@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def _log_lines_of_the_test_that_runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Keep no logger from one test to the next: it would go on writing to the standard output of the first."""
+    """Reset loggers after each test: they would keep writing to the first test's standard output."""
     configure = structlog.configure
     monkeypatch.setattr(
         structlog, "configure", lambda **options: configure(**{**options, "cache_logger_on_first_use": False})
@@ -53,7 +53,7 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
 
 @pytest.fixture
 def valkey(valkey_server: Valkey) -> Valkey:
-    """Give the server with nothing in it and its usual settings."""
+    """Return the server, empty and with its usual settings."""
     with redis.Redis.from_url(valkey_server.url) as connection:
         connection.flushall()
     return valkey_server

@@ -1,1 +1,1 @@
-"""The background: rounds of looks and deliveries as RQ jobs, the clock that rings for them, the worker process."""
+"""The background work: rounds of looks and deliveries as RQ jobs, the clock that starts them, the worker process."""

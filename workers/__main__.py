@@ -24,16 +24,16 @@ from workers.doorbell import ORDER
 log = structlog.get_logger()
 
 DRAIN_S = 22.0
-"""A PaaS kills 30 s after SIGTERM."""
+"""A PaaS kills a process 30 s after SIGTERM."""
 
 SWITCH_S = 0.0002
-"""How long a thread that computes (a round that reads, a record being written) may keep the HTTP thread waiting:
+"""How long the HTTP thread may wait for a computing thread, in seconds.
 
-it lets go at each of its sends, and Python's 5 ms each time would leave it a few hundred requests a second.
+The HTTP thread releases the GIL at each send. With Python's 5 ms it would make only a few hundred requests a second.
 """
 
 COLLECT_AFTER = (10_000, 10, 20)
-"""Python's own thresholds are lower, and cost a sixth of the time where thousands of trackings are at hand."""
+"""Python's lower thresholds cost a sixth of the time while thousands of trackings are in memory."""
 
 _RQ_TTL_S = 25
 _ROUND_LASTS_S = 20
@@ -42,44 +42,46 @@ _PAUSE_S = 1.0
 
 
 class Stop:
-    """Whether somebody asked this process to stop."""
+    """Tells whether this process was asked to stop."""
 
     def __init__(self) -> None:
         self.requested = False
 
     def request(self, _signal: int, _frame: FrameType | None) -> None:
-        """Take SIGTERM or SIGINT while no RQ worker is at it."""
+        """Handle SIGTERM or SIGINT while no RQ worker runs."""
         self.requested = True
 
 
 class RoundWorker(SimpleWorker):
-    """Runs rounds in this very process: the event loop and its connections outlive each of them."""
+    """Runs rounds in this process, not in a fork: the event loop and its connections outlive each round."""
 
     max_connection_wait_time = 2.0
     stop = Stop()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
-        """Have RQ take a round for abandoned after 20 s, not 4 minutes, so that `doorbell.tidy` can remove it."""
+        """Make RQ treat a round as abandoned after 20 s, not 4 minutes, so that `doorbell.tidy` can remove it."""
         return _ROUND_LASTS_S
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        """Note the wish, so that the process does not start another worker, and stop as RQ does."""
+        """Stop as RQ does, and start no other RQ worker."""
         self.stop.requested = True
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:
-    """Run until told to stop, then finish what is under way within 22 s and hand the rest back."""
+    """Run until told to stop. Then finish current work within 22 s, and release the rest."""
     try:
         settings = load(os.environ)
     except ConfigError as error:
-        sys.exit("Opwatch cannot start; mend these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults))
+        sys.exit(
+            "Opwatch cannot start. Correct these settings:\n" + "\n".join(f"  - {fault}" for fault in error.faults)
+        )
     logs.configure(settings)
     signal.signal(signal.SIGTERM, RoundWorker.stop.request)
     signal.signal(signal.SIGINT, RoundWorker.stop.request)
     sys.setswitchinterval(SWITCH_S)
     running = runtime.start(settings)
-    gc.freeze()  # what was imported stays: no collection need walk through it
+    gc.freeze()  # imported modules stay: no collection has to walk through them
     gc.set_threshold(*COLLECT_AFTER)
     _say_start(running)
     clock = Clock(running)
@@ -95,7 +97,7 @@ def main() -> None:
 
 
 def _work(settings: Settings) -> None:
-    """Run RQ's worker, and another when it gave up: an outage of Redis makes it quit in several ways."""
+    """Run RQ's worker, and restart it if it ends: an outage of Redis ends it in several ways."""
     while not RoundWorker.stop.requested:
         try:
             connection = connect(settings, timeout_s=_RQ_TIMEOUT_S)

@@ -1,6 +1,6 @@
-"""Rings for rounds once a second while anything is due: a lost doorbell, job or worker costs a second at most.
+"""Starts rounds once a second while anything is due: a lost doorbell, job or worker costs at most a second.
 
-A look that comes due within the second is rung for when it does.
+A look that becomes due within the second is started when it does.
 """
 
 import threading
@@ -24,7 +24,7 @@ _REPORT_WITHIN_S = 10.0
 
 
 class Clock(threading.Thread):
-    """Asks Redis each second whether anything is due. Any number of clocks may run: the job's id is the second."""
+    """Asks Redis each second whether anything is due. Any number of clocks can run: the job's id is the time."""
 
     def __init__(self, runtime: Runtime, *, report_every_s: float = REPORT_EVERY_S) -> None:
         super().__init__(name="clock", daemon=True)
@@ -37,7 +37,7 @@ class Clock(threading.Thread):
         self._maintain_at_s = 0.0
 
     def run(self) -> None:
-        """Tick until stopped; an outage of Redis is said once, and waited out."""
+        """Tick until stopped. An outage of Redis is logged once."""
         pause_s = 0.0
         while not self._stopped.wait(pause_s):
             pause_s = TICK_S
@@ -49,14 +49,14 @@ class Clock(threading.Thread):
                 self._redis_away = True
                 continue
             except Exception:
-                log.exception("the clock missed a tick")  # one that stopped for good would stop everything, in silence
+                log.exception("the clock missed a tick")  # a clock that ended would stop all work, unnoticed
                 continue
             if self._redis_away:
                 log.info("Redis is back")
                 self._redis_away = False
 
     def silence(self) -> None:
-        """Ring no more, but go on beating: the worker still finishes what it has begun."""
+        """Start no more rounds, but keep sending heartbeats: the worker still finishes its work."""
         self._silenced.set()
 
     def stop(self) -> None:
@@ -65,7 +65,7 @@ class Clock(threading.Thread):
         self.join(TICK_S)
 
     def _tick(self) -> float:
-        """Do what is to be done each second; returns the seconds until the next tick."""
+        """Do the work of one tick. Returns the seconds until the next."""
         runtime = self._runtime
         silent = runtime.heartbeat.beat(runtime.name, runtime.records.now())
         if self._silenced.is_set():
@@ -75,7 +75,7 @@ class Clock(threading.Thread):
             for account in runtime.settings.accounts:
                 runtime.locks.release_for(sign_in_lock(account), silent)
             runtime.heartbeat.forget(silent)
-            log.warning("workers fell silent", workers=sorted(silent), looks_released=released)
+            log.warning("workers without heartbeats", workers=sorted(silent), looks_released=released)
         look_in_s, delivery_in_s = runtime.overview.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
@@ -87,14 +87,14 @@ class Clock(threading.Thread):
             more = runtime.maintenance.run()
             self._maintain_at_s = time.monotonic() + (0.0 if more else MAINTAIN_EVERY_S)
             tidy(runtime.connection)
-        # Only here, after Redis has answered: a ping means that it does, and that the clock ticks.
+        # After Redis has answered: a ping means that Redis answers and that the clock ticks.
         if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:
             self._report_at_s = time.monotonic() + self._report_every_s
             runtime.loop.submit(self._report)
         return min(TICK_S, max(SHORTEST_TICK_S, look_in_s))
 
     async def _report(self) -> None:
-        """Ping the dead man's switch: when this stops, somebody is told that Opwatch has died."""
+        """Ping the dead man's switch. When the pings stop, it alerts the operator."""
         url = self._runtime.settings.heartbeat_url
         if url is None:
             return

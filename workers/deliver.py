@@ -1,4 +1,4 @@
-"""A round of deliveries: claim what is due, attempt each once, and record how it went."""
+"""A round of deliveries: claim what is due, attempt each delivery once, and record the result."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 ATTEMPT_WITHIN_S = 20.0
 WARN_WITHIN_S = 5.0
-"""A warning that hangs has a slot that an outcome may be waiting for."""
+"""Short, because an outcome may wait for the slot of a warning that hangs."""
 
 EDITS_AT_ONCE = 100
 
@@ -49,7 +49,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a target is told: by a message of its own, by editing its live message, or (`lease`) by its group's."""
+    """How a target is told: by a new message, by editing its live message, or (`lease`) by its group's message."""
 
     tell: Callable[[Announcement], Awaitable[None]]
     within_s: float = ATTEMPT_WITHIN_S
@@ -59,8 +59,8 @@ class Way:
 def delivery_round() -> None:
     """Attempt what is due. An RQ job; safe to lose, to repeat and to run twice at once.
 
-    The attempts go on after it returns, on the process' event loop, each under its lease. Warnings come last, so that
-    they keep no outcome waiting, and after them the edits of live messages.
+    The attempts continue after it returns, on the process's event loop, each under its lease. Warnings come after
+    outcomes, so that no outcome waits for them; edits of live messages come last.
     """
     runtime = current()
     warnings: list[tuple[Stored, list[Delivery]]] = []
@@ -69,29 +69,28 @@ def delivery_round() -> None:
         free = [d for d in stored.tracking.outgoing if d.id in due and _is_free(runtime, d)]
         busy.update(d.target for d in free)
         _claim_and_attempt(runtime, stored, [d for d in free if not d.warns])
-        if warning := [d for d in free if d.warns]:
-            warnings.append((stored, warning))
-    for stored, warning in warnings:
-        _claim_and_attempt(runtime, stored, warning)
+        warnings.append((stored, [d for d in free if d.warns]))
+    for stored, of_one in warnings:
+        _claim_and_attempt(runtime, stored, of_one)
     if edits := list(runtime.records.due_live(EDITS_AT_ONCE)):
         edit_round(runtime, edits, busy)
 
 
 def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
-    """Whether nobody is attempting it: a lease may have run out while Redis was down, with its holder alive.
+    """Tell whether no other worker is attempting the delivery.
 
-    Such a holder records the answer it got as soon as Redis is back; until then nobody sends the message again.
+    A lease may have run out while Redis was down, although its holder lives and will record its result.
     """
     return delivery.claim is None or runtime.heartbeat.is_settled
 
 
 def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
-    """Claim the deliveries for which there are slots, and start an attempt at each."""
+    """Claim the deliveries that get a slot, and start an attempt at each."""
     at_once = {name: target.notifier.at_once for name, target in runtime.targets.items()}
     admitted = [d for d in free if runtime.slots.take(d.target, at_once.get(d.target, 1))]
     if not admitted:
         return
-    claimed_at_s = time.monotonic()  # before the claim is made: a process that was stopped meanwhile must notice
+    claimed_at_s = time.monotonic()  # before the claim: if the process is suspended now, it must notice
     claim, now = secrets.token_hex(8), runtime.records.now()
     mine: list[Claimed] = []
     try:
@@ -99,12 +98,12 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -
         after = runtime.store.update(stored, taken)
         if after is not None:
             mine = [Claimed(after, d, claimed_at_s) for d in after.tracking.outgoing if d.claim == claim]
-    except redis.RedisError:  # the claim was made, or was not
+    except redis.RedisError:  # the claim may have been stored
         for delivery in admitted:
             maybe_mine = Claimed(stored, replace(delivery, claim=claim), claimed_at_s)
             runtime.loop.submit(partial(_release, runtime, maybe_mine))
         raise
-    finally:  # also when Redis fails: a slot that is never freed would silence the target
+    finally:  # also if Redis fails: a slot that is never freed would silence the target
         ids = {claimed.delivery.id for claimed in mine}
         for delivery in admitted:
             if delivery.id not in ids:
@@ -119,11 +118,11 @@ async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
     try:
         body = await in_thread(partial(runtime.records.announcement, claimed.stored.tracking.id, claimed.delivery.run))
         ready = way.lease is None or await way.lease.begin()
-        # The clock is asked at the very last moment before something is sent.
+        # Check the time directly before sending.
         if not ready or time.monotonic() - claimed.at_s > STALE_AFTER_S:
             await _release(runtime, claimed)
             return
-        if claimed.delivery.warns and body is not None:  # this run has ended meanwhile, and the record says `skipped`
+        if claimed.delivery.warns and body is not None:  # the run has ended in the meantime: the record says `skipped`
             return
         began_at_s = time.monotonic()
         error = await _tell(way, claimed, body)
@@ -142,7 +141,7 @@ async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
 
 
 def _way(runtime: Runtime, claimed: Claimed, target: Target | None) -> Way:
-    """Choose how this attempt tells its target."""
+    """Choose how to tell the target."""
     tracking, delivery, http = claimed.stored.tracking, claimed.delivery, runtime.loop.targets
     if target is None:
         return Way(partial(_gone, delivery.target))
@@ -161,7 +160,7 @@ async def _gone(target: str, _announcement: Announcement) -> None:
 
 
 async def _tell(way: Way, claimed: Claimed, body: bytes | None) -> OpwatchError | None:
-    """Tell once, within the deadline; returns what went wrong."""
+    """Tell the target once, within the deadline. Returns the error, if any."""
     try:
         announced = _announcement(claimed.stored.tracking, claimed.delivery, body)
     except OpwatchError as error:
@@ -170,16 +169,16 @@ async def _tell(way: Way, claimed: Claimed, body: bytes | None) -> OpwatchError 
 
 
 async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchError | None:
-    """Await what a notifier does, within a deadline; returns what went wrong, as an error that holds no secret."""
+    """Await an attempt of a notifier, within a deadline. Returns its error, if any, without secrets."""
     try:
         async with asyncio.timeout(within_s):
             await attempt
     except OpwatchError as error:
         return error
     except aiohttp.InvalidURL:
-        message = f"{REFUSED_BY_US}: the URL in this target's settings cannot be dialled; correct it there"
+        message = f"{REFUSED_BY_US}: the URL in this target's settings cannot be dialled; correct the settings"
         return PermanentError(message, reason=Reason.GUARD)
-    except Exception as error:  # noqa: BLE001 - a kind may be a third party's; whatever it raises is one failed attempt
+    except Exception as error:  # noqa: BLE001 - a third-party kind may raise anything: it is a failed attempt
         return no_answer(error)
     return None
 
@@ -196,11 +195,11 @@ async def _record(runtime: Runtime, claimed: Claimed, result: Result, took_ms: f
     delivery, target = claimed.delivery, runtime.targets.get(claimed.delivery.target)
     policy = Policy(
         delays_s=target.notifier.retry_delays_s if target else (),
-        jitter=random.uniform(-1, 1),  # noqa: S311 - it spreads retries, nothing more
+        jitter=random.uniform(-1, 1),  # noqa: S311 - it only spreads retries
         alert_target=runtime.settings.alert_target,
     )
 
-    def decide(tracking: Tracking) -> Tracking | None:  # in a thread, even if the process stops meanwhile
+    def decide(tracking: Tracking) -> Tracking | None:  # runs in a thread, even while the process stops
         return attempts.after_attempt(tracking, delivery, result, runtime.records.now(), policy)
 
     reason = Reason.OK if result.error is None else result.error.reason
@@ -211,7 +210,7 @@ async def _record(runtime: Runtime, claimed: Claimed, result: Result, took_ms: f
 
 
 async def _release(runtime: Runtime, claimed: Claimed) -> None:
-    """Make it due at once. The latest record is read first: nobody may know whether the claim was made."""
+    """Release the claim: the delivery is due now. Reads the record again: the claim may not have been stored."""
     latest, now = await in_thread(lambda: (runtime.records.get(claimed.stored.tracking.id), runtime.records.now()))
     if latest is not None:
         mine, claim = claimed.delivery.id, claimed.delivery.claim or ""
@@ -230,7 +229,7 @@ _OVERTAKEN = (logging.WARNING, "attempt overtaken")
 
 
 def _log(claimed: Claimed, error: OpwatchError | None, recorded: Tracking | None, took_ms: float) -> None:
-    """Log how an attempt ended and what follows; `recorded` is None if its result no longer counted."""
+    """Log the result of an attempt and what follows. `recorded` is None if the result came too late to count."""
     delivery = claimed.delivery
     after = None if recorded is None else next((d for d in recorded.outgoing if d.id == delivery.id), None)
     is_alert = delivery.alert is not None

@@ -1,7 +1,7 @@
-"""Rings for a round: an RQ job that says "something may be due", and nothing more.
+"""The doorbell: an RQ job that says "something may be due", and starts a round.
 
-A doorbell that is lost costs at most a second, since every worker's clock rings again; one rung twice finds nothing
-to do. So ringing is best effort and off the caller's path: a thread does it, which folds rings close together.
+A lost doorbell costs at most a second, since every worker's clock rings again. A second one finds nothing to do. So
+ringing is best effort, in a thread that does not delay the caller and folds rings that are close together.
 """
 
 import threading
@@ -18,23 +18,23 @@ log = structlog.get_logger()
 
 
 class Round(StrEnum):
-    """The kinds of rounds: each has a queue of its name and a function of the worker."""
+    """The kinds of rounds. Each has a queue of its name and a function in the worker."""
 
     LOOK = "opwatch-look"
     DELIVER = "opwatch-deliver"
 
 
 ORDER = (Round.DELIVER, Round.LOOK)
-"""Deliveries first: somebody waits for them. (With several queues RQ takes jobs by BLPOP, which cannot strand one.)"""
+"""Deliveries first: people wait for them. (With several queues RQ uses BLPOP, which cannot strand a job.)"""
 
 _JOBS = {Round.LOOK: "workers.look.look_round", Round.DELIVER: "workers.deliver.delivery_round"}
 _JOB_LASTS_S = 60
-_FAILED_JOB_LASTS_S = 1  # the log says what failed; the next second rings again
+_FAILED_JOB_LASTS_S = 1  # the log has the error, and the clock rings again
 _SHUT_DOWN_S = 1.0
 
 
 def enqueue(connection: redis.Redis, wanted: Round, job_id: str | None = None) -> None:
-    """Enqueue one round; with a `job_id`, only where none of that id is there."""
+    """Enqueue one round; with a `job_id`, only if no job has it."""
     queue = Queue(wanted.value, connection=connection, serializer=JSONSerializer)
     try:
         queue.enqueue(
@@ -50,16 +50,16 @@ def enqueue(connection: redis.Redis, wanted: Round, job_id: str | None = None) -
 
 
 def tidy(connection: redis.Redis) -> None:
-    """Remove what killed workers have left in RQ's registries.
+    """Remove the jobs of killed workers from RQ's registries.
 
-    RQ does it itself, but only every ten minutes, and not for fifteen when a worker was killed while it did.
+    RQ does that every ten minutes, or every fifteen if a worker was killed while it did.
     """
     for each in ORDER:
         clean_registries(Queue(each.value, connection=connection, serializer=JSONSerializer))
 
 
 class Doorbell:
-    """Rings from any thread without making it wait: at once, but not again within `fold_s` seconds."""
+    """Rings from any thread without delaying it: at once, but not again within `fold_s` seconds."""
 
     def __init__(self, connection: redis.Redis, wanted: Round, *, fold_s: float) -> None:
         self._connection = connection
@@ -71,7 +71,7 @@ class Doorbell:
         self._starting = threading.Lock()
 
     def ring(self) -> None:
-        """Ask for a round soon. The thread starts with the first ring: gunicorn forks before."""
+        """Ask for a round soon. The thread starts with the first ring, after gunicorn has forked."""
         self._rung.set()
         if self._thread is None:
             with self._starting:
@@ -80,7 +80,7 @@ class Doorbell:
                     self._thread.start()
 
     def stop(self) -> None:
-        """Let a last ring out and end the thread."""
+        """Send a pending ring, and end the thread."""
         self._stopped.set()
         self._rung.set()
         if self._thread is not None:

@@ -1,6 +1,6 @@
-"""Writing the message that shows a group: one worker at a time reads all members, writes it and records where it is.
+"""Writes the message of a group: one worker at a time reads all members, writes the message and records its place.
 
-An outcome never depends on it: if anything about the group is odd, the outcome is told in a message of its own.
+An outcome never depends on it: if anything fails, the outcome is told in a message of its own.
 """
 
 import asyncio
@@ -27,10 +27,10 @@ from workers.runtime import Runtime
 log = structlog.get_logger()
 
 TELL_WITHIN_S = 10.0
-"""For an outcome that a group's message tells."""
+"""The deadline for telling an outcome by a group's message."""
 
 EDIT_WITHIN_S = 4.0
-"""So that there is time left to tell an outcome by itself."""
+"""Short enough to leave time to tell the outcome in a message of its own."""
 
 _LEASE_S = 12
 _WAIT_S = 3.0
@@ -38,9 +38,9 @@ _WAIT_STEP_S = 0.1
 
 
 class GroupLease:
-    """The lease of the message that shows a group to a target, taken for one member.
+    """The lease of a group's message at one target, taken for one member.
 
-    `shown` is what the message shows once it was written under this lease.
+    `shown` is the content of the message once it was written under this lease.
     """
 
     def __init__(self, runtime: Runtime, tracking: Tracking, target: Target, notifier: LiveNotifier) -> None:
@@ -54,7 +54,7 @@ class GroupLease:
         self._edits = False
 
     async def begin(self, within_s: float = _WAIT_S) -> bool:
-        """Wait a little for the lease; tells whether to go on: it is ours, or the outcome has waited long enough."""
+        """Wait for the lease, up to `within_s`. Tells whether it was taken, or the outcome has waited long enough."""
         with suppress(redis.RedisError):
             overdue = await asyncio.to_thread(self._is_overdue)
             give_up_at_s = time.monotonic() + (0 if overdue else within_s)
@@ -72,13 +72,13 @@ class GroupLease:
         return ended_at is not None and self._runtime.records.now() - ended_at > group_message.ALONE_AFTER
 
     async def end(self) -> None:
-        """Give the lease back; otherwise it runs out by itself."""
+        """Release the lease, which also runs out by itself."""
         if self._token is not None:
             with suppress(redis.RedisError):
                 await asyncio.to_thread(self._runtime.locks.release, self._lock, self._token)
 
     async def write(self, *, telling: bool = False) -> Written | None:
-        """Bring the message up to date; gives None if the group does not show this member. Raises as `send` does."""
+        """Update the message. Returns None if the group does not show this member. Raises as `send` does."""
         if self._token is None:
             return None
         shown = await asyncio.to_thread(_message, self._runtime, self._tracking, self._target.name, telling=telling)
@@ -96,11 +96,11 @@ class GroupLease:
         return written
 
     async def tell(self, announcement: Announcement) -> None:
-        """Tell an outcome by the message, and by a reply if somebody has to notice it. Raises as `send` does."""
+        """Tell an outcome by the message, and by a reply if something went wrong. Raises as `send` does."""
         try:
             written = await self.write(telling=True)
         except Exception as error:
-            # A post may have arrived all the same, and `send` would only try the same again.
+            # The post may have arrived, and `send` would only repeat it.
             if not self._edits and isinstance(error, TransientError | OSError | aiohttp.ClientError):
                 raise
             log.warning("an outcome is told by itself, not with its group", error=repr(error))
@@ -112,7 +112,7 @@ class GroupLease:
 
 
 def lease_for(runtime: Runtime, tracking: Tracking, target: Target | None, run: int) -> GroupLease | None:
-    """Give the lease that is needed to show this run to a target; None if no group's message shows it."""
+    """Return the lease for showing this run to a target; None if no group's message shows it."""
     notifier = None if target is None or tracking.group is None else editing(target.notifier)
     if target is None or notifier is None or tracking.run != run:
         return None
@@ -120,20 +120,20 @@ def lease_for(runtime: Runtime, tracking: Tracking, target: Target | None, run: 
 
 
 class UpToDateGroups:
-    """The groups that one round of edits has read, each once: a member whose group's message is current is put off."""
+    """Reads each group once in a round of edits, and defers members whose group's message is current."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._known: dict[tuple[str, str | None], GroupMessage | None] = {}
 
     def put_off(self, stored: Stored, message: LiveMessage) -> bool:
-        """Put off a member's message if the group's says all of it already; tells whether it was."""
+        """Defer a member's edit if the group's message is current. Tells whether it was deferred."""
         mine = stored.tracking
         if mine.group is None or message.claim is not None or mine.run != message.run:
             return False
         key = message.target, mine.group
         if key not in self._known:
-            with suppress(redis.ResponseError):  # something else is stored under that name
+            with suppress(redis.ResponseError):  # another type is stored under that key
                 self._known[key] = _message(self._runtime, mine, message.target)
         shown = self._known.get(key)
         there = None if shown is None else group_message.last_written(shown, message.target)
@@ -147,4 +147,4 @@ class UpToDateGroups:
 
 def _message(runtime: Runtime, tracking: Tracking, target: str, *, telling: bool = False) -> GroupMessage | None:
     members = runtime.records.group(tracking.group or "")
-    return group_message.of(tracking, members, target, runtime.rules, runtime.records.now(), telling=telling)
+    return group_message.compose(tracking, members, target, runtime.rules, runtime.records.now(), telling=telling)

@@ -1,4 +1,4 @@
-"""A round of edits: live messages that are due are brought up to date, after everything else there is to send."""
+"""A round of edits: updates the live messages that are due, after all deliveries."""
 
 import asyncio
 import logging
@@ -24,12 +24,12 @@ from workers.runtime import STALE_AFTER_S, Runtime
 log = structlog.get_logger()
 
 WRITE_DEADLINE_S = 4.5
-"""After the longest wait for the event loop, an edit still ends within the lease."""
+"""Short enough for an edit to end within the lease, even after the longest wait for the event loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Edit:
-    """One message claimed, and what to write."""
+    """One claimed message, and its new content."""
 
     claimed: Stored
     message: LiveMessage
@@ -40,16 +40,16 @@ class _Edit:
 
 
 def edit_round(runtime: Runtime, due: Iterable[tuple[Stored, LiveMessage]], busy: Collection[str]) -> None:
-    """Begin to write the messages that are `due`, but for targets that are `busy` with what matters more.
+    """Start to write the messages that are `due`, except at targets that are `busy` with deliveries.
 
-    Each is written as its record stands then, so that it never shows what is over already.
+    Each shows the record at that time, so never an outdated state.
     """
     groups = UpToDateGroups(runtime)
     for stored, message in due:
         target = runtime.targets.get(message.target)
         notifier = None if target is None else editing(target.notifier)
         group_shows_new_run = message.group_digest is not None and message.run != stored.tracking.run
-        if target is None or notifier is None or group_shows_new_run:  # or the settings have changed since it began
+        if target is None or notifier is None or group_shows_new_run:  # or the settings have changed since
             runtime.store.update(stored, partial(live.dropped, message=message))
             continue
         free = message.target not in busy and (message.claim is None or runtime.heartbeat.is_settled)
@@ -61,7 +61,7 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, not
     held = runtime.slots.is_held(_edits_of(message.target))
     if held or not runtime.slots.take(message.target, runtime.targets[message.target].notifier.at_once):
         return
-    claimed_at_s = time.monotonic()  # before the claim is made: a process that was stopped meanwhile must notice
+    claimed_at_s = time.monotonic()  # before the claim: if the process is suspended now, it must notice
     claim, claimed = secrets.token_hex(8), None
     try:
         now = runtime.records.now()
@@ -83,12 +83,12 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, not
 
 
 def _edits_of(target: str) -> str:
-    """Name what is held while Slack takes no more edits: outcomes go on, since Slack counts each method by itself."""
+    """Name the slot for edits. Outcomes go on during a pause of edits: Slack limits each method separately."""
     return f"edits of {target}"
 
 
 def _may_edit_now(runtime: Runtime, tracking: Tracking, message: LiveMessage) -> bool:
-    """Take the next turn of all workers at this target's messages, if it has come."""
+    """Take the turn to edit this target's messages, which all workers share. Tells whether it was free."""
     targets = sum(editing(target.notifier) is not None for target in runtime.targets.values())
     posts = message.posted is None and tracking.group is None
     turn_s = live.POST_EVERY_S if posts else live.EDIT_EVERY_S * targets
@@ -111,10 +111,10 @@ async def _write(runtime: Runtime, edit: _Edit) -> None:
 
 
 async def _written(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> Written | OpwatchError | None:
-    """Write it once, within the deadline; gives what went wrong, or None where it was not tried."""
+    """Write the message once, within the deadline. Returns the error, or None if it was not tried."""
     try:
         ready = lease is None or await lease.begin()
-        # The clock is asked at the very last moment before something is sent.
+        # Check the time directly before sending.
         if not ready or time.monotonic() - edit.claimed_at_s > STALE_AFTER_S:
             return None
         async with asyncio.timeout(WRITE_DEADLINE_S):
@@ -123,16 +123,16 @@ async def _written(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> W
         return None
     except OpwatchError as error:
         return error
-    except Exception as error:  # noqa: BLE001 - a kind may be a third party's; whatever it raises is one failed attempt
+    except Exception as error:  # noqa: BLE001 - a third-party kind may raise anything: it is a failed attempt
         return no_answer(error)
 
 
 async def _show(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> Written:
-    """Write it, as the group's message if the operation is one of several."""
+    """Write the message, or the group's if the operation is one of several."""
     if lease is not None and (written := await lease.write()) is not None:
         return written
-    if not edit.wanted.stopped and edit.claimed.tracking.ended_at is not None:
-        raise PermanentError("this operation is in no group any more")
+    if not edit.wanted.over and edit.claimed.tracking.ended_at is not None:
+        raise PermanentError("this operation is no longer in a group")
     posted = edit.message.posted if edit.message.group_digest is None else None
     return Written(await edit.notifier.show(edit.wanted, posted, runtime.loop.targets), edit.wanted.digest)
 
@@ -140,7 +140,7 @@ async def _show(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> Writ
 async def _record(
     runtime: Runtime, edit: _Edit, result: Written | OpwatchError | None, lease: GroupLease | None
 ) -> None:
-    def decide(tracking: Tracking) -> Tracking | None:  # in a thread, even if the process stops meanwhile
+    def decide(tracking: Tracking) -> Tracking | None:  # runs in a thread, even while the process stops
         now, messages = runtime.records.now(), runtime.overview.size(LIVE)
         after = live.after_edit(tracking, edit.message.id, edit.claim, result, now=now, messages=messages)
         if after is None or lease is None or result is None:

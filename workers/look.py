@@ -1,4 +1,4 @@
-"""A round of looks: claim the trackings most worth a look, ask about each at once, and record what was seen."""
+"""A round of looks: claim the trackings that are most worth a look, look at each, and record the result."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ LOOK_DEADLINE_S = 10.0
 LARGEST_WINDOW = 20_000
 LOOKS_WITHOUT_REQUEST = 10
 CATCH_UP_WITHIN_S = 0.5
-"""A round that ran ahead of the event loop would claim what others could look at, and let tokens grow old."""
+"""A round must not run ahead of the event loop: it would claim what other workers could do, and tokens would expire."""
 
 _NEVER = float("-inf")
 
@@ -48,7 +48,7 @@ class Claimed:
 def look_round() -> None:
     """Look at what is due, as far as the budget allows. An RQ job; safe to lose, to repeat and to run twice at once.
 
-    The looks go on after it returns, on the process' event loop, each under its lease.
+    The looks continue after it returns, on the process's event loop, each under its lease.
     """
     runtime, began_at_s = current(), time.monotonic()
     due: dict[str, list[Stored]] = defaultdict(list)
@@ -74,14 +74,14 @@ def look_round() -> None:
         took_ms=round((time.monotonic() - began_at_s) * 1000, 2),
     )
     if len(chosen) < all_due and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
-        runtime.looks_due.ring()  # a bucket that fills so fast would be full before the clock's next tick
+        runtime.looks_due.ring()  # the bucket would be full before the clock's next tick
 
 
 def release_looks_of(runtime: Runtime, workers: frozenset[str]) -> int:
-    """Make what dead workers were looking at due at once; returns how many.
+    """Release the looks of dead workers: they are due now. Returns how many.
 
-    If one of them is alive after all, an operation is looked at twice, which only costs a request. Deliveries are not
-    released so: a message may still be on its way until the lease has run out.
+    If such a worker is alive after all, an operation is looked at twice, which only costs a request. Deliveries are not
+    released: a message may be on its way until its lease has run out.
     """
     released = 0
     for stored in runtime.records.claimed_trackings():
@@ -94,15 +94,15 @@ def release_looks_of(runtime: Runtime, workers: frozenset[str]) -> int:
 
 
 def _window(settings: Settings) -> int:
-    """Say how many due trackings to choose from: all there may be, so that one caller's cannot hide another's."""
+    """Say how many due trackings to choose from: all, so that one caller's cannot hide another's."""
     return min(LARGEST_WINDOW, max(WINDOW, 2 * settings.max_in_flight * len(settings.accounts)))
 
 
 def _looks_to_sign_in(client: Client, account: str, token_in_s: float) -> int:
-    """Say how many looks to make now through an account that is not signed in.
+    """Say how many looks to make now for an account that is not signed in.
 
-    Without a bearer tokens would only grow old: one look signs in for all, and takes its tokens as it goes. After a
-    failed sign-in looks make no request: they end at once, and show why.
+    Without a bearer, tokens would expire unused: one look signs in for all, and spends tokens as needed. After a failed
+    sign-in, looks make no request: they fail at once, with the error.
     """
     if client.is_refused_for_now(account):
         return LOOKS_WITHOUT_REQUEST
@@ -110,7 +110,7 @@ def _looks_to_sign_in(client: Client, account: str, token_in_s: float) -> int:
 
 
 def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored]:
-    """Choose so many of one account's due trackings; in no order if all of them are chosen."""
+    """Choose `wanted` of one account's due trackings; in no order if all are chosen."""
     if wanted >= len(due):
         return due
     if wanted == 0:
@@ -122,7 +122,7 @@ def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored
 
 
 def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int:
-    """Claim what no other round has taken meanwhile, and start a look at each; returns how many."""
+    """Claim what no other round has claimed in the meantime, and start a look at each. Returns how many."""
     started = 0
     claim = f"{runtime.name}.{secrets.token_hex(4)}"
     for start in range(0, len(chosen), AT_ONCE):
@@ -130,13 +130,13 @@ def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int
         now = runtime.records.now()
         try:
             answers = runtime.store.update_all([_claiming(stored, claim, now) for stored, _ in some])
-        except redis.RedisError:  # the claims were made, or were not
+        except redis.RedisError:  # the claims may have been stored
             runtime.loop.submit(*(partial(_release, runtime, Claimed(stored, claim, _NEVER)) for stored, _ in some))
             raise
         mine = [
             Claimed(answer, claim, granted_at_s)
             for answer, (_, granted_at_s) in zip(answers, some, strict=True)
-            if isinstance(answer, Stored)  # another round had taken the rest
+            if isinstance(answer, Stored)  # another round has claimed the rest
         ]
         started += len(mine)
         runtime.loop.submit(*(partial(_look, runtime, claimed) for claimed in mine))
@@ -149,7 +149,7 @@ def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int
 
 def _claiming(stored: Stored, claim: str, now: datetime) -> Change:
     def take(tracking: Tracking) -> Tracking | None:
-        # It was due by Redis' own clock, which our reading of it trails by a little: ask only whether it still is.
+        # It was due by Redis's clock, and ours may be a little behind: only check that nothing has changed.
         untouched = tracking.next_look_at == stored.tracking.next_look_at
         return looks.claimed(tracking, claim, now) if untouched else None
 
@@ -163,7 +163,7 @@ async def _look(runtime: Runtime, claimed: Claimed) -> None:
         seen = await _ask(runtime, claimed)
         took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
         after = await runtime.record(_decision(runtime, claimed, seen))
-    except (redis.RedisError, asyncio.CancelledError):  # Redis is down, or the process stops
+    except (redis.RedisError, asyncio.CancelledError):  # Redis is away, or the process stops
         await _release(runtime, claimed)
         return
     if after is not None:
@@ -175,24 +175,24 @@ async def _look(runtime: Runtime, claimed: Claimed) -> None:
 
 
 async def _ask(runtime: Runtime, claimed: Claimed) -> Operation | OpwatchError:
-    """Ask the API once; an error is an answer, too."""
+    """Ask the API once. Errors are returned, not raised."""
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
             return await runtime.client.operation(claimed.stored.tracking, granted_at_s=claimed.granted_at_s)
     except OpwatchError as error:
         return error
     except TimeoutError:
-        return TransientError(f"no answer within {LOOK_DEADLINE_S:.0f} s, the wait for a turn to ask included")
+        return TransientError(f"no answer within {LOOK_DEADLINE_S:.0f} s, including the wait for the budget")
 
 
 def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError) -> Change:
-    """Make the change that records a look. It is computed later, in a thread that may ask Redis."""
+    """Make the change that records a look. It runs later, in a thread that may ask Redis."""
     seen_at_s, known = time.monotonic(), claimed.stored.tracking
     if isinstance(seen, Operation):
         known = replace(known, operation=seen)
 
     def decide(tracking: Tracking) -> Tracking | None:
-        since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been down since
+        since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been away since
         (durations,) = runtime.learned.durations([known])
         return looks.after_look(
             tracking,
@@ -208,14 +208,14 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
 
 
 async def _release(runtime: Runtime, claimed: Claimed) -> None:
-    """Make it due at once. The latest record is read first: nobody may know whether the claim was made."""
+    """Release the claim: the look is due now. Reads the record again: the claim may not have been stored."""
     latest, now = await in_thread(lambda: (runtime.records.get(claimed.stored.tracking.id), runtime.records.now()))
     if latest is not None:
         await runtime.record(Change(latest, partial(looks.released, claim=claimed.claim, now=now)))
 
 
 async def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> None:
-    """Act on what a look says about the account as a whole: a smaller budget, or an API token to replace."""
+    """Apply what a look says about its account: a lower rate after a 429, or a rejected API token."""
     if isinstance(seen, RateLimitedError):
         slowed = await in_thread(partial(runtime.budget.slow_down, account, seen.retry_after_s))
         if slowed is not None:
@@ -246,5 +246,5 @@ def _log(tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> 
 
 
 def result_of(seen: Operation | OpwatchError) -> str:
-    """Name what a look met, for counters and logs: `answered`, or the error's name."""
+    """Name the result of a look for counters and logs: `answered`, or the error's name."""
     return "answered" if isinstance(seen, Operation) else type(seen).__name__.removesuffix("Error")

@@ -1,4 +1,4 @@
-"""All outgoing HTTP of a worker: one event loop in a thread of its own, which outlives the RQ jobs.
+"""A worker's outgoing HTTP: one event loop in its own thread, which outlives the RQ jobs.
 
 Connections stay open between rounds, and a request that hangs delays no other.
 """
@@ -25,21 +25,21 @@ Answer = TypeVar("Answer")
 KEEP_ALIVE_S = 30.0
 LARGEST_FAN_OUT = 500
 AT_ONCE = 100
-"""How many records are changed by one script: this takes some milliseconds, in which Redis does nothing else."""
+"""How many records one script changes. It takes some milliseconds, during which Redis does nothing else."""
 
 LONGEST_HOLD_S = 600.0
 _SHUT_DOWN_S = 2.0
 
 
 def api_session() -> aiohttp.ClientSession:
-    """Open a session for what the operator configured: Scalingo's API, and the dead man's switch."""
+    """Open a session for addresses from the operator: Scalingo's API, and the dead man's switch."""
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
         cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=aiohttp.ClientTimeout(total=None),  # whoever asks has a deadline of its own
+        timeout=aiohttp.ClientTimeout(total=None),  # each request has its own deadline
     )
-    # aiohttp sends a GET again by itself when a kept connection breaks: a request that no budget knows of.
-    session._retry_connection = False  # noqa: SLF001 - there is no public switch; a test holds this one
+    # aiohttp would repeat a GET when a kept connection breaks, without a token of the budget.
+    session._retry_connection = False  # noqa: SLF001 - no public switch; a test guards it
     return session
 
 
@@ -54,16 +54,16 @@ def targets_session(*, allow_private: bool, resolver: AbstractResolver | None = 
         ),
         trace_configs=[_refuse_redirects()],
         cookie_jar=aiohttp.DummyCookieJar(),
-        # A body that cannot be unpacked would make a failure of a message that was taken, and send it again.
+        # A body that cannot be decompressed would turn an accepted message into a failure, and repeat it.
         headers={"Accept-Encoding": "identity"},
         auto_decompress=False,
     )
 
 
 class HttpLoop:
-    """Runs coroutines that speak HTTP, over two sessions: `api` for what the operator configured, `targets` guarded.
+    """Runs coroutines with two HTTP sessions: `api` for the operator's addresses, and the guarded `targets`.
 
-    `resolver` finds the addresses of targets; the system does where none is given.
+    `resolver` resolves the names of targets; the default is the system's.
     """
 
     api: aiohttp.ClientSession
@@ -79,18 +79,18 @@ class HttpLoop:
         self._call(self._open())
 
     def submit(self, *makes: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Start coroutines from any thread and wait for nothing. Each must record its own result."""
+        """Start coroutines from any thread, without waiting. Each must record its own result."""
         self._loop.call_soon_threadsafe(self._start, makes)
 
     def catch_up(self, within_s: float) -> None:
-        """Wait until what was submitted so far has begun, but no longer than this."""
+        """Wait until all submitted coroutines have begun, at most `within_s`."""
         begun = threading.Event()
-        # One turn of the loop makes the tasks, the next begins them.
+        # One turn of the loop creates the tasks, the next starts them.
         self._loop.call_soon_threadsafe(self._loop.call_soon, self._loop.call_soon, begun.set)
         begun.wait(within_s)
 
     def drain(self, within_s: float) -> None:
-        """Let what runs finish; cancel the rest after `within_s`, so that it hands its lease back; then close."""
+        """Let tasks finish. After `within_s`, cancel the rest, which release their leases; then close."""
         self._call(self._drain(within_s))
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_SHUT_DOWN_S)
@@ -127,9 +127,9 @@ class HttpLoop:
 
 
 class Batches(Generic[Item, Answer]):
-    """Lets coroutines of one event loop ask together: what gathers during one question goes into the next one.
+    """Batches the requests of coroutines: those that come during one call of `ask` go into the next.
 
-    `ask` runs in a thread. An error among its answers concerns only the one that it answers.
+    `ask` runs in a thread. An error among its answers is raised only to the caller of that item.
     """
 
     def __init__(self, ask: Callable[[Sequence[Item]], Sequence[Answer | Exception]]) -> None:
@@ -138,7 +138,7 @@ class Batches(Generic[Item, Answer]):
         self._asking: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Answer:
-        """Ask for one; raises what `ask` raised, or gave in place of its answer. It is asked even if cancelled."""
+        """Ask for one item, even if cancelled. Raises what `ask` raised, or returned in place of the answer."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((item, answer))
@@ -152,10 +152,10 @@ class Batches(Generic[Item, Answer]):
             answers: Sequence[Answer | Exception]
             try:
                 answers = await asyncio.to_thread(self._ask, [item for item, _ in batch])
-            except Exception as error:  # noqa: BLE001 - each of those who asked is told
+            except Exception as error:  # noqa: BLE001 - it is raised to each caller
                 answers = [error] * len(batch)
             for (_, waiting), answer in zip(batch, answers, strict=True):
-                if waiting.done():  # it was cancelled meanwhile
+                if waiting.done():  # it was cancelled
                     continue
                 if isinstance(answer, Exception):
                     waiting.set_exception(answer)
@@ -164,7 +164,7 @@ class Batches(Generic[Item, Answer]):
 
 
 class TargetSlots:
-    """Bounds how much each target is sent at once: a target that hangs or asks for a pause delays no other.
+    """Limits concurrent messages per target: a target that hangs or asks for a pause delays no other.
 
     Safe to use from any thread.
     """
@@ -176,7 +176,7 @@ class TargetSlots:
         self._turned_away: set[str] = set()
 
     def take(self, target: str, at_once: int) -> bool:
-        """Take a slot for one message, if one is free and the target asked for no pause."""
+        """Take a slot for one message, if one is free and the target is not paused."""
         with self._lock:
             if self._held_until_s.get(target, 0.0) > time.monotonic() or self._under_way[target] >= at_once:
                 self._turned_away.add(target)
@@ -185,7 +185,7 @@ class TargetSlots:
             return True
 
     def free(self, target: str) -> bool:
-        """Free a slot; tells whether one was refused meanwhile, so that a new round is worth it."""
+        """Free a slot. Tells whether a slot was refused in the meantime, so that a new round is useful."""
         with self._lock:
             self._under_way[target] -= 1
             waiting = target in self._turned_away
@@ -193,21 +193,21 @@ class TargetSlots:
             return waiting
 
     def hold(self, target: str, pause_s: float) -> None:
-        """Give no slot of this target during the pause it asked for, ten minutes at most."""
+        """Pause the target for as long as it asked, at most ten minutes."""
         with self._lock:
             self._held_until_s[target] = time.monotonic() + min(pause_s, LONGEST_HOLD_S)
 
     def is_held(self, target: str) -> bool:
-        """Tell whether the target asked for a pause that is not over."""
+        """Tell whether the target is paused."""
         with self._lock:
             return self._held_until_s.get(target, 0.0) > time.monotonic()
 
 
 def _refuse_redirects() -> aiohttp.TraceConfig:
-    """Stop at the first redirect: slack_sdk would follow it, and take its body for Slack's."""
+    """Fail at the first redirect: slack_sdk would follow it, and treat its body as Slack's."""
 
     async def refuse(*_: object) -> None:
-        message = "the receiver redirects, which is refused: give its final URL"
+        message = "the receiver redirects, which is refused: set its final URL"
         raise TransientError(message)
 
     trace = aiohttp.TraceConfig()

@@ -1,4 +1,4 @@
-"""What a worker process is made of. RQ calls jobs by name, so the process keeps the one it runs on here."""
+"""The parts of a worker process. RQ calls jobs by name, so they find the process's runtime in this module."""
 
 import asyncio
 import secrets
@@ -34,7 +34,10 @@ T = TypeVar("T")
 REDIS_TIMEOUT_S = 5.0
 RECORD_WITHIN_S = 600.0
 STALE_AFTER_S = 5.0
-"""A claim not used for so long (the process was stopped, say) is released: its lease must outlast a request."""
+"""A claim that was not used for so long (in a suspended process, for example) is released.
+
+The rest of its lease must be longer than a request.
+"""
 
 DELIVERIES_FOLD_S = 0.05
 LOOKS_FOLD_S = 0.25
@@ -43,7 +46,7 @@ _SIGN_IN_LOCK_S = 8
 
 
 class SharedGate:
-    """The budget and the sign-in lock that all processes share, as the client's event loop waits for them."""
+    """The budget and the sign-in lock, shared by all processes, for the client's event loop."""
 
     def __init__(self, budget: Budget, locks: Locks, worker: str) -> None:
         self._budget = budget
@@ -51,7 +54,7 @@ class SharedGate:
         self._worker = worker
 
     async def spend(self, account: str) -> float:
-        """Wait for one token of the account's budget and take it; returns when it was asked for (monotonic clock)."""
+        """Wait for one token of the account's budget and spend it. Returns when it was requested (monotonic clock)."""
         while True:
             asked_at_s = time.monotonic()
             granted, wait_s = await asyncio.to_thread(self._budget.spend, account, 1)
@@ -70,7 +73,7 @@ class SharedGate:
         try:
             yield
         finally:
-            with suppress(redis.RedisError):  # it lapses by itself
+            with suppress(redis.RedisError):  # it runs out by itself
                 await asyncio.to_thread(self._locks.release, name, token)
 
 
@@ -81,7 +84,7 @@ def sign_in_lock(account: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runtime:
-    """The parts of one worker process. `name` is its own for one life; its claims for looks begin with it."""
+    """The parts of one worker process. `name` is unique to each start; its claims for looks begin with it."""
 
     name: str
     connection: redis.Redis
@@ -105,21 +108,21 @@ class Runtime:
     slots: TargetSlots
 
     async def record(self, change: Change) -> Stored | None:
-        """Apply a pure change to a record, together with others; tries for ten minutes while Redis is down.
+        """Apply a pure change to a record, in a batch. Retries for ten minutes while Redis is away.
 
-        Gives what is stored then, None where the change no longer applies. The claim is ours until somebody takes it
-        over, however late; after that the change does not apply.
+        Returns the stored record, or None if the change no longer applies: another worker has claimed it since. Without
+        such a claim, even a late change applies.
         """
         return await retry_while_redis_is_down(lambda: self.changes(change))
 
     def finish(self, within_s: float) -> None:
-        """Finish what is under way within the given time, and release the rest."""
+        """Finish current work within the given time, and release the rest."""
         self.loop.drain(within_s)
         self.looks_due.stop()
         self.deliveries_due.stop()
 
     def close(self) -> None:
-        """Take leave of the others."""
+        """Remove this worker's heartbeat."""
         with suppress(redis.RedisError):
             self.heartbeat.forget([self.name])
         self.connection.close()
@@ -129,12 +132,12 @@ _current: list[Runtime] = []
 
 
 def current() -> Runtime:
-    """Give the runtime of this process to a job that RQ has called."""
+    """Return the runtime of this process, for a job that RQ has called."""
     return _current[0]
 
 
 def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Runtime:
-    """Build the runtime and make it the one of this process; `resolver` finds targets in place of the system."""
+    """Build the runtime of this process. `resolver` resolves the names of targets; the default is the system's."""
     name = secrets.token_hex(6)
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S)
     budget, locks = Budget(connection, settings.requests_per_minute), Locks(connection)
@@ -173,12 +176,12 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
 
 
 async def in_thread(ask: Callable[[], T]) -> T:
-    """Ask Redis off the event loop; tries for ten minutes while Redis is down."""
+    """Ask Redis in a thread. Retries for ten minutes while Redis is away."""
     return await retry_while_redis_is_down(lambda: asyncio.to_thread(ask))
 
 
 async def retry_while_redis_is_down(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask again every half second while Redis is down, for ten minutes; then raises redis.RedisError."""
+    """Retry every half second while Redis is away, for ten minutes. Then raises redis.RedisError."""
     give_up_at_s = time.monotonic() + RECORD_WITHIN_S
     while True:
         try:

@@ -42,7 +42,7 @@ class Apprise(Kind):
     async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
         """Have Apprise read the URL, without sending anything."""
         await asyncio.get_running_loop().run_in_executor(_THREADS, self._service)
-        return "Apprise knows the URL; whether it takes messages, only sending shows (send-test)"
+        return "Apprise knows the URL; only send-test shows whether it accepts messages"
 
     def preview(self, announcement: Announcement) -> str:
         """Write title and body."""

@@ -1,4 +1,4 @@
-"""What chats have in common: one secret URL that takes one JSON document, and an answer to judge."""
+"""The base of the chats that take one JSON document at one secret URL."""
 
 import asyncio
 import json
@@ -23,8 +23,8 @@ _ANSWER_LIMIT_BYTES = 65_536
 class Chat(Kind):
     """Posts one JSON document for each outcome to `webhook_url`.
 
-    A kind says what its documents are, where its answers hold an error code, and how they say that all is well where
-    the status alone does not.
+    A kind defines its documents, the place of an error code in the answers and, if the status alone does not tell
+    success, `taken`.
     """
 
     service: ClassVar[str]
@@ -37,12 +37,12 @@ class Chat(Kind):
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write the message, within the service's limits."""
 
-    def taken(self, body: bytes) -> bool:  # noqa: ARG002 - most services say it by the status
-        """Whether the body of a 2xx says that the message was taken."""
+    def taken(self, body: bytes) -> bool:  # noqa: ARG002 - for most services the status is enough
+        """Tell whether the body of a 2xx says that the message was accepted."""
         return True
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
-        """Post once; raises unless the service answers with a 2xx of its own."""
+        """Post once. Raises unless the service itself answers with a 2xx."""
         async with http.post(
             self.webhook_url.get_secret_value(),
             params=self.query,
@@ -62,7 +62,7 @@ class Chat(Kind):
                 raise TransientError(f"the answer is not {self.service}'s: check the URL")
 
     async def check(self, http: "ClientSession") -> str:
-        """Connect, without posting anything."""
+        """Connect, without posting."""
         return await check_host(self.webhook_url, http)
 
     def preview(self, announcement: Announcement) -> str:

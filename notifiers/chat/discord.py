@@ -19,7 +19,9 @@ class Discord(Chat):
 
     service: ClassVar[str] = "Discord"
     code_path: ClassVar[tuple[str, ...]] = ("code",)
-    query: ClassVar[dict[str, str]] = {"wait": "true"}  # otherwise a message that is not kept is no error
+    query: ClassVar[dict[str, str]] = {
+        "wait": "true"
+    }  # without it, Discord reports no error for a message that it drops
     set_up: ClassVar[str] = """\
 Channel settings → Integrations → Webhooks → New Webhook → Copy Webhook URL. For a thread, add `?thread_id=…`. For the
 ids in a `mention`: Developer Mode, right click, Copy ID.
@@ -54,7 +56,7 @@ Only this mention can notify anyone (`allowed_mentions`). A delivery to an unkno
         }
 
     def _allowed_mentions(self) -> dict[str, list[str]]:
-        """Allow our own mention, and nothing that a text from outside may look like."""
+        """Allow only our own mention, not those in a text from outside."""
         numbers = re.findall(r"\d+", self.mention or "")
         kind = "roles" if "&" in (self.mention or "") else "users"
         return {"parse": ["everyone"] if self.mention and not numbers else [], **({kind: numbers} if numbers else {})}

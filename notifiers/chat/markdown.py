@@ -1,7 +1,7 @@
-"""What a message says in Markdown, within the limits of all chats that are written to in it. Pure.
+"""Messages in Markdown, within the limits of all chats that use it. Pure.
 
-Dialects differ, and so does what escapes their markup. In code none of them reads any: whatever comes from outside
-stands there, unless it is made of letters and digits alone.
+Dialects differ, also in how to escape. None reads markup in code, so every text from outside is written as code, unless
+it has only letters and digits.
 """
 
 import re
@@ -22,7 +22,7 @@ _IN_URLS = {ord(char): f"%{ord(char):02X}" for char in "()[]*_~`\\"}
 
 
 def headline(announcement: Announcement, mention: str | None) -> str:
-    """Say it all in one line, after the mention where something went wrong."""
+    """Write the announcement in one line, after the mention if something went wrong."""
     pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
     if announcement.alert is not None:
         return f"{pinged}{wording.ALERT_MARK} {_shown(announcement.alert)}"
@@ -30,7 +30,7 @@ def headline(announcement: Announcement, mention: str | None) -> str:
 
 
 def details(announcement: Announcement) -> str:
-    """Give what stands below the headline: the cause as a block of code, and the context; maybe nothing."""
+    """Write the text below the headline: the cause as a block of code, and the context; may be empty."""
     told = announcement.ended or announcement.slow
     above = _outcome(announcement) if announcement.alert is not None and announcement.ended else ""
     below = _context(announcement)
@@ -39,7 +39,7 @@ def details(announcement: Announcement) -> str:
 
 
 def with_attachment(announcement: Announcement, mention: str | None, channel: str | None) -> dict[str, Any]:
-    """Write a message as those chats take it that know Slack's attachments, and none of its blocks."""
+    """Write a message for chats that know Slack's attachments but not its blocks."""
     below = details(announcement)
     attachment = {
         "fallback": wording.unpinged(wording.headline(announcement)),
@@ -51,7 +51,7 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
 
 
 def colour(announcement: Announcement) -> int:
-    """Give the verdict's colour."""
+    """Return the verdict's colour, as RGB."""
     return COLOURS[announcement.verdict] if announcement.ended else _ATTENTION
 
 
@@ -66,7 +66,7 @@ def _block(announcement: Announcement, limit: int) -> str:
 
 
 def _fenced(text: str) -> str:
-    """Put a text into a block of code that it cannot end: no two backticks of it stand together."""
+    """Put a text into a block of code. Its backticks are kept apart, so that it cannot end the block."""
     return f"```\n{wording.unpinged(_TOGETHER.sub(_APART, text))}\n```"
 
 

@@ -32,17 +32,15 @@ Only 200 with `ok` counts as success. Your own server on a private address needs
 """
     limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
-    channel: Annotated[
-        str | None, Field(description="another channel; only where the webhook is not locked to its own")
-    ] = None
+    channel: Annotated[str | None, Field(description="another channel, if the webhook is not locked to its own")] = None
     mention: Annotated[
         str | None, Field(pattern=r"^@[a-z0-9._-]{1,64}$", description="`@here`, `@channel`, `@all` or `@name`")
     ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
-        """Write the headline as text and the details as an attachment: of Slack's dialect there are no blocks here."""
+        """Write the headline as text and the details as an attachment; Mattermost has no blocks."""
         return markdown.with_attachment(announcement, self.mention, self.channel)
 
     def taken(self, body: bytes) -> bool:
-        """Whether it says `ok`: a wrong path may be answered with 200 and a page."""
+        """Tell whether the body is `ok`: a wrong path may be answered with 200 and a page."""
         return body.strip() == b"ok"

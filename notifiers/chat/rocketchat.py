@@ -1,6 +1,6 @@
 """Kind `rocketchat`: one message per outcome, by an incoming webhook integration.
 
-https://docs.rocket.chat/docs/integrations; answers, and what mentions people, in the source:
+https://docs.rocket.chat/docs/integrations; answers and mentions are documented only by the source:
 https://github.com/RocketChat/Rocket.Chat/tree/develop/apps/meteor/app (integrations/server/api, mentions/server)
 """
 
@@ -34,16 +34,16 @@ Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
     limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 
     channel: Annotated[
-        str | None, Field(description="another channel (`#name`, `@name`); only where the integration allows it")
+        str | None, Field(description="another channel (`#name`, `@name`); if the integration allows it")
     ] = None
     mention: Annotated[
         str | None, Field(pattern=r"^@[A-Za-z0-9._-]{1,64}$", description="`@here`, `@all` or `@name`")
     ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
-        """Write the headline as text and the details as an attachment: in the text even code could mention people."""
+        """Write the headline as text and the details as an attachment: in the text even code can mention people."""
         return markdown.with_attachment(announcement, self.mention, self.channel)
 
     def taken(self, body: bytes) -> bool:
-        """Whether it says `"success": true`: a wrong path is answered with 200 and a page."""
+        """Tell whether the body has `"success": true`: a wrong path is answered with 200 and a page."""
         return answer_field(body, "success") is True

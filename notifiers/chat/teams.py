@@ -1,8 +1,8 @@
 """Kind `teams`: one adaptive card per outcome, by a workflow of Microsoft Teams that starts with a webhook.
 
 https://support.microsoft.com/office/8ae491c7-0394-4861-ba59-055e33f75498 (incoming webhooks with Workflows) and
-https://learn.microsoft.com/connectors/teams/ (a card has about 28 kB). The workflow answers 202 before it posts: what
-it cannot post is seen in its run history alone.
+https://learn.microsoft.com/connectors/teams/ (a card has at most 28 kB). The workflow answers 202 before it posts, so
+only its run history shows failures.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ history shows if it failed to post.
     ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
-        """Write a card; texts from outside stand in text runs, where no markup is read."""
+        """Write a card. Texts from outside are text runs, in which Teams reads no markup."""
         mention = self.mention if wording.went_wrong(announcement) else None
         url = wording.link(announcement.context)
         card = {

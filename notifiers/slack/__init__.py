@@ -1,1 +1,1 @@
-"""Everything about Slack: the notifier, its messages and how its refusals are classified."""
+"""Everything about Slack: the notifier, its messages, and the classification of its errors."""

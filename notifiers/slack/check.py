@@ -1,4 +1,4 @@
-"""Whether a Slack bot's token and channel are good, asked without posting.
+"""Tests a Slack bot's token and channel without posting.
 
 https://docs.slack.dev/reference/methods/auth.test and https://docs.slack.dev/reference/methods/conversations.info
 """
@@ -10,30 +10,28 @@ from typing import Any
 from notifiers import PermanentError, first_line, plain
 
 Ask = Callable[[str, dict[str, str]], Awaitable[tuple[Mapping[str, Any], Mapping[str, str]]]]
-"""Calls a method of the Web API with a form; gives the answer and its headers, raises as `send` does."""
+"""Calls a method of the Web API with a form. Returns the answer and its headers; raises as `send` does."""
 
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 _NAME_LIMIT = 60
 
 
 async def checked(ask: Ask, channel: str) -> str:
-    """Say as whom the bot signs in, and whether it may post to the channel, as far as its scopes let it know."""
+    """Say which bot signed in and, if its scopes suffice, whether it may post to the channel."""
     identity, headers = await ask("auth.test", {})
     given = next((value for name, value in headers.items() if name.lower() == "x-oauth-scopes"), "")
     scopes = {scope.strip() for scope in given.split(",")} - {""}
     if scopes and "chat:write" not in scopes:
-        raise PermanentError("the bot has not got the scope chat:write: add it, and install the app again")
+        raise PermanentError("the bot lacks the scope chat:write: add it, and install the app again")
     signed_in = f"signed in as {_name(identity.get('user'))} of {_name(identity.get('team'))}"
     if _CHANNEL_ID.fullmatch(channel) is None:
-        return f"{signed_in}; a channel given by its name cannot be checked: give its id"
+        return f"{signed_in}; the channel cannot be checked by its name: set its id"
     try:
         answer, _ = await ask("conversations.info", {"channel": channel})
     except PermanentError as error:
         if "missing_scope" not in str(error):
             raise
-        return (
-            f"{signed_in}; to check the channel, too, it needs the scope channels:read (groups:read if it is private)"
-        )
+        return f"{signed_in}; to check the channel, it needs the scope channels:read (groups:read if it is private)"
     found = answer.get("channel")
     if not (isinstance(found, dict) and found.get("is_member")) and "chat:write.public" not in scopes:
         raise PermanentError("the bot is not in the channel: /invite it there")

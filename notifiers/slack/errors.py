@@ -1,4 +1,4 @@
-"""Slack's refusals, classified. Pure.
+"""Classifies Slack's errors. Pure.
 
 https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack.dev/reference/methods/chat.update
 """
@@ -63,15 +63,15 @@ PASSING = frozenset(
 
 
 class PayloadRefusedError(PermanentError):
-    """Slack does not accept what we built; a plain text may still pass."""
+    """Slack refuses the blocks; a plain text may still pass."""
 
 
 class MessageGoneError(PermanentError):
-    """Slack does not let the message that was posted be edited, or replied to; a new one may still be posted."""
+    """Slack refuses to edit the message, or to reply to it; a new one may still be posted."""
 
 
 def classify(code: str, status: int, headers: Mapping[str, str], now: datetime) -> OpwatchError:
-    """Turn a refusal into the error that says what to do: Slack's error code counts first, the status second."""
+    """Classify an error answer, by Slack's error code first and the status second."""
     said = f"Slack answered {status}" + (f": {code}" if code else "")
     if code in OUR_PAYLOAD or code.startswith("metadata_"):
         return PayloadRefusedError(said)
@@ -83,9 +83,9 @@ def classify(code: str, status: int, headers: Mapping[str, str], now: datetime) 
 
 
 def classify_edit(code: str, status: int, headers: Mapping[str, str], now: datetime) -> OpwatchError:
-    """Turn the refusal of an edit, or of a reply, into such an error; of a code nobody knows, into MessageGoneError.
+    """Classify the error answer to an edit or a reply. An unknown code becomes MessageGoneError.
 
-    What is wrong beyond the message itself (a revoked token, say), posting a new one will show.
+    Faults beyond the message itself, such as a revoked token, show when a new one is posted.
     """
     error = classify(code, status, headers, now)
     passing = isinstance(error, RateLimitedError | PayloadRefusedError) or code in PASSING

@@ -1,7 +1,7 @@
-"""What the Slack message says that shows the operations of one deploy, a line for each. Pure.
+"""The Slack message that shows the operations of one deploy, one line each. Pure.
 
-It is made of the same kinds of blocks as `slack_live` makes, since a message may begin as one operation's and become a
-group's when another joins.
+It has the same types of blocks as the message of a single operation: one message can become the other when a second
+operation joins.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from notifiers import (
     GroupMessage,
     State,
     Tracking,
-    announcement_of,
+    announce,
     first_line,
     group_wording,
     plain,
@@ -26,13 +26,13 @@ MOST_LINES = 30
 LINES_LIMIT = 1_750
 SECTION_LIMIT = 2_900
 MOST_CAUSES, CAUSE_LIMIT = 10, 120
-"""With the longest context it all stays below 6,000 characters, and 50 blocks."""
+"""With the longest context, the message stays below 6,000 characters and 50 blocks."""
 
 NAME_LIMIT = 80
 
 
 def message(shown: GroupMessage) -> dict[str, Any]:
-    """Build the message; of a single operation, as if it were in no group."""
+    """Build the message; for a single operation, as if it had no group."""
     group = shown.group
     if shown.alone is not None:
         return _alone(shown, shown.alone)
@@ -45,11 +45,11 @@ def message(shown: GroupMessage) -> dict[str, Any]:
 def _alone(shown: GroupMessage, member: Tracking) -> dict[str, Any]:
     if member.state in (State.TRACKING, State.CANCELLED):
         return slack_live.progress_message(shown.progress(member))
-    return slack_live.outcome_message(announcement_of(member))
+    return slack_live.outcome_message(announce(member))
 
 
 def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
-    """Build the members' lines, with the first line of why one went wrong; what there is no room for is counted."""
+    """Build the members' lines, with the first line of each cause. Members without room are counted."""
     group, lines, causes, told = shown.group, list[str](), 0, 0
     room = LINES_LIMIT
     for member in group.most_telling(MOST_LINES):
@@ -76,10 +76,10 @@ def _left(group: Group, told: int) -> str:
 
 
 def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
-    """Write a member's line, with markup, and the first line of what went wrong, without."""
+    """Write a member's line with markup, and the first line of its cause without."""
     if member.state in (State.TRACKING, State.CANCELLED):
         progress = shown.progress(member)
-        unseen = progress.trouble is not None and not progress.stopped
-        return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} no news of it" if unseen else ""), ""
-    outcome = announcement_of(member)
+        unseen = progress.trouble is not None and not progress.over
+        return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} last look failed" if unseen else ""), ""
+    outcome = announce(member)
     return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)

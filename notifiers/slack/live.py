@@ -1,7 +1,7 @@
-"""What a Slack message says that is kept up to date, and the replies to it. Pure.
+"""The live message in Slack, and the replies to it. Pure.
 
-Every version of it is made of the same kinds of blocks: Slack refuses to put others in place of a `rich_text` block
-(`block_mismatch`), so the whole error text, which needs one, stands in a reply.
+All versions have the same types of blocks: Slack refuses to replace a `rich_text` block by another type
+(`block_mismatch`). So the whole error text, which needs such a block, is in a reply.
 https://docs.slack.dev/reference/methods/chat.update
 """
 
@@ -13,24 +13,24 @@ from notifiers.slack.message import CONTEXT_LIMIT, FIRST_LINE_LIMIT, context_blo
 
 
 def progress_message(progress: Progress) -> dict[str, Any]:
-    """Build the message that shows how an operation goes."""
+    """Build the message that shows the progress of an operation."""
     line = progress_line(progress)
     blocks, text = [section(line)], line.replace("*", "")
-    if progress.trouble is not None and not progress.stopped:
+    if progress.trouble is not None and not progress.over:
         trouble = escape(first_line(plain(progress.trouble), CONTEXT_LIMIT))
-        blocks.append(section(f"{wording.ALERT_MARK} {trouble}; still watching"))
-        text += f". {wording.ALERT_MARK} {trouble}; still watching"
+        blocks.append(section(f"{wording.ALERT_MARK} {trouble}; still tracking"))
+        text += f". {wording.ALERT_MARK} {trouble}; still tracking"
     return _message(text, [*blocks, *context_block(progress.context)])
 
 
 def progress_line(progress: Progress) -> str:
-    """Say how an operation goes, with markup."""
+    """Write the progress of an operation, with markup."""
     app, what, said = map(escape, (progress.app, wording.what(progress), wording.progress(progress)))
     return f"{wording.progress_mark(progress)} *{app}*: {what} *{said}*{wording.usually(progress)}"
 
 
 def outcome_message(announcement: Announcement) -> dict[str, Any]:
-    """Build what the message says in the end: the verdict, and the first line of why it went wrong."""
+    """Build the final version of the message: the verdict, and the first line of the cause."""
     blocks = [section(slack_message.outcome_line(announcement))]
     if cause := first_line(wording.cause(announcement), FIRST_LINE_LIMIT):
         blocks.append({"type": "section", "text": {"type": "plain_text", "text": cause, "emoji": False}})
@@ -40,7 +40,7 @@ def outcome_message(announcement: Announcement) -> dict[str, Any]:
 def reply(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the reply with the whole error text.
 
-    The mention has it noticed; without one it is shown in the channel, too: a reply alone notifies nobody.
+    A reply alone notifies nobody. So it has the mention or, without one, is also shown in the channel.
     """
     built = slack_message.message(announcement, mention)
     blocks = [block for block in built["blocks"] if block["type"] != "context"]

@@ -1,4 +1,4 @@
-"""What a Slack message says, as Block Kit, within Slack's limits. Pure.
+"""Slack messages in Block Kit, within Slack's limits. Pure.
 
 https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/messaging/formatting-message-text
 """
@@ -29,18 +29,18 @@ def message(announcement: Announcement, mention: str | None = None) -> dict[str,
 
 
 def went_well(announcement: Announcement) -> bool:
-    """Whether nobody needs to be told more than once."""
+    """Tell whether the live message alone is enough, without a reply."""
     return announcement.ended and announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED
 
 
 def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
-    """Build the message without blocks, for when Slack refuses them."""
+    """Build the message without blocks, in case Slack refuses them."""
     full = message(announcement, mention)
     return {key: value for key, value in full.items() if key != "blocks"}
 
 
 def fallback_text(announcement: Announcement) -> str:
-    """Say app, operation, verdict, duration and the first line of the error in one escaped line; an alert above it."""
+    """Write app, operation, verdict, duration and the error's first line in one escaped line, below an alert if any."""
     cause = first_line(wording.cause(announcement), FIRST_LINE_LIMIT)
     outcome = wording.outcome(announcement) + (f": {cause}" if cause else "")
     if announcement.alert is None:
@@ -49,12 +49,12 @@ def fallback_text(announcement: Announcement) -> str:
 
 
 def escape(text: str) -> str:
-    """Escape Slack's control characters, so that a text from outside can neither ping nor link."""
+    """Escape Slack's control characters, so that a text from outside can neither mention nor link."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def slack_length(text: str) -> int:
-    """Count as Slack's browsers do, in UTF-16 units: an emoji is two."""
+    """Count in UTF-16 units, as Slack does: an emoji is two."""
     return len(text.encode("utf-16-le", "replace")) // 2
 
 
@@ -64,14 +64,14 @@ def section(text: str) -> dict[str, Any]:
 
 
 def outcome_line(announcement: Announcement) -> str:
-    """Say how it ended, or that it is slow, with markup."""
+    """Write the outcome, or that it is slow, with markup."""
     mark, said = wording.mark(announcement), escape(wording.verdict(announcement))
     line = f"{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
     return line + wording.compared(announcement)
 
 
 def context_block(context: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Build the block that shows a context, if there is anything to show."""
+    """Build the block for a context; empty if there is nothing to show."""
     elements = [{"type": "mrkdwn", "text": text} for text in _context(context)]
     return [{"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}] if elements else []
 
@@ -105,7 +105,7 @@ def _context(given: Mapping[str, str]) -> Iterator[str]:
 
 
 def _shown(text: str, limit: int) -> str:
-    """Give a text's first line, escaped, and cut where that grows longer than `limit`."""
+    """Return a text's first line, escaped, cut to `limit`."""
     escaped = ""
     for char in first_line(plain(text), limit):
         piece = escape(char)
@@ -116,6 +116,6 @@ def _shown(text: str, limit: int) -> str:
 
 
 def _link(given: Mapping[str, str]) -> str:
-    """Link to the context's URL; what is none is not linked and not shown."""
+    """Link to the context's URL; empty if it is not a URL."""
     url = escape(wording.link(given))
     return f"<{url}|details>" if 0 < slack_length(url) <= URL_LIMIT else ""

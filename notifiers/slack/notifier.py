@@ -1,4 +1,4 @@
-"""Kind `slack`: one message per outcome, by incoming webhook or by bot token; by bot, it may be kept up to date.
+"""Kind `slack`: one message per outcome, by incoming webhook or by bot token. A bot's message can be live.
 
 https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks,
 https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack.dev/reference/methods/chat.update
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _QUIET = logging.getLogger("opwatch.slack_sdk")
 _QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL, which is a secret
 EDIT_WITHIN_S = 5.0
-"""So that there is time left to post."""
+"""Short enough to leave time to post instead."""
 
 _CODE = re.compile(r"[a-z0-9_]{1,60}")
 
@@ -72,9 +72,7 @@ mention = "<!here>"
     channel: Annotated[str | None, Field(description="the bot's channel, best by its id")] = None
     api_url: Annotated[SecretUrl | None, Field(description="another server with Slack's Web API, for the bot")] = None
     mention: Annotated[str | None, Field(description="`<!here>`, `<@U…>` or `<!subteam^S…>`")] = None
-    live: Annotated[bool, Field(description="`true` has the bot keep one message for each operation up to date")] = (
-        False
-    )
+    live: Annotated[bool, Field(description="`true`: the bot edits one message per operation while it runs")] = False
 
     @model_validator(mode="after")
     def _one_way_in(self) -> Self:
@@ -83,12 +81,12 @@ mention = "<!here>"
             message = "needs either a webhook URL, or a bot token and a channel"
             raise ValueError(message)
         if self.live and not by_bot:
-            message = "live = true needs a bot token and a channel: what comes by webhook cannot be edited"
+            message = "live = true needs a bot token and a channel: messages by webhook cannot be edited"
             raise ValueError(message)
         return self
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
-        """Post once; where Slack refuses the blocks, once more as plain text."""
+        """Post once; if Slack refuses the blocks, once more as plain text."""
         try:
             await self._post(slack_message.message(announcement, self.mention), http)
         except PayloadRefusedError:
@@ -97,23 +95,23 @@ mention = "<!here>"
     async def show(
         self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
     ) -> MessageRef:
-        """Post how an operation or a group goes, or edit the message that shows it; where it is gone, post another."""
+        """Post the progress of an operation or a group, or edit its message; if that is gone, post another one."""
         message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
         if posted is not None:
             try:
                 await self._edit(message, posted, http)
             except MessageGoneError:
-                if shown.stopped:
+                if shown.over:
                     raise
             else:
                 return posted
         return _where(await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http))
 
     async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
-        """Edit the message to show the outcome, and reply to it with what somebody has to hear of: edits notify nobody.
+        """Edit the message to show the outcome, and reply if something went wrong, since edits notify nobody.
 
-        Where it cannot be edited, for whatever reason, or a reply is refused, the outcome is posted as if there had
-        been no message: better that one stays behind which says "running" than that nobody hears of the end.
+        If the edit or the reply is refused, the outcome is posted as a new message. The old one may then go on saying
+        "running", but the outcome is told.
         """
         try:
             if not announcement.slow:
@@ -125,7 +123,7 @@ mention = "<!here>"
             await self.reply(announcement, posted, http)
 
     async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
-        """Reply to the message with the error text and the mention where something went wrong; see `follow_up`."""
+        """Reply to the message with error text and mention, if something went wrong; see `follow_up`."""
         if slack_message.went_well(announcement):
             return
         reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts, "channel": posted.channel}
@@ -139,13 +137,13 @@ mention = "<!here>"
         await self._as_bot("chat.update", {**message, **where}, http, classify_edit)
 
     async def check(self, http: "ClientSession") -> str:
-        """Try the bot's token and channel; of a webhook, whether its host can be reached."""
+        """Test the bot's token and channel; for a webhook, whether its host answers."""
         if self.webhook_url is not None:
             return await check_host(self.webhook_url, http)
         return await slack_check.checked(partial(self._ask, http), self.channel or "")
 
     def preview(self, announcement: Announcement) -> str:
-        """Write the message; of a live one, what it says in the end, and the reply."""
+        """Write the message; for a live one, its final version and the reply."""
         built = [slack_message.message(announcement, self.mention)]
         if self.live:
             built = [] if announcement.slow else [slack_live.outcome_message(announcement)]
@@ -186,7 +184,7 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
     from slack_sdk.webhook.async_client import AsyncWebhookClient  # noqa: PLC0415 - `web` never sends: it saves the memory
 
     client = AsyncWebhookClient(url, session=http, retry_handlers=[], logger=_QUIET)
-    client.proxy = None  # taken from the environment otherwise; the address guard would see the proxy
+    client.proxy = None  # slack_sdk takes one from the environment, and the address guard would see only the proxy
     response = await client.send_dict(message)
     if response.status_code != HTTPStatus.OK or response.body.strip() != "ok":
         raise classify(_code(response.body), response.status_code, response.headers, datetime.now(UTC))
@@ -195,7 +193,7 @@ async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSessi
 async def _call(
     client: "AsyncWebClient", method: str, refused: "Classify", **body: Any
 ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
-    """Call a method of the Web API; gives the answer and its headers. `body`: `json`, or a form as `data`."""
+    """Call a method of the Web API. Returns the answer and its headers. `body` is `json`, or a form as `data`."""
     from slack_sdk.errors import SlackApiError  # noqa: PLC0415
 
     try:
@@ -204,13 +202,13 @@ async def _call(
         refusal = error.response
         said = refusal.data.get("error", "") if isinstance(refusal.data, dict) else None
         raise refused(_code(said), refusal.status_code, refusal.headers, datetime.now(UTC)) from None
-    except AttributeError:  # slack_sdk looks for "ok" in whatever a 200 brought
+    except AttributeError:  # slack_sdk looks for "ok" in any body of a 200
         raise TransientError("the answer is not Slack's: no JSON object") from None
     return (answer.data if isinstance(answer.data, dict) else {}), answer.headers
 
 
 def _where(answer: "Mapping[str, Any]") -> MessageRef:
-    """Read where a message was posted; an edit needs the channel's id, whatever name it was posted under."""
+    """Read where the message was posted: an edit needs the channel's id, not its name."""
     channel, ts = answer.get("channel"), answer.get("ts")
     if not (isinstance(channel, str) and isinstance(ts, str) and channel and ts):
         raise PermanentError("Slack's answer does not say where the message was posted")
@@ -218,6 +216,6 @@ def _where(answer: "Mapping[str, Any]") -> MessageRef:
 
 
 def _code(said: object) -> str:
-    """Keep an error code such as Slack writes them; any other text may hold anything, even what we sent."""
+    """Return the text if it looks like one of Slack's error codes. Other texts may hold anything, even what we sent."""
     code = said.strip() if isinstance(said, str) else None
     return code if code == "" or (code and _CODE.fullmatch(code)) else "an unexpected body"

@@ -1,6 +1,6 @@
-"""Everything that is kept in Redis. Nothing else in `operations/` imports redis.
+"""Everything that is stored in Redis. No other part of `operations/` imports redis.
 
-`Redis` and `RedisError` are for those parts that pass on a connection, or answer for Redis while it is away.
+`Redis` and `RedisError` are for parts that only pass a connection on, or answer requests while Redis is away.
 """
 
 from redis import Redis, RedisError

@@ -1,10 +1,11 @@
-"""The shared budget of requests: a token bucket per account in Redis, on Redis' clock.
+"""The shared budget of requests: a token bucket per account in Redis, by Redis's clock.
 
-At most N requests in any 60 s, over all workers and restarts: a bucket of capacity c that refills (N - c) / 62 a second
-never grants more than c + (N - c) tokens in 62 s, and a token is used within 2 s or not at all.
+It allows at most N requests in any 60 s, over all workers and restarts. A bucket of capacity c that refills by
+(N - c) / 62 a second grants at most c + (N - c) tokens in 62 s, and a token is used within 2 s or not at all.
 
-Others use the account, too. A 429 halves the share of that rate at which the bucket refills; it then grows evenly until
-it is whole again: additive increase, multiplicative decrease (https://www.rfc-editor.org/rfc/rfc5681#section-3.1).
+Other clients use the account, too. A 429 halves the share of that rate at which the bucket refills; the share then
+grows evenly to 1: AIMD, additive increase, multiplicative decrease
+(https://www.rfc-editor.org/rfc/rfc5681#section-3.1).
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,17 +18,17 @@ import redis
 
 LARGEST_BURST = 5
 GOOD_FOR_S = 2.0
-"""Whoever has not sent its request so long after it asked for a token takes another one."""
+"""How long a token is valid, from when it was requested. After that, the request needs another one."""
 
 LEAST_SHARE = 1 / 8
 GROWS_FOR_S = 120.0
-"""How long a share would take from nothing to the whole: half of it is back after a minute."""
+"""How long the share takes from 0 to 1. So it recovers from a half within a minute."""
 
 SHORTEST_PAUSE_S = 5.0
-"""After a 429 nothing is asked for so long, and longer if it says so: what was in flight then is the same burst."""
+"""The shortest pause after a 429. Further 429s in it are answers to the same burst of requests."""
 
 LONGEST_PAUSE_S = 300.0
-"""A 429 that asks for longer is asked again after that: the limit counts minutes, and a date may be a wrong clock's."""
+"""The longest pause after a 429: the limit is per minute, and a date far ahead may come from a wrong clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +47,28 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class SlowedDown:
-    """What a 429 made of a budget: its share of the full rate, and when the first request may follow."""
+    """A budget after a 429: its share of the full rate, and when requests resume."""
 
     share: float
     resumes_at: datetime
 
 
 class Grant(NamedTuple):
-    """How many tokens were granted, and in how many seconds there is another."""
+    """How many tokens were granted, and in how many seconds the next one is available."""
 
     tokens: int
     wait_s: float
 
 
 class Balance(NamedTuple):
-    """How many tokens a bucket holds, and at what share of its rate it refills (1 unless a 429 came lately)."""
+    """How many tokens a bucket has, and the share of the full rate at which it refills (below 1 after a 429)."""
 
     tokens: float
     share: float
 
 
 class Budget:
-    """Every request to the API takes a token here first."""
+    """Grants the tokens that requests to the API spend."""
 
     def __init__(self, connection: redis.Redis, requests_per_minute: int) -> None:
         self.allowance = Allowance.per_minute(requests_per_minute)
@@ -75,27 +76,27 @@ class Budget:
         self._slow_down = _script(connection, "slow_down.lua")
 
     def spend(self, account: str, wanted: int) -> Grant:
-        """Take up to `wanted` tokens of one account's bucket."""
+        """Spend up to `wanted` tokens of one account's bucket."""
         return self.spend_each({account: wanted})[account]
 
     def spend_each(self, wanted: Mapping[str, int]) -> dict[str, Grant]:
-        """Take tokens of several accounts' buckets in one round trip."""
+        """Spend tokens of several accounts' buckets, in one round trip."""
         buckets = self._buckets(wanted)
         return {account: Grant(int(tokens), int(wait_ms) / 1000) for account, (tokens, wait_ms, *_) in buckets.items()}
 
     def balances(self, accounts: Iterable[str]) -> dict[str, Balance]:
-        """Tell how the accounts' buckets stand, in one round trip; takes no token."""
+        """Read the accounts' buckets, in one round trip, without spending."""
         buckets = self._buckets(dict.fromkeys(accounts, 0))
         return {account: Balance(float(left), float(share)) for account, (_, _, left, share) in buckets.items()}
 
     def balance(self, account: str) -> Balance:
-        """Tell how one account's bucket stands."""
+        """Read one account's bucket."""
         return self.balances([account])[account]
 
     def slow_down(self, account: str, retry_after_s: float | None) -> SlowedDown | None:
-        """Take in a 429: pause, then go on at half the share; None where one of the same burst has done that.
+        """Apply a 429: pause as long as it asks, within bounds, then continue at half the share.
 
-        The pause is what the 429 asks for, within bounds.
+        Returns None if another 429 of the same burst was applied already.
         """
         pause_s = min(max(retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
         first = self._slow_down(keys=[_key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S, LONGEST_PAUSE_S])

@@ -1,4 +1,4 @@
-"""Targets with deliveries that fail: how many there are, and the first few of each."""
+"""The targets with failing deliveries: how many deliveries, and the first few of each."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -11,15 +11,15 @@ from operations.storage.index import DEAD, RETRYING, retrying_range, tracking_of
 from operations.storage.records import Records, Stored
 
 SHOWN = 3
-"""How many of a target's retrying deliveries are read, and how many of its dead ones."""
+"""How many of a target's retrying deliveries are read, and how many dead ones."""
 
 DEAD_COUNTED = 1_000
-"""How many dead deliveries are counted by target, the latest first: Redis sorts them by time."""
+"""How many dead deliveries are counted by target, latest first, since Redis sorts them by time."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailingTarget:
-    """A target with deliveries that fail, and the trackings of the first few."""
+    """A target with failing deliveries, and the trackings of the first few."""
 
     target: str
     retrying: int
@@ -34,7 +34,7 @@ class _Members:
 
 
 def failing_targets(connection: redis.Redis, records: Records) -> list[FailingTarget]:
-    """List the targets with deliveries that fail, the one with most of them first."""
+    """List the targets with failing deliveries, the one with the most first."""
     retrying, dead = dict(_retrying(connection)), _dead(connection)
     found = []
     for target in dead.keys() | retrying.keys():
@@ -45,7 +45,7 @@ def failing_targets(connection: redis.Redis, records: Records) -> list[FailingTa
 
 
 def _retrying(connection: Any) -> Iterator[tuple[str, _Members]]:
-    """Go from target to target: all members have one score, so Redis sorts them by target."""
+    """Yield target by target: all members have the same score, so Redis sorts them by target."""
     start = "-"
     while found := connection.zrangebylex(RETRYING, start, "+", start=0, num=SHOWN):
         members = [member.decode(errors="replace") for member in found]

@@ -1,7 +1,7 @@
-"""The index entries that a record stands for, and the changes from one record's entries to the next one's. Pure.
+"""Derives the index entries of a record, and the changes between two versions of a record. Pure.
 
-An unfinished tracking is always in `due`, and an unfinished delivery always in `outbox`: the entries are derived from
-the record here, and one script writes both.
+One script writes the record and its entries. So an unfinished tracking is always in `due`, and an unfinished delivery
+always in `outbox`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -27,27 +27,27 @@ CANCELLED = "opwatch:cancelled"
 GROUP = "opwatch:group"
 BODY = "opwatch:announcement"
 ENDED = "opwatch:ended"
-"""The channel on which the end of a tracking is published: its id and, after a space, its group if it has one."""
+"""The channel on which the end of a tracking is published: its id and, after a space, its group if any."""
 
 Entries = dict[tuple[str, str], int]
-"""Keys of sorted sets and members of them, and their scores: mostly a time in milliseconds since 1970."""
+"""The scores of entries, by (key of the sorted set, member). A score is mostly a time in milliseconds since 1970."""
 
 
 class ChangeKind(StrEnum):
-    """What swap.lua does with one entry; it knows the kinds by these values."""
+    """What swap.lua does with one entry. The script uses these values."""
 
     SCORE = "SCORE"
     """Set the score of a sorted set's member; None removes the member."""
     INCREMENT = "INCREMENT"
     """Add an amount to a field of a hash."""
     MARK = "MARK"
-    """Set a key for so many seconds; where it is set already, the record is refused."""
+    """Set a key for so many seconds. If it is already set, the record is refused."""
     CEILING = "CEILING"
-    """Refuse the record where every CEILING's field has reached its limit."""
+    """Refuse the record if the fields of all CEILINGs have reached their limits."""
     CLEAR = "CLEAR"
-    """Remove the fields of an account's callers once the account's own field is at zero."""
+    """Remove the fields of an account's callers when the account's field is zero."""
     PUSH = "PUSH"
-    """Put a member at the front of a list that keeps so many."""
+    """Put a member at the front of a list of limited length."""
     DROP = "DROP"
     """Delete a key."""
     PUBLISH = "PUBLISH"
@@ -55,7 +55,7 @@ class ChangeKind(StrEnum):
 
 
 class IndexChange(NamedTuple):
-    """One entry to write along with a record."""
+    """One entry to write with a record."""
 
     kind: ChangeKind
     key: str
@@ -72,12 +72,12 @@ class Limit:
 
     @property
     def share(self) -> int:
-        """What a caller may have in flight although others have used the limit up."""
+        """How many operations a caller may have in flight even if others use up the limit."""
         return max(1, self.in_flight // self.callers)
 
 
 def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
-    """List the entries to change when `new` takes the place of `old`; once ended, it is kept for `retention`."""
+    """List the changes when `new` replaces `old`. An ended tracking is kept for `retention`."""
     yield from _score_changes({} if old is None else _entries(old, retention), _entries(new, retention))
     yield from _in_flight_changes(_counted(old), _counted(new))
     if old is not None and old.outgoing:
@@ -91,9 +91,9 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
 
 
 def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
-    """List the entries (sorted set and member) to remove with a record that is deleted.
+    """List the entries (sorted set and member) to remove when a record is deleted.
 
-    `retrying` and `dead` too: an older version may have moved a delivery on without knowing that it is counted there.
+    They include `retrying` and `dead`: an older version may have changed a delivery without updating these sets.
     """
     yield from ((key, tracking.id) for key in (EXPIRING, RECENT, CANCELLED))
     if tracking.group is not None:
@@ -102,26 +102,26 @@ def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
 
 
 def orphans(tracking: Tracking, key: str, members: Iterable[str]) -> list[str]:
-    """List those `members` of the sorted set `key` that name this tracking but nothing in it.
+    """List those `members` of the sorted set `key` that name this tracking, but nothing in its record.
 
-    An older version that writes the record drops what it does not know, and leaves the entries.
+    An older version drops unknown fields when it writes the record, and leaves their entries.
     """
     known = _entries(tracking, timedelta())
     return [member for member in members if tracking_of(member) == tracking.id and (key, member) not in known]
 
 
 def body_runs(tracking: Tracking) -> set[int]:
-    """Tell of which runs somebody may still read the announcement: to attempt a delivery, or to tell another target.
+    """Return the runs whose announcement is still needed: for an attempt, or for a target added later.
 
-    Nobody reads that of a run which was cancelled, or of which nobody is told. A warning in flight reads it to learn
-    that the run has ended.
+    A run that was cancelled, or without deliveries, needs none. A claimed warning reads it to learn that the run has
+    ended.
     """
     runs = {d.run for d in tracking.outgoing if d.unfinished and not d.warns}
     return runs | {tracking.run} if reads_outcome(tracking) else runs
 
 
 def reads_outcome(tracking: Tracking) -> bool:
-    """Tell whether the current run has ended, and somebody may read the announcement of that."""
+    """Tell whether the current run has ended, and its announcement is still needed."""
     if tracking.ended_at is None:
         return False
     told = (d for d in tracking.deliveries if d.run == tracking.run and d.state is not DeliveryState.SKIPPED)
@@ -129,19 +129,19 @@ def reads_outcome(tracking: Tracking) -> bool:
 
 
 def limits(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[IndexChange]:
-    """List the limits that refuse `new` when all are reached; none where it is in flight already."""
+    """List the limits that refuse `new` if all are reached; none if it is already in flight."""
     if new.account in _counted(new) and new.account not in _counted(old):
         yield IndexChange(ChangeKind.CEILING, IN_FLIGHT, new.account, limit.in_flight)
         yield IndexChange(ChangeKind.CEILING, IN_FLIGHT, caller_field(new.account, new.created_by), limit.share)
 
 
 def added(counter: str, amount: int = 1) -> IndexChange:
-    """Add to a counter."""
+    """Make the change that adds to a counter."""
     return IndexChange(ChangeKind.INCREMENT, COUNTERS, counter, amount)
 
 
 def durations_keys(tracking: Tracking) -> tuple[str, ...]:
-    """Name the lists of how long such operations took: of the same app and type, and of the type, where known."""
+    """Return the keys of the learned durations: of the app and type, and of the type, if known."""
     kind = tracking.operation.type if tracking.operation is not None else None
     if kind is None:
         return ()
@@ -149,32 +149,32 @@ def durations_keys(tracking: Tracking) -> tuple[str, ...]:
 
 
 def caller_field(account: str, caller: str) -> str:
-    """Name the field that counts what one caller has in flight through an account (neither name holds a colon)."""
+    """Return the field that counts a caller's operations in flight for an account (neither name has a colon)."""
     return f"{account}:{caller}"
 
 
 def record_key(identity: str) -> str:
-    """Name the key of a record. Whatever the sorted sets name has its record there, in any version."""
+    """Return the key of a record. It is the same in all versions."""
     return f"opwatch:tracking:{identity}"
 
 
 def body_key(identity: str, run: int) -> str:
-    """Name the key of the announcement's body, fixed at the outcome of this run."""
+    """Return the key of the announcement's body of this run."""
     return f"{BODY}:{identity}:{run}"
 
 
 def group_key(name: str) -> str:
-    """Name the sorted set of a group's members by when they joined; names that differ in one byte are two groups'."""
+    """Return the key of a group's members, sorted by the time of joining. Groups are distinguished by bytes."""
     return f"{GROUP}:{name}"
 
 
 def tracking_of(member: str) -> str:
-    """Tell which tracking a member of any sorted set belongs to."""
+    """Return the tracking's id in a member of any sorted set."""
     return tracking_id(member.rpartition(" ")[2])
 
 
 def retrying_range(target: str) -> tuple[str, str]:
-    """Give the bounds, for ZLEXCOUNT, between which `retrying` holds the deliveries to one target."""
+    """Return the bounds, for ZLEXCOUNT, of the deliveries to one target in `retrying`."""
     return f"[{target} ", f"({target}!"  # `!` comes right after the space
 
 
@@ -212,10 +212,10 @@ def _counted(tracking: Tracking | None) -> tuple[str, ...]:
 
 
 def _entries(tracking: Tracking, retention: timedelta) -> Entries:
-    """List what a record stands for in the sorted sets.
+    """List a record's entries in the sorted sets.
 
-    What is being retried has one score for all, so that Redis sorts it by target and counts each at once. (Not as
-    amounts to add: what an older version did not count in must not be counted out.)
+    All retrying deliveries have the same score, so that Redis sorts them by target and counts each target quickly.
+    (Counters would be wrong: an older version does not update them.)
     """
     there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
     if tracking.group is not None:

@@ -1,4 +1,4 @@
-"""How long past operations took, read from Redis and kept for a few seconds."""
+"""The learned durations, read from Redis and cached for a few seconds."""
 
 import time
 from collections.abc import Iterable
@@ -20,15 +20,15 @@ class _Known(NamedTuple):
 
 
 class Learned:
-    """Durations by app and type. Any thread may ask; raises redis.RedisError when Redis is away."""
+    """Durations by app and type. Thread-safe. Raises redis.RedisError if Redis is away."""
 
     def __init__(self, connection: redis.Redis, *, most_kept: int = MOST_KEPT) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._most_kept = most_kept
-        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.of())}
+        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.learn())}
 
     def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
-        """Say how long each of these operations may take; asks Redis at most once."""
+        """Return the distribution of durations for each of these operations, with at most one request to Redis."""
         wanted = [durations_keys(tracking) for tracking in trackings]
         known, now_s = self._known, time.monotonic()
         missing = [keys for keys in dict.fromkeys(wanted) if keys not in known or known[keys].until_s < now_s]
@@ -41,13 +41,13 @@ class Learned:
                 pipe.lrange(of_type, 0, KEPT - 1)
             answers = iter(pipe.execute(raise_on_error=False))
             for keys in missing:
-                read = Durations.of(_seconds(next(answers)), _seconds(next(answers)))
+                read = Durations.learn(_seconds(next(answers)), _seconds(next(answers)))
                 known[keys] = _Known(now_s + KEPT_FOR_S, read)
         return [known[keys].durations for keys in wanted]
 
 
 def _seconds(stored: list[bytes] | redis.RedisError) -> list[float]:
-    """Read durations, passing over what is none: a prior is better than a stopped round."""
+    """Read durations, ignoring invalid ones: the prior alone is better than a failed round."""
     read = []
     for each in stored if isinstance(stored, list) else ():
         try:

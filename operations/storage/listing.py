@@ -12,10 +12,10 @@ from operations.storage.index import RECENT, tracking_of
 from operations.storage.records import Records, Stored
 
 LARGEST_SCAN = 5_000
-"""How many trackings one page reads at most; a rare filter is gone through in several pages."""
+"""How many trackings one page reads at most. With a filter that matches few, pages may have fewer than `limit`."""
 
 READ_AT_ONCE = 50
-"""How many trackings are read at once: most pages are full with these."""
+"""How many trackings are read at once: enough for most pages."""
 
 
 class Position(NamedTuple):
@@ -27,21 +27,21 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some trackings, and the cursor of what comes after them; None where nothing does."""
+    """Some trackings, and the cursor of the next page; None on the last."""
 
     trackings: tuple[Tracking, ...]
     next_cursor: str | None
 
 
 class Listing:
-    """All trackings, newest first. Any method raises redis.RedisError when Redis is away."""
+    """All trackings, newest first. Every method raises redis.RedisError if Redis is away."""
 
     def __init__(self, connection: redis.Redis, records: Records) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._records = records
 
     def recent(self, after: Position | None = None, batch: int = READ_AT_ONCE) -> Iterator[tuple[Position, Stored]]:
-        """Walk through all trackings, newest first, from behind the position `after`; reads in batches as it goes."""
+        """Yield all trackings after the position `after`, newest first, reading in batches."""
         last = after or Position(float("inf"), "")
         start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after.score:.0f}", "+inf"))
         while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
@@ -55,7 +55,7 @@ class Listing:
             start += len(rows)
 
     def first_in(self, key: str, limit: int) -> list[Stored]:
-        """List the trackings that stand first in a sorted set of the index."""
+        """List the first trackings of a sorted set of the index."""
         members = self._redis.zrange(key, 0, limit - 1)
         return list(self._records.read(dict.fromkeys(tracking_of(each.decode(errors="replace")) for each in members)))
 
@@ -67,7 +67,7 @@ class Listing:
         limit: int,
         largest_scan: int = LARGEST_SCAN,
     ) -> Page:
-        """Read the next page behind `cursor`; it may hold fewer than `limit` although there are more."""
+        """Read the page after `cursor`. It may have fewer than `limit` trackings although more follow."""
         found: list[Tracking] = []
         last: Position | None = None
         for scanned, (position, stored) in enumerate(self.recent(_position(cursor), READ_AT_ONCE), 1):

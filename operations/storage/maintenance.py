@@ -1,8 +1,8 @@
-"""Maintenance: deletes what is past its time, and heals the indexes.
+"""Maintenance: deletes expired trackings, and heals the indexes.
 
-It walks every sorted set in windows and removes orphans: entries whose record is gone, or which an older version left
-behind. A record that this version cannot read is passed over. Each removal is a compare-and-swap, so that any number
-of workers may do this at once, beside any other change. https://riverqueue.com/docs/maintenance-services
+It walks every sorted set in windows and removes orphans: entries without a record, or left behind by an older version.
+It skips records that this version cannot read. Each removal is a compare-and-swap, so any number of workers can do
+this at the same time as other changes. https://riverqueue.com/docs/maintenance-services
 """
 
 import time
@@ -35,10 +35,10 @@ from operations.storage.records import Records, Stored
 from operations.storage.tallies import ORPHANS
 
 WITHIN_S = 0.2
-"""How long one run works: the clock that calls it has to beat each second."""
+"""How long one run works. The clock that calls it must send a heartbeat each second."""
 
 KEPT_CANCELLED = 1_000
-"""How many trackings are kept that were cancelled without telling anybody; see docs/operating.md."""
+"""How many trackings are kept that were cancelled without a delivery; see docs/operating.md."""
 
 _WINDOW = 500
 _LARGEST_GROUP = 5_000
@@ -47,10 +47,10 @@ _SCRIPTS_AT_ONCE = 100
 _DUE = (DUE, OUTBOX, LIVE)
 _WHOLE = (RECENT, RETRYING, DEAD, CANCELLED)
 _MAY_DIFFER = frozenset({OUTBOX, LIVE, RETRYING, DEAD, CANCELLED})
-"""Sets whose entries an older version may leave behind when it writes the record."""
+"""Sets with entries that an older version may leave behind when it writes a record."""
 
 _RECOUNT = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('UNLINK', KEYS[2]) end return 0"
-"""With nothing due, nothing is in flight: counts that say otherwise are those of records that were lost."""
+"""If nothing is due, nothing is in flight. Then any count of operations in flight belongs to lost records."""
 
 
 _T = TypeVar("_T")
@@ -58,7 +58,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class _Removal:
-    """What to delete while the record of `identity` is still `expected` (empty: while it is missing)."""
+    """What to delete if the record of `identity` is still `expected` (empty: still missing)."""
 
     identity: str
     expected: bytes
@@ -67,7 +67,7 @@ class _Removal:
 
 
 class Maintenance:
-    """Deletes and heals, a bounded amount at a time; remembers how far it got. Belongs to one thread."""
+    """Deletes and heals a bounded amount per run, and remembers its position. Not thread-safe."""
 
     def __init__(self, connection: redis.Redis, records: Records) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
@@ -79,7 +79,7 @@ class Maintenance:
         self._cursors: dict[str, int] = defaultdict(int)
 
     def run(self, within_s: float = WITHIN_S) -> bool:
-        """Delete what is past its time, and heal one window of each index; returns whether there is more to do now."""
+        """Delete expired trackings, and heal one window of each index. Tells whether more work is waiting."""
         until_s = time.monotonic() + within_s
         while more := self._pass():
             if time.monotonic() > until_s:
@@ -87,7 +87,7 @@ class Maintenance:
         return more
 
     def orphans(self) -> dict[str, int]:
-        """Count the entries whose record is gone, by sorted set; removes nothing."""
+        """Count the entries without a record, by sorted set. Removes nothing."""
         counts = {}
         for key in (*_DUE, EXPIRING, *_WHOLE):
             members = [_text(member) for member, _ in self._redis.zscan_iter(key, count=_WINDOW)]
@@ -102,7 +102,7 @@ class Maintenance:
         return any(removed) or self._offsets[EXPIRING] > 0
 
     def _walk_due(self, key: str, work: Callable[[list[str]], int]) -> int:
-        """Work on the next window of what is due, which passes over what the last ones left; returns how much went."""
+        """Work on the next window of due members, after those that earlier runs left. Returns how many were removed."""
         offset = self._offsets[key]
         _, found = self._due(keys=[key], args=[offset, _WINDOW])
         members = [_text(member) for member in found[::2]]
@@ -118,25 +118,25 @@ class Maintenance:
         return self._delete(EXPIRING, members) + self._heal(EXPIRING, members)
 
     def _delete_cancelled(self) -> int:
-        """Delete the oldest of those that were cancelled without telling anybody, where there are too many of them."""
+        """Delete the oldest trackings that were cancelled without a delivery, if there are too many."""
         excess = self._redis.zcard(CANCELLED) - KEPT_CANCELLED
         found = self._redis.zrange(CANCELLED, 0, min(excess, _WINDOW) - 1) if excess > 0 else ()
         return self._delete(CANCELLED, [_text(member) for member in found])
 
     def _delete(self, key: str, members: Iterable[str]) -> int:
-        """Delete records that can be read and belong in this set, with bodies and entries; returns how many."""
+        """Delete readable records that belong in this set, with bodies and entries. Returns how many."""
         removals = []
         for stored in self._read(members):
             tracking = stored.tracking
             if index.orphans(tracking, key, [tracking.id]):
-                continue  # an older version, which does not know the set, has begun it anew
+                continue  # an older version, which does not know the set, has started the next run
             runs = index.body_runs(tracking) | {tracking.run}
             keys = [index.record_key(tracking.id), *(index.body_key(tracking.id, run) for run in runs)]
             removals.append(_Removal(tracking.id, stored.record, keys, list(index.deletions(tracking))))
         return sum(removed > 0 for removed in self._remove(removals))
 
     def _heal(self, key: str, members: Collection[str]) -> int:
-        """Remove orphans from a window of a sorted set; returns how many."""
+        """Remove orphans from a window of a sorted set. Returns how many."""
         removals = [
             _Removal(identity, b"", entries=[(key, member) for member in own])
             for identity, own in self._orphaned(members).items()
@@ -149,7 +149,7 @@ class Maintenance:
         return self._counted(sum(self._remove(removals)))
 
     def _scan_keys(self) -> int:
-        """Heal the groups and bodies among the next keys of the whole server."""
+        """Heal the groups and bodies among the next keys of the server."""
         self._cursors[""], found = self._redis.scan(self._cursors[""], match="opwatch:*", count=2 * _WINDOW)
         removed, bodies = 0, defaultdict[str, list[str]](list)
         for key in map(_text, found):
@@ -161,7 +161,7 @@ class Maintenance:
         return removed + self._drop_bodies(bodies)
 
     def _drop_bodies(self, bodies: dict[str, list[str]]) -> int:
-        """Delete announcements that nobody will read any more: the record is gone, or has gone on to another run."""
+        """Delete announcements that are no longer needed: their record is gone, or in a later run."""
         known = {stored.tracking.id: stored for stored in self._read(bodies)}
         removals = []
         for identity in set(bodies).difference(known):
@@ -172,7 +172,7 @@ class Maintenance:
         return self._counted(sum(self._remove(removals)))
 
     def _orphaned(self, members: Iterable[str]) -> dict[str, list[str]]:
-        """Give those of the members whose record is gone, by the tracking that they name."""
+        """Return the members without a record, by tracking id."""
         named = defaultdict[str, list[str]](list)
         for member in members:
             named[index.tracking_of(member)].append(member)
@@ -192,7 +192,7 @@ class Maintenance:
             yield from self._records.read(some)
 
     def _remove(self, removals: Sequence[_Removal]) -> list[int]:
-        """Carry each out by itself; returns how much each removed."""
+        """Carry out each removal on its own. Returns how much each removed."""
         removed: list[int] = []
         for some in _batches(removals, _SCRIPTS_AT_ONCE):
             pipe = self._redis.pipeline(transaction=False)
@@ -211,9 +211,9 @@ class Maintenance:
 
 
 def _may_be_read(tracking: Tracking, body: str) -> bool:
-    """Tell whether a delivery may still ask for this announcement.
+    """Tell whether a delivery may still need this announcement.
 
-    That of the current outcome is kept although nobody was told: an older version tells a new target what it finds.
+    That of the current outcome is kept even without deliveries: an older version needs it for a target added later.
     """
     runs = index.body_runs(tracking) | (set() if tracking.state is State.CANCELLED else {tracking.run})
     return body in {index.body_key(tracking.id, run) for run in runs}
@@ -224,7 +224,7 @@ def _batches(items: Sequence[_T], size: int) -> Iterator[Sequence[_T]]:
 
 
 def _text(member: bytes) -> str:
-    """Read a member so that `_raw` gives the same bytes, however damaged they are."""
+    """Decode a member so that `_raw` returns the same bytes, even if they are not UTF-8."""
     return member.decode(errors="surrogateescape")
 
 

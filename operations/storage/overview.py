@@ -1,4 +1,4 @@
-"""What is stored, at a glance: counts, and when something is due. For monitors, the page and the workers' clock."""
+"""Counts, and when something is due: for metrics, the page and the workers' clock."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,21 +13,21 @@ from operations.storage.records import Records
 
 @dataclass(frozen=True, slots=True)
 class Overdue:
-    """How many have been due for long, and for how many seconds the first of all has been due."""
+    """How many are overdue, and for how many seconds the oldest has been due."""
 
     count: int
     oldest_s: float
 
 
 class Overview:
-    """Counts what all processes share. Any method raises redis.RedisError when Redis is away."""
+    """Reads counts from Redis. Every method raises redis.RedisError if Redis is away."""
 
     def __init__(self, connection: redis.Redis, records: Records) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._records = records
 
     def size(self, key: str) -> int:
-        """Count what is in a sorted set of the index."""
+        """Count the members of a sorted set of the index."""
         return int(self._redis.zcard(key))
 
     def counters(self) -> dict[str, int]:
@@ -35,15 +35,15 @@ class Overview:
         return {name.decode(): int(count) for name, count in self._redis.hgetall(COUNTERS).items()}
 
     def in_flight(self) -> dict[str, int]:
-        """Count the trackings being watched, by account, and by account and caller (`index.caller_field`)."""
+        """Count the operations in flight, by account, and by account and caller (`index.caller_field`)."""
         return {field.decode(): int(count) for field, count in self._redis.hgetall(IN_FLIGHT).items()}
 
     def retrying(self, targets: Iterable[str]) -> dict[str, int]:
-        """Count the deliveries to each target that failed at least once and will be tried again."""
+        """Count the deliveries to each target that failed and will be retried."""
         return {target: int(self._redis.zlexcount(RETRYING, *retrying_range(target))) for target in targets}
 
     def overdue(self, by: timedelta) -> tuple[Overdue, Overdue]:
-        """Tell what looks have been due for longer than that without being claimed, and what deliveries."""
+        """Return the unclaimed looks, and deliveries, that have been due for longer than `by`."""
         now, pipe = self._records.now(), self._redis.pipeline(transaction=False)
         for key in (DUE, OUTBOX):
             pipe.zcount(key, "-inf", f"({milliseconds(now - by)}")
@@ -54,9 +54,9 @@ class Overview:
         return Overdue(looks, oldest_s[0]), Overdue(deliveries, oldest_s[1])
 
     def due_in_s(self) -> tuple[float, float]:
-        """Tell in how many seconds the first look is due, and the first delivery; infinity where there is none.
+        """Return in how many seconds the first look is due, and the first delivery; infinity if there is none.
 
-        Zero or less where one is due by now. A message to bring up to date counts as a delivery. One round trip.
+        Zero or less means now. An edit of a live message counts as a delivery. One round trip.
         """
         now_ms = milliseconds(self._records.now())
         pipe = self._redis.pipeline(transaction=False)
@@ -67,7 +67,7 @@ class Overview:
         return look, min(delivery, edit)
 
     def next_look_in_s(self) -> float:
-        """Tell in how many seconds the first look is due that is not yet; infinity where there is none."""
+        """Return in how many seconds the first look that is not yet due becomes due; infinity if there is none."""
         now_ms = milliseconds(self._records.now())
         found = self._redis.zrangebyscore(DUE, f"({now_ms:.0f}", "+inf", start=0, num=1, withscores=True)
         return _seconds_until(found, now_ms)

@@ -1,7 +1,7 @@
-"""Records as bytes, and reading them: one by one, what is due, and groups.
+"""Encodes and reads records: single ones, due ones, and groups.
 
-Records that cannot be understood are passed over: a newer version wrote them, and will handle them. Any method raises
-redis.RedisError when Redis is away.
+Unreadable records are skipped: a newer version wrote them, and will handle them. Every method raises redis.RedisError
+if Redis is away.
 """
 
 import time
@@ -25,13 +25,13 @@ from operations.telling.audience import delivery_id
 from operations.telling.live import live_id
 
 RECORD_VERSION = 1
-"""What this code can read and write. A record of a newer version is left alone."""
+"""The version of records that this code reads and writes. It does not change records of a newer version."""
 
 _WIRE = TypeAdapter(Tracking)
 
 
 WINDOW = 1000
-"""How many due entries a round looks at to choose from."""
+"""From how many due entries a round chooses."""
 
 _BATCH = 200
 _CLOCK_TRUSTED_FOR_S = 10.0
@@ -42,21 +42,21 @@ _WINDOWS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A tracking and the very bytes it was read from, which the next change must still find."""
+    """A tracking and the bytes it was read from, which the compare-and-swap expects."""
 
     tracking: Tracking
     record: bytes
 
 
 class _Waiting(NamedTuple):
-    """A due tracking as it was read last; None where it cannot be."""
+    """A due tracking as last read; None if it is unreadable."""
 
     score: float
     stored: Stored | None
 
 
 class Records:
-    """What all processes share, to be read."""
+    """Reads what all processes share."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
@@ -65,24 +65,24 @@ class Records:
         self._clock = _Clock(connection)
 
     def now(self) -> datetime:
-        """Tell the time by Redis' clock."""
+        """Return the time by Redis's clock, which all processes share."""
         return self._clock.now()
 
     def get(self, identity: str) -> Stored | None:
-        """Read one tracking; None where there is none of this id."""
+        """Read one tracking; None if no tracking has this id."""
         record = self._redis.get(record_key(identity))
         return None if record is None else Stored(decode(record), record)
 
     def announcement(self, identity: str, run: int) -> bytes | None:
-        """Read the body fixed at the outcome of this run."""
+        """Read the announcement's body of this run, if it has ended."""
         body: bytes | None = self._redis.get(body_key(identity, run))
         return body
 
     def due_trackings(self, limit: int = WINDOW) -> list[Stored]:
-        """List trackings whose next look is due, the most overdue first, so many at most.
+        """List at most `limit` trackings whose next look is due, the most overdue first.
 
-        Those that cannot be read hide no others, up to a bound. What was due already when this was asked last, and has
-        not moved since, is not read again.
+        Unreadable ones hide no others, up to a bound. Entries that have not changed since the last call are not read
+        again.
         """
         known: dict[str, _Waiting] = {}
         found: list[Stored] = []
@@ -92,7 +92,7 @@ class Records:
             for identity, score in due.items():
                 stored = waiting[identity].stored if identity in waiting else read.get(identity)
                 if stored is not None and not _is_look_due(stored.tracking, now):
-                    continue  # somebody claimed it between our listing and our reading
+                    continue  # another worker claimed it after we listed it
                 known[identity] = _Waiting(score, stored)
                 found += [stored] if stored is not None else []
             if len(found) >= limit:
@@ -101,7 +101,7 @@ class Records:
         return found[:limit]
 
     def claimed_trackings(self) -> Iterator[Stored]:
-        """Walk through the trackings that some worker has claimed for a look."""
+        """Yield the trackings that a worker has claimed for a look."""
         now_ms = milliseconds(self.now())
         lease_ms = now_ms + LEASE.total_seconds() * 1000
         members = [member.decode() for member in self._redis.zrangebyscore(DUE, now_ms, lease_ms)]
@@ -109,18 +109,18 @@ class Records:
             yield from (stored for stored in self.read(members[start : start + _BATCH]) if stored.tracking.claim)
 
     def due_deliveries(self) -> Iterator[tuple[Stored, tuple[str, ...]]]:
-        """Walk through the trackings with deliveries that are due, most overdue first, and the ids of those deliveries.
+        """Yield the trackings with due deliveries, the most overdue first, and the ids of those deliveries.
 
-        All of them up to a bound: what piles up for a target that hangs must not hide what waits for another.
+        It yields all, up to a bound: many deliveries to a target that hangs must not hide those to another.
         """
         for now, members in self._due_windows(OUTBOX):
             for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
                 due = tuple(d.id for d in stored.tracking.outgoing if _is_due(d, now))
-                if due:  # not when another round took it between our listing and our reading
+                if due:  # none if another round claimed them after we listed them
                     yield stored, due
 
     def due_live(self, limit: int) -> Iterator[tuple[Stored, LiveMessage]]:
-        """Walk through the messages that are due to be brought up to date, the most overdue first, so many at most."""
+        """Yield at most `limit` live messages that are due, the most overdue first."""
         now, members = self._due_members(LIVE, 0, limit)
         for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
             for message in stored.tracking.live:
@@ -128,11 +128,11 @@ class Records:
                     yield stored, message
 
     def group(self, name: str) -> list[Tracking]:
-        """List the members of a group, the newest first, as many as count (`groups.LARGEST`)."""
+        """List the members of a group, newest first, at most `groups.LARGEST`."""
         found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
         members = [member.decode(errors="replace") for member in found]
         batches = (members[start : start + _BATCH] for start in range(0, len(members), _BATCH))
-        # An older version, which knows no groups, may have started a member anew in another.
+        # An older version, without groups, may have started a member's next run with another group.
         return [each.tracking for batch in batches for each in self.read(batch) if each.tracking.group == name]
 
     def _due_windows(self, key: str) -> Iterator[tuple[datetime, dict[str, float]]]:
@@ -143,13 +143,13 @@ class Records:
                 return
 
     def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
-        """List members that are due, the most overdue first, with their scores; and say what time it is."""
+        """List the due members, the most overdue first, with their scores; and return the time."""
         now_ms, found = self._due(keys=[key], args=[start, limit])
         members = (member.decode(errors="replace") for member in found[::2])
         return _from_milliseconds(now_ms), dict(zip(members, map(float, found[1::2]), strict=True))
 
     def read(self, identities: Iterable[str]) -> Iterator[Stored]:
-        """Read records in order, passing over what is gone, cannot be read, or is another tracking's."""
+        """Read records in order, skipping those that are gone, unreadable or of another tracking."""
         wanted = list(identities)
         records = self._redis.mget([record_key(identity) for identity in wanted]) if wanted else ()
         for identity, record in zip(wanted, records, strict=True):
@@ -159,7 +159,7 @@ class Records:
 
 
 class _Clock:
-    """Tells Redis' time from this process' monotonic clock, and reads it again every 10 s."""
+    """Computes Redis's time from this process's monotonic clock, and reads it again every 10 s."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
@@ -167,13 +167,13 @@ class _Clock:
         self._read_at_s = float("-inf")
 
     def now(self) -> datetime:
-        """Tell the time to the millisecond, never ahead of Redis."""
+        """Return the time in milliseconds, never ahead of Redis."""
         if time.monotonic() - self._read_at_s > _CLOCK_TRUSTED_FOR_S:
             self._read()
         return _from_milliseconds(int((time.monotonic() + self._offset_s) * 1000))
 
     def _read(self) -> None:
-        """Ask for the time; what is read is as old as its answer was late, so the promptest of a few answers counts."""
+        """Read the time. An answer is as old as it took to arrive, so the fastest of a few is used."""
         readings = []
         for _ in range(_CLOCK_READINGS):
             asked_at_s = time.monotonic()
@@ -187,23 +187,23 @@ class _Clock:
 
 
 def encode(tracking: Tracking) -> bytes:
-    """Write a record for the store: JSON that `decode` reads back as an equal value."""
+    """Encode a record as JSON that `decode` reads back as an equal value."""
     return _WIRE.dump_json(tracking, exclude_defaults=True, by_alias=True)
 
 
 def decode(record: bytes) -> Tracking:
-    """Read a stored record, passing over unknown fields; raises NewerRecordError when it is not for this version."""
+    """Decode a record, ignoring unknown fields. Raises NewerRecordError if it is of a newer version."""
     try:
         tracking = _WIRE.validate_json(record)
     except ValueError as error:
-        raise NewerRecordError("a stored record cannot be understood by this version of Opwatch") from error
+        raise NewerRecordError("this version of Opwatch cannot read a stored record") from error
     if tracking.v > RECORD_VERSION:
-        raise NewerRecordError(f"{tracking.id} was written by a newer version of Opwatch, which will see to it")
+        raise NewerRecordError(f"{tracking.id} was written by a newer version of Opwatch, which will handle it")
     return with_ids(tracking) if tracking.outgoing or tracking.live else tracking
 
 
 def with_ids(tracking: Tracking) -> Tracking:
-    """Add the ids that version 0.1.0 did not store with deliveries and live messages."""
+    """Add the ids of deliveries and live messages, which version 0.1.0 did not store."""
 
     def named(deliveries: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
         return tuple(d if d.id else replace(d, id=_id(tracking, d)) for d in deliveries)

@@ -1,4 +1,4 @@
--- Deletes keys and removes members of sorted sets, only while a record is still the one that this was decided by
+-- Deletes keys and removes members of sorted sets, only if a record is still the one that the decision was based on
 -- (compare-and-swap). Returns how many there were.
 -- KEYS: the record, the keys to delete, then the sorted set of each member.
 -- ARGV: the record as it was read ('' for none), how many keys to delete, then the members.

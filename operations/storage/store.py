@@ -1,9 +1,10 @@
-"""The store: records and the two sorted sets that are the truth, in Redis.
+"""The store of records in Redis.
 
-A record is one JSON string. `due` (trackings by the time of their next look), `outbox` (deliveries by the time of their
-next attempt) and `expiring` are derived from the record and written by the same script, so that an unfinished tracking
-is always in `due` and an unfinished delivery always in `outbox`. Every write is a compare-and-swap: it applies only
-while the record is still the one the change was computed from. Any method raises redis.RedisError when Redis is away.
+A record is one JSON string. The sorted sets `due` (trackings by the time of their next look), `outbox` (deliveries by
+the time of their next attempt) and others are derived from it, and written by the same script. So an unfinished
+tracking is always in `due`, and an unfinished delivery always in `outbox`. Every write is a compare-and-swap: it
+applies only if the record is still the one that the change was computed from. Every method raises redis.RedisError if
+Redis is away.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +38,7 @@ _MARKED = b"marked"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pure change of what is stored, see `Store.update`."""
+    """A pure change of a record; see `Store.update`."""
 
     stored: Stored
     apply: Callable[[Tracking], Tracking | None]
@@ -56,9 +57,9 @@ class Store:
         self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
 
     def add(self, tracking: Tracking, limit: Limit | None = None) -> Stored | None:
-        """Store a new tracking, due at once; where its id is taken, return what is there and change nothing.
+        """Store a new tracking, due now. If its id exists, return the stored one and change nothing.
 
-        Raises TooManyInFlightError where that would exceed `limit`.
+        Raises TooManyInFlightError if that would exceed `limit`.
         """
         (found,) = self._write([self._swap_of(None, tracking, limit=limit)])
         if isinstance(found, Exception):
@@ -72,11 +73,11 @@ class Store:
         counters: Sequence[str] = (),
         limit: Limit | None = None,
     ) -> Stored | None:
-        """Apply a pure change, computed anew for as long as others get in between; returns what is stored then.
+        """Apply a pure change by compare-and-swap, again after each conflict. Returns the stored record.
 
-        None when `change` gives None (it does not apply any more), or the tracking is gone. `counters` are added to
-        with it. Nothing is written where nothing changes. An alert is left out while another has told of the same.
-        Raises TooManyInFlightError where it would come into flight anew beyond `limit`.
+        Returns None if `change` returns None (it no longer applies), or the tracking is gone. `counters` are increased
+        with it. Nothing is written if nothing changes. An alert is dropped if its subject has a mark. Raises
+        TooManyInFlightError if a new run would exceed `limit`.
         """
         (after,) = self.update_all([Change(stored, change, counters, limit)])
         if isinstance(after, Exception):
@@ -84,9 +85,9 @@ class Store:
         return after
 
     def update_all(self, changes: Sequence[Change]) -> list[Stored | Exception | None]:
-        """Apply many changes in as many round trips as one takes; each by itself: its error takes its result's place.
+        """Apply many changes in the round trips of one. Each is independent: its error is returned as its result.
 
-        Not more than a hundred or so: Redis does nothing else meanwhile.
+        Pass at most about a hundred: Redis does nothing else during the script.
         """
         results: list[Stored | Exception | None] = [None] * len(changes)
         attempts = [_Attempt(number, change.stored) for number, change in enumerate(changes)]
@@ -95,7 +96,7 @@ class Store:
             for attempt in attempts:
                 try:
                     swap = self._attempted(changes[attempt.number], attempt)
-                except Exception as error:  # noqa: BLE001 - one change that cannot be computed fails no other
+                except Exception as error:  # noqa: BLE001 - a failed change must not fail the others
                     results[attempt.number] = error
                     continue
                 if isinstance(swap, _Swap):
@@ -105,7 +106,7 @@ class Store:
             answers = self._write([swap for _, swap in swaps])
             attempts = []
             for (attempt, swap), found in zip(swaps, answers, strict=True):
-                if found is None or found == swap.record:  # the same: our own write, repeated after its answer was lost
+                if found is None or found == swap.record:  # equal: our own write, repeated after its answer was lost
                     results[attempt.number] = Stored(swap.new, swap.record)
                 elif found == _MARKED:
                     attempts.append(replace(attempt, told=True))
@@ -116,7 +117,7 @@ class Store:
         return results
 
     def _attempted(self, change: Change, attempt: "_Attempt") -> "_Swap | Stored | None":
-        """Compute what is to be written; what is stored where nothing changes, None where it does not apply."""
+        """Compute what to write. Returns the stored record if nothing changes, None if the change does not apply."""
         stored = attempt.stored or Stored(decode(attempt.found), attempt.found)
         after = change.apply(stored.tracking)
         if after is None:
@@ -145,7 +146,7 @@ class Store:
         )
 
     def _write(self, swaps: Sequence["_Swap"]) -> list[bytes | Exception | None]:
-        """Carry each out; gives None where it was, `_MARKED`, the error that it met, or the record that is there."""
+        """Carry out each swap. Returns for each None if it was written, `_MARKED`, an error, or the record found."""
         if not swaps:
             return []
         keys = [key for swap in swaps for key in (record_key(swap.new.id), body_key(swap.new.id, swap.new.run))]
@@ -154,7 +155,7 @@ class Store:
         for swap in swaps:
             arguments += [swap.expected, swap.record, swap.body, len(swap.changes)]
             for kind, key, member, value in swap.changes:
-                number = numbers.setdefault(key, len(keys) + len(numbers) + 1)  # as Lua counts
+                number = numbers.setdefault(key, len(keys) + len(numbers) + 1)  # Lua counts from 1
                 arguments += (kind, number, member, "" if value is None else value)
         answers = self._swap(keys=[*keys, *numbers], args=arguments)
         return [_answer(swap, answer) for swap, answer in zip(swaps, answers, strict=True)]
@@ -162,7 +163,7 @@ class Store:
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One change, `number` of so many: computed from `stored`, or from what was `found` instead."""
+    """An attempt at the change with this `number`: computed from `stored`, or from the record `found` instead."""
 
     number: int
     stored: Stored | None
@@ -172,7 +173,7 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Swap:
-    """A record to put in place of another, and the entries that change with it."""
+    """A record that replaces another, and the changes of its entries."""
 
     new: Tracking
     expected: bytes

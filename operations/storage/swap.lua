@@ -1,11 +1,12 @@
--- Replaces records, each only while it is still the one its change was computed from (compare-and-swap), and changes its
--- index entries with it. Each swap is carried out, or not, by itself.
+-- Replaces records, each only if it is still the one that its change was computed from (compare-and-swap), and changes
+its
+-- index entries with it. Each swap is independent of the others.
 -- KEYS: for each swap the record and its announcement, then the sorted sets, hashes and other keys of the entries.
 -- ARGV: how many swaps, then for each: the record expected ('' for none), the new one, the announcement to keep ('' for
 --       none), how many entries change, and for each of these (kind, key number, member, value). The kinds
 --       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH.
--- Returns for each swap false when done, an error when Redis refused it, else, with nothing written: the record found,
--- 'marked' when a key to MARK is marked already, or the counts when every CEILING is reached.
+-- Returns for each swap false if done, an error if Redis refused it, else, with nothing written: the record found,
+-- 'marked' if a key to MARK is already marked, or the counts if every CEILING is reached.
 local swaps, names, stored = tonumber(ARGV[1]), {}, {}
 for n = 1, swaps do
   names[n] = KEYS[2 * n - 1]

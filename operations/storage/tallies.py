@@ -1,7 +1,7 @@
-"""Counters, histograms and learned durations: what is added to them when one record replaces another. Pure.
+"""Counters, histograms and learned durations: the additions when one record replaces another. Pure.
 
-One script writes the record and the additions, so that none is lost or counted twice. The counters are the fields of
-one hash that all processes share.
+One script writes the record and the additions, so none is lost or counted twice. All processes share one hash, whose
+fields are the counters.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,26 +13,26 @@ from operations.watching import looks
 from operations.watching.durations import KEPT, LONGEST_S
 
 ORPHANS = "orphans"
-"""The counter of index entries and announcements that maintenance removed because nothing stands for them."""
+"""The counter of orphaned index entries and announcements that maintenance removed."""
 
 _BEYOND = "+Inf"
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Durations by one label, counted in buckets up to each of `bounds_s` and one beyond, with their sum."""
+    """Durations by label, in buckets up to each of `bounds_s` and one above, with their sum."""
 
     name: str
     bounds_s: tuple[float, ...]
 
     def additions(self, label: str, took_s: float) -> Iterator[tuple[str, int]]:
-        """List what one duration adds to which field; the sum is in milliseconds, since fields are whole numbers."""
+        """Yield (field, amount) for one duration. The sum is in milliseconds, since fields are integers."""
         bound = next((f"{bound_s:g}" for bound_s in self.bounds_s if took_s <= bound_s), _BEYOND)
         yield f"{self.name}:{label}:{bound}", 1
         yield f"{self.name}:{label}:ms", round(took_s * 1000)
 
     def read(self, counters: Mapping[str, int], label: str) -> tuple[list[tuple[str, float]], float]:
-        """Give, as Prometheus wants them, each bucket with how many took at most so long, and the sum in seconds."""
+        """Return the cumulative buckets and the sum in seconds, as Prometheus needs them."""
         buckets, so_far = [], 0
         for bound in (*(f"{bound_s:g}" for bound_s in self.bounds_s), _BEYOND):
             so_far += counters.get(f"{self.name}:{label}:{bound}", 0)
@@ -45,7 +45,7 @@ DWELL = Histogram("dwell", (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600,
 
 
 def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
-    """List what is to be counted when `new` takes the place of `old`: an outcome, and each delivery that finished."""
+    """List what to count when `new` replaces `old`: an outcome, and each finished delivery."""
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield added(f"outcomes:{new.state}")
         yield from _learned(new)
@@ -60,15 +60,15 @@ def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
 
 
 def attempt(target: str, reason: str) -> str:
-    """Name the counter of attempts to deliver to a target that ended for this reason."""
+    """Return the counter of a target's attempts with this reason."""
     return f"attempts:{target}:{reason}"
 
 
 def detection_s(tracking: Tracking) -> float | None:
-    """Tell how long after an operation's end, by the API's clock, its end was seen.
+    """Return how long after an operation's end, by the API's clock, Opwatch saw it.
 
-    None where that says nothing of us: no end was seen, the API gives no time for it or one in the future, or it was
-    over before the watch began. A clock of the API's that is a little ahead makes it 0, never less.
+    None if that says nothing about Opwatch: no end was seen, the API gives no time or one in the future, or the
+    operation ended before the run began. Never negative: the API's clock may be slightly ahead.
     """
     operation, seen_at = tracking.operation, tracking.ended_at
     if operation is None or operation.finished_at is None or seen_at is None:
@@ -83,9 +83,9 @@ def detection_s(tracking: Tracking) -> float | None:
 
 
 def dwell_s(tracking: Tracking, delivery: Delivery) -> float | None:
-    """Tell how long a delivered outcome had waited, since it was observed or later asked for.
+    """Return how long a delivered outcome had waited since it was stored, or the delivery was requested later.
 
-    None of what tells no outcome of the current run, or has not been delivered.
+    None if it is not an outcome of the current run, or not delivered.
     """
     since = delivery.planned_at or tracking.ended_at
     told_at = delivery.ended_at if delivery.state is DeliveryState.DELIVERED else None
@@ -95,7 +95,7 @@ def dwell_s(tracking: Tracking, delivery: Delivery) -> float | None:
 
 
 def _learned(ended: Tracking) -> Iterator[IndexChange]:
-    """Remember how long it took, unless that is impossible, or says only how late the first look was."""
+    """Store the duration, unless it is impossible, or measures only how late the first look was."""
     took_s, at = ended.duration_s, ended.ended_at
     if took_s is None or took_s > LONGEST_S or at is None or ended.state not in (State.SUCCEEDED, State.FAILED):
         return

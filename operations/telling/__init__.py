@@ -1,1 +1,1 @@
-"""Who is told what, and when to try again: decisions as pure functions of explicit time and state."""
+"""Decides who is told what, and when to retry. Pure: time and state are arguments."""

@@ -1,9 +1,9 @@
-"""What the operator is told beside the outcomes: deliveries to a target fail, or an API token is rejected. Pure.
+"""Alerts to the operator: deliveries to a target fail, or an API token is rejected. Pure.
 
-An alert is a delivery of the alert target with a text of its own, kept in the record that met the trouble. So it has
-what every delivery has: outbox, lease, retries, one id for all attempts. It stands beside the deliveries, not among
-them: they are what callers see, and an older version passes over what it does not know, rather than announce the
-outcome again. About one subject there is one alert at a time: each marks its subject, which holds further ones back.
+An alert is a delivery to the alert target with its own text, in the record where the trouble occurred. So it has the
+outbox, the lease, the retries and the stable id of every delivery. It is not among `deliveries`: callers see those, and
+an older version would announce the outcome again. Each alert sets a mark for its subject, which suppresses further
+ones.
 """
 
 import json
@@ -18,21 +18,21 @@ from operations.text import cut_middle, first_line, json_bytes, plain
 
 FAILING_FROM = 3
 QUIET_S = {AlertKind.FAILING: 3600, AlertKind.REJECTED: 900}
-"""How long a mark holds further alerts back; that of a rejected token is renewed for as long as it is rejected."""
+"""How long a mark suppresses further alerts. That of a rejected token is renewed while the token is rejected."""
 
 ERROR_LIMIT_BYTES = 2_000
 _ERROR_LINE_LIMIT = 200
 
 
 def mark(kind: AlertKind, subject: str) -> str:
-    """Name the key that is there while the operator has been told of this subject lately."""
+    """Return the key of the mark: it exists while the operator has recently been told about this subject."""
     return f"opwatch:{kind}:{subject}"
 
 
 def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None, now: datetime) -> Tracking:
-    """Plan an alert if this delivery, just attempted, is dead or has failed three times or more.
+    """Plan an alert if this delivery, just attempted, is dead or has failed at least three times.
 
-    Never about the alert target itself, nor about another alert.
+    There is no alert about the alert target itself, nor about another alert.
     """
     delivery = next((d for d in tracking.deliveries if d.id == delivery_id), None)
     if alert_target is None or delivery is None or delivery.target == alert_target or not _is_failing(delivery):
@@ -54,7 +54,7 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
 def with_rejected(
     tracking: Tracking, seen: Operation | OpwatchError, alert_target: str | None, now: datetime
 ) -> Tracking:
-    """Plan an alert if a look met an API token that is rejected; the watch goes on."""
+    """Plan an alert after a look with a rejected API token; the run continues."""
     if alert_target is None or not isinstance(seen, SignInRejectedError):
         return tracking
     error = plain(str(seen))
@@ -65,19 +65,19 @@ def with_rejected(
 
 
 def news(before: Tracking | None, after: Tracking) -> tuple[Delivery, ...]:
-    """List the alerts that `after` has and `before` had not."""
+    """List the alerts that `after` has and `before` does not."""
     known = set() if before is None else {d.id for d in before.alerts}
     return tuple(d for d in after.alerts if d.id not in known)
 
 
 def without_news(before: Tracking, after: Tracking) -> Tracking:
-    """Leave out what is news: the operator was told of it lately."""
+    """Remove the new alerts, because the operator has recently been told."""
     new = news(before, after)
     return replace(after, alerts=tuple(d for d in after.alerts if d not in new))
 
 
 def alert_id(tracking: Tracking, run: int, alert: Alert) -> str:
-    """Name an alert after its subject and its time: there may be another about the same subject later."""
+    """Make the id of an alert. It includes the time, since the same subject may need another alert later."""
     return f"{tracking.id}_{run}_{alert.kind}_{alert.subject}_{alert.at.timestamp() * 1000:.0f}"
 
 
@@ -87,7 +87,7 @@ def _is_failing(delivery: Delivery) -> bool:
 
 
 def _planned(tracking: Tracking, alert: Alert, alert_target: str, *, run: int) -> Tracking:
-    """Add the alert, due at once, and forget those that have been told."""
+    """Add the alert, due now, and drop finished ones."""
     delivery = Delivery(
         id=alert_id(tracking, run, alert),
         target=alert_target,

@@ -1,4 +1,4 @@
-"""What is announced: the bytes fixed at the outcome, and the same read back for those who write messages."""
+"""Announcements: written as bytes when the outcome is stored, and read back for the notifiers."""
 
 import json
 from dataclasses import dataclass, replace
@@ -16,18 +16,17 @@ BODY_LIMIT_BYTES = 20_000
 ERROR_LIMIT_BYTES = 8_000
 
 SLOW = "operation.slow"
-"""The type of the warning."""
+"""The `type` of a warning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One outcome, to be told to one target. `body` is what webhooks receive, byte for byte at every attempt.
+    """One outcome for one target. Webhooks receive `body`, byte for byte the same at every attempt.
 
-    `delivery_id` stays the same over all attempts. `type` is the operation's (`restart`, `scale`, …), where known, and
-    `usual` how long such operations take.
-    `alert` is there when the operator is to be told of trouble, in these words: the rest is then the outcome that could
-    not be told. Where there is none yet, `ended` is false, and `verdict` means nothing. In a warning that the operation
-    is `slow`, `duration_s` says for how long it has run.
+    `delivery_id` is the same for all attempts. `type` is the operation's (`restart`, `scale`, …), if known, and `usual`
+    how long such operations take.
+    An `alert` is a text to the operator; the other fields are then the outcome that could not be delivered. Without an
+    outcome, `ended` is false and `verdict` has no meaning. In a warning (`slow`), `duration_s` is the age so far.
     """
 
     delivery_id: str
@@ -47,22 +46,22 @@ class Announcement:
 
     @property
     def slow(self) -> bool:
-        """Whether it warns that the operation, which has not ended yet, takes far longer than usual."""
+        """Whether it is a warning: the operation still runs, and takes much longer than usual."""
         return not self.ended and self.alert is None
 
 
-def of(tracking: Tracking) -> Announcement:
-    """Give what is announced of a tracking that has ended with a verdict."""
+def announce(tracking: Tracking) -> Announcement:
+    """Make the announcement of a tracking that has ended with a verdict."""
     return read(tracking.id, body_of(tracking))
 
 
 def body_of(tracking: Tracking) -> bytes:
-    """Write the announcement's body for a tracking that has ended: `type`, `timestamp` and `data`, below 20 kB."""
+    """Write the body for a tracking that has ended: `type`, `timestamp` and `data`, below 20 kB."""
     return _body(f"operation.{tracking.state}", tracking.ended_at, tracking)
 
 
 def slow_body_of(tracking: Tracking, age_s: float, at: datetime) -> bytes:
-    """Write the body of the warning that an operation has run for so long, likewise."""
+    """Write the body of a warning at the age `age_s`, below 20 kB."""
     return _body(SLOW, at, tracking, age_s=round(age_s, 3))
 
 
@@ -75,7 +74,7 @@ def _body(name: str, at: datetime | None, tracking: Tracking, **more: float) -> 
 
 
 def read(delivery_id: str, body: bytes) -> Announcement:
-    """Read a stored body back, an outcome's or a warning's; raises OpwatchError when it is not one."""
+    """Read a stored body of an outcome or a warning. Raises OpwatchError if it cannot be read."""
     try:
         document = json.loads(body)
         data, slow = document["data"], document["type"] == SLOW
@@ -101,7 +100,7 @@ def read(delivery_id: str, body: bytes) -> Announcement:
 
 
 def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announcement:
-    """Read an alert, and the stored body of the outcome that it was to tell; raises OpwatchError when it is not one."""
+    """Read an alert, with the body of the outcome that was not delivered. Raises OpwatchError if it cannot be read."""
     try:
         data = json.loads(alert.body)["data"]
         body, message = alert.body.encode(), data["message"]
@@ -118,7 +117,7 @@ def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announc
             error=None,
             reason=None,
             duration_s=None,
-            # A rejected token is no matter of whose operation met it.
+            # A rejected token concerns the account, not the operation that found it.
             context=data["context"] if alert.kind is AlertKind.FAILING else {},
             alert=message,
             ended=False,
@@ -129,10 +128,10 @@ def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announc
 
 
 def _usual(told: dict[str, Any] | None) -> Usual | None:
-    """Read what is usual; bodies that older versions stored do not say."""
+    """Read the usual duration, which bodies of older versions lack."""
     return None if told is None else Usual(p50=told["p50"], p90=told["p90"], samples=told["samples"])
 
 
 def cut_error(error: str) -> str:
-    """Cut an error text in the middle to what an announcement has room for (8 kB as JSON)."""
+    """Cut an error text in the middle, to 8 kB as JSON."""
     return cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)

@@ -1,4 +1,4 @@
-"""Every change that a delivery can go through, as pure functions from one record to the next."""
+"""All transitions of a delivery, as pure functions from one record to the next."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from operations.telling.retries import next_attempt_at
 from operations.text import first_line, plain
 
 LEASE = timedelta(seconds=30)
-"""How long a claim holds; then any worker may take the delivery over."""
+"""How long a claim is valid. After that, any worker may claim the delivery."""
 
 
 ATTEMPTS_KEPT = 10
@@ -21,7 +21,7 @@ LONGEST_TEXT = 160
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an attempt ended: with `error`, or well. `shown` is what a group's message shows by now, if it was that."""
+    """The result of an attempt: `error`, or success. `shown` is the group's message, if that told the outcome."""
 
     error: OpwatchError | None = None
     shown: GroupShown | None = None
@@ -29,7 +29,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """What decides beside the result: the target's waits after each failure, chance (-1…1), and whom to alert."""
+    """The parameters of the decision: the target's retry delays, the jitter (-1…1), and the alert target."""
 
     delays_s: tuple[float, ...] = ()
     jitter: float = 0.0
@@ -37,7 +37,7 @@ class Policy:
 
 
 def claimed(tracking: Tracking, wanted: Collection[Delivery], claim: str, now: datetime) -> Tracking:
-    """Take those deliveries that are still as `wanted` for one attempt each; it counts from here on."""
+    """Claim those deliveries that still equal `wanted`, for one attempt each. The attempt counts from now on."""
 
     def taken(delivery: Delivery) -> Delivery:
         if delivery not in wanted:
@@ -48,7 +48,7 @@ def claimed(tracking: Tracking, wanted: Collection[Delivery], claim: str, now: d
 
 
 def released(tracking: Tracking, delivery_id: str, claim: str, now: datetime) -> Tracking | None:
-    """Make a claimed delivery due at once, its attempt not made; None if the claim is no longer ours."""
+    """Release a claimed delivery without an attempt: it is due now. None if the claim is no longer ours."""
     return _if_claimed(
         tracking,
         delivery_id,
@@ -60,9 +60,9 @@ def released(tracking: Tracking, delivery_id: str, claim: str, now: datetime) ->
 def after_attempt(
     tracking: Tracking, delivery: Delivery, result: Result, now: datetime, policy: Policy
 ) -> Tracking | None:
-    """Decide what follows an attempt: delivered, tried again later, or given up. None if the claim is not ours.
+    """Decide what follows an attempt: delivered, retried later, or given up. None if the claim is no longer ours.
 
-    `delivery` is the claimed one. The operator is alerted where deliveries to the target keep failing.
+    `delivery` is the claimed one. If deliveries to the target keep failing, the operator is alerted.
     """
     after = _if_claimed(tracking, delivery.id, delivery.claim, lambda d: _attempted(d, result.error, now, policy))
     if after is None:
@@ -73,10 +73,10 @@ def after_attempt(
 
 
 def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
-    """Make the current run's delivery to `target` due at once, by hand; None if there is nothing to retry.
+    """Make the current run's delivery to `target` due now, by hand. None if it cannot be retried.
 
-    A dead one starts its schedule over, a waiting one is due now, one that is being attempted stays so. One that was
-    delivered is never sent again.
+    A dead delivery restarts its backoff, a waiting one is due now, and a claimed one does not change. A delivered one
+    is never sent again.
     """
     mine = {d.id for d in tracking.deliveries if d.run == tracking.run and d.target == target}
     if not any(d.id in mine and (d.unfinished or d.state is DeliveryState.DEAD) for d in tracking.deliveries):
@@ -85,14 +85,14 @@ def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
 
 
 def is_anything_due(tracking: Tracking, now: datetime) -> bool:
-    """Tell whether a delivery or a live message waits for a round."""
+    """Tell whether a delivery or a live message is due."""
     if any(d.unfinished and d.claim is None and (d.next_attempt_at or now) <= now for d in tracking.outgoing):
         return True
     return any(m.due_at is not None and m.claim is None and m.due_at <= now for m in tracking.live)
 
 
 def with_attempt(known: tuple[Attempt, ...], error: str | None, at: datetime) -> tuple[Attempt, ...]:
-    """Add an attempt; the latest are kept."""
+    """Add an attempt to the history, which keeps the latest."""
     short = None if error is None else first_line(plain(error), LONGEST_TEXT)
     return (*known, Attempt(at=at, error=short))[-ATTEMPTS_KEPT:]
 
@@ -107,7 +107,7 @@ def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, po
         return replace(after, state=DeliveryState.DEAD, ended_at=now, last_error=why)
     due_at = next_attempt_at(failures, error.retry_after_s, policy.delays_s, now=now, jitter=policy.jitter)
     if due_at is None:
-        why = f"gave up after {failures} failed attempts; the last one: {error}"
+        why = f"given up after {failures} failed attempts; the last error: {error}"
         return replace(after, state=DeliveryState.DEAD, ended_at=now, last_error=why)
     return replace(after, state=DeliveryState.RETRYING, failures=failures, last_error=why, next_attempt_at=due_at)
 

@@ -1,4 +1,4 @@
-"""Who is told of an outcome: targets' rules against what the caller asked for. Pure."""
+"""Decides which targets are told, by their rules and the caller's request. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -10,9 +10,9 @@ from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a target wants to hear: these verdicts, of apps whose name matches one of these patterns.
+    """What a target wants to be told: which verdicts, of apps whose name matches one of the patterns.
 
-    And whether it wants to be warned of their operations that are `slow`, and to see them `live`, in one message each.
+    `slow`: it wants warnings. `live`: it wants one live message per operation.
     """
 
     on: frozenset[Verdict] = frozenset(Verdict)
@@ -26,25 +26,25 @@ Rules = Mapping[str, Rule]
 
 
 def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime) -> tuple[Delivery, ...]:
-    """Plan one delivery for each target that is asked for or configured, `skipped` where a rule excludes it."""
+    """Plan one delivery for each requested or configured target; `skipped` if its rule excludes the outcome."""
     return tuple(plan(tracking, verdict, name, rules, now) for name in _asked_for(tracking, rules))
 
 
 def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
-    """Name the targets that want to be warned when this operation is slow."""
+    """Return the targets that want a warning if this operation is slow."""
     return _interested(tracking, {name: rule for name, rule in rules.items() if rule.slow})
 
 
 def live(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
-    """Name the targets that want to see this operation in a message that is kept up to date."""
+    """Return the targets that want a live message of this operation."""
     return _interested(tracking, {name: rule for name, rule in rules.items() if rule.live})
 
 
 def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
-    """Plan the delivery to one target: due at once, or skipped by its rule.
+    """Plan the delivery to one target: due now, or skipped by its rule.
 
-    A target asked for by name ignores its `apps` rule but keeps its `on`. One that is gone from the settings is
-    planned all the same: it ends `dead`, which shows, rather than in silence.
+    For a target requested by name, only the rule's `on` counts. A target that is no longer configured also gets a
+    delivery, which ends `dead`: so the loss is visible.
     """
     rule = rules.get(target, Rule())
     wanted = verdict in rule.on and _is_for(tracking, target, rule)
@@ -60,7 +60,7 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
 
 
 def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: datetime) -> Tracking:
-    """Add the targets in `names` that are new to it; told at once if it has already ended."""
+    """Add the targets in `names` that are new to the tracking. If it has ended, their deliveries are due now."""
     known = set(tracking.notify) | {
         d.target for d in tracking.deliveries if d.run == tracking.run and d.state is not DeliveryState.SKIPPED
     }
@@ -76,7 +76,7 @@ def also_told(tracking: Tracking, names: tuple[str, ...], rules: Rules, now: dat
 
 
 def delivery_id(tracking: Tracking, run: int, verdict: Verdict | None, target: str) -> str:
-    """Name what tells a target of a verdict, or (None) that it is slow. The id holds no dots (Standard Webhooks)."""
+    """Make the id of a delivery of a verdict, or (None) of a warning. It has no dots, as Standard Webhooks requires."""
     return f"{tracking.id}_{run}_{verdict or 'slow'}_{target}"
 
 

@@ -1,8 +1,8 @@
-"""One message that shows a target all members of a group. Pure.
+"""The live message that shows a target all members of a group. Pure.
 
-The members' records say where the message is: each holds its place, and what it showed when it was last written for
-this member (`LiveMessage`); the newest of these counts. So the message needs no record of its own. Its writer reads all
-members first, and holds a lease until the new state is recorded.
+The message has no record of its own. Each member's record holds its place and what it showed when it was last written
+for that member (`LiveMessage`); the newest counts. The writer reads all members first, and holds a lease until the new
+state is recorded.
 """
 
 import hashlib
@@ -17,59 +17,59 @@ from operations.telling.groups import Group
 from operations.telling.live import REFRESH_EVERY_S, Progress, Written, live_id
 
 AGAIN_S = 60.0
-"""How often a member that has ended has its group's message checked, while the group is not final."""
+"""How often the message is checked for a member that has ended, while the group is not final."""
 
 AGAIN_FOR = timedelta(hours=1)
-"""For how long; after that only members that have not ended keep the message up to date."""
+"""For how long it is checked. After that, only unfinished members update the message."""
 
 ALONE_AFTER = timedelta(minutes=1)
-"""An outcome that cannot get its group's lease for so long is told in a message of its own."""
+"""After waiting so long for the group's lease, an outcome is told in a message of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMessage:
-    """What to show of a group at `now`; `group` holds only members that the target is told of.
+    """The content of a group's message at `now`. `group` has only the members that the target is told about.
 
-    `digest` stands for all of it except the running time. `stopped` says that nothing in it is news: if the message is
-    gone, it need not be posted again.
+    `digest` changes with everything but the running time. If `over`, the message has no news, and is not posted again
+    when it is gone.
     """
 
     group: Group
     now: datetime
     digest: str = ""
-    stopped: bool = False
+    over: bool = False
 
     @property
     def alone(self) -> Tracking | None:
-        """The only member, if no other is expected: it is shown as if it were in no group."""
+        """The only member, if no other is expected. It is shown as if it had no group."""
         return self.group.members[0] if max(len(self.group.members), self.group.size or 1) == 1 else None
 
     @property
     def context(self) -> dict[str, str]:
-        """Give what all members' contexts have in common."""
+        """The entries that all members' contexts share."""
         first, *others = (member.context for member in self.group.members)
         return {name: value for name, value in first.items() if all(other.get(name) == value for other in others)}
 
     def progress(self, member: Tracking) -> Progress:
-        """Say how a member goes."""
+        """Return a member's progress."""
         return live.progress(member, LiveMessage(target="", run=member.run), self.now)
 
 
 @dataclass(frozen=True, slots=True)
 class GroupShown:
-    """The group's message as somebody has just written it: where it is, and the group that it shows."""
+    """The group's message just written: where it is, and the group that it shows."""
 
     written: Written
     group: Group
 
 
-def of(
+def compose(
     mine: Tracking, members: Iterable[Tracking], target: str, rules: Rules, now: datetime, *, telling: bool = False
 ) -> GroupMessage | None:
-    """Say what the target is to be shown of `mine` and the others; None if `mine` is not among the members.
+    """Compose the target's message about `mine` and the other members. None if `mine` is not a member.
 
-    `telling` says that it is to tell an outcome. Members that the target is not told of are left out; then nobody has
-    said how many of the others there will be.
+    `telling`: the message tells an outcome. Members that the target is not told about are left out; the size is then
+    unknown.
     """
     there = list(members)
     shown = [member for member in there if target in audience.live(member, rules)]
@@ -77,8 +77,8 @@ def of(
         return None
     if len(shown) < len(there):
         shown = [replace(member, group_size=None) for member in shown]
-    group = groups.of(mine.group, shown, now)
-    made = GroupMessage(group=group, now=now, stopped=group.final and not telling)
+    group = groups.summarize(mine.group, shown, now)
+    made = GroupMessage(group=group, now=now, over=group.final and not telling)
     return replace(made, digest=_digest(made))
 
 
@@ -90,7 +90,7 @@ def _digest(shown: GroupMessage) -> str:
 
 
 def last_written(shown: GroupMessage, target: str) -> LiveMessage | None:
-    """Find the message as it was last written, for whichever member."""
+    """Find the newest state of the message among all members."""
     known = (m for member in shown.group.members for m in member.live if m.target == target)
     return max(
         (m for m in known if m.posted is not None and m.group_digest is not None and m.shown_at is not None),
@@ -100,7 +100,7 @@ def last_written(shown: GroupMessage, target: str) -> LiveMessage | None:
 
 
 def up_to_date(shown: GroupMessage, there: LiveMessage | None) -> bool:
-    """Tell whether the message says all of it, with a running time that is exact enough."""
+    """Tell whether the message shows `shown`, with a recent running time."""
     if there is None or there.shown_at is None or there.group_digest != shown.digest:
         return False
     over = not any(member.state is State.TRACKING for member in shown.group.members)
@@ -110,7 +110,7 @@ def up_to_date(shown: GroupMessage, there: LiveMessage | None) -> bool:
 def passed_over(
     tracking: Tracking, message: LiveMessage, shown: GroupMessage, there: LiveMessage, messages: int
 ) -> Tracking | None:
-    """Leave a member's message that was due as the group's is; None when it has changed meanwhile."""
+    """Record the group's current message for a member, without an edit. None if the member's has changed since."""
     if message not in tracking.live or there.posted is None:
         return None
     refresh_s = max(REFRESH_EVERY_S, float(messages * live.EDIT_EVERY_S))
@@ -129,7 +129,7 @@ def passed_over(
 
 
 def told(tracking: Tracking, delivery: Delivery, shown: GroupShown, now: datetime) -> Tracking:
-    """Remember where the message is that has shown this outcome, and check it again until the group is final."""
+    """Record the message that told this outcome, and plan checks until the group is final."""
     written = shown.written
     known = next((m for m in tracking.live if (m.target, m.run) == (delivery.target, delivery.run)), None)
     message = known or LiveMessage(
@@ -143,7 +143,7 @@ def told(tracking: Tracking, delivery: Delivery, shown: GroupShown, now: datetim
 
 
 def kept(tracking: Tracking, message_id: str, group: Group | None, now: datetime) -> Tracking:
-    """Say when the message is checked again for a member that has ended; `group` is what it shows."""
+    """Plan the next check of the message for a member that has ended. `group` is what the message shows."""
     if tracking.ended_at is None:
         return tracking
     due_at: datetime | None = now + timedelta(seconds=AGAIN_S)

@@ -1,12 +1,12 @@
-"""One message for each operation, kept up to date from the first look to the outcome. Pure.
+"""Live messages: one per operation, edited from the first look to the outcome. Pure.
 
-A target that wants this has, beside its delivery of the outcome, a message in the record. It is posted once, edited
-when a look changes what it shows, and refreshed now and then. It has an index of its own (`index.LIVE`) and is not in
-the outbox: rounds work on it last, and a failure here is no failed delivery. A version that does not know live messages
-drops it from the record, and posts the outcome as a new message.
+For a target with `live`, the record has a message beside the delivery of the outcome. It is posted once, edited when a
+look changes its content, and refreshed now and then. It has its own index (`index.LIVE`), not the outbox: rounds work
+on it last, and its failure is not a failed delivery. A version without live messages drops it from the record, and
+posts the outcome as a new message.
 
-When the watch ends with a verdict, the outcome's delivery edits the message for the last time. It waits while somebody
-else writes the message, so that the channel does not get a second one.
+When the run ends with a verdict, the outcome's delivery makes the last edit. It waits while another worker writes the
+message, so that the channel does not get a second one.
 """
 
 import hashlib
@@ -19,34 +19,35 @@ from operations.telling import audience
 from operations.telling.audience import Rules
 
 LEASE = timedelta(seconds=10)
-"""How long a claim holds: an outcome may be waiting for it."""
+"""How long a claim is valid. Short, because an outcome may wait for it."""
 
 SPACING = timedelta(seconds=4)
-"""The least time between two edits of one message."""
+"""The minimum time between two edits of one message."""
 
 REFRESH_EVERY_S = 20.0
 REFRESH_SHARE_OF_AGE = 0.05
-"""The time between two edits that only update the running time; it grows with the operation's age."""
+"""The time between two edits that only update the running time, as a share of the operation's age."""
 
 EDIT_EVERY_S = 2
 POST_EVERY_S = 1
-"""Between two edits, or two posts, of one target's messages (edits: times the number of live targets). This leaves more
-than half of Slack's limits to outcomes. https://docs.slack.dev/apis/web-api/rate-limits
+"""The time between two posts, or two edits, to one target (edits: times the number of live targets).
+
+It leaves more than half of Slack's limits to outcomes. https://docs.slack.dev/apis/web-api/rate-limits
 """
 
 LONGEST_PAUSE_S = 600.0
 MOST_POSTS, MOST_LAST_EDITS = 3, 5
-"""How often a post is tried (each may have arrived all the same), and how often the last edit."""
+"""How often a post is tried (a failed one may have arrived), and how often the last edit."""
 
 TROUBLE_AFTER = timedelta(seconds=30)
-"""When the API has not answered for so long, the message says so."""
+"""When the API has not answered for this long, the message says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What to show of an operation that has not ended yet, or was cancelled (`stopped`).
+    """What a live message shows of an operation without an outcome: in flight, or cancelled (`over`).
 
-    `age_s` is its running time so far, `trouble` why nothing new is known of it.
+    `age_s` is its running time so far, `trouble` the error if looks fail.
     """
 
     app: str
@@ -56,18 +57,18 @@ class Progress:
     usual: Usual | None = None
     trouble: str | None = None
     slow: bool = False
-    stopped: bool = False
+    over: bool = False
     context: dict[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """Stand for all of it except the running time."""
+        """A digest that changes with everything but the running time."""
         return hashlib.sha256(repr(replace(self, age_s=0.0)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A message that was posted or edited: where it is, and digests of what it shows of this member and its group."""
+    """A message that was posted or edited: where it is, and the digests of this member and its group in it."""
 
     posted: MessageRef
     shows: str
@@ -75,12 +76,12 @@ class Written:
 
 
 def live_id(tracking: Tracking, target: str, run: int) -> str:
-    """Name a live message."""
+    """Make the id of a live message."""
     return f"{tracking.id}_{run}_live_{target}"
 
 
 def progress(tracking: Tracking, message: LiveMessage | None, now: datetime) -> Progress:
-    """Say what a message is to show now; without a message, what there is to show of the current run."""
+    """Return what a message has to show now; without a message, the progress of the current run."""
     operation, unanswered = tracking.operation, tracking.unanswered_since
     silent = unanswered is not None and (tracking.last_polled_at or now) - unanswered >= TROUBLE_AFTER
     return Progress(
@@ -91,13 +92,13 @@ def progress(tracking: Tracking, message: LiveMessage | None, now: datetime) -> 
         usual=tracking.usual,
         trouble=tracking.last_error if silent else None,
         slow=tracking.slow is not None,
-        stopped=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
+        over=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
         context=tracking.context,
     )
 
 
 def followed(tracking: Tracking, rules: Rules) -> Tracking:
-    """Have the messages show what the look just made has changed; the first answered look begins them."""
+    """Plan the edits after a look. The first look with an answer starts the messages."""
     at = tracking.last_polled_at
     if tracking.state is not State.TRACKING or tracking.operation is None or at is None:
         return tracking
@@ -122,7 +123,7 @@ def _hurried(tracking: Tracking, message: LiveMessage, at: datetime) -> LiveMess
 
 
 def left_to_deliveries(tracking: Tracking) -> Tracking:
-    """Leave this run's messages to the deliveries of its outcome; these wait while somebody writes a message."""
+    """Leave this run's messages to the outcome's deliveries, which wait while another worker writes a message."""
     if not tracking.live:
         return tracking
     mine = [m for m in tracking.live if m.run == tracking.run]
@@ -141,8 +142,8 @@ def left_to_deliveries(tracking: Tracking) -> Tracking:
     )
 
 
-def stopped(tracking: Tracking, now: datetime) -> Tracking:
-    """Have the messages say that the tracking was cancelled; what was never posted is dropped."""
+def cancelled(tracking: Tracking, now: datetime) -> Tracking:
+    """Plan edits that show the tracking as cancelled; drop messages that were never posted."""
 
     def last(message: LiveMessage) -> LiveMessage:
         if message.due_at is None or message.claim is not None:
@@ -153,13 +154,13 @@ def stopped(tracking: Tracking, now: datetime) -> Tracking:
 
 
 def still_needed(tracking: Tracking) -> tuple[LiveMessage, ...]:
-    """List the messages that still have to be edited when the operation is tracked anew."""
+    """List the messages that still have to be edited when the next run starts."""
     told = {(d.target, d.run) for d in tracking.deliveries if d.unfinished}
     return tuple(m for m in tracking.live if m.due_at is not None or (m.target, m.run) in told)
 
 
 def posted_for(tracking: Tracking, delivery: Delivery) -> MessageRef | None:
-    """Find the message that shows this operation, and no other, to the delivery's target."""
+    """Find the message that shows only this operation to the delivery's target."""
     if not tracking.live or delivery.alert is not None:
         return None
     mine = (m for m in tracking.live if (m.target, m.run) == (delivery.target, delivery.run))
@@ -170,7 +171,7 @@ def posted_for(tracking: Tracking, delivery: Delivery) -> MessageRef | None:
 
 
 def claimed(tracking: Tracking, message: LiveMessage, claim: str, now: datetime) -> Tracking | None:
-    """Take a message for one edit; None when it has changed meanwhile."""
+    """Claim a message for one edit; None if it has changed since."""
     if message not in tracking.live:
         return None
     return _with(tracking, message, replace(message, claim=claim, due_at=now + LEASE))
@@ -185,10 +186,10 @@ def after_edit(
     now: datetime,
     messages: int,
 ) -> Tracking | None:
-    """Take in how an edit ended (None: it was not tried); gives None when the claim is no longer ours.
+    """Record the result of an edit (None: it was not tried). Returns None if the claim is no longer ours.
 
-    `messages` is how many live messages there are at the moment. A permanent error ends a message: the outcome's
-    delivery will report it.
+    `messages` is the current number of live messages. A permanent error ends the message: the outcome's delivery will
+    report the fault.
     """
     mine = next((m for m in tracking.live if m.id == message_id and m.claim == claim), None)
     if mine is None:
@@ -209,25 +210,25 @@ def after_edit(
 def _due_in_s(
     message: LiveMessage, wanted: Progress, result: Written | OpwatchError | None, messages: int
 ) -> float | None:
-    """Say in how many seconds a message is edited next; None for never."""
+    """Return in how many seconds the message is next edited; None for never."""
     if result is None:
         return 0.0
     refresh_s = max(REFRESH_EVERY_S, wanted.age_s * REFRESH_SHARE_OF_AGE, float(messages * EDIT_EVERY_S))
     if isinstance(result, Written):
         if wanted.digest != message.shows:
             return SPACING.total_seconds()
-        return None if wanted.stopped else refresh_s
+        return None if wanted.over else refresh_s
     if message.posted is None:
-        over = wanted.stopped or message.failures >= MOST_POSTS
+        over = wanted.over or message.failures >= MOST_POSTS
     else:
-        over = wanted.stopped and message.failures >= MOST_LAST_EDITS
+        over = wanted.over and message.failures >= MOST_LAST_EDITS
     if over or not isinstance(result, TransientError):
         return None
     return max(refresh_s, min(result.retry_after_s or 0.0, LONGEST_PAUSE_S))
 
 
 def _without_wait(tracking: Tracking, message: LiveMessage, now: datetime) -> Tracking:
-    """Make the delivery due that waited for this message to be written."""
+    """Make the delivery that waited for this message due."""
 
     def hurried(delivery: Delivery) -> Delivery:
         waits = delivery.unfinished and delivery.claim is None and delivery.attempts == 0
@@ -239,7 +240,7 @@ def _without_wait(tracking: Tracking, message: LiveMessage, now: datetime) -> Tr
 
 
 def dropped(tracking: Tracking, message: LiveMessage) -> Tracking | None:
-    """End a message that nobody can write any more; None when it has changed meanwhile."""
+    """End a message that can no longer be written; None if it has changed since."""
     return _with(tracking, message, replace(message, due_at=None)) if message in tracking.live else None
 
 

@@ -1,22 +1,22 @@
-"""When to try again. Pure."""
+"""Backoff with jitter: when to retry. Pure."""
 
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 LONGEST_RETRY_AFTER_S = 24 * 3600.0
-"""A receiver that asks for a longer wait is asked again after a day."""
+"""The longest `Retry-After` that is obeyed: one day."""
 
 JITTER = 0.1
-"""Delays vary by up to this share, so that a hundred failed deliveries do not come back in one instant."""
+"""Delays vary by up to this share, so that many failed deliveries are not retried at the same instant."""
 
 
 def next_attempt_at(
     failures: int, retry_after_s: float | None, delays_s: tuple[float, ...], *, now: datetime, jitter: float
 ) -> datetime | None:
-    """Say when to try again after the `failures`-th failure; None to give up.
+    """Return when to retry after the `failures`-th failure; None to give up.
 
-    `delays_s[k]` is the wait after failure k + 1; after the last one it is given up. `jitter` is in -1…1. A receiver's
-    `Retry-After` is the least wait, up to a day.
+    `delays_s[k]` is the wait after failure k + 1. `jitter` is in -1…1. A receiver's `Retry-After` is the minimum wait,
+    up to a day.
     """
     if failures > len(delays_s):
         return None
@@ -25,7 +25,7 @@ def next_attempt_at(
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Read a `Retry-After` header as seconds from `now`, None if it is absent or unreadable.
+    """Read a `Retry-After` header as seconds from `now`; None if it is absent or unreadable.
 
     Both forms of RFC 9110 section 10.2.3: delay-seconds and HTTP-date.
     """
@@ -35,5 +35,5 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     try:
         at = parsedate_to_datetime(text)
         return max(0.0, (at - now).total_seconds())
-    except (TypeError, ValueError, OverflowError):  # no date, a naive one ("-0000"), or one out of range
+    except (TypeError, ValueError, OverflowError):  # not a date, a naive one ("-0000"), or out of range
         return None

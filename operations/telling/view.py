@@ -1,4 +1,4 @@
-"""A tracking as the API answers it, and as announcements carry it. The field names are a contract."""
+"""Trackings and groups as JSON, for the API and for announcements. The field names are a contract."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +15,7 @@ def timestamp(at: datetime | None) -> str | None:
 
 
 def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery: str | None, group: str | None) -> bool:
-    """Tell whether a list that is narrowed to these shows it; `delivery` is the state of one of its current run."""
+    """Tell whether a tracking matches all filters. `delivery` is the state of a delivery of its current run."""
     deliveries = {d.state for d in tracking.deliveries if d.run == tracking.run}
     return (
         app in (None, tracking.app)
@@ -26,13 +26,13 @@ def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery:
 
 
 def as_json(tracking: Tracking) -> dict[str, Any]:
-    """Give the tracking with the deliveries of its current run."""
+    """Return the tracking with the deliveries of its current run."""
     own = [_delivery(d) for d in tracking.deliveries if d.run == tracking.run]
     return {**without_deliveries(tracking), "deliveries": own}
 
 
 def without_deliveries(tracking: Tracking) -> dict[str, Any]:
-    """Give what an announcement says of the tracking: everything but who else is told."""
+    """Return the tracking for an announcement, without the deliveries to others."""
     return {
         "id": tracking.id,
         "app": tracking.app,
@@ -58,7 +58,7 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
 
 
 def group_as_json(group: Group) -> dict[str, Any]:
-    """Give the group, with the members that say most about it where there are very many."""
+    """Return the group. If it has too many members, the worst are shown."""
     return {
         "group": group.name,
         "state": group.state.value,

@@ -1,1 +1,1 @@
-"""What a look means, and when to look: decisions as pure functions of explicit time and state."""
+"""Decides when to look, and what follows a look. Pure: time and state are arguments."""

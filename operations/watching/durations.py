@@ -1,7 +1,7 @@
-"""How long operations of one kind take: what was learned of them, over what is known of none. Pure.
+"""Estimates how long operations take, from past durations and a prior. Pure.
 
-A distribution: the latest operations of the same app and type, newer ones weighing more; a little of all operations of
-the type; and a prior with a heavy tail, so that nothing is impossible.
+The estimate is a distribution. It mixes the latest operations of the same app and type (newer ones weigh more), with a
+small weight all operations of the type, and a prior with a heavy tail, so that no duration is impossible.
 """
 
 from array import array
@@ -14,22 +14,23 @@ from math import sqrt
 from operations.model import Usual
 
 KEPT = 50
-"""How many durations of one kind are remembered."""
+"""How many durations are stored per app and type, and per type."""
 
 FADE = 0.97
-"""What each duration weighs beside the next newer one: half after 23 operations."""
+"""The weight of each duration relative to the next newer one: a half after 23 operations."""
 
 WEIGHT_OF_TYPE = 2.0
-"""What all that other apps have taught weighs, in operations; whatever is learned of the app itself outweighs it."""
+"""The total weight of the type's durations, in operations. The app's own durations soon outweigh it."""
 
 SPREAD, NEIGHBOURS = 0.06, 2
-"""A duration stands for all from its next but one shorter to its next but one longer one, or for 6 % to each side."""
+"""Each sample is spread evenly between its second-nearest neighbours, at least ±6 % (nearest-neighbour density, k = 2).
+"""
 
 LONGEST_S = 172_800.0
-"""Two days. What took longer teaches nothing: no watch lasts so long, so it is rather a wrong clock's word."""
+"""Two days. Longer durations are ignored: no run lasts so long, so a clock must be wrong."""
 
 FEWEST_SAMPLES = 3
-"""From fewer nothing is called usual."""
+"""With fewer samples, no duration is called usual."""
 
 PRIOR_MEDIAN_S, PRIOR_SHAPE = 25.0, 1.5
 _PRIOR_FROM_S, _PRIOR_POINTS = 1.0, 48
@@ -38,14 +39,14 @@ Weighted = tuple[float, float]
 """A duration in seconds, and its weight."""
 
 Span = tuple[float, float, float]
-"""Durations from one to another, all as probable, and what they weigh together."""
+"""An interval of equally probable durations, and its weight."""
 
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """What weight of operations still runs at each age: a line from point to point, and the area below it.
+    """The weight of operations that still run at each age, as a piecewise linear function, and the area below it.
 
-    Ages are seconds. A question costs a binary search.
+    Ages are in seconds. Each query is a binary search.
     """
 
     ages_s: "array[float]"
@@ -54,10 +55,10 @@ class Durations:
     usual: Usual | None = None
 
     @classmethod
-    def of(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
-        """Learn from durations of the same app and type, and of the type in any app, the newest first.
+    def learn(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
+        """Learn from durations of the same app and type, and of the type in any app, newest first.
 
-        Only its own are called usual: what other apps take says little to those who know this one.
+        `usual` comes only from the app's own durations: those of other apps say little about it.
         """
         each = WEIGHT_OF_TYPE / max(len(of_type_s), WEIGHT_OF_TYPE)
         spans = list(_PRIOR)
@@ -66,9 +67,9 @@ class Durations:
         return cls(*_line(spans), usual=_usual(own_s))
 
     def unseen_s(self, seen_at_s: float, age_s: float) -> float:
-        """Say for how many seconds it has probably been finished, unseen: the mean of `max(0, age - duration)`.
+        """Return for how many seconds it has probably been finished, unseen: the mean of `max(0, age - duration)`.
 
-        Over the durations that it may have: those longer than the age at which it was last seen unfinished.
+        The mean is over the possible durations: those longer than the age at which it was last seen unfinished.
         """
         running, area = self._at(seen_at_s)
         if running <= 0:
@@ -76,7 +77,7 @@ class Durations:
         return max(0.0, age_s - seen_at_s - (self._at(age_s)[1] - area) / running)
 
     def age_s(self, seen_at_s: float, unseen_s: float) -> float:
-        """Say at what age the probable unseen time reaches `unseen_s`, when last seen unfinished at `seen_at_s`."""
+        """Return the age at which the probable unseen time is `unseen_s`, if last seen unfinished at `seen_at_s`."""
         running, area = self._at(seen_at_s)
         if running <= 0:
             return seen_at_s + unseen_s
@@ -90,15 +91,15 @@ class Durations:
             return self.ages_s[last] + lacks_s(last)
         before_s = max(seen_at_s, self.ages_s[after - 1])
         here, below = self._at(before_s)
-        # From there on the area grows as a parabola: what is lacking is `slope * t + bend * t * t`.
-        lacking_s = unseen_s - (before_s - seen_at_s) + (below - area) / running
+        # From here the area grows as a parabola: the missing part is `slope * t + bend * t * t`.
+        missing_s = unseen_s - (before_s - seen_at_s) + (below - area) / running
         slope = 1 - here / running
         bend = (here - self.running[after]) / (self.ages_s[after] - before_s) / (2 * running)
-        root = slope + sqrt(max(0.0, slope * slope + 4 * bend * lacking_s))
-        return before_s + (2 * lacking_s / root if root > 0 else self.ages_s[after] - before_s)
+        root = slope + sqrt(max(0.0, slope * slope + 4 * bend * missing_s))
+        return before_s + (2 * missing_s / root if root > 0 else self.ages_s[after] - before_s)
 
     def _at(self, age_s: float) -> Weighted:
-        """Give the weight that runs at this age, and the area up to it."""
+        """Return the weight that still runs at this age, and the area up to it."""
         point = bisect_right(self.ages_s, age_s) - 1
         if point == len(self.ages_s) - 1:
             return 0.0, self.area[point]
@@ -108,11 +109,11 @@ class Durations:
 
 
 def _line(spans: Sequence[Span]) -> tuple["array[float]", "array[float]", "array[float]"]:
-    """Sweep over the ages: within each span operations end evenly."""
+    """Sum up the spans over all ages: within a span, operations end evenly."""
     turns = [(from_s, weight / (to_s - from_s)) for from_s, to_s, weight in spans]
     turns += [(to_s, -weight / (to_s - from_s)) for from_s, to_s, weight in spans]
     ages_s, running, area = array("d", [0.0]), array("d", [sum(weight for *_, weight in spans)]), array("d", [0.0])
-    ending = 0.0  # weight a second
+    ending = 0.0  # weight per second
     for at_s, change in sorted(turns):
         passed_s = at_s - ages_s[-1]
         if passed_s > 0:
@@ -125,7 +126,7 @@ def _line(spans: Sequence[Span]) -> tuple["array[float]", "array[float]", "array
 
 
 def _spread(samples: Iterable[Weighted]) -> Iterator[Span]:
-    """Fill the gaps between samples: where they lie far apart, the next may lie anywhere between."""
+    """Fill the gaps between samples: the next duration may be anywhere between two of them."""
     ordered = sorted(samples)
     for number, (duration_s, weight) in enumerate(ordered):
         shorter_s = min(ordered[max(0, number - NEIGHBOURS)][0], duration_s * (1 - SPREAD))
@@ -144,7 +145,7 @@ def _usual(newest_first_s: Sequence[float]) -> Usual | None:
 
 
 def _prior() -> tuple[Span, ...]:
-    """Spread one operation's weight as a log-logistic distribution has it, over spans that grow."""
+    """Spread the weight of one operation by a log-logistic distribution, over growing spans."""
     ratio = (LONGEST_S / _PRIOR_FROM_S) ** (1 / _PRIOR_POINTS)
     edges_s = [0.0, *(_PRIOR_FROM_S * ratio**number for number in range(_PRIOR_POINTS + 1))]
     survive = [1 / (1 + (edge_s / PRIOR_MEDIAN_S) ** PRIOR_SHAPE) for edge_s in edges_s]

@@ -1,8 +1,8 @@
-"""What a look means for a tracking: watch on, or end with a verdict. Pure functions from one record to the next.
+"""Decides what follows a look: the run continues, or ends with a verdict. Pure functions from record to record.
 
-The store applies a change only while the stored record is still the one that the change was computed from. That, and
-the claim, is how the first outcome wins: a late answer finds another record, and is computed again or dropped.
-A transient failure by itself never ends a watch, and is never called a failed operation.
+The store applies a change by compare-and-swap. With the claim, this makes the first outcome win: a late answer finds
+another record, and is decided again or dropped.
+A transient failure alone never ends a run, and never counts as a failed operation.
 """
 
 from dataclasses import replace
@@ -18,7 +18,7 @@ from operations.watching import pace, slow
 from operations.watching.durations import Durations
 
 RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
-"""Tracking one of these again starts anew: nothing final is known of the operation."""
+"""Sending an operation in one of these states again starts its next run: nothing final is known of it."""
 
 LOST_AFTER_MISSING_LOOKS = 3
 LOST_AFTER_MISSING = timedelta(seconds=60)
@@ -26,10 +26,10 @@ LOST_AFTER_REFUSED_LOOKS = 3
 LOST_AFTER_REFUSED = timedelta(minutes=5)
 TIMED_OUT_AFTER_UNANSWERED = timedelta(minutes=15)
 CLOCK_SKEW = timedelta(seconds=60)
-"""How far the API's clock and ours may differ before its times are not believed."""
+"""How far the API's clock may be ahead of ours before its times are ignored."""
 
 LOOKS_KEPT = 20
-"""Each entry takes about 100 bytes of a record that is written again with every look."""
+"""Each entry adds about 100 bytes to a record that every look rewrites."""
 
 LONGEST_TEXT = 160
 
@@ -37,12 +37,12 @@ _VERDICT_OF_STATUS = {"done": Verdict.SUCCEEDED, "error": Verdict.FAILED}
 
 
 def claimed(tracking: Tracking, claim: str, now: datetime) -> Tracking:
-    """Take this tracking for one look: nobody else does until the lease runs out."""
+    """Claim the tracking for one look, until the lease ends."""
     return replace(tracking, claim=claim, next_look_at=now + LEASE)
 
 
 def released(tracking: Tracking, claim: str, now: datetime) -> Tracking | None:
-    """Make a claimed tracking due at once, without a look; None if the claim is no longer ours."""
+    """Release a claimed tracking without a look: it is due now. None if the claim is no longer ours."""
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
     return replace(tracking, claim=None, next_look_at=now)
@@ -58,9 +58,9 @@ def after_look(
     rules: Rules,
     alert_target: str | None = None,
 ) -> Tracking | None:
-    """Decide what follows a look: watch on until the next one, or end and plan who is told. None if not our claim.
+    """Decide what follows a look: plan the next look, or end the run and plan deliveries. None if not our claim.
 
-    `durations` is how long such operations take; `rules` are the targets'. Deliveries of earlier runs go on.
+    `durations` estimates how long such operations take; `rules` are the targets'. Deliveries of earlier runs go on.
     """
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
@@ -79,12 +79,12 @@ def after_look(
 
 
 def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> tuple[Verdict | None, str | None]:
-    """Say whether the watch ends here, and why; `tracking` already remembers this look."""
+    """Return the verdict and its reason, if the run ends now. `tracking` already includes this look."""
     past_deadline = now >= tracking.created_at + timedelta(seconds=tracking.timeout_s)
     if isinstance(seen, Operation):
         verdict = _VERDICT_OF_STATUS.get(seen.status)
         if verdict is None and past_deadline:
-            return Verdict.TIMED_OUT, f"still {seen.status} after {tracking.timeout_s} s; it may yet end well"
+            return Verdict.TIMED_OUT, f"still {seen.status} after {tracking.timeout_s} s; it may still succeed"
         return verdict, None
     if isinstance(seen, OperationMissingError) and _is_missing(tracking, now):
         return Verdict.LOST, f"{seen} ({tracking.missing_looks} times over {_span(tracking.missing_since, now)})"
@@ -97,20 +97,20 @@ def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> 
 
 
 def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
-    """Stop watching, telling nobody; None once it has ended."""
+    """Cancel the tracking; nobody is told. None if it has ended."""
     if tracking.state is not State.TRACKING:
         return None
-    return live.stopped(_finished(tracking, State.CANCELLED, now), now)
+    return live.cancelled(_finished(tracking, State.CANCELLED, now), now)
 
 
 def started_anew(old: Tracking, fresh: Tracking) -> Tracking:
-    """Watch again an operation of which nothing final is known; what is still to be told of earlier runs goes on."""
+    """Start the next run of an operation. Unfinished deliveries of earlier runs go on."""
     deliveries, told_to_operator = (tuple(d for d in each if d.unfinished) for each in (old.deliveries, old.alerts))
     return replace(fresh, run=old.run + 1, deliveries=deliveries, alerts=told_to_operator, live=live.still_needed(old))
 
 
 def api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float | None:
-    """Take the operation's duration from the API's own times, if both are there, in order and not in the future."""
+    """Return the duration by the API's times, if both exist, are in order and are not in the future."""
     operation = tracking.operation
     if operation is None or verdict not in (Verdict.SUCCEEDED, Verdict.FAILED):
         return None
@@ -121,7 +121,7 @@ def api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float
 
 
 def with_look(known: tuple[Looks, ...], met: str, at: datetime, *, failed: bool) -> tuple[Looks, ...]:
-    """Add a look: to the last entry if it met the same, else as a new one. The first entry stays, and the latest."""
+    """Add a look: to the last entry if the result is the same, else as a new one. Keeps the first and the latest."""
     what = first_line(plain(met), LONGEST_TEXT) if failed else met[:LONGEST_TEXT]
     if known and (known[-1].what, known[-1].failed) == (what, failed):
         return (*known[:-1], replace(known[-1], last_at=at, times=known[-1].times + 1))

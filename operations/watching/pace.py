@@ -1,8 +1,8 @@
-"""When to look, and at what first. Pure: time, state and what is known of durations come in, a decision goes out.
+"""Decides when to look, and at which operation first. Pure.
 
-Scalingo allows 60 requests a minute, so looks are scarce and shared. One quantity decides both: for how long an
-operation has probably been finished without our knowing. A look is due when that reaches `WORTH_A_LOOK_S`; when more
-are due than the budget allows, the greatest goes first. With a hazard h the wait is about
+Scalingo allows 60 requests a minute, so looks are scarce. One quantity decides: for how long an operation has probably
+been finished, unseen by us. A look is due when that reaches `WORTH_A_LOOK_S`. If more looks are due than the budget
+allows, the largest value goes first. With a hazard h the wait is about
 `sqrt(2 * WORTH_A_LOOK_S / h)`: the optimal spacing in J. B. Keller, "Optimum checking schedules for systems subject to
 random failure", Management Science 21 (1974). docs/performance.md measures it.
 """
@@ -15,7 +15,7 @@ from operations.model import Tracking
 from operations.watching.durations import Durations
 
 WORTH_A_LOOK_S = 0.25
-"""The price of a request, in seconds of probable delay: an operation alone is looked at seven to eleven times."""
+"""The price of a request, in seconds of probable delay. A single operation costs seven to eleven looks."""
 
 SHORTEST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
@@ -26,9 +26,9 @@ Candidate = tuple[Tracking, Durations]
 
 
 def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> datetime:
-    """Say when to look next at a tracking just looked at; at its deadline at the latest, while that lies ahead.
+    """Return when to look next after a look, at the latest at the deadline if that is ahead.
 
-    A look without an answer told nothing: it is made again soon, and ever less often while no answer comes.
+    A look without an answer is repeated soon, and then less and less often.
     """
     if tracking.unanswered_since is not None:
         lasted_s = (now - tracking.unanswered_since).total_seconds()
@@ -42,15 +42,15 @@ def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> dat
 
 
 def unseen_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
-    """Say for how many seconds an operation has probably been finished without our knowing."""
+    """Return for how many seconds an operation has probably been finished, unseen."""
     seen = tracking.unanswered_since or tracking.last_polled_at
     return durations.unseen_s(0.0 if seen is None else tracking.age_s(seen), tracking.age_s(now))
 
 
 def worth_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
-    """Say what a look is worth: the probable unseen time, and after a minute without one no less than that is due.
+    """Return what a look is worth: the probable unseen time. After a minute without a look, one is always due.
 
-    It then grows as if an end were as probable at any time: what usually takes for ever may yet fail early.
+    From then on the worth grows as if an end were equally probable at any time: a long operation may fail early.
     """
     seen = tracking.unanswered_since or tracking.last_polled_at or tracking.created_at
     minutes = (now - seen).total_seconds() / LONGEST_WAIT_S
@@ -58,10 +58,10 @@ def worth_s(tracking: Tracking, durations: Durations, now: datetime) -> float:
 
 
 def by_worth(candidates: Iterable[Candidate], now: datetime) -> list[Tracking]:
-    """Sort due trackings, the one most worth a look first.
+    """Sort due trackings by worth, the highest first.
 
-    What an operation is worth is divided by how many it shares the budget with: those of the same app, times the apps
-    of the same caller. So a mass restart slows itself down, not another's single deploy.
+    An operation's worth is divided by the number of operations of its app, and of apps of its caller. So looks are
+    shared fairly between callers and apps: a mass restart does not delay someone else's deploy.
     """
     due = list(candidates)
     of_app = Counter(_app(tracking) for tracking, _ in due)

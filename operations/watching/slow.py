@@ -1,8 +1,7 @@
-"""When an operation takes far longer than usual, and who hears of it before its end. Pure.
+"""Warnings of operations that take much longer than usual. Pure.
 
-A warning is no verdict, and once in a run is enough. It is kept in the record beside the deliveries, not among them:
-they tell the outcome, and are what callers see. An older version passes over what it does not know, and announces the
-outcome as ever. What the outcome overtakes is not told any more.
+A warning is not a verdict, and is sent at most once per run. The record keeps it apart from `deliveries`, which tell
+the outcome and are shown to callers; an older version ignores it. When the run ends, unfinished warnings are skipped.
 """
 
 from dataclasses import replace
@@ -16,24 +15,24 @@ from operations.watching import pace
 FEWEST_SAMPLES = 5
 TIMES_P90 = 2.0
 MARGIN_S = 10.0
-"""With these one operation in 100 is warned of although nothing is wrong; one in 25 where durations vary wildly.
+"""With these values, 1 normal operation in 100 causes a warning; 1 in 25 if durations vary widely.
 
-Simulated with 5 to 50 samples: log-normal of shape 0.6, and log-logistic of shape 2. The margin is for what is short:
-that 1 s has become 3 s is no news.
+Simulated with 5 to 50 samples: log-normal of shape 0.6, and log-logistic of shape 2. The margin is for short
+operations: 3 s instead of 1 s needs no warning.
 """
 
 
 def slow_from_s(usual: Usual | None) -> float:
-    """Say from what age on an operation is slow; infinity where too little is known."""
+    """Return the age from which an operation is slow; infinity if too few durations are known."""
     if usual is None or usual.samples < FEWEST_SAMPLES:
         return float("inf")
     return TIMES_P90 * usual.p90 + MARGIN_S
 
 
 def watched(tracking: Tracking, rules: Rules) -> Tracking:
-    """Plan the warning if the look just made found the operation slow, else have a look made when it will be.
+    """Plan the warning if the operation was slow at this look, else plan a look for when it will be.
 
-    Nothing changes where nobody wants to hear of it.
+    Nothing changes if no target wants warnings.
     """
     from_s, at, due = slow_from_s(tracking.usual), tracking.last_polled_at, tracking.next_look_at
     if tracking.state is not State.TRACKING or tracking.slow is not None or tracking.unanswered_since is not None:
@@ -63,7 +62,7 @@ def _warning(tracking: Tracking, targets: tuple[str, ...], age_s: float, at: dat
 
 
 def overtaken(tracking: Tracking) -> Tracking:
-    """Drop what of the warning is not known to be told, since the watch has ended."""
+    """Skip the unfinished deliveries of the warning, since the run has ended."""
     if tracking.slow is None:
         return tracking
     deliveries = tuple(_skipped(d) if d.unfinished else d for d in tracking.slow.deliveries)

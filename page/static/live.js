@@ -1,4 +1,4 @@
-// Keeps the page up to date: asks for it again, and changes only what differs, so that focus and open details stay.
+// Refreshes the page: fetches it again and changes only what differs, so that focus and open details stay.
 "use strict";
 const EVERY_MS = 2500, QUIET_MS = 5000, LONGEST_MS = 30000;
 const by = (id) => document.getElementById(id);

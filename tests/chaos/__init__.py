@@ -1,4 +1,4 @@
-"""The chaos journey: everything around an operation is killed, cut, delayed and made to fail, and nothing is lost.
+"""The chaos journey: processes are killed, connections cut and delayed, targets fail, and nothing is lost.
 
 `python -m tests.chaos` (or `make chaos`) prints the table that docs/reliability.md keeps. Arrows: `__main__` →
 `proof` → `journey` → `plan`, `targets`.

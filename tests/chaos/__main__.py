@@ -12,7 +12,7 @@ from tests.chaos.proof import Findings, prove, table
 
 
 def main() -> int:
-    """Return the exit code: 0 when everything was as promised with every seed."""
+    """Return the exit code: 0 if every seed met all promises."""
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seeds", type=int, default=20, help="how many (default: %(default)s)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""One chaos journey: hundreds of operations handed over and watched while everything around them fails."""
+"""One chaos journey: hundreds of operations are tracked while everything around them fails."""
 
 import random
 import threading
@@ -34,12 +34,12 @@ TARGETS = """
 LONGEST_OPERATION_S = 12.0
 CALLERS = 4
 FAR_AWAY_S = 40.0
-"""Further than a lease lasts: such a delivery is retried by hand when all is calm, since the journey must end."""
+"""Longer than a lease. Deliveries due later are retried by hand at the end, so that the journey ends."""
 
 
 @dataclass
 class Handed:
-    """One operation handed to Opwatch, how it will have ended, and the id it was accepted under."""
+    """One tracked operation, its result, and its tracking's id."""
 
     app: str
     state: str
@@ -50,7 +50,7 @@ class Handed:
 
 @dataclass
 class Journey:
-    """Everything of one journey, running; `happened` notes each event with its unix time."""
+    """One running journey. `happened` has each event with its unix time."""
 
     seed: int
     seconds: float
@@ -66,7 +66,7 @@ class Journey:
     hurried: int = 0
 
     def run(self) -> None:
-        """Hand over everything while the faults happen, and end the faults."""
+        """Track all operations during the faults, and end the faults."""
         started_at = time.time()
         callers = [threading.Thread(target=self._call, args=(started_at, n), daemon=True) for n in range(CALLERS)]
         for caller in callers:
@@ -91,13 +91,13 @@ class Journey:
             yield connection
 
     def hurry(self, shown: dict[str, Any]) -> None:
-        """Retry by hand what the schedule has put off for minutes."""
+        """Retry by hand the deliveries whose backoff is minutes."""
         soon = time.time() + FAR_AWAY_S
         for delivery in shown["deliveries"]:
             at = delivery["next_attempt_at"]
             if delivery["state"] == "retrying" and unix_time(at) > soon:
                 path = f"/v1/operations/{shown['id']}/deliveries/{delivery['target']}/retry"
-                self.hurried += self.opwatch.request("POST", path).status == 202  # not so if it was delivered meanwhile
+                self.hurried += self.opwatch.request("POST", path).status == 202  # another status if it was delivered
 
     def _call(self, started_at: float, number: int) -> None:
         for each in self.handed[number::CALLERS]:
@@ -108,7 +108,7 @@ class Journey:
                 self._post(each, operation.url)
 
     def _post(self, each: Handed, operation_url: str) -> None:
-        """Send it as a deploy script does: again, until it is accepted."""
+        """Send it until it is accepted, as a deploy script does."""
         with suppress(OSError, HTTPException):
             answer = self.opwatch.post({"operation_url": operation_url}, timeout_s=10)
             if answer.status in (200, 202):
@@ -142,7 +142,7 @@ class Journey:
         acts[event.act]()
 
     def _kill_at_a_command(self, event: Event) -> None:
-        """Kill the worker at the very moment when one of its next scripts leaves for Redis."""
+        """Kill the worker at the moment when it sends one of its next scripts to Redis."""
         left = iter(range(round(event.amount)))
         self.proxy.watch(
             lambda chunk: b"EVALSHA" in chunk and next(left, None) is None, lambda: self.opwatch.kill(event.what)
@@ -157,7 +157,7 @@ class Journey:
             connection.delete("rq:queue:opwatch-look", "rq:queue:opwatch-deliver")
 
     def _api_up(self) -> None:
-        with suppress(RuntimeError):  # it is up already: two outages overlapped
+        with suppress(RuntimeError):  # it runs already: two outages overlapped
             self.scalingo.start()
 
     def _api_fault(self, event: Event) -> None:
@@ -165,7 +165,7 @@ class Journey:
         self.scalingo.fault(faults.FAULTS[event.what](*arguments.get(event.what, ())), times=None)
 
     def _calm(self) -> None:
-        """End every fault; the targets' only once something was refused, however late the first message leaves."""
+        """End every fault; the targets' only after a refusal, however late the first message is."""
         self._mend()
         self._api_up()
         self.scalingo.clear_faults()
@@ -188,7 +188,7 @@ def unix_time(rfc3339: str) -> float:
 
 @contextmanager
 def staged(seed: int, directory: Path, *, operations: int, seconds: float) -> Iterator[Journey]:
-    """Set everything up for one seed: odd ones with `appendfsync always`."""
+    """Set up one seed; odd ones use `appendfsync always`."""
     rng = random.Random(seed)  # noqa: S311 - the same for the same seed
     appendfsync: Literal["everysec", "always"] = "always" if seed % 2 else "everysec"
     handed = [
@@ -226,5 +226,5 @@ def staged(seed: int, directory: Path, *, operations: int, seconds: float) -> It
 
 
 def faults_in(journey: Journey) -> list[tuple[float, Event]]:
-    """List what went wrong, without what ended it."""
+    """List the faults, without the events that ended them."""
     return [(at, event) for at, event in journey.happened if event.act not in CALMING]

@@ -31,7 +31,7 @@ FATES = (*["answered"] * 12, "500", "429", "reset", "answer lost", "late")
 
 @dataclass
 class Message:
-    """One message in the channel, or a reply: everything it ever said, and whether Opwatch never heard where it is."""
+    """One message or reply: all its versions, and whether the answer with its place was lost."""
 
     texts: list[str]
     thread: str | None
@@ -40,7 +40,7 @@ class Message:
 
 @dataclass
 class FlakySlack(LoopbackServer):
-    """Keeps messages as Slack does, and answers as chance has it."""
+    """Keeps messages as Slack does, and answers at random."""
 
     chance: random.Random
     calls: int = 0
@@ -50,7 +50,7 @@ class FlakySlack(LoopbackServer):
         super().__init__()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Take a message or an edit, or fail at it."""
+        """Accept a message or an edit, or fail."""
         self.calls += 1
         said, fate = json.loads(await request.read()), self.chance.choice(FATES)
         if fate == "500":
@@ -81,7 +81,7 @@ def _broken(request: web.BaseRequest) -> web.StreamResponse:
 
 
 def _kill_for(stage: Stage, chance: random.Random, seconds: float) -> int:
-    """Kill workers and start them again; returns how often."""
+    """Kill workers and start them again. Returns how often."""
     until_s, killed = time.monotonic() + seconds, 0
     while time.monotonic() < until_s:
         worker = chance.choice(["worker", "worker-2"])
@@ -94,7 +94,7 @@ def _kill_for(stage: Stage, chance: random.Random, seconds: float) -> int:
 
 
 def _told(stage: Stage, identity: str) -> bool:
-    """Whether an outcome was delivered; one put off for minutes, after a few failures, is retried by hand."""
+    """Whether an outcome was delivered. If its backoff is minutes, it is retried by hand."""
     deliveries = stage.opwatch.show(identity)["deliveries"]
     states = [each["state"] for each in deliveries]
     assert "dead" not in states, deliveries
@@ -105,7 +105,7 @@ def _told(stage: Stage, identity: str) -> bool:
 
 
 def _proven(app: str, state: str, messages: list[Message]) -> int:
-    """Prove what the channel shows of one operation; returns how many messages it has."""
+    """Check what the channel shows of one operation. Returns the number of its messages."""
     about = [message for message in messages if f" {app}: " in message.texts[0]]
     own = [message for message in about if message.thread is None]
     ended = [message for message in own if f"restart {state} after" in message.texts[-1]]
@@ -119,7 +119,7 @@ def _proven(app: str, state: str, messages: list[Message]) -> int:
 
 
 def run(seed: int) -> str:
-    """Go through one seed; returns what came of it, in a line."""
+    """Run one seed. Returns its result in a line."""
     chance = random.Random(seed)  # noqa: S311 - it is to be repeated, not to be secret
     only_live = {"SLACK_WEBHOOK_URL": "", "WEBHOOK_URL": "", "WEBHOOK_SECRET": ""}
     with tempfile.TemporaryDirectory() as directory, FlakySlack(chance) as slack:

@@ -1,4 +1,4 @@
-"""What goes wrong, and when: drawn from a seed. Pure."""
+"""The faults and their times, drawn from a seed. Pure."""
 
 import random
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ API_FAULTS = (
 
 @dataclass(frozen=True, order=True)
 class Event:
-    """One thing that is done at `at_s` seconds after the start; `what` and `amount` say more where needed.
+    """One event at `at_s` seconds after the start; `what` and `amount` are its details.
 
-    A fault `lasts_s` until what ends it is done, which is an event, too.
+    A fault lasts `lasts_s`, until the event that ends it.
     """
 
     at_s: float
@@ -25,7 +25,7 @@ class Event:
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of fault: how often it happens in a minute, and what ends it, after how many seconds."""
+    """A kind of fault: how often it happens in a minute, which event ends it, and after how many seconds."""
 
     act: str
     what: str
@@ -53,11 +53,11 @@ _KINDS = (
     *(_Kind("API fault", name, 1, "API well", (0.3, 3.0)) for name in API_FAULTS),
 )
 CALMING = frozenset(kind.undo for kind in _KINDS) - {""}
-"""What ends a fault, and is none itself."""
+"""The events that end a fault."""
 
 
 def plan(seed: int, seconds: float) -> list[Event]:
-    """Draw the events of `seconds` seconds, in order; every fault is ended, if only after that time."""
+    """Draw the events of `seconds` seconds, in order. Every fault is ended, perhaps later."""
     rng = random.Random(seed)  # noqa: S311 - it has to come out the same for the same seed
     events = []
     for kind in _KINDS:

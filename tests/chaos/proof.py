@@ -1,4 +1,4 @@
-"""What must be true once all is calm again, and the figures of a journey."""
+"""The promises that must hold after the faults, and the figures of a journey."""
 
 import json
 import time
@@ -25,7 +25,7 @@ LINGERS_S = 10.0
 
 @dataclass(frozen=True)
 class Findings:
-    """The figures of one journey, and everything that should not be."""
+    """The figures of one journey, and every broken promise."""
 
     seed: int
     appendfsync: str
@@ -41,7 +41,7 @@ class Findings:
 
 
 def prove(journey: Journey) -> Findings:
-    """Wait until everything is told and tidied up, and check that it is as promised."""
+    """Wait until everything is delivered and tidy, and check all promises."""
     shown = _all_told(journey)
     wrong = [*_outcomes(journey, shown), *_left_behind(journey)]
     receipts = _by_delivery(journey.targets.receipts)
@@ -115,7 +115,7 @@ def _by_delivery(receipts: list[Receipt]) -> dict[tuple[str, str], list[Receipt]
 
 
 def _one_delivery(journey: Journey, each: Handed, path: str, received: list[Receipt]) -> Iterator[str]:
-    """Check what one target was told of one operation: the right thing, in the same bytes, recorded once."""
+    """Check the messages of one operation to one target: right, byte for byte the same, recorded once."""
     target = TOLD[path]
     if not received:
         yield f"{each.app}: {target} was told nothing"
@@ -150,7 +150,7 @@ def told_after_the_record(shown: dict[str, Any], target: str, received: list[Rec
 
 
 def _left_behind(journey: Journey) -> list[str]:
-    """Wait until nothing is left in Redis that should not be; returns what is."""
+    """Wait until no leftovers are in Redis. Returns those that stay."""
     until_s = time.monotonic() + ALL_TIDY_WITHIN_S
     while (left := _in_redis(journey)) and time.monotonic() < until_s:
         journey.keep_running()
@@ -187,7 +187,7 @@ def _busiest_minute(times: list[float]) -> int:
 
 
 def _longest_recovery_s(journey: Journey) -> float:
-    """Find the longest time without a look once nothing was wrong any more, while there was something to look at."""
+    """Find the longest time without a look, outside of faults, while operations were in flight."""
     looks = [seen.at for seen in journey.scalingo.requests]
     longest = 0.0
     for end, following in pairwise([*_spells(journey), (float("inf"), float("inf"))]):
@@ -197,10 +197,10 @@ def _longest_recovery_s(journey: Journey) -> float:
 
 
 def _spells(journey: Journey) -> list[tuple[float, float]]:
-    """Merge the times during which something was wrong."""
+    """Merge the times of all faults."""
     spells: list[tuple[float, float]] = []
     for at, event in faults_in(journey):
-        lingers_s = LINGERS_S if event.what in LINGERING else 0.0  # requests that hang already go on doing so
+        lingers_s = LINGERS_S if event.what in LINGERING else 0.0  # requests that already hang continue to
         end = at + event.lasts_s + lingers_s
         if spells and at <= spells[-1][1]:
             spells[-1] = (spells[-1][0], max(spells[-1][1], end))
@@ -210,7 +210,7 @@ def _spells(journey: Journey) -> list[tuple[float, float]]:
 
 
 def table(findings: list[Findings]) -> str:
-    """Write the findings as a Markdown table, a row a seed."""
+    """Write the findings as a Markdown table, one row per seed."""
     columns = (
         "seed", "appendfsync", "faults", "refused by targets", "trackings", "lost", "duplicates", "retried by hand",
         f"busiest 60 s (budget {REQUESTS_PER_MINUTE})", "longest recovery",

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.recovery`: measures how soon work goes on after each kind of end, and prints a table."""
+"""`python -m tests.chaos.recovery`: measures the recovery after each kind of failure, and prints a table."""
 
 import sys
 import tempfile
@@ -56,7 +56,7 @@ def delivery_taken_over(stage: Stage) -> float:
 
 
 def flushed(stage: Stage) -> float:
-    """Flush RQ's queues, and an operation's doorbell with them, and wait for the look of a worker started then."""
+    """Flush RQ's queues, with an operation's doorbell, start a worker, and wait for its look."""
     stage.opwatch.kill("worker")
     operation = stage.scalingo.operation("flushed-shop", duration_s=None)
     stage.opwatch.track(operation.url)
@@ -68,7 +68,7 @@ def flushed(stage: Stage) -> float:
 
 
 def redis_back(stage: Stage) -> float:
-    """Kill Redis for a minute, and wait until everything that ended meanwhile is told."""
+    """Kill Redis for a minute, and wait until all ends in it are delivered."""
     ending = stage.scalingo.operation("ending-shop", duration_s=None)
     identity = stage.opwatch.track(ending.url)
     stage.scalingo.wait_for(1, operation_id=ending.id, timeout_s=PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Targets that fail at first: about a third of all messages are refused once, in one of several ways."""
+"""Targets that refuse about a third of all messages once, in one of several ways."""
 
 import random
 import re
@@ -26,7 +26,7 @@ _FAILING_SHARE = 0.35
 
 @dataclass(frozen=True)
 class Receipt:
-    """A message that a target has taken: about which app, when, and what it was."""
+    """An accepted message: its app, time and content."""
 
     path: str
     app: str
@@ -36,7 +36,7 @@ class Receipt:
 
 
 class FailingTargets(LoopbackServer):
-    """Takes messages on any path; while `failing`, some are refused the first time they come."""
+    """Accepts messages on any path; while `failing`, refuses some the first time."""
 
     def __init__(self, seed: int) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class FailingTargets(LoopbackServer):
         self.refused = 0
 
     def on_next(self, act: Callable[[], None]) -> None:
-        """Do something once, when the next message has been taken and before that is answered."""
+        """Call a function once, after the next message is accepted and before the answer."""
         self._on_next = act
 
     @property
@@ -59,7 +59,7 @@ class FailingTargets(LoopbackServer):
             return list(self._receipts)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Refuse or take one message."""
+        """Refuse or accept one message."""
         body = await request.read()
         found = _APP.search(body)
         app = found[0].decode() if found else ""

@@ -1,4 +1,4 @@
-"""The whole life of live messages against a stateful Slack that nobody here wrote, npm's `emulate`.
+"""The whole life of live messages with a stateful third-party Slack, npm's `emulate`.
 
 The real processes talk to it; `make slack` runs it all, and needs Node. https://github.com/vercel-labs/emulate
 """
@@ -33,7 +33,7 @@ class Slack:
         self.url = url
 
     def call(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Call a method of the Web API that has to go well."""
+        """Call a method of the Web API, which must succeed."""
         request = urllib.request.Request(  # noqa: S310 - of our own making
             f"{self.url}/api/{method}",
             json.dumps(arguments).encode(),
@@ -46,7 +46,7 @@ class Slack:
 
     @property
     def channel(self) -> str:
-        """The id of the channel that is told."""
+        """The id of the target's channel."""
         (found,) = (each["id"] for each in self.call("conversations.list")["channels"] if each["name"] == "deploys")
         return str(found)
 
@@ -76,7 +76,7 @@ def emulated(directory: Path) -> Iterator[Slack]:
     command = ["node", str(EMULATE), "start", "--service", "slack", "--port", str(port), "--seed", str(seed)]
     slack = Slack(f"http://127.0.0.1:{port}")
 
-    def answers() -> bool:
+    def responds() -> bool:
         try:
             return bool(slack.call("auth.test"))
         except (urllib.error.URLError, ConnectionError):
@@ -84,7 +84,7 @@ def emulated(directory: Path) -> Iterator[Slack]:
 
     with subprocess.Popen(command, cwd=directory) as process:
         try:
-            wait_until(answers, what="the emulated Slack")
+            wait_until(responds, what="the emulated Slack")
             yield slack
         finally:
             process.terminate()

@@ -1,4 +1,4 @@
-"""The app and the worker's parts in this process, around a real server: for tests that need no processes."""
+"""The app and the worker's parts in this process, with a real server: for tests without real processes."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -25,7 +25,7 @@ DONE = Operation(status="done", type="restart")
 BROKEN = Operation(status="error", type="restart", error="it broke")
 RETENTION = timedelta(days=7)
 NO_OTHER_TARGETS = dict.fromkeys(("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"), "")
-"""Of the settings that there are, an empty one counts as unset."""
+"""All settings empty, which counts as unset."""
 
 
 def operation_id(number: int) -> str:
@@ -65,7 +65,7 @@ def looked_at(store: Store, identity: str, polls: int = 1) -> Tracking:
 
 @dataclass(frozen=True)
 class Caller:
-    """Calls the API in this process, with a good token unless told otherwise."""
+    """Calls the API in this process, by default with a valid token."""
 
     client: FlaskClient
 
@@ -81,7 +81,7 @@ class Caller:
         return self.request("GET", path, **options)
 
     def track(self, **fields: Any) -> TestResponse:
-        """POST JSON to `/v1/operations`, about a shop's operation unless told otherwise."""
+        """POST JSON to `/v1/operations`, by default about an operation of `shop`."""
         if "operation_url" not in fields:
             fields = {"app": "shop", "operation_id": OPERATION_ID, **fields}
         return self.request("POST", "/v1/operations", json=fields)
@@ -99,7 +99,7 @@ class Caller:
 
 
 def problem(answer: TestResponse, status: int) -> dict[str, Any]:
-    """Check that an answer is a problem as RFC 9457 has it, of this status; returns it."""
+    """Check that an answer is a problem (RFC 9457) of this status. Returns it."""
     assert answer.status_code == status, answer.text
     assert answer.content_type == "application/problem+json"
     body: dict[str, Any] = answer.get_json(force=True)
@@ -110,18 +110,20 @@ def problem(answer: TestResponse, status: int) -> dict[str, Any]:
 
 
 def faulty_fields(answer: TestResponse) -> set[str]:
-    """Return the names of the fields that a 422 complains about."""
+    """Return the names of the faulty fields in a 422."""
     return {each["field"] for each in problem(answer, 422)["errors"]}
 
 
 def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rules) -> Tracking:
-    """Let a look meet `what`, and record it as a worker does."""
+    """Record a look with the result `what`, as a worker does."""
     now = store.records.now()
     claimed = store.update(found(store, identity), lambda tracking: looks.claimed(tracking, "test", now))
     assert claimed is not None
 
     def decide(tracking: Tracking) -> Tracking | None:
-        return looks.after_look(tracking, "test", what, now=store.records.now(), durations=Durations.of(), rules=rules)
+        return looks.after_look(
+            tracking, "test", what, now=store.records.now(), durations=Durations.learn(), rules=rules
+        )
 
     recorded = store.update(claimed, decide)
     assert recorded is not None
@@ -131,7 +133,7 @@ def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rul
 def attempted(
     store: Store, identity: str, target: str, error: OpwatchError | None = None, *, alert_target: str | None = None
 ) -> Tracking:
-    """Let an attempt to deliver end well, or with `error`, and record it as a worker does.
+    """Record an attempt that succeeded, or failed with `error`, as a worker does.
 
     After a transient error the next attempt is due at once, or after the wait that the error asks for.
     """

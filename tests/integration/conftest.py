@@ -1,4 +1,4 @@
-"""The app and the worker's runtime in this process, with settings from the environment as in real life."""
+"""The app and the worker's runtime in this process, with settings from the environment."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from workers.loop import HttpLoop
 from workers.runtime import Runtime
 
 AT_THE_END_S = 0.5
-"""For what is still under way when a test is over, which may hang."""
+"""The deadline for tasks that still run after a test."""
 
 OURS = ("OPWATCH_", "SCALINGO_", "SLACK_", "WEBHOOK_", "REDIS_", "LOG_")
 TARGETS = """
@@ -41,7 +41,7 @@ TARGETS = """
     secret = "${WEBHOOK_SECRET}"
     apps = ["shop-*"]
     """
-"""Beside `slack` and `webhook`, which are told of everything."""
+"""In addition to `slack` and `webhook`, which are told everything."""
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def connection(valkey: Valkey) -> Iterator[redis.Redis]:
 
 @pytest.fixture
 def store(connection: redis.Redis) -> Store:
-    """Give the store of the empty server."""
+    """Return the store of the empty server."""
     return Store(connection, retention=RETENTION)
 
 
@@ -61,7 +61,7 @@ def store(connection: redis.Redis) -> Store:
 def settings(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, valkey: Valkey, scalingo: ScalingoApi, receiver: Receiver
 ) -> Settings:
-    """Put the settings into the environment, in place of the developer's own, and read them."""
+    """Set the environment, without the developer's own settings, and read the settings."""
     for name in list(os.environ):
         if name.startswith(OURS):
             monkeypatch.delenv(name)
@@ -80,7 +80,7 @@ def settings(
 
 @pytest.fixture
 def make_app(settings: Settings) -> Iterator[Callable[[], Flask]]:
-    """Give what builds an app from the environment as it is then; what it opens is closed in the end."""
+    """Return a function that builds an app from the current environment; it is closed after the test."""
     assert settings.targets
     with ExitStack() as opened:
 
@@ -104,7 +104,7 @@ def app(make_app: Callable[[], Flask]) -> Flask:
 
 @pytest.fixture
 def caller(app: Flask) -> Caller:
-    """Give a caller of the app."""
+    """Return a caller of the app."""
     return Caller(app.test_client())
 
 
@@ -112,7 +112,7 @@ def caller(app: Flask) -> Caller:
 def start_worker(
     monkeypatch: pytest.MonkeyPatch, settings: Settings, tmp_path: Path
 ) -> Iterator[Callable[..., Runtime]]:
-    """Give what starts the parts of a worker process, without RQ: the test calls the rounds.
+    """Return a function that starts the parts of a worker process, without RQ: the test calls the rounds.
 
     `targets` is the text of another targets file; what else is named is set in the environment, or unset by an empty
     text.
@@ -143,7 +143,7 @@ def runtime(start_worker: Callable[..., Runtime]) -> Runtime:
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[HttpLoop]:
-    """Run what a worker sends with; private targets are allowed."""
+    """Run a worker's HTTP loop; private targets are allowed."""
     running = HttpLoop(allow_private_targets=True)
     yield running
     running.drain(1.0)
@@ -151,6 +151,6 @@ def loop() -> Iterator[HttpLoop]:
 
 @pytest.fixture
 def trap() -> Iterator[Trap]:
-    """Listen where nobody may connect."""
+    """Listen on a port that must get no connection."""
     with closing(Trap()) as listening:
         yield listening

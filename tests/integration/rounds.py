@@ -1,4 +1,4 @@
-"""Rounds held by the test, in place of the clock and RQ."""
+"""Rounds called by the test, instead of the clock and RQ."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def hold(one_round: Callable[[], None], enough: Callable[[], T], what: str = "what the rounds do") -> T:
-    """Hold one round after another, as the clock does, and return what `enough` gives as soon as that is true."""
+    """Run rounds, as the clock does, until `enough` is true. Returns its result."""
 
     def held() -> T:
         one_round()
@@ -26,7 +26,7 @@ def hold(one_round: Callable[[], None], enough: Callable[[], T], what: str = "wh
 
 
 def look(store: Store, identity: str) -> Tracking:
-    """Make the tracking due and look; return what was recorded. The budget may want a moment."""
+    """Make the tracking due and look. Returns the record. The budget may need a moment."""
     before = found(store, identity)
     store.update(before, lambda tracking: replace(tracking, next_look_at=store.records.now()))
     hold(look_round, lambda: found(store, identity).tracking.polls > before.tracking.polls, "the look")
@@ -34,5 +34,5 @@ def look(store: Store, identity: str) -> Tracking:
 
 
 def tell_all(store: Store) -> None:
-    """Hold rounds until nothing is to be sent."""
+    """Run rounds until nothing is left to send."""
     hold(delivery_round, lambda: store.overview.size(OUTBOX) == 0, "an empty outbox")

@@ -1,4 +1,4 @@
-"""`python -m admin`, around a real server and scripted neighbours: what it says, what it sends, what it changes."""
+"""`python -m admin`, with a real server and scripted services: what it prints, sends and changes."""
 
 import json
 import subprocess
@@ -54,18 +54,18 @@ letters = "letters:Letters"
 
 @pytest.fixture
 def beating(connection: redis.Redis, store: Store) -> None:
-    """Let a worker's clock beat."""
+    """Send a worker's heartbeat."""
     Heartbeat(connection).beat("a-worker", store.records.now())
 
 
 @pytest.fixture
 def admin(settings: Settings, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str]]]:
-    """Give what carries out a command: its exit code, and all that it prints. None of that is a secret."""
+    """Return a function that runs a command. It checks that no secret is printed."""
     assert settings.targets
     printed: list[str] = []
 
     def run(*arguments: str) -> tuple[int, str]:
-        """Return the exit code, and all that was printed."""
+        """Return the exit code, and the output."""
         capsys.readouterr()
         try:
             code = main(arguments)
@@ -84,7 +84,7 @@ Admin = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def with_targets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Give what puts other targets in place of all others."""
+    """Return a function that replaces all targets."""
 
     def write(text: str) -> None:
         file = tmp_path / "others.toml"
@@ -98,19 +98,19 @@ def with_targets(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[s
 
 @pytest.fixture
 def other_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Install a third party's notifiers, which send by other means than HTTP."""
+    """Install third-party notifiers that do not use HTTP."""
     there = plugins.install(tmp_path / "plugged-in", PROJECT, {"letters": dedent(OTHER_KINDS)})
     monkeypatch.syspath_prepend(str(there))
 
 
 def line(printed: str, name: str) -> str:
-    """Return the one line about something."""
+    """Return the one line with this name."""
     (found_line,) = (each for each in printed.splitlines() if each[6:].startswith(f"{name}:"))
     return found_line
 
 
 class TestCheck:
-    """`check` tries everything, whatever fails, and posts nothing."""
+    """`check` tests everything, even after a failure, and posts nothing."""
 
     @pytest.fixture(autouse=True)
     def _one_account(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ class TestCheck:
         assert "orphans" not in admin("check")[1]
         connection.zadd(DUE, {"osc-fr1-" + "0" * 24: 1})
         assert "warn  orphans: 1 in opwatch:due" in admin("check")[1]
-        assert connection.zcard(DUE) == 1, "it only looks"
+        assert connection.zcard(DUE) == 1, "it only reads"
 
     @pytest.mark.usefixtures("beating")
     def test_says_of_each_part_that_it_is_well(
@@ -138,10 +138,10 @@ class TestCheck:
         assert code == 0, printed
         assert [each[:4] for each in printed.splitlines()] == ["ok  "] * 9
         assert line(printed, "workers") == "ok    workers: 1 alive"
-        assert line(printed, "account default") == "ok    account default: signs in"
+        assert line(printed, "account default") == "ok    account default: signed in"
         assert {(each.method, each.path) for each in receiver.requests} == {("HEAD", "/")}
         assert [each.path for each in scalingo.requests] == ["/v1/tokens/exchange"]
-        assert Budget(connection, 10).balance("default").tokens < 1, "the request took a token of the shared budget"
+        assert Budget(connection, 10).balance("default").tokens < 1, "the request spent a token of the shared budget"
 
     def test_lists_every_fault_and_tries_the_rest(
         self, admin: Admin, monkeypatch: pytest.MonkeyPatch, connection: redis.Redis
@@ -188,7 +188,7 @@ class TestCheck:
         finally:
             connection.config_set("maxmemory", "0")
         assert code == 1
-        assert "takes no writes (OutOfMemoryError)" in line(printed, "redis")
+        assert "accepts no writes (OutOfMemoryError)" in line(printed, "redis")
         assert line(printed, "account default").startswith("warn")
 
     def test_a_429_slows_everybody_down(self, admin: Admin, scalingo: ScalingoApi, connection: redis.Redis) -> None:
@@ -245,7 +245,7 @@ class TestCheck:
         _, printed = admin("check")
         dead, retrying = (each for each in printed.splitlines() if each.startswith("warn  deliveries: "))
         assert "given up: 1 to slack;" in dead
-        assert "tried again: 1 to webhook;" in retrying
+        assert "retried: 1 to webhook;" in retrying
 
     @pytest.mark.usefixtures("other_kinds")
     def test_says_what_cannot_be_checked(self, admin: Admin, with_targets: Callable[[str], None], trap: Trap) -> None:
@@ -265,13 +265,13 @@ BOTS = {  # scopes, what auth.test and conversations.info answer, the channel, w
     "anywhere": ("chat:write,chat:write.public,channels:read", AUTH, '{"ok": true}', "C0123456789", "ok  "),
     "blind": (SCOPES, AUTH, '{"ok": false, "error": "missing_scope"}', "C0123456789", "ok  "),
     "no such channel": (SCOPES, AUTH, '{"ok": false, "error": "channel_not_found"}', "C0123456789", "FAIL  "),
-    "by name": (SCOPES, AUTH, "not asked", "deploys", "ok    target bot: signed in as opwatch of Shops; a channel"),
+    "by name": (SCOPES, AUTH, "not asked", "deploys", "ok    target bot: signed in as opwatch of Shops; the channel"),
     "mute": (
         "channels:read",
         AUTH,
         MEMBER,
         "C0123456789",
-        "FAIL  target bot: the bot has not got the scope chat:write",
+        "FAIL  target bot: the bot lacks the scope chat:write",
     ),
     "revoked": (
         "",
@@ -318,7 +318,7 @@ class TestMessages:
         (request,) = receiver.requests
         told = json.loads(request.body)
         assert (told["type"], told["data"]["app"]) == ("operation.succeeded", "opwatch-test")
-        assert told["data"]["context"]["test"].startswith("sent by hand")
+        assert told["data"]["context"]["test"].startswith("sent with python -m admin")
         Webhook(WEBHOOK_SECRET).verify(request.body, dict(request.headers))
         assert connection.dbsize() == 0, "nothing is stored"
 
@@ -396,11 +396,11 @@ class TestMessages:
     def test_an_unknown_target_is_a_usage_error(self, admin: Admin, command: str) -> None:
         code, printed = admin(command, "nobody")
         assert code == 2
-        assert "there are: failures, shops, slack, webhook" in printed
+        assert "configured: failures, shops, slack, webhook" in printed
 
 
 def without_times(told: Any) -> Any:
-    """Leave out what differs from one test message to the next."""
+    """Remove the parts that differ between test messages."""
     if isinstance(told, dict):
         odd = ("id", "operation_id", "timestamp", "created_at", "ended_at", "finished_at", "last_polled_at")
         return {name: without_times(value) for name, value in told.items() if name not in odd}
@@ -408,7 +408,7 @@ def without_times(told: Any) -> Any:
 
 
 def ended(store: Store, settings: Settings, number: int, **changes: Any) -> str:
-    """Store an operation that has just failed, to be told to slack and webhook."""
+    """Store an operation that has just failed, with deliveries to slack and webhook."""
     identity = tracked(store, operation_id(number), notify_all=False, notify=("slack", "webhook"), **changes)
     seen(store, identity, BROKEN, settings.rules)
     return identity
@@ -458,11 +458,11 @@ class TestList:
 
     def test_no_longer_than_asked(self, admin: Admin) -> None:
         _, printed = admin("list", "--limit", "2")
-        assert len(printed.splitlines()) == 4  # headings, two rows, and that there may be more
+        assert len(printed.splitlines()) == 4  # headings, two rows, and a hint at more
 
 
 class TestRetryDead:
-    """`retry-dead` has what was given up attempted again."""
+    """`retry-dead` makes given-up deliveries due."""
 
     @pytest.fixture(autouse=True)
     def _three_dead(self, store: Store, settings: Settings) -> None:
@@ -472,11 +472,11 @@ class TestRetryDead:
         attempted(store, self.two, "slack")
 
     def test_all_of_them_once(self, admin: Admin, store: Store, connection: redis.Redis) -> None:
-        assert admin("retry-dead") == (0, "3 due again: 1 to slack, 2 to webhook\n")
+        assert admin("retry-dead") == (0, "3 will be retried: 1 to slack, 2 to webhook\n")
         assert states(store, self.one) == {"slack": "pending", "webhook": "pending"}
         assert states(store, self.two) == {"slack": "delivered", "webhook": "pending"}
         assert store.overview.size(OUTBOX) == 3
-        assert connection.llen("rq:queue:opwatch-deliver") == 1, "a worker is told at once"
+        assert connection.llen("rq:queue:opwatch-deliver") == 1, "the doorbell rings at once"
         assert admin("retry-dead") == (0, "no delivery was given up\n")
 
     def test_those_of_one_target(self, admin: Admin, store: Store) -> None:
@@ -491,8 +491,8 @@ class TestRetryDead:
         monkeypatch.delenv("OPWATCH_TARGETS_FILE")
         _, printed = admin("retry-dead")
         assert printed.splitlines() == [
-            "1 due again: 1 to slack",
-            "left alone, since no such target is configured: 2 to webhook",
+            "1 will be retried: 1 to slack",
+            "not retried, because these targets are not configured: 2 to webhook",
         ]
         assert states(store, self.two)["webhook"] == "dead"
 
@@ -503,14 +503,14 @@ def test_faulty_settings_stop_what_needs_them(admin: Admin, monkeypatch: pytest.
     monkeypatch.setenv("SCALINGO_AUTH_URL", "sEkrEt")
     code, printed = admin(*command.split())
     assert code == 1
-    assert printed.startswith("mend these settings:\n")
+    assert printed.startswith("Correct these settings:\n")
     assert printed.count("\n  - ") == 2
 
 
 @pytest.mark.parametrize("command", ["list", "retry-dead"])
 def test_redis_away_is_said(admin: Admin, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
-    assert admin(command) == (1, "Redis fails (ConnectionError); python -m admin check says more\n")
+    assert admin(command) == (1, "Redis fails (ConnectionError); see python -m admin check\n")
 
 
 @pytest.mark.parametrize(("arguments", "code"), [("--help", 0), ("check --help", 0), ("", 2), ("lst", 2)])

@@ -1,4 +1,4 @@
-"""Alerts over a real server: told once for many failures, never lost, never of themselves, and no caller's business."""
+"""Alerts with a real server: one for many failures, never lost, never about themselves, hidden from callers."""
 
 import json
 import secrets
@@ -40,19 +40,19 @@ def alerting(start_worker: Callable[..., Runtime]) -> Runtime:
 
 
 def failed(store: Store, settings: Settings, *, notify: tuple[str, ...] = ("webhook",)) -> str:
-    """Store an operation that has just failed, to be told to those named."""
+    """Store an operation that has just failed, with deliveries to these targets."""
     identity = tracked(store, secrets.token_hex(12), notify_all=False, notify=notify, context={"actor": "jane"})
     seen(store, identity, BROKEN, settings.rules)
     return identity
 
 
 def told(receiver: Receiver, path: str) -> list[Any]:
-    """Read what came in on a path."""
+    """Read the requests to a path."""
     return [json.loads(request.body) for request in receiver.requests if request.path == path]
 
 
 class TestFailingDeliveries:
-    """Deliveries to one target fail, and another hears of it."""
+    """Deliveries to one target fail, and the alert target is told."""
 
     def test_many_dead_deliveries_at_once_are_told_once_with_an_outcome(
         self, alerting: Runtime, store: Store, receiver: Receiver
@@ -98,7 +98,7 @@ class TestFailingDeliveries:
         failed(store, alerting.settings, notify=("failures",))
         failed(store, alerting.settings)
         tell_all(store)
-        connection.delete("opwatch:failing:webhook")  # as when the hour is over
+        connection.delete("opwatch:failing:webhook")  # as after an hour
         failed(store, alerting.settings)
         tell_all(store)
         assert [message["text"].split("\n")[0] for message in told(receiver, "/slack")] == [
@@ -225,13 +225,13 @@ class TestFailingDeliveries:
 
 
 def settled(store: Store, identity: str) -> tuple[str, int] | None:
-    """Return state and attempts of the one delivery, once nobody is at it."""
+    """Return state and attempts of the one delivery, once it is not claimed."""
     (delivery,) = found(store, identity).tracking.deliveries
     return None if delivery.claim else (delivery.state.value, delivery.attempts)
 
 
 def alert_state(store: Store, identity: str) -> str:
-    """Return the state of the one alert, once nobody is at it."""
+    """Return the state of the one alert, once it is not claimed."""
     (alert,) = found(store, identity).tracking.alerts
     return "" if alert.claim else alert.state.value
 
@@ -296,12 +296,12 @@ class TestRejectedTokens:
 
 
 def watched(store: Store, number: int, **changes: Any) -> str:
-    """Store an operation being watched; it is due at once."""
+    """Store an operation in flight; its look is due."""
     return tracked(store, operation_id(number), **changes)
 
 
 class TestKeepingAlerts:
-    """What becomes of an alert in the store."""
+    """Alerts in the store."""
 
     def test_a_tracking_is_kept_until_its_alert_is_told(
         self, store: Store, settings: Settings, connection: redis.Redis
@@ -322,7 +322,7 @@ class TestKeepingAlerts:
         identity, sound = dead_with_alert(store, settings), failed(store, settings)
         key = f"opwatch:tracking:{identity}"
         document = json.loads(connection.get(key) or b"")
-        del document["alerts"]  # as an older version writes the record: it keeps only the fields it knows
+        del document["alerts"]  # as an older version writes the record: without unknown fields
         connection.set(key, json.dumps(document))
         assert store.overview.size(OUTBOX) == 2
         look_in_s, delivery_in_s = store.overview.due_in_s()
@@ -368,7 +368,7 @@ class TestKeepingAlerts:
 
 
 def dead_with_alert(store: Store, settings: Settings) -> str:
-    """Store a failed tracking with a dead delivery and an alert about it that is not told."""
+    """Store a failed tracking with a dead delivery and an unfinished alert about it."""
     identity = failed(store, settings)
     attempted(store, identity, "webhook", TransientError("500"))
     tracking = attempted(store, identity, "webhook", PermanentError("410 Gone"), alert_target="slack")

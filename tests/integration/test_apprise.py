@@ -1,4 +1,4 @@
-"""The example of a plug-in, Apprise: what it is given, and what is said where it cannot be used."""
+"""The example plug-in, Apprise: what it sends, and its errors."""
 
 import asyncio
 import json

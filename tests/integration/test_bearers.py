@@ -1,4 +1,4 @@
-"""Bearers and API tokens go to the configured host only, whatever a caller posts and wherever the API sends us."""
+"""Bearers and API tokens go only to the configured host, for any URL of a caller and any redirect of the API."""
 
 import re
 
@@ -19,7 +19,7 @@ GOOD = [
     "https://api.osc-fr1.scalingo.com" + PATH, "http://API.osc-fr1.SCALINGO.com:80" + PATH,
     " http://{good}" + PATH + "\r\n",
 ]  # fmt: skip
-"""All of them mean the stand-in; the last is a header line as a shell may cut it."""
+"""All are URLs of the stand-in; the last is a header line as a shell may cut it."""
 
 HOSTILE = [
     # Other hosts, ports and schemes
@@ -30,7 +30,7 @@ HOSTILE = [
     "http://127.0.0.1.:{good_port}" + PATH, "http://127.0.0.1" + PATH, "http://{good}.{trap}" + PATH,
     "ftp://{good}" + PATH, "file://{good}" + PATH, "gopher://{trap}" + PATH, "http:{trap}" + PATH,
     "javascript:{good}" + PATH,
-    # Userinfo, and what some parsers take for it
+    # Userinfo, and look-alikes of it
     "http://{good}@{trap}" + PATH, "http://{trap}@{good}" + PATH, "http://user:pw@{good}" + PATH,
     "http://@{good}" + PATH,
     "http://{good}%40{trap}" + PATH, "http://{good}\\@{trap}" + PATH, "http://{trap}\\@{good}" + PATH,
@@ -113,7 +113,7 @@ def test_a_redirect_by_the_api_carries_no_credentials_anywhere(
 ) -> None:
     places = (receiver.url("/elsewhere"), f"http://127.0.0.1:{trap.port}/", "//evil.example/", "/v1/elsewhere", "\\x")
     operation = scalingo.operation()
-    if exchange:  # after a failed sign-in all looks pause for some seconds: one stands for all
+    if exchange:  # after a failed sign-in all looks pause for some seconds, so one is enough
         scalingo.fault(lambda _: Reply(307, "", {"Location": places[0]}), exchange=True)
     else:
         for status, place in zip(REDIRECTS, places, strict=True):

@@ -1,4 +1,4 @@
-"""Bodies that are too large, or shaped to confuse: a clear problem, and nothing tracked."""
+"""Bodies that are too large or confusing: a clear problem, and nothing is tracked."""
 
 import pytest
 from flask import Flask

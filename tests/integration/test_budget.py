@@ -1,4 +1,4 @@
-"""The shared budget: never more than was allowed, whoever asks, and not much less either."""
+"""The shared budget: never more than allowed, over all processes, and not much less."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +52,7 @@ def test_many_threads_get_no_more_than_the_bucket_gives(
             granted = sum(pool.map(spend_greedily, range(8)))
         elapsed_s = server_time(connection) - began
         assert granted <= size.capacity + size.per_second * elapsed_s
-        # Nor is anything wasted: all but the last fraction is given out. (A busy machine lets a bucket that is full
+        # Nothing is wasted: all but the last fraction is granted. (On a busy machine, a bucket that is full
         # again after 50 ms run over.)
         assert granted >= int((size.capacity + size.per_second * 1.45) * given_out) - 1
 
@@ -195,7 +195,7 @@ def test_a_version_before_shares_goes_at_half_the_rate_until_the_share_is_whole(
 
 
 def later(connection: redis.Redis, seconds: float) -> None:
-    """Let so much time pass for the bucket: everything it remembers moves into the past."""
+    """Let time pass for the bucket, by moving its stored times into the past."""
     remembered: Any = connection.hgetall(BUCKET)
     for name in (b"at", b"slow_until"):
         if name in remembered:
@@ -204,7 +204,7 @@ def later(connection: redis.Redis, seconds: float) -> None:
 
 @dataclass
 class Model:
-    """A bucket as it stands at a time; its refill is summed up in small steps."""
+    """A model of the bucket, which adds its refill in small steps."""
 
     size: Allowance
     at_s: float
@@ -223,7 +223,7 @@ class Model:
         self.at_s = until_s
 
     def refuse(self, resumes_s: float) -> None:
-        """Hear of the first 429 of a burst."""
+        """Apply the first 429 of a burst."""
         self.share, self.tokens, self.at_s = max(1 / 8, self.share / 2), 0.0, resumes_s
 
 
@@ -279,9 +279,9 @@ def test_it_refills_by_what_a_growing_share_of_its_rate_adds_up_to(
 
 steps = st.lists(
     st.tuples(
-        st.one_of(st.just(0.0), st.floats(0, 3), st.floats(0, 90)),  # seconds until somebody asks
-        st.integers(0, 12),  # for so many
-        st.sampled_from([None] * 9 + [0.0, 5.0]),  # and perhaps hears of a 429, with a time to wait
+        st.one_of(st.just(0.0), st.floats(0, 3), st.floats(0, 90)),  # seconds until the request for tokens
+        st.integers(0, 12),  # how many
+        st.sampled_from([None] * 9 + [0.0, 5.0]),  # perhaps a 429, with a time to wait
     ),
     max_size=60,
 )
@@ -302,7 +302,7 @@ def test_in_no_minute_more_is_granted_than_allowed(
             later(connection, pause_s)
             granted, _ = budget.spend("default", wanted)
             assert 0 <= granted <= wanted
-            # Real time passes, too, however little; it is on the safe side to count it as none.
+            # A little real time passes, too; to ignore it is on the safe side.
             grants.append((at + time.monotonic() - began_s, granted))
             if refused_for_s is not None:
                 budget.slow_down("default", refused_for_s)

@@ -1,4 +1,4 @@
-"""Stopping a watch, and making a delivery again by hand."""
+"""Cancelling a tracking, and retrying a delivery by hand."""
 
 import pytest
 
@@ -86,6 +86,6 @@ class TestRetrying:
 
 
 def end(store: Store, settings: Settings, error: OpwatchError | None = None, how: Operation = DONE) -> None:
-    """Let the operation end, and the webhook's delivery go as decided."""
+    """End the operation, and the webhook's delivery as given."""
     seen(store, IDENTITY, how, settings.rules)
     attempted(store, IDENTITY, "webhook", error)

@@ -1,4 +1,4 @@
-"""A ping of the dead man's switch means that the clock ticks and Redis answers; without either there is none."""
+"""A ping of the dead man's switch means that the clock ticks and Redis answers; without either, no ping."""
 
 import os
 import time
@@ -21,7 +21,7 @@ SOME_TICKS_S = 2.5 * TICK_S
 
 @pytest.fixture
 def clock(start_worker: Callable[..., Runtime], own_valkey: Valkey, receiver: Receiver) -> Iterator[Clock]:
-    """Give the clock of a worker that has a dead man's switch, pinged at every tick, and a server of its own."""
+    """Return the clock of a worker with its own server, and a dead man's switch that is pinged at every tick."""
     running = Clock(start_worker(REDIS_URL=own_valkey.url, OPWATCH_HEARTBEAT_URL=receiver.url(PATH)), report_every_s=0)
     yield running
     running.stop()
@@ -44,7 +44,7 @@ def test_pings_stop_while_redis_is_away_and_come_back_with_it(
     own_valkey.kill()
     before = pings(receiver)
     time.sleep(SOME_TICKS_S)
-    assert pings(receiver) <= before + 1  # one that was under way may still arrive
+    assert pings(receiver) <= before + 1  # one in transit may still arrive
     own_valkey.start()
     assert more(receiver)
 
@@ -77,7 +77,7 @@ def test_a_tick_that_fails_in_an_unforeseen_way_does_not_end_the_clock(
     monkeypatch.setenv("REDIS_URL", own_valkey.url)
     monkeypatch.setenv("OPWATCH_HEARTBEAT_URL", receiver.url(PATH))
     runtime = workers_runtime.start(load(os.environ))
-    runtime.loop.drain(1.0)  # closed: whatever a tick hands over to it fails
+    runtime.loop.drain(1.0)  # closed: every task of a tick fails
     clock = Clock(runtime, report_every_s=0)
     clock.start()
     with redis.Redis.from_url(own_valkey.url) as connection:

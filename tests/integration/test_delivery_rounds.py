@@ -18,7 +18,7 @@ def test_a_claim_that_redis_refused_does_not_silence_the_target(
 ) -> None:
     caller.track(notify=["slack"])
     seen(store, f"osc-fr1-{OPERATION_ID}", BROKEN, settings.rules)
-    connection.config_set("maxmemory", "1")  # reads go on, writes are refused
+    connection.config_set("maxmemory", "1")  # reads work, writes are refused
     try:
         with pytest.raises(redis.RedisError):
             delivery_round()
@@ -59,6 +59,6 @@ def test_each_attempt_is_counted_by_how_it_ended(
 def test_a_place_is_free_again_after_each_attempt(runtime: Runtime) -> None:
     assert runtime.slots.take("slack", 1)
     assert not runtime.slots.take("slack", 1)
-    assert runtime.slots.free("slack"), "somebody was turned away"
+    assert runtime.slots.free("slack"), "a slot was refused"
     assert runtime.slots.take("slack", 1)
     assert not runtime.slots.free("slack")

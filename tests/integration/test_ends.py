@@ -1,4 +1,4 @@
-"""Whoever waits for an end is woken by its message, and finds out by itself where the message is lost."""
+"""A request that waits for an end is woken by its message, and also if the message is lost."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ PREFER = {"Prefer": "wait=20"}
 
 @pytest.fixture
 def no_channels(connection: redis.Redis) -> Iterator[None]:
-    """Let nobody publish or subscribe."""
+    """Make Redis refuse to publish and subscribe."""
     connection.execute_command("ACL", "SETUSER", "default", "resetchannels")  # type: ignore[no-untyped-call]
     yield
     connection.execute_command("ACL", "SETUSER", "default", "allchannels")  # type: ignore[no-untyped-call]
@@ -38,7 +38,7 @@ def messages(connection: redis.Redis) -> Iterator[Any]:
 
 
 def heard(messages: Any) -> list[str]:
-    """Read what has come."""
+    """Read the messages so far."""
     found = []
     while True:
         message = messages.get_message(timeout=0.2)

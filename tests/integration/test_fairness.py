@@ -1,4 +1,4 @@
-"""Slots to wait for an end: one caller may not hold them all where there are others."""
+"""Slots for waiting: one caller cannot hold them all if there are others."""
 
 from collections.abc import Callable
 
@@ -48,7 +48,7 @@ def test_a_caller_with_too_many_requests_in_its_queue_is_told_to_come_again_and_
 
 
 def take_slots(app: Flask) -> int:
-    """Take slots as if so many of the first caller's requests waited; returns how many there were."""
+    """Take slots as if so many requests of the first caller waited. Returns how many were free."""
     parts: Service = app.extensions[KEY]
     taken = 0
     while parts.wait_slots.acquire("ci"):

@@ -1,4 +1,4 @@
-"""Inputs that nobody thought of: no request is answered with a fault of ours, no damaged entry stops a round."""
+"""Random inputs: no request is answered with a 500, and no damaged entry stops a round."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ header_texts = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n
 
 
 def well_answered(answer: TestResponse) -> None:
-    """Check that an answer is a good one or a problem; no fault of ours, whatever was asked."""
+    """Check that an answer is a good one or a problem, and not a 500."""
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         assert answer.content_type == "application/problem+json"
@@ -131,13 +131,13 @@ def test_no_path_query_or_header_is_a_fault_of_ours(
     caller: Caller, method: str, path: list[str], query: str, headers: dict[str, str]
 ) -> None:
     caller.track()
-    caller.request("DELETE", f"/v1/operations/{IDENTITY}")  # one that has ended is answered at once
+    caller.request("DELETE", f"/v1/operations/{IDENTITY}")  # an ended one is answered at once
     raw = {
         "PATH_INFO": "/".join(["", *path]).encode("utf-8", "replace").decode("latin-1"),
         "QUERY_STRING": quote(query, safe="=&%_"),
     }
     answer = caller.request(method, "/", headers=headers, environ_overrides=raw)
-    if answer.status_code in (303, 308):  # the pages, which lead to the sign-in
+    if answer.status_code in (303, 308):  # the pages, which redirect to the sign-in
         assert raw["PATH_INFO"].strip("/").partition("/")[0] in ("", "operations")
     elif method != "HEAD":
         well_answered(answer)
@@ -190,7 +190,7 @@ def test_damaged_entries_stop_nobody_elses_work(  # noqa: PLR0913, PLR0917 - it 
         connection.zadd(index, {name: 1, name + b"_1_failed_slack": 2})
     connection.set(b"opwatch:tracking:" + name, record)
     own = _named(record)
-    if own is not None:  # the same again where it looks for itself
+    if own is not None:  # and again at its own place
         connection.set(f"opwatch:tracking:{own}", record)
         connection.set(f"opwatch:announcement:{own}:1", body)
         connection.zadd(DUE, {own: 1})
@@ -200,7 +200,7 @@ def test_damaged_entries_stop_nobody_elses_work(  # noqa: PLR0913, PLR0917 - it 
     identity = f"osc-fr1-{operation.id}"
     caller.track(notify=["webhook"])
     seen(store, IDENTITY, BROKEN, runtime.settings.rules)
-    connection.set(f"opwatch:announcement:{IDENTITY}:1", body)  # of a good record, the announcement is damaged
+    connection.set(f"opwatch:announcement:{IDENTITY}:1", body)  # the record is good, its announcement is damaged
 
     def all_done() -> bool:
         look_round()
@@ -295,7 +295,7 @@ def _took(kind: str, reply: Reply) -> bool:
 
 
 def _text(reply: Reply) -> bytes:
-    """Return the body as a client reads it, as far as this matters: nothing where its charset is odd."""
+    """Return the body as a client reads it; empty if its charset is unknown."""
     return (
         reply.body if isinstance(reply.body, bytes) and "charset" not in reply.headers.get("Content-Type", "") else b""
     )

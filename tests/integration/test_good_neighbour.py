@@ -1,4 +1,4 @@
-"""Beside others that use the account: every request takes a token, and a 429 is heeded by all, whatever it says."""
+"""Sharing the account with others: every request spends a token, and all workers obey a 429, whatever it asks."""
 
 import queue
 import socket
@@ -37,7 +37,7 @@ A_MINUTE = {"SCALINGO_REQUESTS_PER_MINUTE": "60"}
 
 @pytest.fixture
 def jammed() -> Iterator[str]:
-    """Give the URL of a server that has no room in its backlog: who connects waits."""
+    """Return the URL of a server with a full backlog: connections to it wait."""
     with ExitStack() as opened:
         listener = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         with suppress(TimeoutError):
@@ -49,7 +49,7 @@ def jammed() -> Iterator[str]:
 
 
 def asked(running: Runtime, store: Store, identity: str, granted_at_s: float) -> str | OpwatchError:
-    """Look at an operation as a round does, and return its status or why there is none."""
+    """Look at an operation as a round does. Returns its status or the error."""
     ended: queue.Queue[str | OpwatchError] = queue.Queue()
     tracking = found(store, identity).tracking
 
@@ -64,12 +64,12 @@ def asked(running: Runtime, store: Store, identity: str, granted_at_s: float) ->
 
 
 def looks(scalingo: ScalingoApi) -> int:
-    """Count the requests that were no sign-in."""
+    """Count the requests except sign-ins."""
     return sum(seen.path != EXCHANGE for seen in scalingo.requests)
 
 
 class TestTokens:
-    """Every request takes one, and is made while it is good."""
+    """Every request spends a token, and is sent while that is valid."""
 
     def test_every_request_takes_one_those_that_sign_in_too(
         self, start_worker: Callable[..., Runtime], connection: redis.Redis, store: Store, scalingo: ScalingoApi
@@ -129,7 +129,7 @@ class TestRefusals:
         look_round()
         for identity in refused:
             assert "429" in (looked_at(store, identity).last_error or "")
-        running.finish(5.0)  # all have been heeded
+        running.finish(5.0)  # all were applied
         assert running.budget.balance("default").share == 0.5
         running.close()
         (line,) = [line for line in capsys.readouterr().out.splitlines() if "slowed down by a 429" in line]
@@ -197,7 +197,7 @@ class TestRefusals:
         refused = looked_at(store, identity)
         assert "signing in" in (refused.last_error or "")
         wait_until(lambda: first.budget.balance("default").share < 1, what="the smaller share")
-        other = start_worker(**A_MINUTE)  # it knows of no failed sign-in
+        other = start_worker(**A_MINUTE)  # it has no failed sign-in
         store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
         look_round()
         after = found(store, identity).tracking

@@ -1,4 +1,4 @@
-"""One Slack message for the operations of one deploy, over a real server: what is posted, edited and replied."""
+"""One Slack message for the operations of one deploy, with a real server: posts, edits and replies."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ BUILD = "build 7"
 
 @pytest.fixture
 def one(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
-    """Give a member of a group whose message was posted."""
+    """Return a member of a group whose message was posted."""
     assert channel.targets["deploys"].rule.live
     identity = another(store, scalingo)
     shown(store, identity)
@@ -40,7 +40,7 @@ def one(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
 
 
 def another(store: Store, scalingo: ScalingoApi, app: str = "shop", **more: Any) -> str:
-    """Have an operation that runs tracked as a member of the group, and looked at."""
+    """Track a running operation as a member of the group, and look at it."""
     fields = {"app": app, "group": BUILD, "notify_all": False, "notify": ("deploys",), **more}
     identity = tracked(store, scalingo.operation(duration_s=None, app=app).id, **fields)
     look(store, identity)
@@ -54,13 +54,13 @@ def live(store: Store, identity: str) -> LiveMessage:
 
 
 def shown(store: Store, identity: str) -> LiveMessage:
-    """Make the member's part due, and hold rounds until the message was seen to."""
+    """Make the member's message due, and run rounds until it was handled."""
     before = live(store, identity)
     now = store.records.now()
     store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
 
     def written() -> LiveMessage | None:
-        current().connection.delete("opwatch:lock:live:deploys")  # as if the target's next turn had come
+        current().connection.delete("opwatch:lock:live:deploys")  # so that the target may be edited again
         delivery_round()
         after = live(store, identity)
         due = after.due_at is not None and after.due_at <= now
@@ -72,14 +72,14 @@ def shown(store: Store, identity: str) -> LiveMessage:
 
 
 def ended(store: Store, scalingo: ScalingoApi, identity: str, **how: Any) -> None:
-    """Let the operation end, and have that told."""
+    """End the operation, and deliver the outcome."""
     scalingo.finish(operation_of(identity), **how)
     look(store, identity)
     tell_all(store)
 
 
 def aged(store: Store, *identities: str) -> None:
-    """Let the time pass in which a group without a size waits for another member."""
+    """Let the time pass in which a group of unknown size waits for another member."""
     for identity in identities:
         store.update(
             found(store, identity),
@@ -88,7 +88,7 @@ def aged(store: Store, *identities: str) -> None:
 
 
 def text(receiver: Receiver) -> str:
-    """Return what the last post or edit of the message says, in one line for each section."""
+    """Return the text of the last post or edit, one line per section."""
     _, last = next(call for call in reversed(calls(receiver)) if "thread_ts" not in call[1])
     return "\n".join(block["text"]["text"] for block in last["blocks"] if block["type"] == "section")
 
@@ -120,7 +120,7 @@ def test_the_members_of_a_group_share_one_message_with_one_verdict(
     assert reply["text"].startswith("<!here> ❌ blog: restart failed")
     assert "and this is how" in json.dumps(reply["blocks"])
     assert {body["ts"] for method, body in calls(receiver) if method == "update"} == {"1.000100"}
-    shown(store, one)  # it has yet to hear that all is over
+    shown(store, one)  # it does not know yet that the group is final
     assert store.overview.due_in_s()[1] == float("inf")
     for identity in (one, two):
         assert [d.state for d in found(store, identity).tracking.deliveries] == [DeliveryState.DELIVERED]
@@ -148,7 +148,7 @@ def test_one_that_joins_late_reopens_the_message(
     aged(store, one)
     before = len(calls(receiver))
     assert shown(store, one).due_at is None
-    assert len(calls(receiver)) == before  # it says all there is to say
+    assert len(calls(receiver)) == before  # it is current
     late = another(store, scalingo, "blog")
     shown(store, late)
     assert text(receiver).splitlines()[0].endswith(", reopened by blog")
@@ -282,7 +282,7 @@ def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
 ) -> None:
     another(store, scalingo, "blog")
     tracking = found(store, one).tracking
-    lease = lease_for(channel, tracking, channel.targets["deploys"], 1)  # of a worker that is killed meanwhile
+    lease = lease_for(channel, tracking, channel.targets["deploys"], 1)  # of a worker that is killed
     assert lease is not None
     assert asyncio.run(lease.begin())
     before = len(calls(receiver))

@@ -1,4 +1,4 @@
-"""The operations of one deploy as one: what is stored of a group, and GET /v1/groups/<group>."""
+"""Groups: what is stored, and GET /v1/groups/<group>."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -47,7 +47,7 @@ def members(caller: Caller, name: str = BUILD) -> list[str]:
 
 
 def joined(caller: Caller, count: int, **fields: Any) -> list[str]:
-    """Have operations tracked as members of one group; returns the trackings' ids."""
+    """Track operations as members of one group. Returns the trackings' ids."""
     answers = [
         caller.track(operation_id=operation_id(number), **{"group": BUILD, "group_size": count, **fields})
         for number in range(count)
@@ -142,7 +142,7 @@ class TestWaiting:
         seen(store, identity, DONE, settings.rules)
         answer = caller.get(f"/v1/groups/{BUILD}", headers={"Prefer": "wait=25"})
         assert answer.json["state"] == "succeeded"
-        assert "Preference-Applied" not in answer.headers  # nobody has waited
+        assert "Preference-Applied" not in answer.headers  # there was no wait
 
     def test_one_that_is_not_is_shown_when_the_time_is_over(self, caller: Caller) -> None:
         joined(caller, 1)
@@ -151,7 +151,7 @@ class TestWaiting:
 
 
 class TestMembership:
-    """Who is in a group follows from the records."""
+    """The members of a group follow from the records."""
 
     def test_what_is_sent_again_stays_in_its_first_group(self, caller: Caller) -> None:
         joined(caller, 1)
@@ -190,7 +190,7 @@ class TestMembership:
         self, caller: Caller, connection: redis.Redis, settings: Settings
     ) -> None:
         (identity,) = joined(caller, 1, notify=[])
-        connection.delete(index.group_key(BUILD))  # as if nobody had written it
+        connection.delete(index.group_key(BUILD))  # as if it had never been written
         store = Store(connection, retention=timedelta())
         assert seen(store, identity, DONE, settings.rules).state is State.SUCCEEDED
         problem(caller.get(f"/v1/groups/{BUILD}"), 404)

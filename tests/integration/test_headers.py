@@ -1,4 +1,4 @@
-"""What every answer tells browsers, whatever it is an answer to."""
+"""The protective headers of every answer."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""POST /v1/operations: what is taken, what is refused, and what happens when it is sent again."""
+"""POST /v1/operations: what is accepted, what is refused, and what a repeated request does."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ IDENTITY = f"osc-fr1-{OPERATION_ID}"
 
 
 class TestWhatIsTaken:
-    """Everything DESIGN lists, as JSON or as a form."""
+    """All fields, as JSON or as a form."""
 
     def test_app_and_id_are_enough(self, caller: Caller) -> None:
         answer = caller.track()
@@ -121,7 +121,7 @@ class TestWhatIsTaken:
 
 
 class TestWhatIsRefused:
-    """No input answers 500; every refusal says what to do."""
+    """No input causes a 500; every refusal says what to do."""
 
     @pytest.mark.parametrize(
         ("change", "field"),
@@ -245,7 +245,7 @@ class TestWhatIsRefused:
 
 
 class TestTooMany:
-    """An account has room for so many at once, and says so."""
+    """The limit of operations in flight per account."""
 
     @pytest.fixture(autouse=True)
     def _room_for_two(self, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ class TestTooMany:
 
 
 class TestTheSameAgain:
-    """Sending it again is always safe."""
+    """A repeated request is safe."""
 
     def test_it_is_answered_200_with_the_same_tracking(self, caller: Caller) -> None:
         first, second = caller.track(), caller.track()
@@ -356,7 +356,7 @@ class TestTheSameAgain:
         assert lost.state == "lost"
         third = caller.track()
         assert (third.status_code, third.json["run"]) == (202, 3)
-        # What was already to be told is still told, each under a name of its own.
+        # Planned deliveries are still made, each with its own id.
         due = {member for _, members in store.records.due_deliveries() for member in members}
         assert due == {f"{IDENTITY}_1_timed_out_webhook", f"{IDENTITY}_2_lost_webhook"}
 
@@ -373,7 +373,7 @@ class TestTheSameAgain:
 
 
 def push_back(store: Store, by: timedelta) -> None:
-    """Let a tracking look as if everything had happened so much earlier."""
+    """Move all times of a tracking into the past."""
     stored = found(store, IDENTITY)
     times = ("created_at", "missing_since")
     earlier = {name: value - by for name in times if (value := getattr(stored.tracking, name)) is not None}
@@ -382,7 +382,7 @@ def push_back(store: Store, by: timedelta) -> None:
 
 
 class TestWhoIsTold:
-    """Rules, and what a caller may ask for."""
+    """Rules, and requested targets."""
 
     def test_everybody_whose_rules_match(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(app="blog")
@@ -414,6 +414,6 @@ class TestWhoIsTold:
 
 
 def told(caller: Caller, store: Store, settings: Settings, end: Operation) -> dict[str, str]:
-    """Let the operation end; returns who is told, and how that stands."""
+    """End the operation. Returns the state of each delivery, by target."""
     seen(store, IDENTITY, end, settings.rules)
     return {d["target"]: d["state"] for d in caller.show(IDENTITY)["deliveries"]}

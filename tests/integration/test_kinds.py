@@ -1,4 +1,4 @@
-"""What every kind of target holds to, whatever it speaks and whoever answers, each against a server on loopback."""
+"""The contract of every kind of target, each against a server on loopback."""
 
 import logging
 import traceback
@@ -52,7 +52,7 @@ Tell = Callable[..., OpwatchError | None]
 
 @pytest.fixture(scope="module", autouse=True)
 def _third_parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Install the kinds of third parties that the documentation shows."""
+    """Install the third-party kinds of the documentation."""
     with pytest.MonkeyPatch.context() as patch:
         for install in (plugins.apprise, plugins.ntfy):
             patch.syspath_prepend(install(tmp_path_factory.mktemp("site")))
@@ -61,14 +61,14 @@ def _third_parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(params=[*WAYS, MAIL])
 def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
-    """Set the stage for each way to tell somebody in turn."""
+    """Set up the stage of each kind in turn."""
     with staged(request.param) as ready:
         yield ready
 
 
 @pytest.fixture(params=[name for name, way in WAYS.items() if way.says_why])
 def http_stage(request: pytest.FixtureRequest) -> Iterator[HttpStage]:
-    """Set the stage for each way that speaks HTTP and hears what is answered."""
+    """Set up the stage of each kind that uses HTTP and reads the answer."""
     with staged(request.param) as ready:
         assert isinstance(ready, HttpStage)
         yield ready
@@ -76,7 +76,7 @@ def http_stage(request: pytest.FixtureRequest) -> Iterator[HttpStage]:
 
 @pytest.fixture
 def tell(loop: HttpLoop) -> Tell:
-    """Give what attempts once, as a worker does, and returns what went wrong."""
+    """Return a function that makes one attempt, as a worker does, and returns the error."""
 
     def attempt(stage: Stage, announcement: Announcement = FAILED, **deadline: float) -> OpwatchError | None:
         notifier = made(stage)
@@ -86,12 +86,12 @@ def tell(loop: HttpLoop) -> Tell:
 
 
 def made(stage: Stage) -> Notifier:
-    """Make the target from its table, as from a targets file."""
+    """Make the target from its table in a targets file."""
     return build("target", stage.settings, {}, plain_http=True).notifier
 
 
 def says_why(stage: Stage) -> bool:
-    """Whether a refusal can be told from a failure."""
+    """Whether it distinguishes a refusal from a failure."""
     return not isinstance(stage, HttpStage) or stage.way.says_why
 
 
@@ -141,7 +141,7 @@ def test_a_failure_is_worth_another_try(stage: Stage, tell: Tell) -> None:
         assert type(error) is TransientError, how
         assert error.reason is (reason if says_why(stage) else Reason.OTHER)
     stage.leave()
-    assert type(tell(stage)) is TransientError, "nobody there"
+    assert type(tell(stage)) is TransientError, "no server"
 
 
 def test_a_refusal_is_for_good_where_it_can_be_told(stage: Stage, tell: Tell) -> None:

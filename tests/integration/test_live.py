@@ -1,4 +1,4 @@
-"""One Slack message for each operation, kept up to date, over a real server: what is posted, edited and replied."""
+"""Live messages in Slack, with a real server: posts, edits and replies."""
 
 import json
 from collections.abc import Callable
@@ -42,12 +42,12 @@ def said(answer: dict[str, Any], status: int = 200) -> Reply:
 
 
 def posted(ts: str = "1.000100") -> Reply:
-    """Answer as Slack does to what it has taken."""
+    """Answer as Slack does to an accepted request."""
     return said({"ok": True, "channel": "C1", "ts": ts})
 
 
 def refused(code: str) -> Reply:
-    """Answer as Slack does to what it refuses."""
+    """Answer as Slack does to a refused request."""
     return said({"ok": False, "error": code})
 
 
@@ -66,7 +66,7 @@ def message(store: Store, identity: str) -> LiveMessage:
 
 
 def write(store: Store, identity: str) -> LiveMessage:
-    """Make the message due and hold rounds until it was written, or failed to be."""
+    """Make the message due, and run rounds until the edit has succeeded or failed."""
     before = message(store, identity)
     store.update(
         found(store, identity),
@@ -84,7 +84,7 @@ def write(store: Store, identity: str) -> LiveMessage:
 
 
 def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
-    """List what Slack was asked for."""
+    """List the calls to Slack."""
     return [
         (seen.path.rpartition(".")[2], json.loads(seen.body))
         for seen in receiver.requests
@@ -94,7 +94,7 @@ def calls(receiver: Receiver) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture
 def shown(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
-    """Give the tracking of an operation that runs, whose message was posted."""
+    """Return the tracking of an operation that runs, whose message was posted."""
     assert channel.targets["deploys"].rule.live
     identity = tracked(store, scalingo.operation(duration_s=None).id, notify_all=False, notify=("deploys",))
     look(store, identity)
@@ -227,7 +227,7 @@ def test_a_refresh_that_slack_has_no_room_for_waits_is_no_failed_delivery_and_ho
     due_at = message(store, shown).due_at
     assert due_at is not None
     assert 25 < (due_at - store.records.now()).total_seconds() <= 30
-    assert channel.slots.is_held("edits of deploys"), "nor is any other message of this target edited"
+    assert channel.slots.is_held("edits of deploys"), "no other message of this target is edited either"
     metrics = caller.get("/metrics").text
     assert 'opwatch_deliveries_total{state="dead",target="deploys"} 0.0' in metrics
     assert "opwatch_deliveries_unfinished 0.0" in metrics
@@ -311,7 +311,7 @@ def test_after_an_older_version_dropped_the_message_the_outcome_is_posted_anew(
 ) -> None:
     key = f"opwatch:tracking:{shown}"
     document = json.loads(connection.get(key) or b"")
-    del document["live"]  # as an older version writes the record: it keeps only the fields it knows
+    del document["live"]  # as an older version writes the record: without unknown fields
     connection.set(key, json.dumps(document))
     connection.zadd(LIVE, {f"{shown}_1_live_deploys": 0})
     delivery_round()
@@ -355,5 +355,5 @@ def test_workers_take_turns_and_outcomes_go_before_edits(channel: Runtime, store
     assert message(store, shown).claim is None, "an outcome is due"
     wait_until(lambda: channel.locks.acquire("live:deploys", "another worker", 60), what="another's turn")
     edit_round(channel, store.records.due_live(9), ())
-    assert message(store, shown).claim is None, "it is another's turn"
-    assert channel.slots.take("deploys", 1), "nobody has kept the place"
+    assert message(store, shown).claim is None, "another worker has the turn"
+    assert channel.slots.take("deploys", 1), "the slot is free"

@@ -1,4 +1,4 @@
-"""One wide line for each request, round, look and attempt, joined by the tracking's id; none where nothing happens."""
+"""One log line for each request, round, look and attempt, with the tracking's id; none at rest."""
 
 import io
 import json
@@ -27,7 +27,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def written(app: Flask, settings: Settings) -> io.StringIO:
-    """Have everything logged from here on, also by the app, written as in production, but to be read."""
+    """Capture the log, written as in production."""
     assert app.extensions
     file = io.StringIO()
     with redirect_stdout(file):
@@ -37,7 +37,7 @@ def written(app: Flask, settings: Settings) -> io.StringIO:
 
 @pytest.fixture
 def lines(written: io.StringIO) -> Lines:
-    """Give what reads the lines written since it was last asked."""
+    """Return a function that reads the new lines."""
     read_so_far = 0
 
     def read() -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def lines(written: io.StringIO) -> Lines:
 
 @pytest.fixture
 def chatty(written: io.StringIO, settings: Settings, lines: Lines) -> Lines:
-    """Give the same at LOG_LEVEL=DEBUG."""
+    """Capture the log at LOG_LEVEL=DEBUG."""
     with redirect_stdout(written):
         logs.configure(settings.model_copy(update={"log_level": "DEBUG"}))
     return lines
@@ -206,7 +206,7 @@ class TestWork:
 
 
 def line_of(lines: Lines, event: str, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """Wait for the line of an event; returns it without its time. It is written just after the record."""
+    """Wait for the line of an event, which follows the record. Returns it without its time."""
 
     def there() -> dict[str, Any] | None:
         meanwhile()

@@ -1,4 +1,4 @@
-"""Mail: encryption, signing in, and recipients, against a mail server that others wrote."""
+"""Mail: encryption, signing in, and recipients, against a third-party mail server."""
 
 import ssl
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ Attempt = Callable[[Email], OpwatchError | None]
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Path]:
-    """Make a certificate for `localhost`, and the file of who signed it."""
+    """Make a certificate for `localhost`, and the file of its authority."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
@@ -34,14 +34,14 @@ def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContext, Pa
 
 @pytest.fixture
 def trusted(signed: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """Have the authority trusted, as an operator would; gives the server's side."""
+    """Trust the authority, as an operator would. Returns the server's side."""
     monkeypatch.setenv("SSL_CERT_FILE", str(signed[1]))
     return signed[0]
 
 
 @pytest.fixture
 def server(trusted: ssl.SSLContext) -> Iterator[MailServer]:
-    """Serve mail to who encrypts and signs in."""
+    """Run a mail server that requires encryption and a login."""
     with MailServer(trusted) as running:
         yield running
 
@@ -56,13 +56,13 @@ def email(server: MailServer, **changes: Any) -> Email:
 
 @pytest.fixture
 def told(loop: HttpLoop) -> Attempt:
-    """Give what sends once, and returns what went wrong."""
+    """Return a function that sends once, and returns the error."""
     return lambda notifier: attempted(loop, lambda: notifier.send(SHOP, loop.targets))
 
 
 @pytest.fixture
 def checked(loop: HttpLoop) -> Attempt:
-    """Give what checks the settings, and returns what is wrong."""
+    """Return a function that checks the settings, and returns the error."""
     return lambda notifier: attempted(loop, lambda: notifier.check(loop.targets))
 
 
@@ -133,7 +133,7 @@ def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailS
     server.replies = {"b@example.com": "450 4.2.0 greylisted"}
     error = told(email(server))
     assert type(error) is PermanentError
-    assert str(error) == "the mail server took it, but refused 1 of 2 recipients"
+    assert str(error) == "the mail server accepted the message, but refused 1 of 2 recipients"
     assert [recipients for recipients, _ in server.taken] == [["a@example.com"]]
 
 

@@ -1,4 +1,4 @@
-"""Maintenance against a real server: what is past its time goes, orphans go, and what others need stays."""
+"""Maintenance with a real server: it removes expired trackings and orphans, and nothing else."""
 
 import threading
 import time
@@ -44,18 +44,18 @@ SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, RETRYING, DEAD, CANCELLED)
 
 @pytest.fixture
 def short(connection: redis.Redis) -> Store:
-    """Give a store whose trackings are past their time as soon as all about them has ended."""
+    """Return a store whose trackings expire as soon as they are finished."""
     return Store(connection, retention=timedelta(0))
 
 
 @pytest.fixture
 def maintenance(connection: redis.Redis, store: Store) -> Maintenance:
-    """Give the maintenance of one worker."""
+    """Return the maintenance of one worker."""
     return Maintenance(connection, store.records)
 
 
 def identity_of(number: int) -> str:
-    """Name the tracking of an operation."""
+    """Return the tracking's id of an operation."""
     return f"osc-fr1-{operation_id(number)}"
 
 
@@ -67,7 +67,7 @@ def cancel(store: Store, identity: str) -> Tracking:
 
 
 def expire_unreadable(connection: redis.Redis, store: Store, numbers: Iterable[int]) -> None:
-    """Store records of a newer version that are past their time for longer than all others."""
+    """Store records of a newer version that expired before all others."""
     pipe = connection.pipeline(transaction=False)
     for number in numbers:
         newer = replace(begun(store, operation_id(number)), v=2)
@@ -77,7 +77,7 @@ def expire_unreadable(connection: redis.Redis, store: Store, numbers: Iterable[i
 
 
 class TestExpired:
-    """Trackings are kept for a while after everything about them has ended, and no longer."""
+    """Trackings are kept for a while after their last delivery has ended, and no longer."""
 
     def test_one_that_ended_long_ago_is_deleted_with_all_its_traces(
         self, short: Store, connection: redis.Redis
@@ -87,7 +87,7 @@ class TestExpired:
         maintain(connection, short)
         attempted(short, identity, "all")
         maintain(connection, short)
-        assert short.records.get(identity) is not None, "somebody has still to be told"
+        assert short.records.get(identity) is not None, "a delivery is unfinished"
         attempted(short, identity, "failures", PermanentError("410"))
         maintain(connection, short)
         assert {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"} == set()
@@ -126,7 +126,7 @@ class TestExpired:
         cancel(short, identity)
 
         class Overtaking(Maintenance):
-            """Lets somebody be faster between reading and deleting."""
+            """Makes a change between reading and deleting."""
 
             def _remove(self, removals: Any) -> list[int]:
                 again = begun(short, operation_id(1))
@@ -142,12 +142,12 @@ class TestExpired:
 
 
 def over(store: Store) -> dict[str, Any]:
-    """Say that a tracking has ended."""
+    """End a tracking."""
     return {"state": State.SUCCEEDED, "next_look_at": None, "ended_at": store.records.now()}
 
 
 class TestOrphans:
-    """Entries whose record is gone do not stay."""
+    """Entries without a record are removed."""
 
     @pytest.mark.parametrize("key", [*SETS, index.group_key("deploy")])
     def test_every_index_is_healed_and_counted(
@@ -178,7 +178,7 @@ class TestOrphans:
         expire_unreadable(connection, store, range(2_000))
         connection.zunionstore(DUE, [EXPIRING])
         connection.zadd(DUE, {identity_of(3_000): 2_500})
-        for _ in range(5):  # one window each, where nothing is removed
+        for _ in range(5):  # one window each, without a removal
             maintenance.run()
         assert connection.zcard(DUE) == 2_000
         assert connection.zscore(DUE, identity_of(3_000)) is None
@@ -187,7 +187,7 @@ class TestOrphans:
         connection.zadd(DUE, {identity_of(1): 1})
 
         class Overtaken(Maintenance):
-            """Lets somebody be faster between looking and removing."""
+            """Makes a change between reading and removing."""
 
             def _remove(self, removals: Any) -> list[int]:
                 if store.records.get(identity_of(1)) is None:
@@ -212,7 +212,7 @@ class TestOrphans:
         lost, sound = (tracked(store, operation_id(number), caller_counted=True) for number in (1, 2))
         connection.delete(index.record_key(lost))
         maintain(connection, store)
-        assert store.overview.in_flight() == {"default": 2, "default:ci": 2}, "whose it was is not known"
+        assert store.overview.in_flight() == {"default": 2, "default:ci": 2}, "its caller is not known"
         cancel(store, sound)
         maintain(connection, store)
         assert connection.exists(IN_FLIGHT) == 0
@@ -234,7 +234,7 @@ class TestOrphans:
 
 
 def member_of(key: str, identity: str) -> str:
-    """Write an entry as this sorted set has them."""
+    """Make a member for this sorted set."""
     delivery = f"{identity}_1_failed_slack"
     return {
         OUTBOX: delivery,
@@ -245,7 +245,7 @@ def member_of(key: str, identity: str) -> str:
 
 
 class TestAnnouncements:
-    """What is announced is kept while somebody may read it."""
+    """Announcements are kept while they may be needed."""
 
     def test_nobody_reads_that_of_a_cancelled_run_or_of_one_that_tells_nobody(
         self, store: Store, connection: redis.Redis
@@ -320,7 +320,7 @@ class TestAnnouncements:
 
 @contextmanager
 def slow_commands(connection: redis.Redis) -> Iterator[list[float]]:
-    """Collect how long each command that took more than 1 ms kept Redis from all others, in seconds."""
+    """Collect the seconds of each command that blocked Redis for more than 1 ms."""
     before: Any = connection.config_get("slowlog-*")
     connection.config_set("slowlog-log-slower-than", 1_000)
     connection.config_set("slowlog-max-len", 10_000)
@@ -333,7 +333,7 @@ def slow_commands(connection: redis.Redis) -> Iterator[list[float]]:
 
 
 class TestCancelled:
-    """What was cancelled and told nobody is bounded by its number."""
+    """The number of trackings cancelled without a delivery is bounded."""
 
     def test_only_the_latest_are_kept(self, store: Store, connection: redis.Redis) -> None:
         told = tracked(store, operation_id(0))

@@ -1,4 +1,4 @@
-"""What monitors ask: alive, ready, metrics, and the API's own description."""
+"""The routes for monitoring: alive, ready, metrics, and the description of the API."""
 
 import json
 import re
@@ -34,12 +34,12 @@ class TestReadiness:
 
     @pytest.fixture
     def worker(self, connection: redis.Redis, store: Store) -> None:
-        """Let a worker's clock beat."""
+        """Send a worker's heartbeat."""
         Heartbeat(connection).beat("a-worker", store.records.now())
 
     @pytest.fixture
     def configured(self, connection: redis.Redis) -> Iterator[Callable[[str, str], None]]:
-        """Give what changes a setting of the server; it is put back in the end."""
+        """Return a function that changes a setting of the server until the end of the test."""
         before: dict[str, str] = {}
 
         def change(name: str, value: str) -> None:
@@ -60,7 +60,7 @@ class TestReadiness:
         assert answer.status_code == 503
         (said,) = answer.json["problems"]
         assert "worker" in said
-        assert caller.track().status_code == 202  # the intake goes on
+        assert caller.track().status_code == 202  # intake continues
 
     @pytest.mark.usefixtures("worker")
     def test_keys_may_be_evicted(self, caller: Caller, configured: Callable[[str, str], None]) -> None:
@@ -118,7 +118,7 @@ class TestReadiness:
 
 
 def unready(caller: Caller) -> str:
-    """Return the one thing that `/readyz` complains of."""
+    """Return the one problem of `/readyz`."""
     answer = caller.get("/readyz", token=None)
     assert answer.status_code == 503
     assert answer.json["status"] == "unready"
@@ -286,7 +286,7 @@ class TestMetrics:
 
 
 def expressions() -> list[str]:
-    """Give every expression of the alert rules and of the dashboard."""
+    """Return every expression of the alert rules and of the dashboard."""
     alerts = (DEPLOY / "alerts.yml").read_text(encoding="utf-8")
     dashboard = json.loads((DEPLOY / "grafana-dashboard.json").read_text(encoding="utf-8"))
     rules = re.findall(r"^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.+)$)", alerts, re.MULTILINE)
@@ -335,7 +335,7 @@ def test_the_description_is_open_and_names_every_route(app: Flask, caller: Calle
     served = {
         (rule.rule.replace("<any_text:name>", "<group>"), method)
         for rule in app.url_map.iter_rules()
-        if not rule.endpoint.startswith("page")  # the page is no API
+        if not rule.endpoint.startswith("page")  # the page is not part of the API
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
     assert described == served

@@ -1,4 +1,4 @@
-"""The API does what `/openapi.json` says, for inputs that nobody thought of (schemathesis over the WSGI app)."""
+"""The API behaves as `/openapi.json` says, for random inputs (schemathesis on the WSGI app)."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -32,7 +32,7 @@ ALL = [(path, method, GenerationMode.POSITIVE) for path, method, _ in OPERATIONS
 WITH_INPUT = [
     (path, method, GenerationMode.NEGATIVE)
     for path, method, _ in OPERATIONS
-    if path == "/v1/operations"  # elsewhere any text is a well-formed id: there is nothing to violate
+    if path == "/v1/operations"  # elsewhere any text is a well-formed id, so nothing can be violated
 ]
 HEADERS = {"Authorization": f"Bearer {CALLER_TOKEN}"}
 UNCHECKED: list[Any] = [
@@ -54,7 +54,7 @@ def schema(app: Flask) -> BaseSchema:
 
 @pytest.fixture(autouse=True)
 def _known(caller: Caller, connection: redis.Redis, store: Store) -> None:
-    """Let there be something to list, and a worker, which beats for as long as the test takes."""
+    """Store something to list, and a worker that sends heartbeats during the test."""
     Heartbeat(connection).beat("a-worker", store.records.now() + timedelta(hours=1))
     for number in range(3):
         caller.track(operation_id=operation_id(number), context={"actor": "jane"})
@@ -65,7 +65,7 @@ def test_every_answer_is_as_described(schema: BaseSchema, path: str, method: str
     @bounds(
         max_examples=EXAMPLES,
         deadline=None,
-        derandomize=True,  # the same on every run: what is new is found when something changes
+        derandomize=True,  # the same on every run, so that only changes find something new
         database=None,
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),

@@ -1,4 +1,4 @@
-"""What docs/operating.md shows to paste, run as it stands."""
+"""The commands of docs/operating.md, run unchanged."""
 
 import os
 import re
@@ -18,7 +18,7 @@ PAGE = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
 
 
 def program(directory: Path, name: str, text: str) -> None:
-    """Put a program in the place of one that is not here."""
+    """Provide a replacement for a program that is not installed."""
     path = directory / name
     path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
     path.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The page: who gets in, what it shows, and what its buttons do. Browsers are in tests/journeys/test_page.py."""
+"""The page: signing in, its content, and its buttons. tests/journeys/test_page.py uses real browsers."""
 
 import html as markup
 import json
@@ -32,7 +32,7 @@ SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
 
 @dataclass(frozen=True)
 class Browser:
-    """What a person sees; cookies are kept."""
+    """A person's browser; it keeps cookies."""
 
     client: FlaskClient
 
@@ -50,7 +50,7 @@ class Browser:
         return self.client.post(path, data={"form_token": token}, headers=headers or SAME_SITE)
 
     def form_token(self) -> str:
-        """Read the token out of the page's first form."""
+        """Read the token of the page's first form."""
         match = re.search(r'name="form_token" value="([0-9a-f]{64})"', self.get().text)
         assert match is not None
         return match[1]
@@ -65,13 +65,13 @@ class Browser:
 
 @pytest.fixture
 def stranger(app: Flask) -> Browser:
-    """Give a browser that is not signed in."""
+    """Return a browser that is not signed in."""
     return Browser(app.test_client())
 
 
 @pytest.fixture
 def browser(app: Flask) -> Browser:
-    """Give one that is."""
+    """Return a browser that is signed in."""
     signed_in = Browser(app.test_client())
     assert signed_in.sign_in().status_code == 303
     return signed_in
@@ -84,7 +84,7 @@ def is_page(answer: TestResponse, status: int) -> str:
     assert answer.headers["Content-Security-Policy"] == POLICY
     assert answer.headers["Cache-Control"] == "no-store"
     text = re.sub(r"<(script|style)\b[^>]*\bsrc=", "", answer.text)
-    assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=", text), "something inline"
+    assert not re.search(r"<script>|<style|\sstyle=|\son[a-z]+=", text), "inline code or style"
     return markup.unescape(answer.text)
 
 
@@ -118,7 +118,7 @@ def test_a_wrong_token_signs_nobody_in(stranger: Browser) -> None:
     with capture_logs() as lines:
         for token in ("", "wrong", CALLER_TOKEN[:-1], f"ci:{CALLER_TOKEN}", "é"):
             answer = stranger.sign_in(token)
-            assert "No such token" in is_page(answer, 403)
+            assert "This token is not valid" in is_page(answer, 403)
             assert "Set-Cookie" not in answer.headers
     assert stranger.get().status_code == 303
     failed = [line for line in lines if line["event"] == "sign-in failed"]
@@ -191,7 +191,7 @@ def test_guessing_is_slowed_down_for_one_address_alone(stranger: Browser) -> Non
 
     answers = [guess("198.51.100.9") for _ in range(throttle.TRIES_OF_ADDRESS * 12)]
     assert answers[0] == 403
-    assert answers[-1] == 429  # the minute may turn once meanwhile
+    assert answers[-1] == 429  # a new minute may have begun
     assert answers.count(403) <= 2 * throttle.TRIES_OF_ADDRESS
     assert guess("198.51.100.9", CALLER_TOKEN) in (429, 303)
     assert guess("198.51.100.10", CALLER_TOKEN) == 303
@@ -208,7 +208,7 @@ def test_guessing_from_everywhere_is_slowed_down_too(stranger: Browser) -> None:
     assert "Wait a minute" in is_page(refused[0], 429)
 
 
-# Bearers there, sessions here
+# Bearers for the API, sessions for the page
 
 
 def test_a_bearer_does_not_open_the_page(stranger: Browser) -> None:
@@ -223,7 +223,7 @@ def test_a_session_does_not_open_the_api(browser: Browser) -> None:
     )
 
 
-# Forms of others
+# Forms from other sites
 
 
 @pytest.mark.parametrize("form_token", ["", "0" * 64, "é"])
@@ -278,12 +278,12 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
     attempted(store, ended, "slack", PermanentError("410 Gone"))
     attempted(store, ended, "webhook", TransientError("503 Service Unavailable", retry_after_s=3600.0))
     text = is_page(browser.get(), 200)
-    assert "<title>2 not told · 1 in flight · Opwatch</title>" in text
+    assert "<title>2 not delivered · 1 in flight · Opwatch</title>" in text
     for words in ("of usually 15–20 s", "it broke", "1 given up", "410 Gone", "1 retrying", "503 Service Unavailable"):
         assert words in text
     assert re.search(r'<progress aria-label="flying: operation" value="1[2-9][.0-9]*" max="20.0">', text)
     story = is_page(browser.get(f"/operations/{ended}"), 200)
-    for words in ("tracked by ci", "looked: error", "slack not told", "410 Gone", "it broke"):
+    for words in ("tracked by ci", "looked: error", "outcome not delivered to slack", "410 Gone", "it broke"):
         assert words in story
 
 
@@ -294,7 +294,7 @@ def test_a_target_with_many_failing_deliveries_hides_no_other(browser: Browser, 
         attempted(store, failed(store, rules, 100 + number, "dead-many"), "zzz", PermanentError("410"))
     attempted(store, failed(store, rules, 200, "one"), "slack", TransientError("429"))
     text = is_page(browser.get(), 200)
-    assert "<title>121 not told · Opwatch</title>" in text
+    assert "<title>121 not delivered · Opwatch</title>" in text
     for target, badge in (("aaa-webhook", "60 retrying"), ("slack", "1 retrying"), ("zzz", "60 given up")):
         assert badge in text.partition(f'id="target-{target}"')[2].partition("</li>\n</ul>")[0]
     assert text.count('<li id="osc-fr1-') == 7, "the first three of each"
@@ -303,7 +303,7 @@ def test_a_target_with_many_failing_deliveries_hides_no_other(browser: Browser, 
 
 
 def failed(store: Store, rules: Rules, number: int, app: str) -> str:
-    """Store an operation that has failed, with what is to be told of it."""
+    """Store an operation that has failed, with its deliveries."""
     identity = tracked(store, operation_id(number), app=app)
     seen(store, identity, BROKEN, rules)
     return identity
@@ -316,7 +316,7 @@ def test_what_was_told_in_the_end_is_not_failing_any_more(browser: Browser, stor
     assert "410 Gone" in browser.get().text
     assert browser.press(f"/operations/{ended}/deliveries/slack/retry").status_code == 303
     assert "410 Gone" not in browser.get().text
-    assert "410 Gone" in browser.get(f"/operations/{ended}").text  # its story stays
+    assert "410 Gone" in browser.get(f"/operations/{ended}").text  # its timeline stays
 
 
 @pytest.mark.parametrize("path", ["/", "/?state=failed", "/operations/{id}"])

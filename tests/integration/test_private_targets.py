@@ -1,4 +1,4 @@
-"""No message leaves for a private address: proven at the sockets, through real rounds and the worker's own session."""
+"""No message goes to a private address: checked at the sockets, with real rounds and the worker's session."""
 
 import socket
 from collections import deque
@@ -22,7 +22,7 @@ from workers.runtime import Runtime
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
 NEVER_ASSIGNED = "3ffe::1"
-"""Of the 6bone, given back in 2006 (RFC 3701): public by the guard's table, and nobody's."""
+"""Of the former 6bone (RFC 3701): public by the guard's table, but unused."""
 
 URLS = {
     "v4": "https://127.0.0.1:{port}/",
@@ -76,7 +76,7 @@ NAMES = {
     "mapped.example": [["::ffff:127.0.0.1"]],
     "rebound.example": [[NEVER_ASSIGNED], ["127.0.0.1"]],
 }
-"""What each look-up answers; the last one repeats. Everything else is left to the system."""
+"""The answers to look-ups; the last one repeats. The system resolves other names."""
 
 
 class Scripted(AbstractResolver):
@@ -110,12 +110,12 @@ class Scripted(AbstractResolver):
 
 Run = Callable[[str, str], Runtime]
 GUARDED, OPEN = "false", "true"
-"""What OPWATCH_ALLOW_PRIVATE_TARGETS says."""
+"""The setting OPWATCH_ALLOW_PRIVATE_TARGETS."""
 
 
 @pytest.fixture
 def run(start_worker: Callable[..., Runtime]) -> Run:
-    """Give what starts a worker's parts with these targets, and with the guard or without."""
+    """Return a function that starts a worker's parts with these targets, with or without the guard."""
 
     def start(targets: str, allow_private: str) -> Runtime:
         guard = {"OPWATCH_ALLOW_PRIVATE_TARGETS": allow_private}
@@ -142,14 +142,14 @@ def mail(name: str, host: str, port: int) -> str:
 
 
 def told(store: Store, caller: Caller, runtime: Runtime) -> dict[str, Delivery]:
-    """Have an operation fail, and return what became of each target's delivery."""
+    """Let an operation fail. Returns each target's delivery."""
     caller.track()
     seen(store, IDENTITY, BROKEN, runtime.settings.rules)
     return attempted(store, 1)
 
 
 def attempted(store: Store, attempts: int) -> dict[str, Delivery]:
-    """Hold rounds until so many attempts of each delivery have ended: what a busy machine begins late is released."""
+    """Run rounds until so many attempts of each delivery have ended. On a busy machine, late claims are released."""
 
     def ended() -> tuple[Delivery, ...]:
         deliveries = found(store, IDENTITY).tracking.deliveries
@@ -175,7 +175,7 @@ def test_whatever_the_url_nobody_dials_a_private_address(caller: Caller, store: 
     } == {}
     counters = store.overview.counters()
     assert [name for name in deliveries if not counters.get(f"attempts:{name}:guard")] == []
-    # A URL that means nothing to the client never will: it is given up, and says what to do.
+    # A URL that the client cannot use never works: the delivery is given up, and says what to do.
     dead = {name for name, d in deliveries.items() if d.state is DeliveryState.DEAD}
     assert dead == {
         "decimal", "octal", "octal-whole", "short", "zero", "v4-dot", "userinfo-backslash",
@@ -200,7 +200,7 @@ def test_a_name_that_moves_to_a_private_address_is_refused_there(
 ) -> None:
     runtime = run(webhook("rebound", f"https://rebound.example:{trap.port}/"), GUARDED)
     first = told(store, caller, runtime)["rebound"]
-    assert "refused" not in (first.last_error or "")  # the address was public, though nobody answers there
+    assert "refused" not in (first.last_error or "")  # the address is public, although unused
     connector = runtime.loop.targets.connector
     connector.clear_dns_cache()
     assert caller.request("POST", f"/v1/operations/{IDENTITY}/deliveries/rebound/retry").status_code == 202

@@ -1,4 +1,4 @@
-"""Showing and listing trackings, and waiting for their end."""
+"""Reading and listing trackings, and waiting for their end."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -105,14 +105,14 @@ class TestOne:
         caller.track()
         answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": prefer})
         assert answer.status_code == 200
-        assert "Preference-Applied" not in answer.headers  # nobody has waited
+        assert "Preference-Applied" not in answer.headers  # there was no wait
 
     def test_one_that_has_ended_is_shown_at_once(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track()
         seen(store, IDENTITY, DONE, settings.rules)
         answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": "wait=25"})
         assert answer.json["state"] == "succeeded"
-        assert "Preference-Applied" not in answer.headers  # nobody has waited
+        assert "Preference-Applied" not in answer.headers  # there was no wait
 
 
 class TestMany:
@@ -225,7 +225,7 @@ class TestMany:
 def add(
     store: Store, count: int, *, start: int = 0, apart_ms: int = 1, apps: tuple[str, ...] = ("shop",)
 ) -> list[Tracking]:
-    """Store trackings, the later the younger, numbered from `start`."""
+    """Store trackings, numbered from `start`, each newer than the one before."""
     now = store.records.now()
     first = Tracking(
         id="",
@@ -265,7 +265,7 @@ def listed(caller: Caller, query: str = "") -> list[str]:
 
 
 def walk(caller: Caller, query: str) -> Any:
-    """Go through all pages, those without a match left out."""
+    """Return all pages with a match."""
     cursor = ""
     for _ in range(100):
         answer = caller.get(f"/v1/operations?{query}{cursor}").json

@@ -1,4 +1,4 @@
-"""A worker whose connection to Redis breaks at the worst moment: nothing waits for a lease that need not."""
+"""A worker's connection to Redis breaks at the worst moment: claims are released, not left to their leases."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ from workers.runtime import Runtime
 
 @pytest.fixture
 def proxy(valkey: Valkey) -> Iterator[RedisProxy]:
-    """Stand between the worker and the server."""
+    """Run a proxy between the worker and the server."""
     with RedisProxy(urlsplit(valkey.url).path) as running:
         yield running
 
@@ -41,12 +41,12 @@ def remote(start_worker: Callable[..., Runtime], proxy: RedisProxy) -> Runtime:
 
 
 def is_claim(chunk: bytes) -> bool:
-    """Whether this is what a worker sends to claim something."""
+    """Whether this is a worker's request for a claim."""
     return b"EVALSHA" in chunk and b'"claim":"' in chunk
 
 
 class TestClaims:
-    """The connection breaks as a claim leaves: it was made, or was not, and nobody knows."""
+    """The connection breaks when a claim is sent: it may have been stored or not."""
 
     @pytest.mark.parametrize("carried_out", [True, False])
     def test_a_look_is_due_again_as_soon_as_redis_is_back(
@@ -101,7 +101,7 @@ def test_a_round_whose_worker_was_killed_is_gone_from_rqs_registries_whoever_hol
 ) -> None:
     enqueue(connection, Round.DELIVER, "killed")
     queue = Queue(Round.DELIVER, connection=connection, serializer=JSONSerializer)
-    assert queue.acquire_maintenance_lock()  # as a worker killed while it tidied up has left it
+    assert queue.acquire_maintenance_lock()  # as a worker leaves it that is killed while it tidies up
     job = queue.fetch_job("killed")
     assert job is not None
     job.set_status(JobStatus.STARTED)
@@ -129,7 +129,7 @@ def test_a_look_recorded_late_counts_from_when_it_was_made(
     proxy.mend()
     recorded = looked_at(store, identity)
     assert recorded.last_polled_at is not None
-    assert abs(recorded.last_polled_at.timestamp() - asked_at) < 2  # it took longer than that to record
+    assert abs(recorded.last_polled_at.timestamp() - asked_at) < 2  # recording took longer than that
     assert remote.connection.ping()
 
 
@@ -158,7 +158,7 @@ def test_an_alert_whose_worker_died_is_cleared_by_anothers_good_looks(
     looking.clear("default")
     assert dying.raise_for("default", "rejected")
     looking.clear("default")
-    assert looking.rejected(["default"]) == {"default": "rejected"}  # it has made sure a moment ago
+    assert looking.rejected(["default"]) == {"default": "rejected"}  # it has checked a moment ago
     monkeypatch.setattr("operations.storage.account_alerts.CLEAR_FOR_S", 0.0)
     looking.clear("default")
     assert looking.rejected(["default"]) == {}

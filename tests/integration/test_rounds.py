@@ -1,4 +1,4 @@
-"""Rounds of looks and deliveries in this process: what they claim, what they record, and whom they do not hold up."""
+"""Rounds of looks and deliveries in this process: what they claim and record, and what they do not delay."""
 
 import base64
 import json
@@ -48,7 +48,7 @@ def signed_in(running: Runtime, store: Store, scalingo: ScalingoApi) -> None:
 
 
 def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver: Receiver) -> tuple[str, str]:
-    """Begin a look and a delivery that hang for as long as may be; returns the ids of the two trackings."""
+    """Begin a look and a delivery that hang as long as possible. Returns the ids of the two trackings."""
     operation = scalingo.operation().id
     scalingo.fault(faults.hang(60), operation_id=operation)
     receiver.script("/webhook", Reply(hang_s=60))
@@ -63,7 +63,7 @@ def under_way(store: Store, settings: Settings, scalingo: ScalingoApi, receiver:
 
 
 def all_looked_at(store: Store, identities: list[str]) -> Callable[[], bool]:
-    """Return what tells whether every one was looked at."""
+    """Return a function that tells whether each was looked at."""
     return lambda: all(found(store, identity).tracking.polls for identity in identities)
 
 
@@ -143,7 +143,7 @@ class TestLooks:
         operation = scalingo.operation(duration_s=None).id
         identity = tracked(store, operation, created_at=long_ago)
         scalingo.fault(faults.internal_error(), operation_id=operation)
-        assert look(store, identity).state is State.TRACKING  # no answer is no verdict
+        assert look(store, identity).state is State.TRACKING  # a missing answer is not a verdict
         after = look(store, identity)
         assert after.state is State.TIMED_OUT
         assert "running" in (after.reason or "")
@@ -188,8 +188,8 @@ class TestLooks:
         look_round()
         assert looked_at(store, fine).state is State.SUCCEEDED
         assert found(store, stuck).tracking.polls == 0
-        assert store.records.due_trackings() == []  # claimed: nobody else looks meanwhile
-        scalingo.stop()  # which ends the look
+        assert store.records.due_trackings() == []  # claimed: no other worker looks
+        scalingo.stop()  # this ends the look
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_look_only_once(self, store: Store, scalingo: ScalingoApi) -> None:
@@ -233,7 +233,7 @@ class TestLooks:
         one = tracked(store, scalingo.operation(duration_s=None).id, created_by="one", caller_counted=True)
         before = len(scalingo.requests)
         hold(look_round, lambda: found(store, one).tracking.polls >= 2, "two looks at the one")
-        assert len(scalingo.requests) - before < 30  # not the thousand that would come before it in a row
+        assert len(scalingo.requests) - before < 30  # not the thousand before it
 
     def test_a_429_slows_the_account_down(self, runtime: Runtime, store: Store, scalingo: ScalingoApi) -> None:
         operation = scalingo.operation().id
@@ -251,7 +251,7 @@ class TestLooks:
         scalingo.wait_for(1, operation_id=operation)
         cancelled = store.update(found(store, identity), lambda t: looks.cancelled(t, store.records.now()))
         assert cancelled is not None
-        running.finish(PATIENCE_S)  # which waits for the answer
+        running.finish(PATIENCE_S)  # this waits for the answer
         running.close()
         assert found(store, identity).tracking == cancelled.tracking
 
@@ -296,7 +296,7 @@ class TestLooks:
             wait_until(lambda: found(store, identity).tracking.claim is None, what="the release of the look")
             look_round()
             assert looked_at(store, identity).state is State.SUCCEEDED
-            # Its message may still be on its way: that lease has to run out.
+            # Its message may be on its way, so that lease has to run out.
             assert found(store, told).tracking.deliveries[0].claim is not None
         finally:
             clock.stop()
@@ -357,7 +357,7 @@ class TestLooks:
     ) -> None:
         operation = scalingo.operation(duration_s=None).id
         identity = tracked(store, operation)
-        look(store, identity)  # from here on there is a connection that is kept alive
+        look(store, identity)  # from now on a connection is kept alive
         scalingo.fault(fault, operation_id=operation)
         after = look(store, identity)
         assert "no answer" in (after.last_error or "")
@@ -415,7 +415,7 @@ class TestDeliveries:
         delivery(store, identity, "failures", "delivered")
         assert delivery(store, identity, "webhook", "pending").claim is not None
         assert list(store.records.due_deliveries()) == []  # under its lease
-        receiver.stop()  # which ends the attempt
+        receiver.stop()  # this ends the attempt
 
     def test_whose_lease_ran_out_while_redis_was_away_may_record_first(
         self, runtime: Runtime, store: Store, settings: Settings, receiver: Receiver
@@ -423,7 +423,7 @@ class TestDeliveries:
         identity = ended(store, settings, notify=("webhook",))
         long_ago = store.records.now() - LEASE - timedelta(seconds=30)
         store.update(found(store, identity), lambda t: attempts.claimed(t, t.deliveries, "holder", long_ago))
-        delivery_round()  # of a worker that has just come up, or that Redis has just come back to
+        delivery_round()  # by a worker that has just started, or after an outage of Redis
         assert found(store, identity).tracking.deliveries[0].claim == "holder"
         clock = Clock(runtime)
         clock.start()
@@ -522,7 +522,7 @@ class TestDeliveries:
         delivery_round()
         dead = delivery(store, identity, "webhook", "dead")
         assert dead.attempts == 12
-        assert dead.last_error == "gave up after 10 failed attempts; the last one: 503 Service Unavailable"
+        assert dead.last_error == "given up after 10 failed attempts; the last error: 503 Service Unavailable"
 
     @pytest.mark.usefixtures("runtime")
     @pytest.mark.parametrize(
@@ -558,7 +558,7 @@ class TestDeliveries:
 
 
 class TestOtherSettings:
-    """Targets as an operator may set them up otherwise."""
+    """Other settings of targets."""
 
     def test_with_no_target_at_all_outcomes_are_printed(
         self, start_worker: Start, store: Store, capsys: pytest.CaptureFixture[str]
@@ -598,7 +598,7 @@ class TestOtherSettings:
 
 
 def ended(store: Store, settings: Settings, notify: tuple[str, ...] = ()) -> str:
-    """Store an operation that has just failed; all are to be told of it, or those named."""
+    """Store an operation that has just failed, with deliveries to all targets, or to those named."""
     identity = tracked(store, secrets.token_hex(12), notify=notify, notify_all=not notify)
     seen(store, identity, BROKEN, settings.rules)
     return identity

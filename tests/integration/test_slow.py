@@ -1,4 +1,4 @@
-"""What is usual, and warnings of what takes far longer, over a real server: once, in time, and in no outcome's way."""
+"""Usual durations and warnings, with a real server: once, in time, and without delaying outcomes."""
 
 import json
 import threading
@@ -44,37 +44,37 @@ RUNNING = Operation(status="running", type="restart")
 
 @pytest.fixture
 def warning(start_worker: Callable[..., Runtime], connection: redis.Redis) -> Runtime:
-    """Start a worker's parts with targets that want to be warned, and restarts of `shop` that usually take 1 s."""
+    """Start a worker's parts with targets that want warnings; restarts of `shop` usually take 1 s."""
     own, _ = durations_keys(begun(Store(connection, retention=timedelta(days=7)), operation_id(0), operation=RUNNING))
     connection.rpush(own, *["1"] * 9)
     return start_worker(EARLY)
 
 
 def running_for(scalingo: ScalingoApi, age_s: float) -> OperationHandle:
-    """Begin an operation that began so long ago, and runs."""
+    """Begin an operation that has run for so long."""
     began = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
     return scalingo.operation(duration_s=None, extra={"created_at": began})
 
 
 def warning_of(store: Store, identity: str) -> Delivery | None:
-    """Return the one warning, once nobody is at it."""
+    """Return the one warning, once it is not claimed."""
     slow = found(store, identity).tracking.slow
     (delivery,) = slow.deliveries if slow else (None,)
     return delivery if delivery is None or delivery.claim is None else None
 
 
 def received(receiver: Receiver, path: str) -> list[RequestReceived]:
-    """List what came in on a path."""
+    """List the requests to a path."""
     return [request for request in receiver.requests if request.path == path]
 
 
 def types(receiver: Receiver, path: str) -> list[str]:
-    """Name what a webhook was told."""
+    """Return the type of a webhook's message."""
     return [json.loads(request.body)["type"] for request in received(receiver, path)]
 
 
 def due_now(store: Store, identity: str) -> None:
-    """Make a warning that waits for its next attempt due."""
+    """Make a waiting warning due."""
     stored = found(store, identity)
     assert stored.tracking.slow is not None
     due = tuple(replace(d, next_attempt_at=store.records.now()) for d in stored.tracking.slow.deliveries)
@@ -246,7 +246,7 @@ def test_what_an_older_version_leaves_of_a_warning_is_removed_and_the_outcome_is
     assert connection.zrange(OUTBOX, 0, -1) == [f"{identity}_1_slow_early".encode()]
     key = f"opwatch:tracking:{identity}"
     document = json.loads(connection.get(key) or b"")
-    del document["slow"]  # as an older version writes the record: it keeps only the fields it knows
+    del document["slow"]  # as an older version writes the record: without unknown fields
     connection.set(key, json.dumps(document))
     delivery_round()
     maintain(connection, store)

@@ -1,4 +1,4 @@
-"""The store against a real server: compare-and-swap, indexes that never lie, retention, newer records."""
+"""The store with a real server: compare-and-swap, true indexes, newer records."""
 
 import random
 from collections import Counter
@@ -74,7 +74,7 @@ def end(store: Store, number: int) -> None:
 
 
 class TestLimit:
-    """How many are in flight is bounded, and no caller can keep another out."""
+    """Operations in flight are limited, and no caller can use up another's share."""
 
     def test_beyond_the_limit_nothing_is_stored_and_the_error_says_how_many_there_are(self, store: Store) -> None:
         limit = Limit(3, callers=1)
@@ -139,7 +139,7 @@ class TestLimit:
     ) -> None:
         for number in (1, 2):
             store.add(counted(store, number, "ci"))
-            # An older version does not know the mark, and leaves it out of what it writes.
+            # An older version does not know the mark, and does not write it.
             stored = found(store, f"osc-fr1-{operation_id(number)}")
             older = encode(replace(stored.tracking, caller_counted=False))
             connection.set(f"opwatch:tracking:{stored.tracking.id}", older)
@@ -151,7 +151,7 @@ class TestLimit:
 
 
 class TestDurations:
-    """How long operations took is remembered, by app and type, for those to come."""
+    """Durations are learned by app and type."""
 
     def test_an_outcome_teaches_its_app_and_its_type(self, store: Store, connection: redis.Redis) -> None:
         for number in range(FEWEST_SAMPLES):
@@ -161,8 +161,8 @@ class TestDurations:
         )
         assert mine.usual == Usual(p50=11.0, p90=12.0, samples=3)
         assert anothers.usual is None
-        assert mine.age_s(0.0, 1.0) > anothers.age_s(0.0, 1.0)  # of its own app it is surer
-        assert unknown == Durations.of()
+        assert mine.age_s(0.0, 1.0) > anothers.age_s(0.0, 1.0)  # the app's own durations weigh more
+        assert unknown == Durations.learn()
 
     def test_the_last_fifty_are_kept_and_forgotten_a_quarter_of_a_year_later(
         self, store: Store, connection: redis.Redis
@@ -184,7 +184,7 @@ class TestDurations:
     def test_what_took_longer_than_any_watch_teaches_nothing(self, store: Store, connection: redis.Redis) -> None:
         ended(store, 1, took_s=LONGEST_S + 1)
         assert list(connection.scan_iter("opwatch:durations*")) == []
-        connection.rpush(durations_keys(watched(store, 2))[0], "1.79e9", "3", "4", "5")  # of a version that believed it
+        connection.rpush(durations_keys(watched(store, 2))[0], "1.79e9", "3", "4", "5")  # by a version that accepted it
         (known,) = Learned(connection).durations([watched(store, 3)])
         assert known.usual == Usual(p50=4.0, p90=5.0, samples=3)
 
@@ -193,7 +193,7 @@ class TestDurations:
         many = [fresh(store, 1, app=f"app-{number}", operation=RESTART) for number in range(25)]
         for batch in (many[:15], many[:15] + many[-1:], many):
             assert len(learned.durations(batch)) == len(batch)
-        assert learned.durations([fresh(store, 1)])[0] == Durations.of()
+        assert learned.durations([fresh(store, 1)])[0] == Durations.learn()
 
     def test_a_type_named_like_a_list_teaches_no_app(self, store: Store) -> None:
         odd = fresh(store, 1, app="other", operation=Operation(status="running", type="osc-fr1:shop:restart"))
@@ -220,14 +220,14 @@ RESTART = Operation(status="running", type="restart")
 
 
 def watched(store: Store, number: int, **changes: Any) -> Tracking:
-    """Store a tracking of a restart that goes on."""
+    """Store a tracking of a running restart."""
     tracking = fresh(store, number, **{"operation": RESTART, **changes})
     store.add(tracking)
     return tracking
 
 
 def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) -> None:
-    """Let a restart end after so many seconds by the API's own times, or without any, seen at the last of its looks."""
+    """End a restart after so many seconds by the API's times, or without times, seen at the last of its looks."""
     begun = watched(store, number, claim="test", polls=polls - 1)
     end_at = None if took_s is None else begun.created_at
     start_at = None if took_s is None else begun.created_at - timedelta(seconds=took_s)
@@ -236,7 +236,7 @@ def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) ->
     assert stored is not None
     now = store.records.now()
     ended = store.update(
-        stored, lambda t: looks.after_look(t, "test", done, now=now, durations=Durations.of(), rules={})
+        stored, lambda t: looks.after_look(t, "test", done, now=now, durations=Durations.learn(), rules={})
     )
     assert ended is not None
 
@@ -292,7 +292,7 @@ class TestCompareAndSwap:
 
             def take_in(tracking: Tracking) -> Tracking | None:
                 now = store.records.now()
-                return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.of(), rules=RULES)
+                return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.learn(), rules=RULES)
 
             return store.update(stored, take_in, counters=("looks:answered",))
 
@@ -321,14 +321,14 @@ class TestManyAtOnce:
 
     def test_each_stands_for_itself(self, store: Store, connection: redis.Redis) -> None:
         read = [added(store, number) for number in range(5)]
-        end(store, 2)  # somebody else was first
+        end(store, 2)  # another change was first
         connection.delete(f"opwatch:tracking:{read[3].tracking.id}")
 
         def broken(_: Tracking) -> Tracking:
             raise ZeroDivisionError
 
         def cancel(tracking: Tracking) -> Tracking | None:
-            return looks.cancelled(tracking, store.records.now() + timedelta(seconds=1))  # at another time than before
+            return looks.cancelled(tracking, store.records.now() + timedelta(seconds=1))  # at a different time
 
         changes = [broken if number == 1 else cancel for number in range(5)]
         first, error, too_late, gone, last = store.update_all(
@@ -340,7 +340,7 @@ class TestManyAtOnce:
             assert isinstance(after, Stored)
             assert found(store, after.tracking.id) == after
             assert after.tracking.state is State.CANCELLED
-        assert connection.zcard(DUE) == 2  # the broken one, and the entry of the one whose record is gone
+        assert connection.zcard(DUE) == 2  # the broken one, and the entry without a record
 
     def test_one_that_redis_refuses_holds_up_no_other(self, store: Store, connection: redis.Redis) -> None:
         one, other = added(store, 1), added(store, 2)
@@ -361,7 +361,7 @@ class TestManyAtOnce:
 
 
 class TestDue:
-    """What is due, read only once while it waits."""
+    """Due trackings are read only once while they wait."""
 
     def test_what_others_change_meanwhile_is_found_by_the_claim(self, store: Store, connection: redis.Redis) -> None:
         one = added(store, 1)
@@ -410,7 +410,7 @@ def looked_once(tracking: Tracking) -> Tracking:
 
 
 class TestNewerVersions:
-    """Two versions overlap during a deploy; what the newer one wrote is its business."""
+    """Two versions overlap during a deploy; the older one does not change the newer one's records."""
 
     def test_their_records_are_left_alone(self, store: Store, connection: redis.Redis) -> None:
         for number in (1, 2):
@@ -431,7 +431,7 @@ class TestNewerVersions:
 
 
 class Lifecycles(RuleBasedStateMachine):
-    """Does to a few trackings whatever may happen to them, in any order, with claims that may be long out of date."""
+    """Applies all changes to a few trackings, in any order, also with outdated claims."""
 
     claims = Bundle("claims")
     attempts = Bundle("attempts")
@@ -503,7 +503,7 @@ class Lifecycles(RuleBasedStateMachine):
         now = self.store.records.now() + late
 
         def take_in(tracking: Tracking) -> Tracking | None:
-            known = Durations.of([1.0] * 5)
+            known = Durations.learn([1.0] * 5)
             return looks.after_look(tracking, token, what, now=now, durations=known, rules=RULES, alert_target="ops")
 
         self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))
@@ -556,7 +556,7 @@ class Lifecycles(RuleBasedStateMachine):
     def maintain(self) -> None:
         now_ms = self.store.records.now().timestamp() * 1000
         for member, score in self.connection.zrange(EXPIRING, 0, -1, withscores=True):
-            # As if the retention had passed; the invariant below knows by how much.
+            # As if the retention had passed; the invariant below takes this into account.
             assert score > now_ms
             self.connection.zadd(EXPIRING, {member: now_ms - 1})
         maintain(self.connection, self.impatient)
@@ -578,7 +578,7 @@ class Lifecycles(RuleBasedStateMachine):
                 outbox[delivery.id] = milliseconds(delivery.next_attempt_at)
                 if delivery.state is DeliveryState.RETRYING:
                     retrying[delivery.target] += 1
-            assert tracking.state is State.TRACKING or not any(d.warns for d in pending), "the end overtakes a warning"
+            assert tracking.state is State.TRACKING or not any(d.warns for d in pending), "an end skips the warning"
             if tracking.state is not State.TRACKING and not pending:
                 expiring[tracking.id] = milliseconds(last_end(tracking) + RETENTION)
         assert self._scores(DUE) == due
@@ -615,7 +615,7 @@ class Lifecycles(RuleBasedStateMachine):
         assert {name: count for name, count in counters.items() if name.startswith("outcomes:")} == dict(ended)
 
     def _note_alerts(self, stored: Stored | None) -> None:
-        """Check that what is news has not been told of its subject lately."""
+        """Check that a new alert has no recent one about the same subject."""
         for alert in stored.tracking.alerts if stored else ():
             if alert.id not in self.alerts_known and alert.alert is not None:
                 self.alerts_known.add(alert.id)
@@ -636,7 +636,7 @@ class Lifecycles(RuleBasedStateMachine):
 
 
 def milliseconds(at: datetime) -> int:
-    """Write a time as the indexes have it."""
+    """Write a time as a score."""
     return round(at.timestamp() * 1000)
 
 

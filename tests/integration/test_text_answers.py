@@ -1,4 +1,4 @@
-"""`Accept: text/plain`: one line instead of JSON, wherever a tracking or a problem is the answer."""
+"""`Accept: text/plain`: one line instead of JSON, for trackings, groups and problems."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Everything a journey needs, running: the service, its Valkey, and the stand-ins around it."""
+"""The stage of a journey: the running service, its Valkey, and stand-ins for the services around it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ from tests.support.receiver import Receiver, RequestReceived
 from tests.support.running import UNHURRIED, Opwatch
 
 Measure = Callable[[str, object], None]
-"""pytest's `record_property`: what a journey measures, in seconds, is printed after the last test."""
+"""pytest's `record_property`: the seconds that a journey measures are printed after the last test."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One running service and its neighbours."""
+    """One running service, and the stand-ins around it."""
 
     valkey: Valkey
     scalingo: ScalingoApi
@@ -26,13 +26,13 @@ class Stage:
     opwatch: Opwatch
 
     def told(self, path: str, about: str) -> list[RequestReceived]:
-        """List what came in on a path so far about an app (or whatever else a body holds)."""
+        """List the requests to a path whose body has this text, such as an app's name."""
         return [seen for seen in self.receiver.requests if seen.path == path and about.encode() in seen.body]
 
 
 @contextmanager
 def staged(directory: Path, *, limit: int | None = None, unhurried: bool = True, **options: Any) -> Iterator[Stage]:
-    """Run a service; `limit` is what the API takes a minute, `options` are those of `Opwatch`."""
+    """Run a service. `limit` is the API's limit a minute; `options` are those of `Opwatch`."""
     settings = {**(UNHURRIED if unhurried else {}), **options.pop("settings", {})}
     with (
         Valkey(directory / "data") as valkey,

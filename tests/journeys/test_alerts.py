@@ -1,4 +1,4 @@
-"""Trouble on the way to the people who wait for an outcome: the operator hears of it, once, over the real processes."""
+"""Failing deliveries: the operator is alerted once, with the real processes."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_a_target_that_is_gone_is_told_to_slack_once_with_an_outcome_that_was_lo
             dead = stage.opwatch.wait_for_delivery(identity, "ci-hook", "dead")
             assert dead["last_error"] == "410 Gone"
         stage.receiver.wait_for(1, "/slack")
-        # One more operation, told to Slack as an outcome afterwards, shows that there was time for a second alert.
+        # One more outcome, delivered to Slack later, shows that there was time for a second alert.
         last = stage.opwatch.track(stage.scalingo.operation("last-shop").url, notify=["slack", "ci-hook"])
         stage.opwatch.wait_for_delivery(last, "ci-hook", "dead")
         stage.opwatch.wait_for_delivery(last, "slack", "delivered")
@@ -46,7 +46,7 @@ def test_a_target_that_is_gone_is_told_to_slack_once_with_an_outcome_that_was_lo
         assert preformatted(message) == "it broke"
         assert "by jane" in alert.body.decode()
         assert "last-shop: restart succeeded" in document(outcome)["text"]
-        # What is failing is found, seen in the metrics and in the log, and can be made anew.
+        # The failing delivery is in the metrics and in the log, and can be retried.
         listed = stage.opwatch.get("/v1/operations?delivery=dead&limit=100").json()["operations"]
         assert {each["id"] for each in listed} == {last, *identities}
         assert all([d["target"] for d in each["deliveries"]] == ["ci-hook"] for each in listed if each["id"] != last)
@@ -105,6 +105,6 @@ def test_a_rejected_token_is_told_once_and_nothing_is_lost(tmp_path: Path) -> No
 
 
 def refused(opwatch: Opwatch) -> Answer | None:
-    """Return what `/readyz` answers while it is not."""
+    """Return the answer of `/readyz` once it is not ready."""
     answer = opwatch.get("/readyz", token=None)
     return answer if answer.status == 503 else None

@@ -1,4 +1,4 @@
-"""A deploy of several operations is one message with one verdict, and one request waits for it, over real processes."""
+"""A deploy of several operations: one message with one verdict, and one request that waits, with real processes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A live message goes on whatever becomes of the worker that posted it, over the real processes."""
+"""A live message survives the worker that posted it, with the real processes."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Nobody can forge a line of the log: every line that the processes print is ours, whatever texts went through."""
+"""No text from outside can forge a line of the log, with the real processes."""
 
 import ast
 import contextlib
@@ -46,16 +46,16 @@ def test_no_text_from_outside_makes_a_line_of_its_own(tmp_path: Path, log_format
         lines = {name: stage.opwatch.output(name).split("\n") for name in ("web", "worker")}
     told = [line for line in lines["worker"] if CONSOLE.fullmatch(line)]
     assert any(line.startswith("❌ hostile-shop: ") for line in told)
-    assert sum("forged" in line for line in told) > 10  # the error text was really told, set in
+    assert sum("forged" in line for line in told) > 10  # the error text was really printed, indented
     for name, printed in lines.items():
         own = [line for line in printed if not (name == "worker" and CONSOLE.fullmatch(line))]
-        assert any("forged" in line for line in own), f"{name} wrote nothing of it: this test shows nothing"
+        assert any("forged" in line for line in own), f"{name} wrote none of the texts: this test proves nothing"
         assert [line for line in own if not well_formed(line, log_format)] == []
         assert [line for line in printed if RAW.search(line)] == []
 
 
 def well_formed(line: str, log_format: str) -> bool:
-    """Whether a line is one event of ours, which no text from outside has become the event of."""
+    """Whether a line is one event of ours."""
     if log_format == "json":
         with contextlib.suppress(ValueError):
             document: dict[str, Any] = json.loads(line)
@@ -66,12 +66,12 @@ def well_formed(line: str, log_format: str) -> bool:
 
 
 def fields_only(rest: str) -> bool:
-    """Whether the end of a line is nothing but `name=value`, each value as Python writes it."""
+    """Whether the end of a line has only `name=value`, each value as Python writes it."""
     return re.fullmatch(rf"(?: {FIELD})*", rest) is not None
 
 
 def provoke(stage: Stage) -> None:
-    """Send the hostile text wherever a text can be sent."""
+    """Send the hostile text in every field."""
     opwatch, scalingo, receiver = stage.opwatch, stage.scalingo, stage.receiver
     receiver.script("/rude-slack", Reply(400, HOSTILE))
     receiver.script("/rude", Reply(500, HOSTILE, {"Retry-After": "forged"}))
@@ -116,7 +116,7 @@ def provoke(stage: Stage) -> None:
 
 
 def send_raw(port: int, request: bytes) -> None:
-    """Send bytes that no client would, and read whatever is answered."""
+    """Send invalid bytes, and read the answer."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection, contextlib.suppress(OSError):
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)

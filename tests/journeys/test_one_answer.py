@@ -1,4 +1,4 @@
-"""One request, one answer: no client gets an answer that another one's request has left on the connection."""
+"""One request, one answer: no client gets the answer to another client's request."""
 
 import re
 import threading
@@ -126,7 +126,7 @@ def test_behind_a_proxy_that_shares_connections_no_innocent_request_is_harmed(st
 
 
 def status_through(port: int) -> int:
-    """Send an innocent request through the proxy; returns its answer's status."""
+    """Send an innocent request through the proxy. Returns its status."""
     connection = HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", "/v1/operations?limit=1", headers={"Authorization": f"Bearer {CALLER_TOKEN}"})

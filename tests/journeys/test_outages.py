@@ -1,4 +1,4 @@
-"""Processes that are stopped, and a Redis that goes away: nothing is lost and nobody is told twice."""
+"""Processes stop, and Redis goes away: nothing is lost, and nobody is told twice."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ def test_a_redis_that_is_killed_and_comes_back_has_lost_nothing(tmp_path: Path) 
         stage.opwatch.wait_until_ready()
         assert len(stage.told("/slack", "outage-shop")) == 1
         assert len(stage.told("/webhook", identity)) == 1
-        # New work is taken on again, without anybody having restarted anything.
+        # New work is accepted again, without a restart.
         later = stage.opwatch.track(stage.scalingo.operation("later-shop").url)
         stage.opwatch.wait_for_state(later, "succeeded")
         assert stage.opwatch.running("worker")
@@ -45,8 +45,8 @@ def test_a_redis_that_hangs_is_said_within_two_seconds(tmp_path: Path, record_pr
         finally:
             os.kill(stage.valkey.pid, signal.SIGCONT)
         record_property("a POST while Redis hangs", took_s)
-        assert took_s < 3  # 2 s, and what a busy machine takes to send a request
-        # What was sent may or may not have been carried out; sending it again is right either way.
+        assert took_s < 3  # 2 s, and some for a busy machine
+        # The request may have been carried out or not; repeating it is right in both cases.
         url = stage.scalingo.operation("hanging-shop").url
         wait_until(lambda: stage.opwatch.post({"operation_url": url}).status < 300, what="service")
         answer = stage.opwatch.post({"operation_url": url})
@@ -72,7 +72,7 @@ def test_a_redis_that_hangs_keeps_none_of_sixty_callers_waiting_and_resumes_by_i
             os.kill(stage.valkey.pid, signal.SIGCONT)
         wait_until(lambda: stage.opwatch.post({"operation_url": urls[0]}).status < 300, what="service")
         record_property("the slowest of 60 POSTs at once while Redis hangs", max(took_s))
-        assert max(took_s) < 5  # one after the other they would take a minute
+        assert max(took_s) < 5  # one by one they would take a minute
         assert {answer.status for answer in pool.map(lambda url: stage.opwatch.post({"operation_url": url}), urls)} <= {
             200,
             202,
@@ -81,7 +81,7 @@ def test_a_redis_that_hangs_keeps_none_of_sixty_callers_waiting_and_resumes_by_i
 
 
 def refused(opwatch: Opwatch, operation_url: str) -> float:
-    """Post while Redis is away; returns how long the refusal took, in seconds."""
+    """Post while Redis is away. Returns the seconds until the refusal."""
     began_s = time.monotonic()
     answer = opwatch.post({"operation_url": operation_url})
     took_s = time.monotonic() - began_s
@@ -126,7 +126,7 @@ def test_two_workers_share_a_minute_of_the_api_and_tell_everything_once(tmp_path
             stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
             stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
         assert stage.scalingo.rate_limited == 0
-        assert sum(seen.path == "/v1/tokens/exchange" for seen in stage.scalingo.requests) <= 2  # one a worker
+        assert sum(seen.path == "/v1/tokens/exchange" for seen in stage.scalingo.requests) <= 2  # one per worker
         for operation, identity in zip(operations, identities, strict=True):
             looks = [seen for seen in stage.scalingo.requests if seen.operation_id == operation.id]
             assert len(looks) == stage.opwatch.show(identity)["polls"]
@@ -155,6 +155,6 @@ def test_with_no_worker_the_service_takes_on_work_and_says_that_nobody_does_it(t
 
 
 def unready_text(opwatch: Opwatch) -> str:
-    """Return what `/readyz` complains of."""
+    """Return the problems of `/readyz`."""
     answer = opwatch.get("/readyz", token=None)
     return answer.text if answer.status == 503 else ""

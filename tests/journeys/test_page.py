@@ -1,4 +1,4 @@
-"""The page in a real browser, over the real processes: it goes along, obeys, and can be read by everybody."""
+"""The page in a real browser, with the real processes: refreshes, buttons and accessibility."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
-    """Open a window of somebody who has signed in; what the browser complains of, its policy's breaches too, fails."""
+    """Open a signed-in window. Errors in the browser's console, also of its policy, fail the test."""
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
@@ -71,7 +71,7 @@ def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
 
 
 def tab_to(page: Page, name: str) -> None:
-    """Press Tab until what has this text, or label, is focused."""
+    """Press Tab until the element with this text or label has the focus."""
     for _ in range(200):
         page.keyboard.press("Tab")
         focused = page.evaluate("document.activeElement.ariaLabel || document.activeElement.innerText")
@@ -90,7 +90,7 @@ def test_it_goes_along_with_an_operation_and_keeps_what_is_open(browser: Browser
         expect(card.get_by_role("progressbar")).to_have_count(1)
         card.get_by_text("Cancel tracking …").click()
         line = card.locator(".line").inner_text()
-        expect(card.locator(".line")).not_to_have_text(line)  # it was renewed
+        expect(card.locator(".line")).not_to_have_text(line)  # it was refreshed
         expect(card.get_by_role("button", name="Cancel tracking going")).to_be_visible()
         assert page.evaluate("document.activeElement.innerText") == "Cancel tracking …"
         stage.scalingo.finish(operation.id, outcome="error", error=ERROR)
@@ -110,14 +110,16 @@ def test_a_delivery_is_retried_and_a_tracking_cancelled_by_keyboard(browser: Bro
     stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
     endless = stage.opwatch.track(stage.scalingo.operation("endless", duration_s=1000).url)
     with visiting(browser, stage) as page:
-        expect(page.get_by_role("heading", name="Not told")).to_be_visible()
-        assert "1 not told" in page.title()
+        expect(page.get_by_role("heading", name="Not delivered")).to_be_visible()
+        assert "1 not delivered" in page.title()
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.innerText") == "Skip to the content"
         page.keyboard.press("Enter")
         tab_to(page, "Retry ledger, ledger-shop")
         page.keyboard.press("Enter")
-        expect(page.get_by_text("told ledger", exact=True)).to_be_visible()  # the operation's story, live
+        expect(
+            page.get_by_text("outcome delivered to ledger", exact=True)
+        ).to_be_visible()  # the operation's timeline, refreshed
         stage.opwatch.wait_for_delivery(identity, "ledger", "delivered")
         page.goto(f"/operations/{endless}")
         tab_to(page, "Cancel tracking …")
@@ -154,7 +156,7 @@ def test_a_link_from_elsewhere_finds_whoever_is_signed_in(browser: Browser, stag
         page.get_by_role("link", name="there").click()
         expect(page.get_by_role("heading", name="linked")).to_be_visible()
         page.context.clear_cookies()
-        expect(page.get_by_label("Token")).to_be_visible()  # by itself: what is shown must not grow old
+        expect(page.get_by_label("Token")).to_be_visible()  # by itself: outdated content must not stay
 
 
 def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser, stage: Stage, tmp_path: Path) -> None:

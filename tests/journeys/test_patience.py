@@ -1,4 +1,4 @@
-"""Ends that take a minute by their nature. All are begun at once, so that the minute is spent only once."""
+"""Ends that take a minute. All begin together, so that the test waits only once."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ A_MINUTE_AND_MORE_S = 60 + PATIENCE_S
 
 @dataclass(frozen=True)
 class Watches:
-    """What is being watched for a minute."""
+    """The operations of the minute."""
 
     stage: Stage
     endless: str
@@ -23,7 +23,7 @@ class Watches:
 
 @pytest.fixture(scope="module")
 def watches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watches]:
-    """Begin all watches."""
+    """Begin all operations."""
     with staged(tmp_path_factory.mktemp("patience")) as stage:
         endless = stage.scalingo.operation("endless-shop", duration_s=None)
         yield Watches(

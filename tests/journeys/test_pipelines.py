@@ -1,4 +1,4 @@
-"""What README, docs/pipelines.md and action.yml show to copy, run as it stands."""
+"""The code of README, docs/pipelines.md and action.yml, run unchanged."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def operate() -> str:
 
 
 def shell(source: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run a text as GitHub's runner runs a step with `shell: sh`, beside a PATH that has opwatch in it."""
+    """Run a text as GitHub's runner runs a step with `shell: sh`, with opwatch in the PATH."""
     path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
         ["sh", "-e", "-c", source, "sh", *arguments],
@@ -51,7 +51,7 @@ def shell(source: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.C
 
 @pytest.fixture
 def answering(receiver: Receiver) -> Receiver:
-    """Let the scripted service accept, and say that it went well."""
+    """Let the scripted service accept, and answer `succeeded`."""
     receiver.script(POST, Reply(202, f"tracking {ID} shop: operation not seen yet\n"))
     receiver.script(GET, Reply(200, SUCCEEDED))
     return receiver
@@ -99,7 +99,7 @@ def test_all_operations_of_a_deploy_are_waited_for(answering: Receiver, tmp_path
 
 
 def run_action(receiver: Receiver, directory: Path, **inputs: str) -> tuple[int, str, dict[str, str]]:
-    """Run the action's one step as the runner would; returns its exit code, what it prints and its outputs."""
+    """Run the action's one step as the runner would. Returns its exit code, output text and outputs."""
     given = {"url": receiver.base_url, "token": "x" * 24, "location": LOCATION, **inputs}
     values = {
         f"${{{{ inputs.{name} }}}}": given.get(name, about.get("default", "")) for name, about in inputs_of().items()
@@ -165,7 +165,7 @@ def test_no_input_of_the_action_becomes_a_part_of_its_script() -> None:
 @pytest.mark.parametrize("source", [STEP["run"], *blocks(PAGE, "sh"), operate()])
 def test_shellcheck_finds_nothing_in_what_is_there_to_copy(source: str) -> None:
     shellcheck = Path(sys.executable).with_name("shellcheck")
-    # SC2034, SC2153, SC2154: variables that come from, or go to, where the lines are copied to.
+    # SC2034, SC2153, SC2154: variables that the surrounding script defines or uses.
     options = ["--shell=sh", "--exclude=SC2034,SC2153,SC2154", "-"]
     ran = subprocess.run([shellcheck, *options], input=source, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout) == (0, "")

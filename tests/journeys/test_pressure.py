@@ -1,4 +1,4 @@
-"""Clients that are slow, many or deaf: whoever behaves is answered as if they were not there."""
+"""Clients that are slow, many, or do not read: others are answered as usual."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ from tests.support.raw import RawClients, answered, until_closed
 from tests.support.running import CALLER_TOKEN
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
-PROMPTLY_S = 9.0  # on a busy machine; what a held request delays waits for its deadline, ten seconds
+PROMPTLY_S = 9.0  # on a busy machine; a blocked request would wait ten seconds, for the deadline
 SIGNED = f"Host: x\r\nAuthorization: Bearer {CALLER_TOKEN}\r\n".encode()
 POST = b"POST /v1/operations HTTP/1.1\r\n" + SIGNED + b"Content-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -40,12 +40,12 @@ def clients(stage: Stage) -> Iterator[RawClients]:
 
 
 def json_body() -> bytes:
-    """Return a good request's body."""
+    """Return the body of a valid request."""
     return json.dumps({"app": "raw-shop", "operation_id": new_id(), "notify": []}).encode()
 
 
 def posts_promptly(stage: Stage, times: int = 5) -> None:
-    """Post like anybody else, and be answered promptly each time."""
+    """Post normally, and expect prompt answers."""
     for _ in range(times):
         began_s = time.monotonic()
         answer = stage.opwatch.post({"app": "prompt-shop", "operation_id": new_id(), "notify": []})
@@ -110,13 +110,13 @@ def test_clients_that_do_not_read_their_answers_hold_nobody_up(stage: Stage, cli
         fields = {"app": "large-shop", "operation_id": new_id(), "notify": [], "context": context}
         assert stage.opwatch.post(fields).status == 202
     listing = b"GET /v1/operations?app=large-shop&limit=100 HTTP/1.1\r\n" + SIGNED
-    # Ten answers of half a megabyte are more than the system itself holds for one connection.
+    # Ten answers of half a megabyte exceed the system's buffer of one connection.
     asked = (listing + b"\r\n") * 9 + listing + b"Connection: close\r\n\r\n"
     for _ in range(24):
         clients.connect(asked, receive_buffer=2048)
-    time.sleep(1)  # time for them to be answered, and to do harm
+    time.sleep(1)  # time for their answers, and for harm
     posts_promptly(stage)
-    # One that takes less at a time than there is, but takes it, gets everything, beside those that do not.
+    # A client that reads slowly, but reads, gets everything, next to those that do not read.
     received = until_closed(clients.connect(asked, receive_buffer=32_768))
     assert received.count(b"HTTP/1.1 200 OK") == 10
     assert received.count(b'"app":"large-shop"') == 1000
@@ -133,7 +133,7 @@ def test_a_client_that_asks_may_send_its_body_then(clients: RawClients) -> None:
     sock = clients.connect(POST + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(body))
     assert sock.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
     sock.sendall(body)
-    assert sock.recv(12) == b"HTTP/1.1 202"  # and is not told again
+    assert sock.recv(12) == b"HTTP/1.1 202"  # and it is not repeated
 
 
 def test_requests_sent_in_one_go_are_answered_in_their_order(clients: RawClients) -> None:
@@ -154,7 +154,7 @@ def test_a_body_that_breaks_off_is_said_to(clients: RawClients) -> None:
     sock = clients.connect(HALF_A_BODY)
     sock.shutdown(1)
     response, body = answered(sock)
-    assert (response.status, json.loads(body)["detail"]) == (400, "the request broke off before its end")
+    assert (response.status, json.loads(body)["detail"]) == (400, "the request ended too early")
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_a_body_over_64_kb_is_refused_however_it_is_sent_and_costs_no_memory(
     )
     for framing, opening, ending in framings:
         sock = clients.connect(head + framing)
-        with suppress(ConnectionError):  # answered and closed while we were still sending
+        with suppress(ConnectionError):  # answered and closed during sending
             for _ in range(20):
                 sock.sendall(opening + megabyte + ending)
         response, body = answered(sock)
@@ -244,7 +244,7 @@ def test_a_flood_does_not_starve_another_token_even_one_that_was_silent_until_th
         record_property(f"a POST and a GET beside a flood of {flooding}, median", median_s)
         record_property(f"a POST and a GET beside a flood of {flooding}, slowest", slowest_s)
         assert median_s < 2
-        assert slowest_s < 10  # the first one comes while the flood is still being taken in
+        assert slowest_s < 10  # the first one comes while the flood still arrives
         assert flood
 
 
@@ -294,5 +294,5 @@ def test_half_sent_requests_delay_a_stop_by_seconds_only(tmp_path: Path) -> None
         stage.opwatch.terminate("web")
         late.sendall(body)
         assert answered(late)[0].status == 202
-        assert stage.opwatch.wait_for_exit("web", timeout_s=30) == 0  # a platform kills it then
+        assert stage.opwatch.wait_for_exit("web", timeout_s=30) == 0  # a platform would kill it
         assert [until_closed(sock)[9:12] for sock in half] == [b"", b"408", b"408"]

@@ -1,4 +1,4 @@
-"""bin/opwatch in each shell: against a scripted server, in good and bad times, and once against the real service."""
+"""bin/opwatch in each shell: with a scripted server, with faults, and once with the real service."""
 
 import os
 import re
@@ -25,7 +25,7 @@ SUCCEEDED = Reply(200, f"succeeded {ID} shop: restart succeeded after 17 s (usua
 ENDS = {
     "succeeded": (0, "shop: restart succeeded after 17 s"),
     "failed": (1, "shop: restart failed after 42 s: no port"),
-    "timed_out": (3, "shop: restart not finished after 1 h 0 min: still running after 3600 s; it may yet end well"),
+    "timed_out": (3, "shop: restart not finished after 1 h 0 min: still running after 3600 s; it may still succeed"),
     "lost": (3, "shop: restart lost from sight after 1 min 4 s: 404 (3 times over 64 s)"),
     "cancelled": (3, "shop: restart cancelled after 5 s"),
 }
@@ -33,13 +33,13 @@ ENDS = {
 
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> str:
-    """Name one shell after the other."""
+    """Return each shell in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def script(shell: str, tmp_path: Path, receiver: Receiver) -> Script:
-    """Set the script up for the scripted server, which accepts, and says that it went well."""
+    """Set the script up for the scripted server, which accepts, and answers `succeeded`."""
     receiver.script(POST, ACCEPTED)
     receiver.script(GET, SUCCEEDED)
     return Script.in_shell(shell, tmp_path, url=f"{receiver.base_url}/", token=TOKEN)
@@ -126,7 +126,7 @@ def test_on_a_terminal_it_is_one_line_that_lives(script: Script, receiver: Recei
 
 def test_what_is_tracked_can_be_shown_and_waited_for(script: Script, receiver: Receiver) -> None:
     receiver.script(GET, still("restart running for 12 s"), SUCCEEDED)
-    shown = script.run("show", GET)  # the path, as the service's own Location has it
+    shown = script.run("show", GET)  # the path, as in the service's Location
     assert (shown.code, shown.out, shown.err) == (0, f"tracking {ID} shop: restart running for 12 s\n", "")
     assert script.run("wait", ID).out == SUCCEEDED.body
 
@@ -157,7 +157,7 @@ def test_it_finds_the_operation_in_an_answer(script: Script, receiver: Receiver)
     assert [form(seen)["operation_url"] for seen in receiver.requests] == [LOCATION] * 3
 
 
-# Bad times
+# Faults
 
 
 def test_an_outage_is_sat_out_with_growing_pauses_or_as_long_as_asked(script: Script, receiver: Receiver) -> None:

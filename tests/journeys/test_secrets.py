@@ -1,4 +1,4 @@
-"""No secret is logged, shown or stored, whatever fails: a whole journey, and then a search of all it left behind."""
+"""No secret is logged, shown or stored, even if everything fails: a journey, then a search of all that it left."""
 
 import contextlib
 import json
@@ -49,7 +49,7 @@ NOTIFIER = """
 
 @dataclass
 class Answers:
-    """What the API has answered so far."""
+    """The API's answers so far."""
 
     opwatch: Opwatch
     texts: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Answers:
 
 
 def protected(valkey: Valkey) -> str:
-    """Have the server want a password, and return the URL that holds it."""
+    """Make the server require a password. Returns the URL with it."""
     with redis.Redis.from_url(valkey.url) as connection:
         connection.config_set("requirepass", REDIS_PASSWORD)
     return valkey.url.replace("unix://", "unix://:sEkrEt%2Fof%2Bredis%21@")
@@ -106,7 +106,7 @@ def targets(receiver: Receiver) -> str:
 
 
 def scripted(receiver: Receiver) -> None:
-    """Let each receiver fail in its way, some of them quoting what they were sent."""
+    """Let each receiver fail in its own way; some echo the request."""
     receiver.script("/sEkrEt-failing", Reply(500, "you posted to /sEkrEt-failing"))
     receiver.script("/sEkrEt-resetting", Reply(reset="after_read"))
     receiver.script("/sEkrEt-redirecting", Reply(302, "", {"Location": receiver.url("/sEkrEt-redirecting/on")}))
@@ -117,7 +117,7 @@ def scripted(receiver: Receiver) -> None:
 
 @pytest.fixture(params=["json", "text"])
 def log_format(request: pytest.FixtureRequest) -> str:
-    """Give each form of the log in turn."""
+    """Return each form of the log in turn."""
     return str(request.param)
 
 
@@ -153,7 +153,7 @@ def test_no_secret_is_logged_shown_or_stored_whatever_fails(
             answers.ask("POST", "/v1/operations", {"app": "shop", "operation_id": "a" * 24})
             answers.ask("GET", "/readyz", token=None)
             valkey.start()
-            protected(valkey)  # until here the server wants no password, and refuses ours
+            protected(valkey)  # until here the server has no password, and refuses ours
             wait_until(lambda: answers.ask("GET", "/readyz", token=None).json()["problems"] != [], what="an answer")
             identity = wait_until(lambda: tracked_again(answers, scalingo), what="new work being taken on")
             opwatch.wait_for_delivery(identity, "webhook", "delivered")
@@ -174,7 +174,7 @@ def test_no_secret_is_logged_shown_or_stored_whatever_fails(
         assert identity in texts["the disk of Redis"]
         assert "traceback" in texts["worker"].lower() or "OPWATCH_HEARTBEAT_URL could not be reached" in texts["worker"]
         assert leaks.found([*SECRETS, *scalingo.bearers], texts) == []
-        assert leaks.found(["sEkrEt"], texts) == []  # in no part whatever
+        assert leaks.found(["sEkrEt"], texts) == []  # not even a part
 
 
 def tracked_again(answers: Answers, scalingo: ScalingoApi) -> str:
@@ -183,7 +183,7 @@ def tracked_again(answers: Answers, scalingo: ScalingoApi) -> str:
 
 
 def walk_through(answers: Answers, scalingo: ScalingoApi, receiver: Receiver) -> None:
-    """Do everything that may go wrong while Redis is there."""
+    """Cause all faults that are possible while Redis answers."""
     opwatch = answers.opwatch
     receiver.wait_for(1, path="/sEkrEt-heartbeat")
     running = scalingo.operation("echo-shop", duration_s=None)
@@ -227,7 +227,7 @@ def walk_through(answers: Answers, scalingo: ScalingoApi, receiver: Receiver) ->
 
 
 def misplace(port: int, header: bytes) -> None:
-    """Send a header that gunicorn cannot read; what it answers, it answers to the sender."""
+    """Send a header that gunicorn cannot read. Its answer goes only to the sender."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection, contextlib.suppress(OSError):
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + header + b"\r\n\r\n")
         while connection.recv(4096):

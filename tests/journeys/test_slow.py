@@ -1,4 +1,4 @@
-"""What is usual is learned, and who asked for it hears early of what takes far longer, over the real processes."""
+"""Usual durations are learned, and slow operations cause warnings, with the real processes."""
 
 from pathlib import Path
 

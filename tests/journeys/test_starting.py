@@ -1,4 +1,4 @@
-"""Settings that are wrong, from the first line printed to what the operator is shown."""
+"""Wrong settings: what the processes print, and how they end."""
 
 import secrets
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_a_target_on_a_private_address_is_refused_and_says_so(tmp_path: Path) ->
     settings = {
         "OPWATCH_ALLOW_PRIVATE_TARGETS": "",
         "SLACK_WEBHOOK_URL": "",
-        "WEBHOOK_URL": "https://localhost/secret-path",  # by name, which resolves to loopback
+        "WEBHOOK_URL": "https://localhost/secret-path",  # a name that resolves to loopback
         "WEBHOOK_SECRET": key,
     }
     targets = f"""
@@ -86,7 +86,7 @@ def test_both_processes_say_at_start_what_redis_lacks(
     with redis.Redis.from_url(own_valkey.url) as connection:
         connection.config_set(setting, value)
     opwatch = Opwatch(own_valkey.url, scalingo, receiver, settings={"WEB_CONCURRENCY": "2"})
-    event = "Redis may lose what it acknowledged"
+    event = "Redis may lose acknowledged writes"
     try:
         for name in ("web", "worker"):
             opwatch.start(name)

@@ -1,4 +1,4 @@
-"""From the POST to the message: what people are told, over the real processes."""
+"""From the POST to the message, with the real processes."""
 
 import re
 import time
@@ -177,7 +177,7 @@ def stumbled(stage: Stage) -> str:
 
 
 class TestStumblingReceivers:
-    """Four receivers are told at once, and each fails in its own way; the waiting is done once for all."""
+    """Four receivers are told at the same time, and each fails in its own way, so that the test waits only once."""
 
     def test_gone_is_dead_at_once_and_shown(self, stage: Stage, stumbled: str) -> None:
         dead = stage.opwatch.wait_for_delivery(stumbled, "closing", "dead")
@@ -206,7 +206,7 @@ class TestStumblingReceivers:
 
     def test_a_webhook_keeps_its_id_over_all_attempts(self, stage: Stage, stumbled: str) -> None:
         wait_until(lambda: len(stage.told("/stumbling", stumbled)) >= 2, what="the second attempt")
-        # The third is five minutes away by itself; by hand it comes now.
+        # The third attempt is due in five minutes; a retry by hand makes it now.
         stage.opwatch.wait_for_delivery(stumbled, "stumbling", "retrying")
         wait_until(lambda: "500" not in str(stage.opwatch.show(stumbled)["deliveries"][0]["last_error"]))
         waiting = stage.opwatch.wait_for_delivery(stumbled, "stumbling", "retrying")
@@ -217,7 +217,7 @@ class TestStumblingReceivers:
         attempts = stage.told("/stumbling", stumbled)
         assert {seen.headers["webhook-id"] for seen in attempts} == {f"{stumbled}_1_failed_stumbling"}
         assert len({seen.body for seen in attempts}) == 1
-        for seen in attempts:  # each attempt is signed anew, with its own time
+        for seen in attempts:  # each attempt has its own time and signature
             headers = {name.lower(): value for name, value in seen.headers.items()}
             assert Webhook(WEBHOOK_SECRET).verify(seen.body, headers)
         first, second, third = (int(seen.headers["webhook-timestamp"]) for seen in attempts)

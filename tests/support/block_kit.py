@@ -1,4 +1,4 @@
-"""Draws Slack messages as a page of HTML, near enough to Slack's own look to be judged.
+"""Draws Slack messages as a page of HTML, similar to Slack's own look.
 
 `python -m tests.support.block_kit >messages.html`, then open it, or have Chromium make a picture of it
 (`chromium --headless --screenshot=messages.png --window-size=900,4000 messages.html`).
@@ -76,7 +76,7 @@ def _figure(caption: str, message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def page(messages: Mapping[str, Mapping[str, Any]]) -> str:
-    """Draw messages, each under a caption, with what a notification and a screen reader say of it."""
+    """Draw messages, each under a caption, with its text for notifications and screen readers."""
     figures = "".join(part for caption, message in messages.items() for part in _figure(caption, message))
     return f'<!doctype html><meta charset="utf-8"><title>Messages</title><style>{STYLE}</style>{figures}'
 

@@ -1,4 +1,4 @@
-"""A caller of the stand-in servers: one request over one connection, nothing followed or retried."""
+"""A caller of the stand-in servers: one request per connection, without redirects and retries."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Looking for secrets where none may be: in texts, and in everything that a Redis keeps or ever wrote to its disk."""
+"""Searches for secrets in texts, and in everything that a Redis stores or ever wrote to its disk."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ import redis
 
 
 def found(secrets: Iterable[str], texts: Mapping[str, str]) -> list[str]:
-    """List which secret stands where, in any of its dresses, as `place: secret`."""
+    """List the secrets found, in any encoding, as `place: secret`."""
     return [
         f"{place}: {secret}"
         for secret in secrets
@@ -23,11 +23,11 @@ def found(secrets: Iterable[str], texts: Mapping[str, str]) -> list[str]:
 
 
 def dressed(secret: str) -> set[str]:
-    """Return a secret as it is, as URLs, JSON and Python write it, and in base64 wherever it may stand in a text."""
+    """Return a secret plain, as URLs, JSON and Python write it, and in base64 at each offset."""
     forms = {secret, quote(secret), quote(secret, safe=""), quote_plus(secret)}
     forms |= {json.dumps(secret)[1:-1], repr(secret)[1:-1], repr(secret.encode())[2:-1]}
     for before in range(3):
-        # Base64 groups three bytes: what stands before moves the secret within its group, and blurs the edges.
+        # Base64 groups three bytes: the text before shifts the secret within its group, and changes its ends.
         coded = base64.b64encode(b"\0" * before + secret.encode()).decode().rstrip("=")
         forms.add(coded[(0, 2, 3)[before] : len(coded) - 1])
     return forms | {form.replace("+", "-").replace("/", "_") for form in forms}
@@ -39,7 +39,7 @@ def kept(connection: redis.Redis) -> str:
 
 
 def written(directory: Path) -> str:
-    """Return everything that a server has written below a directory: its append-only file holds every change."""
+    """Return everything that a server has written below a directory; its append-only file has every change."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     return "\n".join(path.read_bytes().decode("latin-1") for path in files)
 
@@ -63,7 +63,7 @@ def _values(connection: Any, key: bytes) -> list[bytes]:
         "set": lambda: connection.smembers(key),
         "zset": lambda: connection.zrange(key, 0, -1),
         "stream": lambda: (part for _, fields in connection.xrange(key) for pair in fields.items() for part in pair),
-        "none": list,  # it has lapsed since it was listed
+        "none": list,  # it has expired since it was listed
     }
     kind = connection.type(key).decode()
     assert kind in readers, f"{key!r} is a {kind}: teach this to read it"

@@ -1,4 +1,4 @@
-"""A mail server on loopback that keeps what it takes, and can refuse, hang or break off at any step."""
+"""A mail server on loopback that keeps accepted messages, and can refuse, hang or break off at any step."""
 
 import asyncio
 import ssl
@@ -15,10 +15,10 @@ HANG, BREAK_OFF = "hang", "break off"
 
 
 class MailServer(Loopback):
-    """Takes messages; `replies` say what else it answers to a step (`AUTH`, `RCPT`, `DATA`, `QUIT`) or to one address.
+    """Accepts messages. `replies` are other answers to a step (`AUTH`, `RCPT`, `DATA`, `QUIT`) or to one address.
 
-    A reply is a line of SMTP, HANG or BREAK_OFF. With `tls` it wants STARTTLS and a login, or `from_the_start` speaks
-    nothing but TLS.
+    A reply is a line of SMTP, HANG or BREAK_OFF. With `tls` it requires STARTTLS and a login, or with `from_the_start`
+    TLS.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, from_the_start: bool = False) -> None:
@@ -31,7 +31,7 @@ class MailServer(Loopback):
 
     @property
     def taken(self) -> list[tuple[list[str], EmailMessage]]:
-        """Every message taken so far, with those it was for."""
+        """Every message accepted so far, with its recipients."""
         return [
             (envelope.rcpt_tos, message_from_bytes(envelope.content or b"", policy=policy.default))
             for envelope in self._taken.snapshot()
@@ -54,7 +54,7 @@ class MailServer(Loopback):
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take a recipient, or not."""
+        """Accept a recipient, or not."""
         reply = await self._reply(server, address if address in self.replies else "RCPT")
         if reply.startswith("2"):
             envelope.rcpt_tos.append(address)
@@ -62,7 +62,7 @@ class MailServer(Loopback):
         return reply
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
-        """Take the message, or not."""
+        """Accept the message, or not."""
         reply = await self._reply(server, "DATA")
         if reply.startswith("2"):
             self._taken.append(envelope)

@@ -1,4 +1,4 @@
-"""Kinds of third parties, written as pip installs them: modules, and the entry points of their pyproject.toml."""
+"""Third-party kinds as pip installs them: modules, and the entry points of their pyproject.toml."""
 
 import re
 import tomllib
@@ -12,7 +12,7 @@ APPRISE = ROOT / "examples" / "opwatch-apprise"
 
 
 def install(folder: Path, pyproject: str, modules: Mapping[str, str]) -> Path:
-    """Write a package into a folder, which then has to stand in `sys.path`; returns it."""
+    """Write a package into a folder, which must then be in `sys.path`. Returns it."""
     project = tomllib.loads(pyproject)["project"]
     metadata = folder / f"{project['name'].replace('-', '_')}-1.0.0.dist-info"
     metadata.mkdir(parents=True)
@@ -31,7 +31,7 @@ def apprise(folder: Path) -> Path:
 
 
 def documented() -> tuple[str, str]:
-    """Give the notifier of docs/notifiers.md as it stands there: its module, and its pyproject.toml."""
+    """Return the notifier of docs/notifiers.md as it stands there: its module, and its pyproject.toml."""
     page = (ROOT / "docs" / "notifiers.md").read_text(encoding="utf-8")
     (module,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     (pyproject,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)

@@ -1,4 +1,4 @@
-"""A client that speaks bytes over a socket: slowly, half, or without listening."""
+"""A client that sends bytes over a socket: slowly, partly, or without reading."""
 
 import socket
 from contextlib import ExitStack
@@ -7,7 +7,7 @@ from typing import Self
 
 
 class RawClients:
-    """Any number of connections to one port; leaving closes them all."""
+    """Any number of connections to one port; the end of the block closes all."""
 
     def __init__(self, port: int, *, timeout_s: float = 60.0) -> None:
         self._port = port
@@ -34,14 +34,14 @@ class RawClients:
 
 
 def answered(sock: socket.socket) -> tuple[HTTPResponse, bytes]:
-    """Read one answer to its end (interim ones are passed over)."""
+    """Read one answer to its end, ignoring interim ones."""
     response = HTTPResponse(sock)
     response.begin()
     return response, response.read()
 
 
 def until_closed(sock: socket.socket) -> bytes:
-    """Read until the other side closes, or breaks off."""
+    """Read until the other side closes or resets the connection."""
     received = b""
     try:
         while part := sock.recv(65536):

@@ -1,4 +1,4 @@
-"""A scripted HTTP receiver, which plays Slack or a webhook's target, well or badly.
+"""A scripted HTTP receiver, which plays Slack or a webhook's receiver, with or without faults.
 
 As a process it answers 200 `ok` to everything and prints each request: `python -m tests.support.receiver --port 8002`.
 """
@@ -22,26 +22,26 @@ PRINTED_BODY = 500
 
 @dataclass(frozen=True, slots=True)
 class RequestReceived:
-    """One request as it came in."""
+    """One received request."""
 
     path: str
     query: str
     """Without the question mark; empty when there is none."""
     method: str
     headers: Mapping[str, str]
-    """Looked up in any case."""
+    """Names in any case."""
     body: bytes
     """Empty when the reply was a reset before reading."""
     received_at: float
     """Unix time at which the headers had arrived."""
 
     def __str__(self) -> str:
-        """Say it in one line, without headers."""
+        """Write it in one line, without headers."""
         return f"{self.method} {self.path} {self.body.decode(errors='replace')[:PRINTED_BODY]!r}"
 
 
 class Receiver(LoopbackServer):
-    """Answers each path by its script, and keeps every request.
+    """Answers each path by its script, and keeps all requests.
 
     Paths without a script get `default`. `on_request` is called in the server's thread.
     """
@@ -61,7 +61,7 @@ class Receiver(LoopbackServer):
         self._log: RequestLog[RequestReceived] = RequestLog()
 
     def url(self, path: str = "/") -> str:
-        """Where a client reaches `path`."""
+        """The URL of `path`."""
         return self.base_url + path
 
     def script(self, path: str, *replies: Reply) -> None:

@@ -1,4 +1,4 @@
-"""Stands between a process and Redis: delays, cuts or resets the connections, and sees what is sent."""
+"""A proxy between a process and Redis: delays, cuts or resets connections, and watches the requests."""
 
 import asyncio
 import socket
@@ -32,11 +32,11 @@ class RedisProxy:
 
     @property
     def url(self) -> str:
-        """What to set REDIS_URL to."""
+        """The value for REDIS_URL."""
         return self._url
 
     def watch(self, wanted: Callable[[bytes], bool], then: Callable[[], None]) -> None:
-        """Call `then` once, when something `wanted` is sent to the server, and only then forward it."""
+        """Call `then` once, before a `wanted` request is forwarded to the server."""
         self._watched = (wanted, then)
 
     def reset(self) -> None:
@@ -49,7 +49,7 @@ class RedisProxy:
         self._in_loop(lambda: self._break(reset=False))
 
     def cut_at_answer(self) -> None:
-        """Let the server carry out what was sent last, and `cut` in place of its next answer."""
+        """Let the server carry out the last request, and `cut` instead of its next answer."""
         self._cut_at_answer = True
 
     def mend(self) -> None:
@@ -81,7 +81,7 @@ class RedisProxy:
         server.close()
 
     def _in_loop(self, act: Callable[[], None]) -> None:
-        if threading.current_thread() is self._thread:  # called by what `watch` was given
+        if threading.current_thread() is self._thread:  # called by the function of `watch`
             act()
             return
         done: Future[None] = Future()

@@ -1,4 +1,4 @@
-"""A reverse proxy that keeps its connections to the server and shares them among clients: HAProxy, as Debian has it."""
+"""A reverse proxy that keeps its connections to the server and shares them among clients: Debian's HAProxy."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ listen opwatch
 
 @contextmanager
 def reverse_proxy(directory: Path, server: int, *, most: int) -> Iterator[int]:
-    """Run it in front of a port, over `most` connections at once; give its own port."""
+    """Run it in front of a port, with at most `most` connections. Returns its own port."""
     program = shutil.which("haproxy", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
     assert program is not None, "install haproxy"
     with socket.create_server(("127.0.0.1", 0)) as probe:

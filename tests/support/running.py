@@ -1,4 +1,4 @@
-"""Opwatch itself, as the real processes of the Procfile, for journeys."""
+"""Opwatch as the real processes of the Procfile, for journeys."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from local import processes
-from local.http import Answer, answers
+from local.http import Answer, responds
 from local.processes import Child, LocalError
 from local.service import Service
 from standin.api import DEFAULT_TOKENS, ScalingoApi
@@ -22,10 +22,10 @@ from tests.support.receiver import Receiver
 ROOT = Path(__file__).parents[2]
 CALLER_TOKEN = "a-token-for-journeys-only-0123"  # noqa: S105 - it opens nothing
 WEBHOOK_SECRET = "whsec_" + "c2VjcmV0LWZvci1qb3VybmV5cy1vbmx5"
-PATIENCE_S = 60.0  # what fails takes so long; a busy machine takes seconds to start a process
+PATIENCE_S = 60.0  # only a failure takes so long; a busy machine takes seconds to start a process
 WAIT_STEP_S = 5
 UNHURRIED = {"SCALINGO_REQUESTS_PER_MINUTE": "6000"}
-"""For journeys that are not about the budget: looks come as soon as they are due."""
+"""For journeys that are not about the budget: looks are made as soon as they are due."""
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def wait_until(condition: Callable[[], T], *, timeout_s: float = PATIENCE_S, wha
 
 
 def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> dict[str, str]:
-    """Return the settings of a service whose every neighbour is a stand-in on this machine."""
+    """Return the settings of a service that uses only stand-ins on this machine."""
     return {
         "REDIS_URL": redis_url,
         "OPWATCH_TOKENS": f"ci:{CALLER_TOKEN}",
@@ -54,7 +54,7 @@ def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> di
 
 
 class Opwatch(Service):
-    """The processes of one service on a free port, started by `with`; the worker may be there several times.
+    """The processes of one service on a free port, started by `with`; there may be several workers.
 
     `settings` change those of `environment` (an empty text unsets one), `own` those of single processes; `targets` is
     the text of a targets file.
@@ -74,14 +74,14 @@ class Opwatch(Service):
         self._directory = tempfile.TemporaryDirectory(prefix="opwatch-journey-")
         file = Path(self._directory.name) / "targets.toml"
         file.write_text(targets, encoding="utf-8")
-        # Bound without listening, so that nobody else is given the port; gunicorn may listen on it all the same.
+        # Bound without listening, so that no other program gets the port; gunicorn can still listen on it.
         self._reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))
         self.port: int = self._reserved.getsockname()[1]
         self._lines: defaultdict[str, list[str]] = defaultdict(list)
         env = {
-            # Nothing of the developer's own settings: only what a program needs to start.
+            # None of the developer's settings: only what a program needs to start.
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": self._directory.name,
             "PYTHONUNBUFFERED": "1",
@@ -112,7 +112,7 @@ class Opwatch(Service):
         self.stop()
 
     def start(self, name: str) -> None:
-        """Start one process and do not wait for it."""
+        """Start one process, without waiting."""
         self._named[name].start()
 
     def kill(self, name: str) -> None:
@@ -124,16 +124,16 @@ class Opwatch(Service):
         self._named[name].terminate()
 
     def freeze(self, name: str) -> None:
-        """Stop a process where it stands (SIGSTOP), as a suspended machine does; does nothing when it has ended.
+        """Freeze a process (SIGSTOP), as a suspended machine does. Does nothing if it has ended.
 
-        Returns when all its threads stand still: until one of them has got round to the signal, the others go on.
+        Returns when all its threads have stopped: the signal does not stop them at the same time.
         """
         self._signal(name, signal.SIGSTOP)
         with suppress(ChildProcessError):  # it has ended
             os.waitid(os.P_PID, self.pid(name), os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def wake(self, name: str) -> None:
-        """Let a frozen process go on."""
+        """Continue a frozen process."""
         self._signal(name, signal.SIGCONT)
 
     def _signal(self, name: str, number: signal.Signals) -> None:
@@ -156,7 +156,7 @@ class Opwatch(Service):
         return self._named[name].pid
 
     def stop(self, grace_s: float = 10.0, hurry: Callable[[], bool] = lambda: False) -> None:
-        """End everything, and show what it printed (pytest prints that beside a failure)."""
+        """Stop everything, and print its output, which pytest shows after a failure."""
         super().stop(grace_s, hurry)
         self._reserved.close()
         self._directory.cleanup()
@@ -164,7 +164,7 @@ class Opwatch(Service):
             print(f"--- {name} printed:", *self._lines[name], sep="\n")
 
     def output(self, name: str) -> str:
-        """Return everything a process has printed so far, over all its starts."""
+        """Return the whole output of a process, over all its starts."""
         return "\n".join(self._lines[name])
 
     def events(self, name: str, event: str) -> list[dict[str, Any]]:
@@ -173,12 +173,12 @@ class Opwatch(Service):
         return [line for line in lines if line.get("event") == event]
 
     def wait_until_ready(self) -> None:
-        """Return once `/readyz` says that nothing is missing."""
+        """Return when `/readyz` answers 200."""
         self._wait(lambda: not self.missing())
 
     def wait_until_alive(self) -> None:
         """Return once the web process answers."""
-        self._wait(lambda: answers(f"{self.url}/healthz"))
+        self._wait(lambda: responds(f"{self.url}/healthz"))
 
     def _wait(self, condition: Callable[[], bool]) -> None:
         try:

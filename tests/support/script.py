@@ -1,4 +1,4 @@
-"""bin/opwatch, as the shells run it that people have."""
+"""bin/opwatch in different shells."""
 
 import os
 import pty
@@ -16,7 +16,7 @@ from tests.support.running import ROOT
 
 SCRIPT = ROOT / "bin" / "opwatch"
 SHELLS: Mapping[str, tuple[str, ...]] = {"dash": ("dash",), "busybox": ("busybox", "sh"), "bash": ("bash",)}
-"""By the Debian package that brings each."""
+"""Shells, by the Debian package of each."""
 
 PATIENCE_S = 60.0
 SLEEP = '#!/bin/sh\necho "$1" >>"$SLEPT"\n'
@@ -24,7 +24,7 @@ SLEEP = '#!/bin/sh\necho "$1" >>"$SLEPT"\n'
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run came to."""
+    """The result of a run."""
 
     code: int
     out: str
@@ -41,7 +41,7 @@ class Script:
 
     @classmethod
     def in_shell(cls, package: str, directory: Path, *, url: str, token: str) -> "Script":
-        """Set the script up; raises AssertionError, naming the package, where there is no such shell."""
+        """Set the script up. Raises AssertionError, with the package, if the shell is missing."""
         program, *applet = SHELLS[package]
         found = shutil.which(program)
         assert found, f"no {program} here: apt-get install {package}"
@@ -76,7 +76,7 @@ class Script:
         return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
 
     def run_on_terminal(self, *arguments: str) -> Ran:
-        """Run it to its end with standard error on a terminal, line ends and control sequences as they are written."""
+        """Run it to its end with standard error on a terminal. Returns the raw line ends and control sequences."""
         ours, theirs = pty.openpty()
         try:
             process = subprocess.Popen(
@@ -95,8 +95,8 @@ class Script:
 
     @contextmanager
     def running(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-        """Run it in a process group of its own, as a terminal does, so that Ctrl-C reaches all it started."""
-        # Whatever a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+        """Run it in its own process group, as a terminal does, so that Ctrl-C reaches all its processes."""
+        # A shell's background processes ignore Ctrl-C, and so do their children.
         ours = signal.signal(signal.SIGINT, signal.default_int_handler)
         process = subprocess.Popen(
             [*self.shell, str(SCRIPT), *arguments],
@@ -123,7 +123,7 @@ def _everything(terminal: int) -> str:
         readable, _, _ = select.select([terminal], [], [], left_s)
         try:
             part = os.read(terminal, 4096) if readable else b""
-        except OSError:  # what Linux says once nobody has it open any more
+        except OSError:  # Linux raises this when all have closed it
             break
         if not part:
             break

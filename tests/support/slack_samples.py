@@ -1,4 +1,4 @@
-"""One sample of every message that goes to Slack, to be checked and to be looked at."""
+"""One sample of every Slack message, for tests and for a page."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -53,10 +53,10 @@ TIMED_OUT = replace(
     verdict=Verdict.TIMED_OUT,
     error=None,
     duration_s=3604,
-    reason="still running after 3600 s; it may yet end well",
+    reason="still running after 3600 s; it may still succeed",
 )
 LOST = replace(
-    FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API knows no such operation (3 times)"
+    FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API has no such operation (3 times)"
 )
 SLOW = replace(FAILED, verdict=Verdict.LOST, error=None, duration_s=65, ended=False)
 ALERT = replace(FAILED, alert="deliveries to `ci-hook` are failing: 410 Gone", error="it broke")
@@ -65,7 +65,7 @@ MENTION = "<!here>"
 
 
 def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
-    """Give an operation of a deploy, begun so many seconds after the first."""
+    """Return an operation of a deploy, begun so many seconds after the first."""
     began, over = NOW + timedelta(seconds=number), state is not State.TRACKING
     status = {State.SUCCEEDED: "done", State.FAILED: "error"}.get(state, "running")
     member = Tracking(
@@ -90,7 +90,7 @@ def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
 
 
 def groups() -> Mapping[str, GroupMessage]:
-    """Give the operations of a deploy together: under way, and ended."""
+    """Return the operations of a deploy together: under way, and ended."""
     apps = ("shop", "shop-worker", "blog", "api")
     states = {
         "under way": (State.SUCCEEDED, State.TRACKING, State.TRACKING, State.CANCELLED),
@@ -100,14 +100,16 @@ def groups() -> Mapping[str, GroupMessage]:
     made = {}
     for name, each in states.items():
         members = [a_member(n, app, state) for n, (app, state) in enumerate(zip(apps, each, strict=True))]
-        shown = group_message.of(members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60))
+        shown = group_message.compose(
+            members[0], members, "slack", {"slack": Rule(live=True)}, NOW + timedelta(seconds=60)
+        )
         assert shown is not None
         made[name] = shown
     return made
 
 
 def samples() -> Mapping[str, dict[str, Any]]:
-    """Give every kind of message, by what it is."""
+    """Return every sample, by name."""
     progress = slack_live.progress_message
     trouble = "Scalingo's API does not answer: 503 Service Unavailable <html>"
     outcomes = {"succeeded": SUCCEEDED, "failed": FAILED, "timed out": TIMED_OUT, "lost": LOST}
@@ -119,7 +121,7 @@ def samples() -> Mapping[str, dict[str, Any]]:
         ),
         "live: slow": progress(replace(RUNNING, slow=True, age_s=65)),
         "live: the API does not answer": progress(replace(RUNNING, trouble=trouble, age_s=190)),
-        "live: cancelled": progress(replace(RUNNING, stopped=True)),
+        "live: cancelled": progress(replace(RUNNING, over=True)),
         **{f"live: {name}": slack_live.outcome_message(each) for name, each in outcomes.items()},
         "reply: failed": slack_live.reply(FAILED, MENTION),
         "reply: slow": slack_live.reply(SLOW, MENTION),

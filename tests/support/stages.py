@@ -1,4 +1,4 @@
-"""For each way to tell somebody a stand-in of who is told, which takes messages, refuses them or misbehaves."""
+"""A stand-in receiver for each kind, which accepts messages, refuses them or misbehaves."""
 
 import json
 from abc import ABC, abstractmethod
@@ -24,7 +24,7 @@ DEADLINE_S = 20.0
 
 
 class Stage(ABC):
-    """One target that is told, and what becomes of it."""
+    """A target and its stand-in receiver."""
 
     @property
     @abstractmethod
@@ -34,11 +34,11 @@ class Stage(ABC):
     @property
     @abstractmethod
     def told(self) -> int:
-        """How many messages have come in, taken or not."""
+        """How many messages came in, accepted or not."""
 
     @abstractmethod
     def behave(self, how: str) -> None:
-        """From now on `refuse`, be `busy`, `hang` or `break off`."""
+        """Misbehave from now on: `refuse`, `busy`, `hang` or `break off`."""
 
     @abstractmethod
     def leave(self) -> None:
@@ -47,7 +47,7 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class Way:
-    """A way to tell somebody by HTTP: a kind with these settings, where `{url}` stands for the stand-in's."""
+    """A kind that uses HTTP, with these settings; `{url}` is the stand-in's."""
 
     kind: str
     settings: Mapping[str, Any]
@@ -55,9 +55,9 @@ class Way:
     taken: Reply = field(default_factory=Reply)
     refusal: Reply = field(default_factory=lambda: Reply(404, "no_service"))
     says_why: bool = True
-    """Whether a refusal can be told from a failure, and a pause is heard of."""
+    """Whether it distinguishes a refusal from a failure, and reads a pause."""
     knows_its_answers: bool = False
-    """Whether a 200 with somebody else's page is a failure."""
+    """Whether a 200 with a foreign page is a failure."""
 
 
 class HttpStage(Stage):
@@ -114,7 +114,7 @@ class MailStage(Stage):
 
     @property
     def told(self) -> int:
-        """How many messages were taken."""
+        """How many messages were accepted."""
         return len(self.server.taken)
 
     def behave(self, how: str) -> None:
@@ -132,13 +132,13 @@ def _code(name: str, value: str | int) -> str:
 
 
 def _plain(kind: str) -> Way:
-    """Tell by a kind that needs no more than a URL in each of its required fields."""
+    """A kind that needs only a URL in each required field."""
     fields = kinds()[kind].load().model_fields
     return Way(kind, {name: f"http://{{url}}/{SECRET}" for name, field in fields.items() if field.is_required()})
 
 
 MAIL, SILENT = "email", "console"
-"""The kinds that speak no HTTP: one writes to a mail server, one only prints."""
+"""The kinds without HTTP: one uses a mail server, one prints."""
 
 WAYS = {
     **{point.name: _plain(point.name) for point in BUILT_IN if point.name not in (MAIL, SILENT)},
@@ -185,12 +185,12 @@ WAYS = {
         refusal=Reply(410, ""),
     ),
 }
-"""A kind that is not named here is told in the plain way."""
+"""Other kinds use the plain stage."""
 
 
 @contextmanager
 def staged(name: str) -> Iterator[Stage]:
-    """Set the stage for one way to tell somebody."""
+    """Set up the stage of one kind."""
     if name == MAIL:
         with MailServer() as server:
             yield MailStage(server)

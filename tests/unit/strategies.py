@@ -1,4 +1,4 @@
-"""Values of the domain for tests: one sample to vary, and Hypothesis strategies for any of them."""
+"""Values of the domain for tests: samples to vary, and Hypothesis strategies."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +29,7 @@ from operations.storage.records import with_ids
 from operations.telling import attempts as telling
 from operations.telling.attempts import Policy, Result
 
-settings.register_profile("unit", deadline=None, max_examples=50)  # a busy machine is no fault of the code
+settings.register_profile("unit", deadline=None, max_examples=50)  # a busy machine must not fail the test
 settings.load_profile("unit")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ OPERATION_ID = "5ed11f2c884fef000f5e502e"
 
 
 def a_tracking(**changes: Any) -> Tracking:
-    """Give a tracking that began at NOW and is due at once, with `changes`."""
+    """Return a tracking that began at NOW and is due at once, with `changes`."""
     sample = Tracking(
         id=f"osc-fr1-{OPERATION_ID}",
         app="shop",
@@ -54,7 +54,7 @@ def a_tracking(**changes: Any) -> Tracking:
 
 
 def a_delivery(**changes: Any) -> Delivery:
-    """Give a delivery of run 1 that is due at NOW, with `changes`."""
+    """Return a delivery of run 1 that is due at NOW, with `changes`."""
     sample = Delivery(target="slack", run=1, verdict=Verdict.FAILED, state=DeliveryState.PENDING, next_attempt_at=NOW)
     changed = replace(sample, **changes)
     return changed if changed.id else with_ids(a_tracking(deliveries=(changed,))).deliveries[0]
@@ -87,7 +87,7 @@ def a_text(*, max_size: int | None = None) -> st.SearchStrategy[str]:
 
 
 times = st.integers(31_536_000_000, 253_000_000_000_000).map(lambda ms: EPOCH + timedelta(milliseconds=ms))
-"""From 1971 to 9987; a whole number is drawn several times faster than a datetime."""
+"""From 1971 to 9987. An integer is drawn several times faster than a datetime."""
 target_names = st.from_regex(NAME, fullmatch=True)
 operation_ids = st.from_regex(r"[0-9a-f]{24}", fullmatch=True)
 apps = st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True)
@@ -157,7 +157,7 @@ live_messages = st.builds(
 def trackings(
     draw: st.DrawFn, /, *, of: st.SearchStrategy[str] = operation_ids, **changes: st.SearchStrategy[Any]
 ) -> Tracking:
-    """Draw any record, whether or not it could come about; `of` draws the operation's id."""
+    """Draw any record, possible or not; `of` draws the operation's id."""
     operation_id = draw(of)
     region = "osc-fr1" if operation_id == OPERATION_ID else draw(regions)
     fields: dict[str, st.SearchStrategy[Any]] = {

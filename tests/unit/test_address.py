@@ -1,4 +1,4 @@
-"""Callers' URLs: taken apart when they are an operation's, refused with a reason when not."""
+"""Callers' URLs: those of operations are parsed, others refused with a reason."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""When the operator is told of trouble, of what, and in which words."""
+"""When the operator is alerted, about what, and in which words."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ GONE = "deliveries to `ci-hook` are failing: 410 Gone"
 
 
 def failed(**changes: Any) -> Tracking:
-    """Give a failed tracking whose one delivery, to `ci-hook`, is being attempted."""
+    """Return a failed tracking whose one delivery, to `ci-hook`, is being attempted."""
     delivery = a_delivery(**{"target": "ci-hook", "claim": "ours", "attempts": 1, **changes})
     return a_tracking(
         state=State.FAILED,
@@ -59,7 +59,7 @@ def attempted(tracking: Tracking, error: OpwatchError | None, alert_target: str 
 
 
 def alert_of(tracking: Tracking) -> tuple[Delivery, dict[str, Any]]:
-    """Give a tracking's one alert, and what its body says."""
+    """Return a tracking's one alert, and what its body says."""
     (delivery,) = tracking.alerts
     assert delivery.alert is not None
     return delivery, json.loads(delivery.alert.body)
@@ -91,7 +91,7 @@ def test_the_operator_is_told_of_what_is_dead_or_failed_three_times(
     alert_target: str | None,
     told: bool,  # noqa: FBT001
 ) -> None:
-    before = failed(failures=nth_failure - 1, attempts=nth_failure + 5)  # attempts that died with a worker tell nothing
+    before = failed(failures=nth_failure - 1, attempts=nth_failure + 5)  # attempts that died with a worker do not count
     after = attempted(before, error, alert_target)
     assert bool(after.alerts) is told
     assert replace(after, alerts=()) == attempted(before, error, None), "nothing else changes"
@@ -160,7 +160,7 @@ def test_a_second_alert_has_another_id_and_what_was_told_is_forgotten() -> None:
     (news,) = alerts.news(first, second)
     assert second.alerts == (news,)
     assert news.id != told.id
-    assert len(alerts.with_failing(first, delivery_id, "ops", later).alerts) == 2, "what was not told goes on"
+    assert len(alerts.with_failing(first, delivery_id, "ops", later).alerts) == 2, "the unfinished alert stays"
 
 
 @pytest.mark.parametrize("state", [State.TRACKING, State.TIMED_OUT])

@@ -1,4 +1,4 @@
-"""What is announced: bytes below 20 kB that say what the tracking says."""
+"""Announcements: bodies below 20 kB that agree with the tracking."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -61,7 +61,7 @@ def test_a_body_stays_below_20_kB_and_is_read_back_with_the_same_facts(tracking:
 
 
 def filled(char: str, limit_bytes: int) -> str:
-    """Give as many of `char` as fit into so many bytes of JSON."""
+    """Return as many of `char` as fit into so many bytes of JSON."""
     return char * (limit_bytes // json_bytes(char))
 
 

@@ -1,4 +1,4 @@
-"""Every answer of the API, and everything that is none."""
+"""Every answer of the API, and invalid ones."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Arrows between the parts go one way, and no part grows beyond what can be read in one go."""
+"""Imports between the parts go one way, and no module grows too long to read at once."""
 
 import ast
 import subprocess
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "standin": ("standin",),
     "local": ("local",),
 }
-"""What each part may import of ours; a name stands for itself and everything below it."""
+"""The parts that each part may import; a name includes everything below it."""
 
 OURS = {*MAY_IMPORT, "docs", "tests", "benchmarks"}
 MAY_IMPORT_REDIS = ("operations/storage/", "config/", "workers/")
@@ -38,7 +38,7 @@ def modules_of(part: str) -> list[Path]:
 
 
 def imports_of(path: Path) -> Iterator[str]:
-    """Name every module that this one imports, wherever in it the import stands."""
+    """Yield every module that this one imports, at any level."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -1,4 +1,4 @@
-"""What docs/architecture.md and its picture name is in the code."""
+"""All names in docs/architecture.md and its picture exist in the code."""
 
 import re
 from pathlib import Path

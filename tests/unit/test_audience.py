@@ -1,4 +1,4 @@
-"""Who is told of an outcome."""
+"""Which targets are told of an outcome."""
 
 from typing import Any
 
@@ -21,9 +21,9 @@ RULES = {
 
 
 def told(verdict: Verdict, **changes: Any) -> dict[str, str]:
-    """Give the state of each planned delivery, by target."""
+    """Return the state of each planned delivery, by target."""
     planned = audience.deliveries(a_tracking(**changes), verdict, RULES, NOW)
-    assert len({d.target for d in planned}) == len(planned), "one delivery a target"
+    assert len({d.target for d in planned}) == len(planned), "one delivery per target"
     return {d.target: d.state.value for d in planned}
 
 

@@ -1,4 +1,4 @@
-"""Who calls: told apart by whole tokens, in a time that does not depend on them."""
+"""Callers are told apart by whole tokens, in constant time."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""Coroutines that ask together: each gets its own answer."""
+"""Coroutines that ask in a batch: each gets its own answer."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,7 +7,7 @@ from workers.loop import AT_ONCE, Batches
 
 
 def asked(ask: Callable[[Sequence[int]], Sequence[int | Exception]], items: Sequence[int]) -> list[int | BaseException]:
-    """Let one coroutine for each item ask at once; returns what each was given, or met."""
+    """Let one coroutine per item ask at once. Returns each one's answer or error."""
 
     async def run() -> list[int | BaseException]:
         batches = Batches(ask)

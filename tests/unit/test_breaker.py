@@ -1,4 +1,4 @@
-"""A Redis that hangs is asked once a second, and by everybody as soon as it answers."""
+"""While Redis hangs, one command a second is sent; once it answers, all are."""
 
 from config.breaker import PAUSE_S, Breaker
 

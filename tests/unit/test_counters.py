@@ -1,4 +1,4 @@
-"""Histograms as counters: what is added by each duration, and what is read back of all."""
+"""Histograms as counters: the additions of each duration, and the histogram read back."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""How long it took until an end was seen, and until it was told."""
+"""The detection delay, and the dwell time."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ def after(seconds: float) -> datetime:
 
 
 def ended(finished_at: datetime | None, *, seen_s: float = 60, created_at: datetime | None = None) -> Tracking:
-    """Give a tracking, begun at NOW, whose end was seen so many seconds later."""
+    """Return a tracking, begun at NOW, whose end was seen so many seconds later."""
     operation = Operation(status="done", created_at=created_at, finished_at=finished_at)
     return a_tracking(state=State.SUCCEEDED, operation=operation, next_look_at=None, ended_at=after(seen_s))
 
@@ -73,7 +73,7 @@ def test_no_delay_is_negative(tracking: Tracking) -> None:
 
 
 def told(**changes: object) -> Delivery:
-    """Give a delivery that was made 90 s after NOW."""
+    """Return a delivery that was made 90 s after NOW."""
     fields = {"state": DeliveryState.DELIVERED, "next_attempt_at": None, "ended_at": after(90), **changes}
     return a_delivery(**fields)
 

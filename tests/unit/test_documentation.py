@@ -1,4 +1,4 @@
-"""Whatever a user can set, call, see or build on stands in the README or in docs/, and what stands there is so."""
+"""All that a user can set, call, see or build on is in the README or docs/, and is true."""
 
 import ast
 import json
@@ -55,29 +55,29 @@ WEBHOOK_SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="  # noqa: S
 
 
 def section(title: str) -> str:
-    """Give what stands below a heading of some page, up to the next of its level."""
+    """Return the text below a heading, up to the next of its level."""
     found = [
         match[1]
         for page in PAGES.values()
         for match in re.finditer(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
     ]
-    assert len(found) == 1, f"there are {len(found)} sections {title}"
+    assert len(found) == 1, f"found {len(found)} sections {title}"
     return found[0]
 
 
 def first_cells(title: str) -> list[str]:
-    """Give the code in the first cell of each row of a section's tables."""
+    """Return the code in the first cell of each row of a section's tables."""
     rows = re.findall(r"^\|([^|]*)\|", section(title), re.MULTILINE)
     return [code for row in rows for code in re.findall(r"`([^`]+)`", row)]
 
 
 def blocks(language: str) -> list[str]:
-    """Give the code blocks of all pages in a language."""
+    """Return the code blocks of all pages in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENTATION, re.MULTILINE | re.DOTALL)
 
 
 def block_with(language: str, text: str) -> str:
-    """Give the one code block that holds a text."""
+    """Return the one code block that holds a text."""
     (found,) = (block for block in blocks(language) if text in block)
     return found
 
@@ -144,7 +144,7 @@ def test_the_example_targets_load(text: str, tmp_path: Path) -> None:
 
 @cache
 def served_routes() -> frozenset[tuple[str, str]]:
-    """Ask the app itself, in a process of its own: it sets up logging for the whole process. The page is no API."""
+    """Ask the app, in its own process, since it configures logging. The page is not part of the API."""
     program = (
         "import json, app\n"
         "rules = app.create_app().url_map.iter_rules()\n"
@@ -242,7 +242,7 @@ def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """List what links into a page may name, as GitHub makes it of headings."""
+    """List the anchors of a page, as GitHub makes them from headings."""
     titles = re.findall(r"^#+ (.+)$", PAGES[page], re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 

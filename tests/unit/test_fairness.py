@@ -1,4 +1,4 @@
-"""Requests queue per caller, and none takes every slot to wait in."""
+"""Requests queue per caller, and no caller takes every slot for waiting."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor

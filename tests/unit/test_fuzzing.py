@@ -1,4 +1,4 @@
-"""Inputs that nobody thought of, for the readers that need no server: a value, or an error that says what is wrong."""
+"""Random inputs for the parsers that need no server: each gives a value, or an error that says what is wrong."""
 
 import base64
 import json
@@ -117,7 +117,7 @@ def test_any_table_makes_a_target_or_a_list_of_faults_without_secrets(
         assert "the-very-secret" not in str(error)  # noqa: PT017 - either way is good
     else:
         assert isinstance(made, Target)
-        if not {"${SECRET}"} & {str(table.get(name)) for name in ("channel", "mention")}:  # these are none
+        if not {"${SECRET}"} & {str(table.get(name)) for name in ("channel", "mention")}:  # these are not secrets
             assert "the-very-secret" not in repr(made.notifier) + str(made.notifier)
 
 

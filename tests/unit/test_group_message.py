@@ -1,4 +1,4 @@
-"""What the one message says that shows a group, where it stands, and until when it is looked at."""
+"""The message of a group: its text, its place, and until when it is checked."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ def at(second: float) -> datetime:
 
 
 def member(number: int, state: State = State.TRACKING, app: str = "shop", error: str = "", **more: Any) -> Tracking:
-    """Give a member that joined at so many seconds and, unless it is watched, ended 10 s later."""
+    """Return a member that joined at so many seconds and, unless in flight, ended 10 s later."""
     ended = state is not State.TRACKING
     status = {State.SUCCEEDED: "done", State.FAILED: "error"}.get(state, "running")
     fields: dict[str, Any] = {
@@ -48,7 +48,7 @@ def member(number: int, state: State = State.TRACKING, app: str = "shop", error:
 
 
 def shown(*members: Tracking, second: float = 60, target: str = "deploys", telling: bool = False) -> GroupMessage:
-    made = group_message.of(members[0], members, target, RULES, at(second), telling=telling)
+    made = group_message.compose(members[0], members, target, RULES, at(second), telling=telling)
     assert made is not None
     return made
 
@@ -90,14 +90,14 @@ def test_each_member_has_a_line_and_a_failure_its_cause() -> None:
     ]
     blocks = slack_group.message(shown(member(0), failed))["blocks"]
     (plain,) = (block["text"] for block in blocks if cause in json.dumps(block, ensure_ascii=False))
-    assert plain == {"type": "plain_text", "text": cause, "emoji": False}  # which neither pings nor links
+    assert plain == {"type": "plain_text", "text": cause, "emoji": False}  # it neither mentions nor links
 
 
 def test_a_member_of_which_nothing_new_is_known_is_marked() -> None:
     silent = member(1, app="blog", last_error="503", unanswered_since=at(1), last_polled_at=at(50))
     assert lines(member(0), silent)[1:] == [
         "🔄 *shop*: restart *running for 1 min 0 s*",
-        "🔄 *blog*: restart *running for 59 s*, ⚠️ no news of it",
+        "🔄 *blog*: restart *running for 59 s*, ⚠️ last look failed",
     ]
     assert shown(member(0), silent).digest != shown(member(0), member(1, app="blog")).digest
 
@@ -183,16 +183,18 @@ def test_the_digest_changes_with_what_is_shown_and_not_with_time() -> None:
     assert shown(*pair, member(2)).digest != digest
     over = member(0, State.SUCCEEDED), member(1, State.SUCCEEDED)
     assert shown(*over, second=12).digest != shown(*over, second=60).digest  # it has become final
-    assert shown(over[0], second=12).digest == shown(over[0], second=60).digest  # alone, that shows nothing new
+    assert shown(over[0], second=12).digest == shown(over[0], second=60).digest  # a single member shows nothing new
 
 
 def test_a_target_sees_only_the_members_it_is_told_of() -> None:
     both = member(0, State.SUCCEEDED, group_size=2), member(1, app="blog")
     assert [each.app for each in shown(*both, target="shops").group.members] == ["shop"]
-    assert shown(*both, target="shops").group.state is State.SUCCEEDED  # it waits for nobody it is not told of
-    assert group_message.of(both[1], both, "shops", RULES, NOW) is None
-    assert group_message.of(both[0], both, "quiet", RULES, NOW) is None
-    assert group_message.of(member(9), both, "deploys", RULES, NOW) is None
+    assert (
+        shown(*both, target="shops").group.state is State.SUCCEEDED
+    )  # it does not wait for members that it is not told about
+    assert group_message.compose(both[1], both, "shops", RULES, NOW) is None
+    assert group_message.compose(both[0], both, "quiet", RULES, NOW) is None
+    assert group_message.compose(member(9), both, "deploys", RULES, NOW) is None
 
 
 def test_the_newest_word_on_where_the_message_stands_counts() -> None:
@@ -241,7 +243,9 @@ def test_an_outcome_that_was_told_is_looked_at_again_until_the_group_is_final() 
     assert due_at(one, other, second=60) == at(60 + AGAIN_S)
     assert due_at(one, other, second=10 + AGAIN_FOR.total_seconds()) is None
     assert due_at(replace(one, group_size=1), second=11) is None
-    assert due_at(replace(one, run=2, state=State.TRACKING, ended_at=None), second=60) is None  # it is watched anew
+    assert (
+        due_at(replace(one, run=2, state=State.TRACKING, ended_at=None), second=60) is None
+    )  # its next run has started
 
 
 def test_what_says_it_all_already_is_left_as_others_have_left_it() -> None:

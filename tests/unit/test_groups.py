@@ -1,4 +1,4 @@
-"""Where the operations of one deploy stand together, whatever order they are found in."""
+"""The joint state of the operations of one deploy, in any order."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,7 +21,7 @@ def at(second: float) -> datetime:
 
 
 def member(number: int, joined: float, ended: float | None, state: State = State.SUCCEEDED, **more: Any) -> Tracking:
-    """Give a member that joined and ended at these seconds; without an end it is still watched."""
+    """Return a member that joined and ended at these seconds; without an end it is in flight."""
     return a_tracking(
         id=f"osc-fr1-{number:024x}",
         group="build 7",
@@ -34,7 +34,7 @@ def member(number: int, joined: float, ended: float | None, state: State = State
 
 
 def group_at(second: float, *members: Tracking) -> Group:
-    return groups.of("build 7", members, at(second))
+    return groups.summarize("build 7", members, at(second))
 
 
 @st.composite
@@ -90,7 +90,7 @@ def test_failed_is_worse_than_what_nobody_knows_and_a_cancelled_one_is_no_succes
 def test_a_group_is_final_once_all_have_ended_and_no_more_are_expected(
     members: list[Tracking], final_from: float | None
 ) -> None:
-    last = max(each.ended_at or each.created_at for each in members)  # nothing of it is known before
+    last = max(each.ended_at or each.created_at for each in members)  # before that, it is not known
     for second in range(int((last - NOW).total_seconds()), 90):
         assert group_at(second, *members).final == (final_from is not None and second >= final_from), second
 
@@ -179,5 +179,5 @@ def test_what_is_final_stays_so_until_another_joins(members: list[Tracking], sec
 def test_the_settling_ends_when_it_says(members: list[Tracking]) -> None:
     settles_at = group_at(125, *members).settles_at
     if settles_at is not None:
-        assert groups.of("build 7", members, settles_at).final
-        assert not groups.of("build 7", members, settles_at - timedelta(milliseconds=1)).final
+        assert groups.summarize("build 7", members, settles_at).final
+        assert not groups.summarize("build 7", members, settles_at - timedelta(milliseconds=1)).final

@@ -1,4 +1,4 @@
-"""What is kept of looks and attempts: short, bounded, and true."""
+"""The history of looks and attempts: short, bounded, and true."""
 
 from datetime import timedelta
 
@@ -74,7 +74,7 @@ def test_each_look_adds_to_the_history_of_its_tracking() -> None:
     for number, seen in enumerate(met):
         at = NOW + number * SECOND
         after = watching.after_look(
-            watching.claimed(tracking, "ours", at), "ours", seen, now=at, durations=Durations.of(), rules={}
+            watching.claimed(tracking, "ours", at), "ours", seen, now=at, durations=Durations.learn(), rules={}
         )
         assert after is not None
         tracking = after

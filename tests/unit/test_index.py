@@ -1,4 +1,4 @@
-"""The index entries that stand for a record, whatever it is and whatever it was before."""
+"""The index entries of a record, for any record and any earlier one."""
 
 from collections import Counter
 from dataclasses import replace
@@ -22,7 +22,7 @@ Entries = dict[tuple[str, str], float]
 
 
 def entries(tracking: Tracking) -> Entries:
-    """List the entries of the sorted sets that a record stands for, as the rules say."""
+    """List a record's entries in the sorted sets, by the rules."""
     there: Entries = {(index.RECENT, tracking.id): milliseconds(tracking.created_at)}
     if tracking.group is not None:
         there[f"opwatch:group:{tracking.group}", tracking.id] = milliseconds(tracking.created_at)

@@ -1,4 +1,4 @@
-"""What an answer to a message means, for every status and whatever body."""
+"""The classification of an answer to a message, for every status and any body."""
 
 from datetime import UTC, datetime
 

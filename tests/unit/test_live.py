@@ -1,4 +1,4 @@
-"""When a message that is kept up to date is written next, what it shows, and who waits for it."""
+"""Live messages: when the next edit is due, what it shows, and which delivery waits for it."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -23,13 +23,13 @@ ID = f"{a_tracking().id}_1_live_slack"
 
 
 def watched(*messages: LiveMessage, **changes: Any) -> Tracking:
-    """Give a tracking that was just looked at and runs, with these messages."""
+    """Return a tracking in flight, just looked at, with these messages."""
     sample = {"operation": RUNNING, "last_polled_at": NOW, "live": messages}
     return a_tracking(**{**sample, **changes})
 
 
 def a_message(**changes: Any) -> LiveMessage:
-    """Give a message that is posted, shows what there is, and waits for its refresh."""
+    """Return a message that is posted and current, and waits for its refresh."""
     shows = live.progress(watched(), LiveMessage(target="slack", run=1), NOW).digest
     sample = LiveMessage(
         id=ID, target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW
@@ -38,12 +38,12 @@ def a_message(**changes: Any) -> LiveMessage:
 
 
 def under_way(**changes: Any) -> LiveMessage:
-    """Give a message that somebody is at."""
+    """Return a claimed message."""
     return a_message(**{"claim": "ours", "due_at": NOW + LEASE, **changes})
 
 
 def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> LiveMessage:
-    """Give the message once the attempt at it has ended so, at LATER."""
+    """Return the message after an edit with this result, at LATER."""
     taken_in = live.after_edit(tracking, ID, "ours", result, now=LATER, messages=messages)
     assert taken_in is not None
     return taken_in.live[0]
@@ -54,7 +54,7 @@ def due_in_s(message: LiveMessage) -> float | None:
 
 
 def ended(tracking: Tracking, verdict: State = State.SUCCEEDED) -> Tracking:
-    """End a watch at NOW, and plan what is to be told."""
+    """End a run at NOW, and plan its deliveries."""
     over = replace(tracking, state=verdict, next_look_at=None, ended_at=NOW)
     deliveries = audience.deliveries(over, Verdict(verdict), RULES, NOW)
     return live.left_to_deliveries(replace(over, deliveries=deliveries))
@@ -227,7 +227,7 @@ class TestOutcomes:
     def test_a_look_that_ends_the_watch_at_first_sight_has_no_message(self) -> None:
         claimed = looks.claimed(a_tracking(), "ours", NOW)
         seen = Operation(status="done", type="restart")
-        looked = looks.after_look(claimed, "ours", seen, now=NOW, durations=Durations.of(), rules=RULES)
+        looked = looks.after_look(claimed, "ours", seen, now=NOW, durations=Durations.learn(), rules=RULES)
         assert looked is not None
         assert looked.live == ()
 
@@ -238,7 +238,7 @@ class TestCancelled:
         assert over is not None
         assert over.live == (a_message(due_at=LATER),)
         shown = live.progress(over, over.live[0], LATER)
-        assert shown.stopped
+        assert shown.over
         last = after(watched(under_way(), state=State.CANCELLED, ended_at=LATER), Written(POSTED, shown.digest))
         assert last.due_at is None
 
@@ -285,5 +285,5 @@ class TestCancelled:
         assert [message.target for message in anew.live] == ["slack", "untold"]
         seen = live.followed(replace(anew, operation=RUNNING, last_polled_at=NOW), RULES)
         assert [(m.target, m.run) for m in seen.live] == [("slack", 1), ("untold", 1), ("slack", 2)]
-        assert live.progress(seen, seen.live[0], NOW).stopped
-        assert not live.progress(seen, seen.live[2], NOW).stopped
+        assert live.progress(seen, seen.live[0], NOW).over
+        assert not live.progress(seen, seen.live[2], NOW).over

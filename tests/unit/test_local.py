@@ -1,4 +1,4 @@
-"""The service on one machine: a real Valkey, real little processes, and `python -m local` as a user runs it."""
+"""The service on one machine: a real Valkey, small real processes, and `python -m local` as a user runs it."""
 
 import gc
 import os
@@ -31,7 +31,7 @@ from tests.support.running import wait_until
 REPOSITORY = Path(__file__).parents[2]
 ACCOUNT = {"SCALINGO_API_TOKEN": "tk-us-x", "SCALINGO_API_URL": "http://none"}
 CONFIGURED = {**ACCOUNT, "REDIS_URL": "unix:///none"}  # None of them is used by these processes.
-PATIENCE_S = 30.0  # Only for what hangs; nothing here takes long.
+PATIENCE_S = 30.0  # reached only if something hangs
 
 WEB = """
 import http.server, json, os
@@ -54,7 +54,7 @@ http.server.ThreadingHTTPServer(("", int(os.environ["PORT"])), Web).serve_foreve
 
 
 class Alive:
-    """Knows whether any process of a test still runs: each of them holds the writing end of this FIFO."""
+    """Tells whether any process of a test still runs: each holds the writing end of this FIFO."""
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / "alive"
@@ -62,12 +62,12 @@ class Alive:
         self._fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
 
     def wait_until_somebody(self) -> None:
-        """Return when a process has said so by writing a line."""
+        """Return when a process has written a line."""
         assert select.select([self._fd], [], [], PATIENCE_S)[0], "no process came"
         assert os.read(self._fd, 1), "the process is gone already"
 
     def wait_until_nobody(self) -> None:
-        """Return when no process is left that holds the FIFO."""
+        """Return when no process holds the FIFO."""
         deadline_s = time.monotonic() + PATIENCE_S
         while select.select([self._fd], [], [], max(0, deadline_s - time.monotonic()))[0]:
             if not os.read(self._fd, 65536):
@@ -75,7 +75,7 @@ class Alive:
         pytest.fail("a process was left behind")
 
     def close(self) -> None:
-        """Give the FIFO up."""
+        """Close the FIFO."""
         os.close(self._fd)
 
 
@@ -110,7 +110,7 @@ class Run:
         self._lines.put(None)
 
     def wait_for(self, pattern: str, since: int = 0) -> re.Match[str]:
-        """Return the match of the first line that has one, after so many lines; processes' lines come in any order."""
+        """Return the first match after so many lines; the processes' lines come in any order."""
         for seen in self.output[since:]:
             if match := re.search(pattern, seen):
                 return match
@@ -120,7 +120,7 @@ class Run:
         pytest.fail(f"it ended without {pattern!r}:\n" + "\n".join(self.output))
 
     def end(self) -> int:
-        """Return the exit code, when it has ended and all its output is in `output`."""
+        """Return the exit code after its end, with all its output in `output`."""
         while self._next_line("its end") is not None:
             pass
         return self.process.wait(PATIENCE_S)
@@ -180,7 +180,7 @@ def client(valkey: Valkey) -> Iterator["redis.Redis"]:
 
 
 def make_root(directory: Path, web: str, worker: str) -> Path:
-    """Make a directory with a Procfile, whose processes tell the FIFO `alive` that they live."""
+    """Make a directory with a Procfile whose processes write to the FIFO `alive`."""
     (directory / "web.py").write_text(WEB)
     says_so = "exec 9>alive && echo >&9"
     (directory / "Procfile").write_text(f"web: {says_so} && {web}\nworker: {says_so} && {worker}\n")
@@ -330,7 +330,7 @@ def test_makes_a_token_once(tmp_path: Path) -> None:
 def test_says_that_the_port_is_taken_before_anything_is_made(tmp_path: Path) -> None:
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(LocalError, match=rf"port {port} is taken; .*PORT=8001 make run"):
+        with pytest.raises(LocalError, match=rf"port {port} is in use; .*PORT=8001 make run"):
             read_settings(tmp_path, {"PORT": str(port)})
     assert not list(tmp_path.iterdir())
 
@@ -358,7 +358,7 @@ def test_runs_the_service_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path,
     alive.wait_until_nobody()
     assert not Path(web[3].removeprefix("unix://").partition("?")[0]).exists()
     with Valkey(root / "var" / "standin"):
-        pass  # Nobody else has it.
+        pass  # no other process has it
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_a_second_ctrl_c_hurries(tmp_path: Path, alive: Alive) -> None:
         run.wait_for("up$")
         run.process.send_signal(signal.SIGINT)
         run.wait_for("stopping")
-        time.sleep(0.6)  # Two signals within half a second are one wish.
+        time.sleep(0.6)  # two signals within half a second count as one
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 130
     alive.wait_until_nobody()
@@ -422,4 +422,4 @@ def test_no_orphan_is_left_when_it_is_killed(tmp_path: Path, alive: Alive) -> No
         alive.wait_until_nobody()
     with Valkey(root / "var" / "standin"):
         pass
-    shutil.rmtree(Path(urlsplit(socket_url).path).parent)  # Nobody was left to remove it.
+    shutil.rmtree(Path(urlsplit(socket_url).path).parent)  # no process was left to remove it

@@ -1,4 +1,4 @@
-"""Every way a watch can go, and every way a delivery can."""
+"""All transitions of a tracking, and of a delivery."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -43,19 +43,19 @@ NO_RULES: Rules = {}
 
 
 def at(seconds: float) -> Any:
-    """Give the time so many seconds after NOW."""
+    """Return the time so many seconds after NOW."""
     return NOW + timedelta(seconds=seconds)
 
 
 def look(
     tracking: Tracking, seconds: float, seen: Seen, claim: str = "ours", rules: Rules = NO_RULES
 ) -> Tracking | None:
-    """Take in what the holder of `claim` saw."""
-    return looks.after_look(tracking, claim, seen, now=at(seconds), durations=Durations.of(), rules=rules)
+    """Apply what the holder of `claim` saw."""
+    return looks.after_look(tracking, claim, seen, now=at(seconds), durations=Durations.learn(), rules=rules)
 
 
 def after(made: Looks, rules: Rules = NO_RULES, **changes: Any) -> Tracking:
-    """Claim and look for as long as the watch goes on."""
+    """Claim and look until the run ends."""
     tracking = a_tracking(timeout_s=DEADLINE_S, **changes)
     for seconds, seen in made:
         following = look(looks.claimed(tracking, "ours", at(seconds)), seconds, seen, rules=rules)
@@ -65,7 +65,7 @@ def after(made: Looks, rules: Rules = NO_RULES, **changes: Any) -> Tracking:
 
 
 def every(gap_s: int, start_s: int, end_s: int, seen: Seen) -> list[tuple[float, Seen]]:
-    """See the same again and again, at the end too."""
+    """Repeat the same look, also at the end."""
     return [*((float(seconds), seen) for seconds in range(start_s, end_s, gap_s)), (float(end_s), seen)]
 
 
@@ -120,7 +120,7 @@ FINISHED = {"created_at": at(0), "finished_at": at(7)}
         ([(0, REFUSED), (10, REFUSED), (200, AWAY), (301, REFUSED)], "lost", "invite the account"),
         ([(0, AWAY), (300, REFUSED)], "tracking", None),
         ([(0, REFUSED), (100, DONE)], "succeeded", None),
-        # What is nobody's end
+        # What ends no run
         (every(30, 0, 3599, REJECTED), "tracking", None),
         (every(30, 0, 3599, LIMITED), "tracking", None),
         (every(30, 0, 3599, OpwatchError("anything")), "tracking", None),
@@ -237,13 +237,13 @@ def test_a_watch_that_ran_out_lasted_as_long_as_we_watched() -> None:
     assert after([(3600, replace(RUNNING, **FINISHED))]).duration_s == 3600
 
 
-# Who is told
+# Which targets are told
 
 RULES = {"slack": Rule(), "blog": Rule(apps=("blog",)), "failures": Rule(on=frozenset({Verdict.FAILED}))}
 
 
 def targets(tracking: Tracking) -> dict[str, str]:
-    """Give each delivery's state by run and target."""
+    """Return each delivery's state by run and target."""
     return {f"{d.run} {d.target}": d.state.value for d in tracking.deliveries}
 
 
@@ -319,7 +319,7 @@ ID = a_delivery().id
 
 
 def with_delivery(**changes: Any) -> Tracking:
-    """Give a failed tracking with one delivery."""
+    """Return a failed tracking with one delivery."""
     return a_tracking(state=State.FAILED, ended_at=NOW, next_look_at=None, deliveries=(a_delivery(**changes),))
 
 

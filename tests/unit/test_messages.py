@@ -1,4 +1,4 @@
-"""What each chat and mail says: within the vendor's limits, calling and linking nobody, whatever the texts say."""
+"""The message of each chat and of mail: within the vendor's limits, and without mentions or links from outside."""
 
 import json
 import re
@@ -49,7 +49,7 @@ nasty = st.builds(
     ended=st.booleans(),
 )
 PINGS = re.compile(r"(^|[\s>`(*])@[\w.-]|<[@!#&]|<at>")
-"""What calls somebody in any of these chats, also inside code, as Rocket.Chat has it."""
+"""Mentions in any of these chats; in Rocket.Chat they work even inside code."""
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
 
@@ -65,7 +65,7 @@ UNMENTIONING = {kind: chat(kind, mention=False) for kind in CHATS}
 
 
 def wire(document: dict[str, Any]) -> bytes:
-    """Give the bytes that are sent."""
+    """Return the bytes that are sent."""
     return json.dumps(document, ensure_ascii=False).encode()
 
 
@@ -79,7 +79,7 @@ def strings(part: Any) -> Iterator[str]:
 
 
 def shown(kind: str, document: dict[str, Any]) -> str:
-    """Give all that is read in a chat, as one text."""
+    """Return everything that a chat shows, as one text."""
     if kind == "teams":
         (attachment,) = document["attachments"]
         blocks = attachment["content"]["body"]
@@ -118,7 +118,7 @@ def check_discord(document: dict[str, Any]) -> None:
 
 
 def check_teams(document: dict[str, Any]) -> None:
-    assert len(wire(document)) <= 12_000, "Teams takes about 28 kB, some have found 21"
+    assert len(wire(document)) <= 12_000, "Teams' limit is about 28 kB, by some reports 21"
     assert document["attachments"][0]["content"]["msteams"]["entities"] == []
 
 

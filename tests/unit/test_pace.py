@@ -1,4 +1,4 @@
-"""When the next look is due, and which goes first."""
+"""When the next look is due, and which look goes first."""
 
 from collections import deque
 from dataclasses import replace
@@ -16,12 +16,12 @@ from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_tracking
 
 RUNNING = Operation(status="running", type="restart", created_at=NOW)
-LEARNED = Durations.of([44.0, 39.0, 51.0, 46.0, 40.0, 62.0, 45.0, 43.0] * 5)
-UNKNOWN = Durations.of()
+LEARNED = Durations.learn([44.0, 39.0, 51.0, 46.0, 40.0, 62.0, 45.0, 43.0] * 5)
+UNKNOWN = Durations.learn()
 
 
 def seen(age_s: float, **changes: object) -> Tracking:
-    """Give a tracking last seen running at this age."""
+    """Return a tracking last seen running at this age."""
     at = NOW + timedelta(seconds=age_s)
     return a_tracking(operation=RUNNING, polls=1, last_polled_at=at, **changes)
 
@@ -123,15 +123,15 @@ def test_a_mass_restart_slows_itself_down_and_not_anothers_deploy(other: dict[st
 
 @pytest.mark.parametrize("own_s", [[6 * 3600.0] * 50, [86_400.0], [172_800.0] * 50])
 def test_what_usually_takes_for_ever_is_looked_at_all_the_same(own_s: list[float]) -> None:
-    """One caller keeps more operations in flight than the budget can look at; another has one that may fail early."""
+    """One caller has more operations in flight than the budget allows looks; another has one that may fail early."""
     others = {f"{number:03}": a_tracking(id=f"{number:03}", created_by="many") for number in range(200)}
     one = replace(seen(0), id="one", created_by="one")
     gap_s = longest_s = 0.0
     for second in range(0, 3600, 2):  # 30 looks a minute
         now = NOW + timedelta(seconds=second)
         candidates = [(t, LEARNED) for t in others.values()]
-        if one.last_polled_at is not None and now >= pace.next_look_at(one, Durations.of(own_s), one.last_polled_at):
-            candidates.append((one, Durations.of(own_s)))
+        if one.last_polled_at is not None and now >= pace.next_look_at(one, Durations.learn(own_s), one.last_polled_at):
+            candidates.append((one, Durations.learn(own_s)))
         first = pace.by_worth(candidates, now)[0]
         gap_s = 0.0 if first.id == "one" else gap_s + 2
         longest_s = max(longest_s, gap_s)
@@ -152,7 +152,7 @@ def test_a_caller_gains_nothing_by_spreading_over_many_apps() -> None:
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 99), st.integers(0, 99)), max_size=12))
 def test_every_candidate_is_ranked_once(due: list[tuple[str, int, int]]) -> None:
     candidates = [
-        (replace(seen(age_s), id=str(number), created_by=caller), Durations.of([float(median_s)]))
+        (replace(seen(age_s), id=str(number), created_by=caller), Durations.learn([float(median_s)]))
         for number, (caller, age_s, median_s) in enumerate(due)
     ]
     ordered = pace.by_worth(candidates, NOW + timedelta(seconds=100))

@@ -1,4 +1,4 @@
-"""What the page says of a tracking, and its story."""
+"""The page's view of a tracking, and its timeline."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,7 +24,7 @@ def after(seconds: float) -> Any:
 @given(trackings())
 def test_any_record_can_be_shown(tracking: Any) -> None:
     shown = view.card(tracking, NOW)
-    assert all(event.at for event in timeline.of(tracking))
+    assert all(event.at for event in timeline.events(tracking))
     assert "\u202e" not in shown.headline + shown.error + shown.reason + shown.trouble
     targets = {delivery.target for delivery in tracking.outgoing}
     found = [FailingTarget(target, retrying=1, dead=1, first=(Stored(tracking, b""),)) for target in targets]
@@ -121,7 +121,7 @@ def test_only_what_the_api_would_retry_has_a_button(changes: dict[str, Any], may
 def test_the_title_says_what_needs_somebody_first() -> None:
     assert view.title(0, 0) == "Opwatch"
     assert view.title(0, 3) == "3 in flight · Opwatch"
-    assert view.title(2, 3) == "2 not told · 3 in flight · Opwatch"
+    assert view.title(2, 3) == "2 not delivered · 3 in flight · Opwatch"
 
 
 def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
@@ -139,15 +139,15 @@ def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
         looks=looks,
         deliveries=(a_delivery(state=DeliveryState.DELIVERED, history=history),),
     )
-    assert [(event.text, event.detail, event.times) for event in timeline.of(tracking)] == [
+    assert [(event.text, event.detail, event.times) for event in timeline.events(tracking)] == [
         ("tracked by ci", "", 1),
         ("looked: pending", "", 1),
-        ("looks in between, not kept", "", 6),
+        ("further looks, details not kept", "", 6),
         ("look failed", "no answer in time", 2),
         ("looked: error", "", 1),
         ("failed", "", 1),
-        ("slack not told", "500 Internal Server Error", 1),
-        ("told slack", "", 1),
+        ("outcome not delivered to slack", "500 Internal Server Error", 1),
+        ("outcome delivered to slack", "", 1),
     ]
 
 

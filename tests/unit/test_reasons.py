@@ -1,4 +1,4 @@
-"""The one word for how an attempt to deliver ended."""
+"""The reason of an attempt to deliver."""
 
 import ssl
 
@@ -11,7 +11,7 @@ from tests.unit.strategies import NOW
 
 
 class _ConnectorError(Exception):
-    """Stands for aiohttp's errors, which carry what the system said."""
+    """Stands for aiohttp's errors, which contain the system's error."""
 
     def __init__(self, os_error: OSError) -> None:
         super().__init__("https://hooks.example/secret")

@@ -1,4 +1,4 @@
-"""The id of a request: the caller's own where that can do no harm."""
+"""The id of a request: the caller's own if it is safe."""
 
 import re
 

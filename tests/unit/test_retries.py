@@ -19,7 +19,7 @@ DELAYS_S = (5.0, 300.0, 1800.0)
 
 
 def wait_s(failures: int, error: TransientError, jitter: float = 0.0) -> float:
-    """Tell how long the next attempt has to wait; fails when there is none."""
+    """Return how long the next attempt waits; fails if there is none."""
     at = next_attempt_at(failures, error.retry_after_s, DELAYS_S, now=NOW, jitter=jitter)
     assert at is not None
     return (at - NOW).total_seconds()
@@ -55,7 +55,7 @@ def test_past_the_last_delay_it_is_given_up_and_says_why(failures: int) -> None:
     )
     assert after is not None
     assert after.deliveries[0].state is DeliveryState.DEAD
-    assert after.deliveries[0].last_error == f"gave up after {failures} failed attempts; the last one: reset"
+    assert after.deliveries[0].last_error == f"given up after {failures} failed attempts; the last error: reset"
 
 
 @pytest.mark.parametrize("error", [PermanentError("channel_not_found"), OpwatchError("unreadable")])

@@ -31,7 +31,7 @@ LEAST = {
 
 
 def faults(environ: dict[str, str], root: Path = NOWHERE) -> str:
-    """Load what must not load; returns all faults."""
+    """Load faulty settings; returns all faults."""
     with pytest.raises(ConfigError) as caught:
         load(environ, root=root)
     assert caught.value.faults
@@ -40,7 +40,7 @@ def faults(environ: dict[str, str], root: Path = NOWHERE) -> str:
 
 
 def without(names: Iterable[str]) -> dict[str, str]:
-    """Give the least settings but these."""
+    """Return the minimal settings, changed by these."""
     return {name: value for name, value in LEAST.items() if name not in names}
 
 
@@ -166,7 +166,7 @@ def test_half_a_target_or_a_wrong_one_is_a_fault_that_hides_the_value(name: str,
     assert SECRET not in found
 
 
-@example_settings(deadline=None)  # a busy machine is no fault of the code
+@example_settings(deadline=None)  # a busy machine must not fail the test
 @given(st.sampled_from([*BROKEN, *LEAST, "SLACK_BOT_TOKEN", "SLACK_API_URL", "SCALINGO_AUTH_URL"]), st.text(min_size=1))
 def test_no_value_whatever_makes_loading_fail_with_anything_but_faults(name: str, value: str) -> None:
     try:
@@ -291,7 +291,7 @@ def test_a_bot_keeps_messages_up_to_date_where_it_is_asked_to() -> None:
     ("table", "fault"),
     [
         ('webhook_url = "https://hooks.slack.example/x"', "live = true needs a bot token and a channel"),
-        ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["failed"]', "on: must hold every verdict where live = true"),
+        ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["failed"]', "on: must hold every verdict if live = true"),
         ('bot_token = "xoxb-1"\nchannel = "C1"\non = ["succeeded", "slow"]', "on: must hold every verdict"),
     ],
 )
@@ -412,7 +412,7 @@ def test_the_alert_target_is_one_of_the_targets(tmp_path: Path) -> None:
 def test_an_alert_target_that_is_not_there_is_a_fault_that_lists_those_there_are(name: str) -> None:
     given = {**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "WEBHOOK_URL": "https://a.example", "WEBHOOK_SECRET": SECRET}
     said = faults({**given, "OPWATCH_ALERT_TARGET": name, "OPWATCH_RETENTION_DAYS": "-1"})
-    assert "OPWATCH_ALERT_TARGET: there is no target of this name; there are: slack, webhook" in said
+    assert "OPWATCH_ALERT_TARGET: no target has this name; configured: slack, webhook" in said
     assert "OPWATCH_RETENTION_DAYS" in said
     assert SLACK_URL not in said
 

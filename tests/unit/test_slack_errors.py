@@ -1,4 +1,4 @@
-"""Every refusal of Slack's, classified."""
+"""The classification of every Slack error."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Slack messages keep to Slack's limits and ping nobody, whatever the texts say."""
+"""Slack messages stay within Slack's limits and mention nobody, for any text."""
 
 import json
 import re
@@ -110,7 +110,7 @@ def check(built: dict[str, Any]) -> None:
 
 
 def check_escaped(built: dict[str, Any]) -> None:
-    """Assert that no markup but our own link is left, and no ampersand but an entity's."""
+    """Assert that our own link is the only markup, and that ampersands are only in entities."""
     for text in mrkdwn(built):
         bare = re.sub(r"<https?://[^<>|\s]+\|details>", "", text)
         assert "<" not in bare
@@ -134,7 +134,7 @@ def test_the_longest_texts_together_keep_to_slacks_limits(char: str, alert: str 
     value = char * (340 // len(char.encode()))
     context = dict.fromkeys(("environment", "actor", "commit", "a", "b", "c", "d", "e", "f"), value)
     context["url"] = "https://ci/?" + "&" * 488
-    assert len(json.dumps(context, ensure_ascii=False).encode()) <= 4_000, "as much as the API takes"
+    assert len(json.dumps(context, ensure_ascii=False).encode()) <= 4_000, "as much as the API allows"
     built = message(replace(SHOP, error=char * 100_000, type=char * 80, context=context, alert=alert))
     check(built)
     check_escaped(built)

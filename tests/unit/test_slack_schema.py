@@ -1,4 +1,4 @@
-"""Every message is made of blocks as Slack's own types declare them; each version of a live one of the same kinds."""
+"""Every message has blocks by Slack's own types; all versions of a live one have the same types."""
 
 import json
 from dataclasses import replace
@@ -31,13 +31,13 @@ progresses = st.builds(
     usual=st.none() | usuals,
     trouble=st.none() | nasty,
     slow=st.booleans(),
-    stopped=st.booleans(),
+    over=st.booleans(),
     context=contexts,
 )
 
 
 def check_schema(message: dict[str, Any]) -> None:
-    """Assert that the blocks are as declared, and that nothing but what a method takes is beside them."""
+    """Assert that the blocks match the schema, and that the method knows all other fields."""
     VALIDATOR.validate({key: message[key] for key in ("text", "blocks")})
     assert set(message) <= {"text", "blocks", "unfurl_links", "unfurl_media", "reply_broadcast"}
 
@@ -79,7 +79,7 @@ def test_any_progress_keeps_to_slacks_limits_and_pings_nobody(progress: Progress
 
 
 def test_no_version_of_a_live_message_has_a_block_that_slack_lets_nothing_replace() -> None:
-    versions = (RUNNING, replace(RUNNING, trouble="503"), replace(RUNNING, stopped=True))
+    versions = (RUNNING, replace(RUNNING, trouble="503"), replace(RUNNING, over=True))
     progress = [slack_live.progress_message(each) for each in versions]
     outcomes = [slack_live.outcome_message(each) for each in (SUCCEEDED, FAILED, TIMED_OUT, LOST)]
     kinds = {block["type"] for built in [*progress, *outcomes] for block in built["blocks"]}
@@ -101,10 +101,10 @@ def test_a_reply_is_shown_in_the_channel_where_no_mention_has_it_noticed() -> No
         (replace(RUNNING, status="pending", usual=None), "🕐 shop: restart pending for 42 s"),
         (replace(RUNNING, type=None, status=""), "🔄 shop: operation under way for 42 s (usually 15–20 s)"),
         (replace(RUNNING, slow=True), "⏳ shop: restart still running after 42 s (usually 15–20 s)"),
-        (replace(RUNNING, stopped=True, trouble="503"), "⏹️ shop: restart cancelled after 42 s"),
+        (replace(RUNNING, over=True, trouble="503"), "⏹️ shop: restart cancelled after 42 s"),
         (
             replace(RUNNING, trouble="<503>\nand more", usual=None),
-            "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still watching",
+            "🔄 shop: restart running for 42 s. ⚠️ &lt;503&gt;; still tracking",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""When people are warned that an operation is slow, who is, and that it costs hardly a request."""
+"""Warnings of slow operations: when, to which targets, and at how many extra looks."""
 
 import json
 from dataclasses import replace
@@ -24,7 +24,7 @@ from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, tra
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
 NOBODY: Rules = {"all": Rule()}
 RUNNING, DONE = Operation(status="running", type="restart", created_at=NOW), Operation(status="done", type="restart")
-SHORT = Durations.of([1.0] * 10)
+SHORT = Durations.learn([1.0] * 10)
 SLOW_FROM_S = 12.0
 
 
@@ -46,14 +46,14 @@ def look(
 
 
 def warned(age_s: float = SLOW_FROM_S, **changes: Any) -> Tracking:
-    """Give a tracking that was found slow."""
+    """Return a tracking that was found slow."""
     tracking = look(a_tracking(**changes), age_s)
     assert tracking.slow is not None
     return tracking
 
 
 def told(tracking: Tracking) -> dict[str, str]:
-    """Give the state of the warning to each target."""
+    """Return the state of the warning to each target."""
     return {d.target: d.state.value for d in tracking.slow.deliveries} if tracking.slow else {}
 
 
@@ -88,7 +88,7 @@ def test_nothing_is_slow_while_it_takes_what_is_usual(usual: Usual) -> None:
         (12, RUNNING, {"early": "pending"}),
         (3599, RUNNING, {"early": "pending"}),
         (12, Operation(status="queued"), {"early": "pending"}),
-        (12, TransientError("500"), {}),  # who knows how it stands
+        (12, TransientError("500"), {}),  # its state is unknown
         (12, DONE, {}),
         (3600, RUNNING, {}),  # timed out
     ],
@@ -132,9 +132,9 @@ def test_one_warning_in_a_run_is_enough() -> None:
     [
         ({}, {"early"}),
         ({"app": "blog"}, {"early", "blogs"}),
-        ({"notify": ("blogs",)}, {"early", "blogs"}),  # a name goes before the rule for apps
+        ({"notify": ("blogs",)}, {"early", "blogs"}),  # for a name, the rule for apps does not count
         ({"notify_all": False, "notify": ("blogs", "blogs")}, {"blogs"}),
-        ({"notify_all": False, "notify": ("all",)}, set()),  # but not before `on`
+        ({"notify_all": False, "notify": ("all",)}, set()),  # but `on` does
         ({"notify_all": False, "notify": ("gone",)}, set()),
         ({"notify_all": False}, set()),
     ],
@@ -143,7 +143,7 @@ def test_who_asked_for_it_is_warned_as_names_and_apps_have_it(changes: dict[str,
     assert set(told(look(a_tracking(**changes), 12))) == expected
 
 
-# At what price
+# How many looks
 
 
 @pytest.mark.parametrize("rules", [NOBODY, {}, {"blogs": RULES["blogs"]}])
@@ -160,7 +160,7 @@ def test_where_nobody_asked_for_it_nothing_changes(rules: Rules, age_s: int) -> 
 
 
 def looks_until(ends_at_s: float, rules: Rules, durations: Durations) -> list[float]:
-    """Give the ages at which an operation is looked at until its end, each look made when it is due."""
+    """Return the ages at the looks until an operation's end, each look made when due."""
     tracking, ages_s = a_tracking(), [1.0]
     while ages_s[-1] < ends_at_s:
         tracking = look(tracking, ages_s[-1], rules=rules, durations=durations)
@@ -174,7 +174,7 @@ def looks_until(ends_at_s: float, rules: Rules, durations: Durations) -> list[fl
 def test_a_warning_costs_one_look_at_most_and_comes_when_the_age_is_reached(
     known_s: list[float], ends_at_s: float
 ) -> None:
-    durations = Durations.of(known_s)
+    durations = Durations.learn(known_s)
     without, ages_s = looks_until(ends_at_s, NOBODY, durations), looks_until(ends_at_s, RULES, durations)
     from_s = slow.slow_from_s(durations.usual)
     assert [age_s for age_s in ages_s if age_s < from_s - pace.LONGEST_WAIT_S] == [
@@ -187,11 +187,11 @@ def test_a_warning_costs_one_look_at_most_and_comes_when_the_age_is_reached(
 
 
 def test_durations_beyond_all_reason_are_no_fault() -> None:
-    eons = Durations.of([2e11] * 9)
+    eons = Durations.learn([2e11] * 9)
     assert look(a_tracking(), 5, durations=eons) == look(a_tracking(), 5, durations=eons, rules=NOBODY)
 
 
-# What becomes of it
+# What follows
 
 
 @pytest.mark.parametrize("error", [None, TransientError("500"), PermanentError("410 Gone")])
@@ -294,7 +294,7 @@ def test_a_warning_says_for_how_long_it_has_run_and_what_is_usual() -> None:
     assert wording.explanation(announcement) == ""
     assert (announcement.slow, announcement.ended, announcement.body) == (True, False, body)
     built = message(announcement, "<!here>")
-    assert built["text"] == line, "nothing has gone wrong yet: nobody is mentioned"
+    assert built["text"] == line, "nothing has failed yet, so nobody is mentioned"
     assert [block["text"]["text"] for block in built["blocks"]] == [
         "⏳ *shop*: restart *still running after 1 min 5 s* (usually 15–20 s)"
     ]

@@ -1,4 +1,4 @@
-"""The stand-in Scalingo API does what the tests that use it rely on; real HTTP over loopback throughout."""
+"""The stand-in Scalingo API behaves as other tests expect; over real HTTP on loopback."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ TOKEN = "tk-us-test"  # noqa: S105 - of the stand-in
 
 @dataclass
 class Clock:
-    """A clock that only the test moves."""
+    """A clock that the test sets."""
 
     now: float = 1_700_000_000.0
 
@@ -81,7 +81,7 @@ class TestScalingoSignIn:
 
 
 class TestScalingoOperations:
-    """What an operation looks like in the course of its life."""
+    """An operation's body over time."""
 
     def test_it_is_pending_then_running_then_done(self, api: ScalingoApi, clock: Clock) -> None:
         handle = api.operation("shop", pending_s=1, duration_s=5)
@@ -138,7 +138,7 @@ class TestScalingoOperations:
 
 
 class TestScalingoLimit:
-    """At most so many requests in any 60 s per API token."""
+    """The limit of requests per API token in any 60 s."""
 
     def test_the_61st_request_in_60_s_is_refused_in_plain_text(self, api: ScalingoApi, clock: Clock) -> None:
         url, bearer = api.operation().url, sign_in(api)
@@ -163,7 +163,7 @@ class TestScalingoLimit:
 
 
 class TestScalingoFaults:
-    """Each way of failing, and who meets it."""
+    """Each fault, and the requests that get it."""
 
     @pytest.mark.parametrize(
         ("fault", "status", "text"),

@@ -1,4 +1,4 @@
-"""The scripted receiver, and both stand-in servers as processes; real HTTP over loopback throughout."""
+"""The scripted receiver, and both stand-in servers as processes; over real HTTP on loopback."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 class TestOutages:
-    """A server can go away and come back."""
+    """A server can stop and start again."""
 
     def test_an_outage_breaks_what_is_under_way(self, receiver: Receiver) -> None:
         receiver.script("/", Reply(hang_s=30))
@@ -156,7 +156,7 @@ class TestProcesses:
         return process, process.stdout.readline().removeprefix("listening on ").strip()
 
     def stop(self, process: "subprocess.Popen[str]", number: int) -> str:
-        """Signal it, and return what it still printed."""
+        """Signal it, and return the rest of its output."""
         os.kill(process.pid, number)
         printed, _ = process.communicate(timeout=30)
         assert process.returncode == 0

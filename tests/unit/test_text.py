@@ -21,7 +21,7 @@ long_texts = st.builds(lambda text, times: text * times, a_text(), st.integers(1
 
 @given(long_texts | st.text(), st.integers(0, 400), st.sampled_from(SIZES))
 def test_a_cut_text_keeps_to_its_limit_and_keeps_head_and_tail(text: str, room: int, size: Size) -> None:
-    limit = size(CUT_MARK) + room  # a limit below the mark itself is nobody's
+    limit = size(CUT_MARK) + room  # no limit is below the length of the mark
     cut = cut_middle(text, limit, size)
     assert size(cut) <= limit
     if size(text) <= limit:
@@ -32,7 +32,7 @@ def test_a_cut_text_keeps_to_its_limit_and_keeps_head_and_tail(text: str, room: 
     assert text.startswith(head)
     assert text.endswith(tail)
     longer = text[: len(head) + 1] + CUT_MARK + text[len(text) - len(tail) - 1 :]
-    assert size(longer) > limit or 2 * (len(head) + 1) > len(text), "it keeps as much as fits"
+    assert size(longer) > limit or 2 * (len(head) + 1) > len(text), "as much as fits is kept"
 
 
 @given(st.text())

@@ -1,4 +1,4 @@
-"""How gunicorn is set up: patched before anything else is there."""
+"""gunicorn's settings: gevent patches before all other imports."""
 
 import ast
 import os

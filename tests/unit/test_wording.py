@@ -1,4 +1,4 @@
-"""How long it took beside how long such operations usually take, in words."""
+"""The duration, and the usual duration, in words."""
 
 import re
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What callers do to a tracking, whether through the API or on the page."""
+"""What callers can do to a tracking, through the API or on the page."""
 
 from http import HTTPStatus
 
@@ -14,7 +14,7 @@ LONGEST_ID = 100
 
 
 def find(parts: Service, identity: str) -> Stored:
-    """Read a tracking; raises ProblemError (404) where there is none of this id."""
+    """Read a tracking. Raises ProblemError (404) if no tracking has this id."""
     stored = parts.records.get(identity) if len(identity) <= LONGEST_ID else None
     if stored is None:
         raise ProblemError(
@@ -24,23 +24,28 @@ def find(parts: Service, identity: str) -> Stored:
     return stored
 
 
-def stop(parts: Service, identity: str) -> Stored:
-    """Stop tracking, telling nobody; raises ProblemError (404, 409 once it has ended)."""
+def cancel(parts: Service, identity: str) -> Stored:
+    """Cancel a tracking; nobody is told. Raises ProblemError (404; 409 if it has ended)."""
     now = parts.records.now()
     after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now))
     if after is None:
-        raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; there is nothing to stop")
+        raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; it cannot be cancelled")
     return after
 
 
 def retry(parts: Service, identity: str, target: str) -> Stored:
-    """Make the current run's delivery to a target due at once; raises ProblemError (404, 409 if made or skipped)."""
+    """Make the current run's delivery to a target due now.
+
+    Raises ProblemError (404; 409 if it was delivered or skipped).
+    """
     stored = find(parts, identity)
     if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
-        raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to a target of that name")
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to that target")
     now = parts.records.now()
     after = parts.store.update(stored, lambda tracking: attempts.retried(tracking, target, now))
     if after is None:
-        raise ProblemError(HTTPStatus.CONFLICT, f"the delivery to {target} was made or skipped; it is not sent again")
+        raise ProblemError(
+            HTTPStatus.CONFLICT, f"the delivery to {target} was delivered or skipped; it is not sent again"
+        )
     parts.deliveries_due.ring()
     return after

@@ -1,4 +1,4 @@
-"""Answers: JSON, or of a tracking one line of text where the caller would rather have that."""
+"""Responses as JSON; trackings and groups also as one line of text, if the caller prefers that."""
 
 import json
 from http import HTTPStatus
@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Response, request
 
-from api import one_line
+from api import plain_text
 from api.service import service
 from operations.model import Tracking
 from operations.telling import view
@@ -18,7 +18,7 @@ TEXT_TYPE = "text/plain; charset=utf-8"
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def answer(
+def json_response(
     document: dict[str, Any], status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
 ) -> Response:
     """Answer with JSON."""
@@ -26,25 +26,25 @@ def answer(
     return Response(body, status=status.value, headers=headers, content_type=JSON)
 
 
-def of_tracking(
+def tracking_response(
     tracking: Tracking, status: HTTPStatus = HTTPStatus.OK, *, headers: dict[str, str] | None = None
 ) -> Response:
     """Answer with a tracking, as JSON or as one line."""
     if not prefers_text():
-        return answer(view.as_json(tracking), status, headers=headers)
-    line = one_line.of(tracking, service().records.now())
+        return json_response(view.as_json(tracking), status, headers=headers)
+    line = plain_text.tracking_line(tracking, service().records.now())
     return Response(line, status=status.value, headers=headers, content_type=TEXT_TYPE)
 
 
-def of_group(group: Group, *, headers: dict[str, str]) -> Response:
+def group_response(group: Group, *, headers: dict[str, str]) -> Response:
     """Answer with a group, as JSON or as one line."""
     if not prefers_text():
-        return answer(view.group_as_json(group), headers=headers)
-    return Response(one_line.of_group(group, service().records.now()), headers=headers, content_type=TEXT_TYPE)
+        return json_response(view.group_as_json(group), headers=headers)
+    return Response(plain_text.group_line(group, service().records.now()), headers=headers, content_type=TEXT_TYPE)
 
 
 def prefers_text() -> bool:
-    """Whether the caller would rather have text than JSON, which is the answer to whoever does not say."""
+    """Tell whether the caller prefers text to JSON. The default is JSON."""
     if "text/" not in request.headers.get("Accept", "").lower():
         return False
     return request.accept_mimetypes.best_match((JSON, TEXT), default=JSON) == TEXT

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from api import one_line
+from api import plain_text
 from operations.model import Operation, State, Tracking, Usual
 from operations.text import plain
 from tests.unit.strategies import NOW, OPERATION_ID, a_text, a_tracking, trackings
@@ -54,12 +54,12 @@ def ended(state: State, **changes: Any) -> Tracking:
 )
 def test_a_line_names_state_and_id_and_says_the_rest_in_the_words_of_a_message(tracking: Tracking, words: str) -> None:
     state, _, rest = words.partition(" ")
-    assert one_line.of(tracking, NOW + timedelta(seconds=12)) == f"{state} osc-fr1-{OPERATION_ID} {rest}\n"
+    assert plain_text.tracking_line(tracking, NOW + timedelta(seconds=12)) == f"{state} osc-fr1-{OPERATION_ID} {rest}\n"
 
 
 @given(trackings())
 def test_whatever_came_from_outside_stays_in_the_one_line_behind_state_and_id(tracking: Tracking) -> None:
-    line = one_line.of(tracking, NOW)
+    line = plain_text.tracking_line(tracking, NOW)
     assert line.splitlines(keepends=True) == [line]
     assert line.split(" ")[:2] == [tracking.state, tracking.id]
     assert plain(line) == line
@@ -67,7 +67,7 @@ def test_whatever_came_from_outside_stays_in_the_one_line_behind_state_and_id(tr
 
 @given(a_text())
 def test_a_problem_is_one_line_that_no_state_begins(detail: str) -> None:
-    line = one_line.of_problem(HTTPStatus.CONFLICT, detail)
+    line = plain_text.problem_line(HTTPStatus.CONFLICT, detail)
     assert line.splitlines(keepends=True) == [line]
     assert line.startswith("error 409 ")
     assert "error" not in list(State)

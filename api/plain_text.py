@@ -1,0 +1,43 @@
+"""Trackings and problems in one line that a shell script can read: `read -r state id rest`. Pure.
+
+The first word is the state (or `error`), the second the id (or the HTTP status). The rest is for people, in the words
+of the messages. No text from outside can start a second line.
+"""
+
+from datetime import datetime
+from http import HTTPStatus
+from urllib.parse import quote
+
+from notifiers import group_wording, wording
+from operations.model import State, Tracking
+from operations.telling import announcement, live
+from operations.telling.groups import Group
+from operations.text import first_line, plain
+
+LONGEST_CAUSE = 300
+
+
+def tracking_line(tracking: Tracking, now: datetime) -> str:
+    """Write the state of a tracking: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
+    if tracking.state in (State.TRACKING, State.CANCELLED):
+        seen = live.progress(tracking, None, now)
+        so_far = "not seen yet" if tracking.operation is None and not seen.over else wording.progress(seen)
+        words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
+        trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.over else ""
+    else:
+        told = announcement.announce(tracking)
+        words, trouble = wording.in_words(told), wording.cause(told)
+    if trouble := first_line(plain(trouble), LONGEST_CAUSE):
+        words += f": {trouble}"
+    return f"{tracking.state} {tracking.id} {words}\n"
+
+
+def group_line(group: Group, now: datetime) -> str:
+    """Write the state of a group, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
+    short, detail = group_wording.headline(group, now)
+    return f"{group.state} {quote(group.name, safe='')} {short}{detail}\n"
+
+
+def problem_line(status: HTTPStatus, detail: str) -> str:
+    """Write a problem: `error 404 no operation of this id is tracked`."""
+    return f"error {status.value} {' '.join(plain(detail).split())}\n"
