@@ -1,6 +1,6 @@
--- Takes in a 429 for an account: the bucket is empty, nothing is granted for ARGV[1] seconds, and then it refills at half
--- the share it had: {that share, when it begins}. Nothing is returned where this was done already: one that comes before
--- the pause is over belongs to the same burst, and may only prolong it.
+-- Applies a 429 to an account's bucket: it is empty, grants nothing for ARGV[1] seconds, and then refills at half its
+-- share. Returns {that share, when it begins}; nothing if the 429 comes during the pause: then it belongs to the same
+-- burst, and can only prolong the pause.
 -- KEYS: the bucket. ARGV: pause in seconds, least share, seconds in which the share grows from 0 to 1, longest pause (see
 -- spend.lua).
 local time = redis.call('TIME')

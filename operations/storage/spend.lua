@@ -1,10 +1,10 @@
--- Takes tokens from accounts' buckets. For each in turn:
+-- Spends tokens of accounts' buckets. Returns for each in turn:
 -- {tokens granted, milliseconds until the next one at the latest, tokens left, share}.
 -- KEYS: the buckets. ARGV: capacity, tokens a second, seconds in which the share grows from 0 to 1, least share, longest
 -- pause in seconds, then for each bucket how many tokens are wanted at most.
--- After a 429 it refills at a share of its rate that grows evenly and is 1 again at `slow_until`: what is missing from a
--- whole refill is a triangle. `at` may lie ahead: nothing is granted before it. Further ahead than any pause it can only
--- lie where the clock was set back.
+-- After a 429, a bucket refills at a share of its rate that grows evenly to 1 at `slow_until`: the missing part of a whole
+-- refill is a triangle. `at` may be in the future, and nothing is granted before it. It is further ahead than the longest
+-- pause only if the clock was set back.
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1000000
 local capacity, rate, growing_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])

@@ -1,6 +1,5 @@
--- Replaces records, each only if it is still the one that its change was computed from (compare-and-swap), and changes
-its
--- index entries with it. Each swap is independent of the others.
+-- Replaces records, each only if it is still the one that its change was computed from (compare-and-swap). It changes the
+-- index entries with the record. Each swap is independent of the others.
 -- KEYS: for each swap the record and its announcement, then the sorted sets, hashes and other keys of the entries.
 -- ARGV: how many swaps, then for each: the record expected ('' for none), the new one, the announcement to keep ('' for
 --       none), how many entries change, and for each of these (kind, key number, member, value). The kinds

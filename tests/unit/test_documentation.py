@@ -160,10 +160,7 @@ def served_routes() -> frozenset[tuple[str, str]]:
 
 def described_routes() -> set[tuple[str, str]]:
     return {
-        (
-            method.upper(),
-            path.replace("{identity}", "<id>").replace("{target}", "<target>").replace("{group}", "<group>"),
-        )
+        (method.upper(), path.replace("{identity}", "<id>").replace("{", "<").replace("}", ">"))
         for path, methods in openapi.document()["paths"].items()
         for method in methods
     }
