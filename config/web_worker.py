@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 from gunicorn import util
-from gunicorn.http.errors import NoMoreData
+from gunicorn.http.errors import NoMoreData, UnsupportedTransferCoding
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
@@ -21,6 +21,9 @@ IN_TIME_S = 10
 
 MOST_READING = 32
 """Clients that are slow in reading their answer. Each answer may have a megabyte."""
+
+PIPELINE_PAUSE_S = 0.01
+"""gevent reads no socket while greenlets only yield: a pause of 0 would hold up the answers that others wait for."""
 
 LARGEST_HEAD_BYTES = 16 * 1024
 LARGEST_READ_BYTES = 8 * 1024
@@ -70,7 +73,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         requests.unreader.max_body_chunk = LARGEST_READ_BYTES  # gunicorn's own limit is a megabyte
         try:
             while not ends:
-                gevent.sleep(0)  # let others run: a client that pipelines requests might never wait here
+                if requests.unreader.buf.getbuffer().nbytes:  # the client pipelines requests: others have their turn
+                    gevent.sleep(PIPELINE_PAUSE_S)
                 with _among(_arriving, web.MOST_ARRIVING, client):
                     request = self._receive(client, requests)
                 answer = _Answer()
@@ -107,18 +111,23 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         requests.unreader.unread(data)
         with gevent.Timeout(IN_TIME_S, refusals.LateError):
             request = next(requests)
+            codings = [value.strip().lower() for name, value in request.headers if name == "TRANSFER-ENCODING"]
+            if codings not in ([], ["chunked"]):
+                raise UnsupportedTransferCoding(", ".join(codings))
+            length = int(dict(request.headers).get("CONTENT-LENGTH", 0))
+            fits = length <= web.LARGEST_BODY_BYTES
             if request._expected_100_continue:  # noqa: SLF001 - gunicorn itself says it only when the app is called
                 request._expected_100_continue = False  # noqa: SLF001
-                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-            while len(body) <= web.LARGEST_BODY_BYTES and (piece := request.body.reader.read(128)):
+                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" if fits else b"")
+            while fits and len(body) <= web.LARGEST_BODY_BYTES and (piece := request.body.reader.read(128)):
                 body += piece
                 gevent.sleep(0)  # let others run: tiny chunks cost the parser more time than their sender
-        length = int(dict(request.headers).get("CONTENT-LENGTH", len(body)))
-        if len(body) < min(length, web.LARGEST_BODY_BYTES):
+        if fits and len(body) < length:
             raise NoMoreData
         closes = any(name == "CONNECTION" and "close" in value.lower() for name, value in request.headers)
-        if closes or length > web.LARGEST_BODY_BYTES:
+        if closes or not fits or len(body) > web.LARGEST_BODY_BYTES:
             request.force_close()
+        length = max(length, len(body))
         whole = ("CONTENT-LENGTH", str(length))
         request.headers = [whole if each[0] == "TRANSFER-ENCODING" else each for each in request.headers]
         request.body = BytesIO(body)

@@ -166,11 +166,14 @@ def test_a_body_that_breaks_off_is_said_to(clients: RawClients) -> None:
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 9_000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000, 431),
         (POST + b"Transfer-Encoding: odd\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 501),
+        (POST + b"Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n", 501),
+        (POST + b"Expect: 100-continue\r\nContent-Length: 70000\r\n\r\n", 413),
         (POST + b"Expect: miracles\r\n\r\n", 417),
         (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
         (CHUNKED + b"zz\r\n", 400),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_what_never_reaches_the_app_gets_a_problem_too(clients: RawClients, request_bytes: bytes, status: int) -> None:
     response, body = answered(clients.connect(request_bytes))
