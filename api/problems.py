@@ -1,6 +1,5 @@
 """Errors as problem+json (RFC 9457): what happened, and what to do."""
 
-import json
 from collections.abc import Sequence
 from http import HTTPStatus
 
@@ -8,9 +7,9 @@ import structlog
 from flask import Flask, Response, g
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
-from werkzeug.http import HTTP_STATUS_CODES
 
 from api import plain_text, responses
+from config.web import PROBLEM_TYPE, problem_json
 from operations.errors import NewerRecordError
 from operations.storage import RedisError
 
@@ -67,20 +66,8 @@ def _problem(problem: ProblemError) -> Response:
     if responses.prefers_text():
         line = plain_text.problem_line(problem.status, problem.detail)
         return Response(line, status=problem.status.value, headers=problem.headers, content_type=responses.TEXT_TYPE)
-    body = {
-        "type": "about:blank",
-        "title": HTTP_STATUS_CODES[problem.status.value],  # HTTPStatus has other phrases in other Python versions
-        "status": problem.status.value,
-        "detail": problem.detail,
-        "errors": [{"field": field, "message": message} for field, message in problem.errors],
-        "request_id": g.request_id,
-    }
-    return Response(
-        json.dumps(body, ensure_ascii=False) + "\n",
-        status=problem.status.value,
-        headers=problem.headers,
-        content_type="application/problem+json",
-    )
+    body = problem_json(problem.status.value, problem.detail, g.request_id, problem.errors)
+    return Response(body, status=problem.status.value, headers=problem.headers, content_type=PROBLEM_TYPE)
 
 
 def _http(error: HTTPException) -> Response:

@@ -1,66 +1,38 @@
-"""The web server's own answers, to requests that never reach the app: problems like the app's."""
+"""The web server's own answers, to requests that never reach the app: problems like the app's. Pure."""
 
-import json
-from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 
-from gunicorn.http.errors import (
-    ExpectationFailed,
-    InvalidResponseHeader,
-    InvalidResponseHeaderName,
-    LimitRequestHeaders,
-    LimitRequestLine,
-    ParseException,
-    UnsupportedTransferCoding,
-)
-from werkzeug.http import HTTP_STATUS_CODES
+from gunicorn.http import errors
 
-from config.web import REQUEST_ID_HEADER
-
-_FAILED = "Opwatch failed; see its log"
+from config.web import PROBLEM_TYPE, REQUEST_ID_HEADER, problem_json
 
 
 class LateError(Exception):
     """A request did not arrive completely in time."""
 
 
-class BrokenOffError(Exception):
-    """The client closed the connection in the middle of a body."""
+FAILED = HTTPStatus.INTERNAL_SERVER_ERROR
+_FAULT = (FAILED, "Opwatch failed; see its log")
+_PROBLEMS = {
+    errors.InvalidResponseHeader: _FAULT,  # the app's fault, although gunicorn counts it as a parse error
+    errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
+    errors.LimitRequestHeaders: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
+    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "the only supported expectation is 100-continue"),
+    errors.UnsupportedTransferCoding: (HTTPStatus.NOT_IMPLEMENTED, "the only supported transfer coding is chunked"),
+    errors.ParseException: (HTTPStatus.BAD_REQUEST, "this is not a well-formed HTTP request"),
+    errors.NoMoreData: (HTTPStatus.BAD_REQUEST, "the request ended too early"),
+    LateError: (HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive completely in time; send it again"),
+    Exception: _FAULT,
+}
 
 
-class CrowdedError(Exception):
-    """Too many requests are arriving, so this one is refused."""
-
-
-_PROBLEMS = (
-    # The app's fault, although gunicorn counts these as parse errors.
-    ((InvalidResponseHeader, InvalidResponseHeaderName), HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED),
-    (LimitRequestLine, HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
-    (LimitRequestHeaders, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
-    (ExpectationFailed, HTTPStatus.EXPECTATION_FAILED, "the only supported expectation is 100-continue"),
-    (UnsupportedTransferCoding, HTTPStatus.NOT_IMPLEMENTED, "the only supported transfer coding is chunked"),
-    (ParseException, HTTPStatus.BAD_REQUEST, "this is not a well-formed HTTP request"),
-    (BrokenOffError, HTTPStatus.BAD_REQUEST, "the body ended too early"),
-    (LateError, HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive completely in time; send it again"),
-    (CrowdedError, HTTPStatus.SERVICE_UNAVAILABLE, "too many requests are arriving; send it again"),
-    (BaseException, HTTPStatus.INTERNAL_SERVER_ERROR, _FAILED),
-)
-
-
-def refuse(client: Any, error: BaseException, request_id: str) -> HTTPStatus:
-    """Send a problem, as api/problems.py does in the app. Returns its status. The client may be gone."""
-    status, detail = next((status, detail) for kinds, status, detail in _PROBLEMS if isinstance(error, kinds))
-    title = HTTP_STATUS_CODES[status.value]  # HTTPStatus has other phrases in other Python versions
-    problem = {"type": "about:blank", "title": title, "status": status.value, "detail": detail}
-    body = json.dumps({**problem, "errors": [], "request_id": request_id}).encode() + b"\n"
-    retry = "Retry-After: 1\r\n" if status is HTTPStatus.SERVICE_UNAVAILABLE else ""
+def answer_to(error: Exception, request_id: str) -> tuple[HTTPStatus, bytes]:
+    """Return a problem's status, and all bytes of the answer."""
+    status, detail = next(problem for kind, problem in _PROBLEMS.items() if isinstance(error, kind))
+    body = problem_json(status, detail, request_id).encode()
     head = (
-        f"HTTP/1.1 {status.value} {title}\r\nConnection: close\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-        f"{REQUEST_ID_HEADER}: {request_id}\r\n{retry}\r\n"
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: {PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\n{REQUEST_ID_HEADER}: {request_id}\r\n"
+        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n"
     )
-    with suppress(OSError):
-        client.settimeout(0)  # it fits into the system's buffer, unless the client does not read
-        client.send(head.encode() + body)
-    return status
+    return status, head.encode() + body

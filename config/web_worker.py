@@ -1,164 +1,55 @@
 """gunicorn's gevent worker, with deadlines and limits. It answers a request once, after it has arrived whole."""
 
 import socket
-import time
-from contextlib import suppress
-from http import HTTPStatus
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
 import gevent
-from gunicorn.http.body import LengthReader
-from gunicorn.http.errors import LimitRequestHeaders, NoMoreData
+from gunicorn import util
+from gunicorn.http.errors import NoMoreData, UnsupportedTransferCoding
+from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
-from config.refusals import BrokenOffError, CrowdedError, LateError, refuse
-from config.web import LARGEST_BODY_BYTES, MOST_ARRIVING, STOPPING, request_id_of
+from config import refusals, web
 
-ARRIVES_WITHIN_S = 10.0
-READS_ANSWER_WITHIN_S = 10.0
-LEAVES_WITHIN_S = 2.0
+IN_TIME_S = 10
+"""For a request to arrive, and for its answer to be read."""
+
 MOST_READING = 32
 """Clients that are slow in reading their answer. Each answer may have a megabyte."""
 
+PIPELINE_PAUSE_S = 0.01
+"""gevent reads no socket while greenlets only yield: a pause of 0 would hold up the answers that others wait for."""
+
 LARGEST_HEAD_BYTES = 16 * 1024
-LARGEST_FRAMING_BYTES = 16 * 1024
-MOST_PIECES = 1_000
-"""The maximum number of chunks of a body: tiny ones cost the parser more time than their sender."""
+LARGEST_READ_BYTES = 8 * 1024
 
-_AT_ONCE_BYTES = 8 * 1024
-_NOTHING_YET = (b"", b"\r", b"\r\n")
-"""An empty line between requests is ignored. https://www.rfc-editor.org/rfc/rfc9112#section-2.2."""
-
-Crowd = dict[Any, None]
-"""Clients, in the order in which they came."""
+_arriving: OrderedDict[Any, None] = OrderedDict()
+_reading: OrderedDict[Any, None] = OrderedDict()
+_leaving: OrderedDict[Any, None] = OrderedDict()
 
 
-class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn is not typed
-    """Overrides how a connection is served. gunicorn's parser and worker still interpret requests."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._silent: Crowd = {}
-        self._arriving: Crowd = {}
-        self._reading: Crowd = {}
-
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """Begin to stop. Requests that wait for an operation's end are answered at once."""
-        STOPPING.set()
-        super().handle_exit(sig, frame)
-
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection. Writes nothing before a request has arrived whole, and nothing after its answer."""
-        parser = RequestParser(self.cfg, client, addr)
-        parser.unreader = _Unreader(client, _AT_ONCE_BYTES)
-        try:
-            while self._begins(client, parser.unreader):
-                request = self._receive(client, parser)
-                self._answer(listener, client, request, addr)
-        except (StopIteration, NoMoreData, OSError):
-            pass  # either side ended the connection
-        except Exception as error:  # noqa: BLE001 - every error gets one answer
-            self.handle_error(None, client, addr, error)
-        finally:
-            self._leave(client)
-
-    def handle_error(self, _req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer a request that never reached the app with a problem. The log has the error's type, but no input."""
-        request_id = request_id_of(None)
-        status = refuse(client, exc, request_id)
-        if status is HTTPStatus.INTERNAL_SERVER_ERROR:
-            self.log.error("Error handling request %s", request_id, exc_info=exc)
-        else:
-            source = addr[0] if addr else ""
-            self.log.warning("Invalid request %s from %s: %s", request_id, source, type(exc).__name__)
-
-    def _begins(self, client: Any, unreader: "_Unreader") -> bool:
-        """Wait for the first bytes of a request, within the keep-alive time. Tells whether they came."""
-        data = unreader.take_buffered()
-        if data:
-            gevent.sleep(0)  # let others run: a client that pipelines requests would never wait here
-        self._enter(self._silent, client)
-        client.settimeout(self.cfg.keepalive)
-        while data in _NOTHING_YET:
-            received = client.recv(_AT_ONCE_BYTES)
-            if not received:
-                break
-            data += received
-        unreader.unread(data)
-        return self._left(self._silent, client) and data not in _NOTHING_YET
-
-    def _receive(self, client: Any, parser: Any) -> Any:
-        """Read a whole request, so that the app has its body and its length."""
-        self._enter(self._arriving, client)
-        try:
-            parser.unreader.expect(LARGEST_HEAD_BYTES - _AT_ONCE_BYTES, time.monotonic() + ARRIVES_WITHIN_S)
-            request = next(parser)
-            body = _body(client, request, parser.unreader)
-        finally:
-            there = self._left(self._arriving, client)
-        if not there:
-            raise StopIteration
-        connection = ",".join(value.lower() for name, value in request.headers if name == "CONNECTION")
-        if body is None or "close" in map(str.strip, connection.split(",")):
-            request.force_close()
-        if not isinstance(request.body.reader, LengthReader):
-            length = LARGEST_BODY_BYTES + 1 if body is None else len(body)
-            request.headers = [each for each in request.headers if each[0] != "TRANSFER-ENCODING"]
-            request.headers.append(("CONTENT-LENGTH", str(length)))
-        request.body = BytesIO(body or b"")
-        return request
-
-    def _answer(self, listener: Any, client: Any, request: Any, addr: Any) -> None:
-        """Let the app answer, and send the answer whole. Raises StopIteration if the connection ends with it."""
-        answer, ends = _Answer(), False
-        try:
-            self.handle_request(listener.getsockname(), request, answer, addr)
-        except StopIteration:
-            ends = True
-        client.settimeout(READS_ANSWER_WITHIN_S)
-        self._enter(self._reading, client)
-        try:
-            client.sendall(answer)
-        finally:
-            self._left(self._reading, client)
-        if ends:
-            raise StopIteration
-
-    def _leave(self, client: Any) -> None:
-        """Close after the client has, or after a while: closing at once could discard an answer in transit."""
-        self._enter(self._silent, client)
-        until_s = time.monotonic() + LEAVES_WITHIN_S
+@contextmanager
+def _among(clients: OrderedDict[Any, None], most: int, client: Any) -> Iterator[None]:
+    """Count a client while it is served. If there are too many, the oldest is closed."""
+    if len(clients) >= most:
         with suppress(OSError):
-            client.shutdown(socket.SHUT_WR)
-            client.settimeout(LEAVES_WITHIN_S)
-            while client.recv(_AT_ONCE_BYTES) and time.monotonic() < until_s:
-                gevent.sleep(0)
-        self._left(self._silent, client)
-        client.close()
+            clients.popitem(last=False)[0].shutdown(socket.SHUT_RDWR)  # its own greenlet then sees the end
+    clients[client] = None
+    try:
+        yield
+    finally:
+        clients.pop(client, None)
 
-    def _enter(self, crowd: Crowd, client: Any) -> None:
-        """Add a client. If there are too many, the oldest client of the larger crowd is dropped."""
-        if crowd is self._reading:
-            full, larger = len(crowd) >= MOST_READING, crowd
-        else:
-            full = len(self._silent) + len(self._arriving) >= MOST_ARRIVING
-            larger = max(self._silent, self._arriving, key=len)
-        if full:
-            oldest = next(iter(larger))
-            del larger[oldest]
-            if larger is self._arriving:
-                refuse(oldest, CrowdedError(), request_id_of(None))
-            with suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)  # its own greenlet then sees the end
-        crowd[client] = None
 
-    @staticmethod
-    def _left(crowd: Crowd, client: Any) -> bool:
-        """Remove a client. Tells whether it was still there."""
-        return crowd.pop(client, ...) is None
+class _Request(Request):  # type: ignore[misc]  # gunicorn is not typed
+    def parse(self, unreader: Any) -> Any:
+        self.max_buffer_headers = LARGEST_HEAD_BYTES  # gunicorn's own limit is 100 fields of 8 kB
+        return super().parse(unreader)
 
 
 class _Answer(bytearray):
@@ -167,53 +58,84 @@ class _Answer(bytearray):
     sendall = bytearray.extend
 
 
-class _Unreader(SocketUnreader):  # type: ignore[misc]
-    """Reads a request within a limit of bytes, and a deadline."""
+class WebWorker(GeventWorker):  # type: ignore[misc]
+    """Overrides how a connection is served. gunicorn's parser and worker still interpret requests."""
 
-    def expect(self, most: int, until_s: float) -> None:
-        """Set the limit of bytes, and the deadline (monotonic clock)."""
-        self.left, self.until_s = most, until_s
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop. Requests that wait for an operation's end are answered at once."""
+        web.STOPPING.set()
+        super().handle_exit(sig, frame)
 
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Read the next bytes. Raises LateError, or LimitRequestHeaders if there are too many."""
-        self.sock.settimeout(max(0.001, self.until_s - time.monotonic()))
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection. Writes nothing before a request has arrived whole, and nothing after its answer."""
+        requests, ends = RequestParser(self.cfg, client, addr), False
+        requests.mesg_class = _Request
+        requests.unreader.max_body_chunk = LARGEST_READ_BYTES  # gunicorn's own limit is a megabyte
         try:
-            data: bytes = super().chunk(size_hint)
-        except TimeoutError:
-            raise LateError from None
-        self.left -= len(data)
-        if self.left < 0:
-            raise LimitRequestHeaders("larger than allowed")
-        return data
+            while not ends:
+                if requests.unreader.buf.getbuffer().nbytes:  # the client pipelines requests: others have their turn
+                    gevent.sleep(PIPELINE_PAUSE_S)
+                ends = self._answer(self._receive(client, requests), listener, client, addr)
+        except (StopIteration, ConnectionError, TimeoutError):
+            pass  # either side ended the connection
+        except Exception as error:  # noqa: BLE001 - every error gets one answer
+            self.handle_error(None, client, addr, error)
+        finally:
+            with _among(_leaving, web.MOST_ARRIVING, client):
+                util.close_graceful(client, max_drain=1024 * 1024)  # closing at once could discard the answer
 
+    def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Answer a request that never reached the app with a problem. The log has the error's type, but no input."""
+        request_id = web.request_id_of(None)
+        status, answer = refusals.answer_to(exc, request_id)
+        log = self.log.exception if status is refusals.FAILED else self.log.warning
+        log("Request %s from %s: %s", request_id, addr[0], type(exc).__name__)
+        with suppress(OSError):
+            client.settimeout(0)  # it fits into the system's buffer, unless the client does not read
+            client.send(answer)
 
-def _body(client: Any, request: Any, unreader: _Unreader) -> bytes | None:
-    """Read a body to its end; None if it is too large. Raises BrokenOffError."""
-    reader = request.body.reader
-    length = reader.length if isinstance(reader, LengthReader) else 0
-    if length > LARGEST_BODY_BYTES:
-        return None
-    if request._expected_100_continue:  # noqa: SLF001 - gunicorn would say it only once the app is called
-        request._expected_100_continue = False  # noqa: SLF001
-        client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    unreader.expect(LARGEST_BODY_BYTES + LARGEST_FRAMING_BYTES, unreader.until_s)
-    if isinstance(reader, LengthReader):
-        body: bytes = reader.read(length)
-        if len(body) < length:
-            raise BrokenOffError
-        return body
-    return _chunks(reader)
+    def _answer(self, request: Any, listener: Any, client: Any, addr: Any) -> bool:
+        """Let the app answer a request. Returns whether it was the connection's last; nothing keeps the answer then."""
+        answer, ends = _Answer(), False
+        try:
+            self.handle_request(listener.getsockname(), request, answer, addr)
+        except StopIteration:
+            ends = True
+        with _among(_reading, MOST_READING, client), gevent.Timeout(IN_TIME_S, TimeoutError):
+            client.sendall(answer)
+        return ends
 
+    def _receive(self, client: Any, requests: Any) -> Any:
+        """Wait for a request, and read it whole, so that the app has its body and its length."""
+        with _among(_arriving, web.MOST_ARRIVING, client):
+            return self._received(client, requests)
 
-def _chunks(reader: Any) -> bytes | None:
-    body = bytearray()
-    try:
-        for number, piece in enumerate(reader.parser):
-            body += piece
-            if len(body) > LARGEST_BODY_BYTES or number > MOST_PIECES:
-                return None
-    except NoMoreData:
-        raise BrokenOffError from None
-    except LimitRequestHeaders:
-        return None
-    return bytes(body)
+    def _received(self, client: Any, requests: Any) -> Any:
+        data, body = b"", bytearray()
+        with gevent.Timeout(self.cfg.keepalive, TimeoutError):
+            while data in (b"", b"\r") and (received := requests.unreader.read()):
+                data = (data + received).removeprefix(b"\r\n")  # an empty line between requests (RFC 9112, 2.2)
+        requests.unreader.unread(data)
+        with gevent.Timeout(IN_TIME_S, refusals.LateError):
+            request = next(requests)
+            codings = [value.strip().lower() for name, value in request.headers if name == "TRANSFER-ENCODING"]
+            if codings not in ([], ["chunked"]):
+                raise UnsupportedTransferCoding(", ".join(codings))
+            length = int(dict(request.headers).get("CONTENT-LENGTH", 0))
+            fits = length <= web.LARGEST_BODY_BYTES
+            if request._expected_100_continue:  # noqa: SLF001 - gunicorn itself says it only when the app is called
+                request._expected_100_continue = False  # noqa: SLF001
+                client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" if fits else b"")
+            while fits and len(body) <= web.LARGEST_BODY_BYTES and (piece := request.body.reader.read(128)):
+                body += piece
+                gevent.sleep(0)  # let others run: tiny chunks cost the parser more time than their sender
+        if fits and len(body) < length:
+            raise NoMoreData
+        closes = any(name == "CONNECTION" and "close" in value.lower() for name, value in request.headers)
+        if closes or not fits or len(body) > web.LARGEST_BODY_BYTES:
+            request.force_close()
+        length = max(length, len(body))
+        whole = ("CONTENT-LENGTH", str(length))
+        request.headers = [whole if each[0] == "TRANSFER-ENCODING" else each for each in request.headers]
+        request.body = BytesIO(body)
+        return request

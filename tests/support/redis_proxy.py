@@ -89,9 +89,11 @@ class RedisProxy:
 
         def run() -> None:
             try:
-                done.set_result(act())
+                act()
             except Exception as error:  # noqa: BLE001 - raised again where it is awaited
                 done.set_exception(error)
+            else:
+                done.set_result(None)
 
         self._loop.call_soon_threadsafe(run)
         done.result(PATIENCE_S)
