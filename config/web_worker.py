@@ -126,9 +126,10 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
             if request._expected_100_continue:  # noqa: SLF001 - gunicorn itself says it only when the app is called
                 request._expected_100_continue = False  # noqa: SLF001
                 client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" if fits else b"")
-            while fits and len(body) <= web.LARGEST_BODY_BYTES and (piece := request.body.reader.read(128)):
+            most = length or 128  # let others run often: tiny chunks cost the parser more time than their sender
+            while fits and len(body) <= web.LARGEST_BODY_BYTES and (piece := request.body.reader.read(most)):
                 body += piece
-                gevent.sleep(0)  # let others run: tiny chunks cost the parser more time than their sender
+                gevent.sleep(0)
         if fits and len(body) < length:
             raise NoMoreData
         closes = any(name == "CONNECTION" and "close" in value.lower() for name, value in request.headers)

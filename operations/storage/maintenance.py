@@ -146,7 +146,7 @@ class Maintenance:
                 if left := index.orphans(stored.tracking, key, members):
                     entries = [(key, member) for member in left]
                     removals.append(_Removal(stored.tracking.id, stored.record, entries=entries))
-        return self._counted(sum(self._remove(removals)))
+        return sum(self._remove(removals, ORPHANS))
 
     def _scan_keys(self) -> int:
         """Heal the groups and bodies among the next keys of the server."""
@@ -169,7 +169,7 @@ class Maintenance:
         for identity, stored in known.items():
             left = [key for key in bodies[identity] if not _may_be_read(stored.tracking, key)]
             removals += [_Removal(identity, stored.record, keys=some) for some in _batches(left, _KEYS_AT_ONCE)]
-        return self._counted(sum(self._remove(removals)))
+        return sum(self._remove(removals, ORPHANS))
 
     def _orphaned(self, members: Iterable[str]) -> dict[str, list[str]]:
         """Return the members without a record, by tracking id."""
@@ -191,23 +191,18 @@ class Maintenance:
         for some in _batches([each for each in identities if each.isascii()], _SCRIPTS_AT_ONCE):
             yield from self._records.read(some)
 
-    def _remove(self, removals: Sequence[_Removal]) -> list[int]:
-        """Carry out each removal on its own. Returns how much each removed."""
+    def _remove(self, removals: Sequence[_Removal], counter: str = "") -> list[int]:
+        """Carry out each removal on its own, and count it. Returns how much each removed."""
         removed: list[int] = []
         for some in _batches(removals, _SCRIPTS_AT_ONCE):
             pipe = self._redis.pipeline(transaction=False)
             for each in some:
-                keys = [index.record_key(each.identity), *each.keys, *(key for key, _ in each.entries)]
+                keys = [index.record_key(each.identity), COUNTERS, *each.keys, *(key for key, _ in each.entries)]
                 members = [_raw(member) for _, member in each.entries]
-                arguments: list[bytes | int] = [each.expected, len(each.keys), *members]
+                arguments: list[bytes | str | int] = [each.expected, counter, len(each.keys), *members]
                 self._script(keys=[_raw(key) for key in keys], args=arguments, client=pipe)
             removed += pipe.execute()
         return removed
-
-    def _counted(self, orphans: int) -> int:
-        if orphans:
-            self._redis.hincrby(COUNTERS, ORPHANS, orphans)
-        return orphans
 
 
 def _may_be_read(tracking: Tracking, body: str) -> bool:

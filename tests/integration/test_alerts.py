@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -267,6 +268,28 @@ class TestRejectedTokens:
         assert connection.ttl("opwatch:rejected:default") > 800
         account_alerts.clear("default")
         assert not connection.exists("opwatch:rejected:default")
+
+    def test_one_whose_worker_died_is_cleared_by_anothers_good_looks(
+        self, runtime: Runtime, store: Store, connection: redis.Redis, scalingo: ScalingoApi
+    ) -> None:
+        def looked_well() -> None:
+            identity = tracked(store, scalingo.operation(duration_s=None).id)
+
+            def looked() -> bool:
+                look_round()
+                return found(store, identity).tracking.polls > 0
+
+            wait_until(looked)
+
+        looked_well()
+        dead, own = AccountAlerts(connection), runtime.account_alerts
+        assert dead.raise_for("default", "rejected")
+        own.clear_until_s["default"] = time.monotonic() + 60
+        looked_well()
+        assert own.rejected(["default"]) == {"default": "rejected"}  # it has checked a moment ago
+        own.clear_until_s["default"] = time.monotonic()
+        looked_well()
+        wait_until(lambda: own.rejected(["default"]) == {})
 
     def test_each_time_and_each_account_is_news(self, store: Store, connection: redis.Redis) -> None:
         account_alerts, error = AccountAlerts(connection), SignInRejectedError("rejected")

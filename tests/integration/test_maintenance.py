@@ -128,12 +128,12 @@ class TestExpired:
         class Overtaking(Maintenance):
             """Makes a change between reading and deleting."""
 
-            def _remove(self, removals: Any) -> list[int]:
+            def _remove(self, removals: Any, counter: str = "") -> list[int]:
                 again = begun(short, operation_id(1))
                 known = found(short, identity)
                 if known.tracking.run == 1:
                     short.update(known, lambda tracking: looks.started_anew(tracking, again))
-                return super()._remove(removals)
+                return super()._remove(removals, counter)
 
         Overtaking(connection, short.records).run()
         assert found(short, identity).tracking.state is State.TRACKING
@@ -189,10 +189,10 @@ class TestOrphans:
         class Overtaken(Maintenance):
             """Makes a change between reading and removing."""
 
-            def _remove(self, removals: Any) -> list[int]:
+            def _remove(self, removals: Any, counter: str = "") -> list[int]:
                 if store.records.get(identity_of(1)) is None:
                     tracked(store, operation_id(1))
-                return super()._remove(removals)
+                return super()._remove(removals, counter)
 
         Overtaken(connection, store.records).run()
         assert connection.zscore(DUE, identity_of(1)) is not None

@@ -13,7 +13,6 @@ from rq.serializers import JSONSerializer
 
 from local.valkey import Valkey
 from operations.model import State
-from operations.storage.account_alerts import AccountAlerts
 from operations.storage.store import Store
 from operations.telling.attempts import LEASE
 from standin.api import ScalingoApi
@@ -149,16 +148,3 @@ def test_one_late_answer_does_not_put_the_clock_back(proxy: RedisProxy, store: S
 
 def asks_for_the_time(chunk: bytes) -> bool:
     return b"$4\r\nTIME\r\n" in chunk
-
-
-def test_an_alert_whose_worker_died_is_cleared_by_anothers_good_looks(
-    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    looking, dying = AccountAlerts(connection), AccountAlerts(connection)
-    looking.clear("default")
-    assert dying.raise_for("default", "rejected")
-    looking.clear("default")
-    assert looking.rejected(["default"]) == {"default": "rejected"}  # it has checked a moment ago
-    monkeypatch.setattr("operations.storage.account_alerts.CLEAR_FOR_S", 0.0)
-    looking.clear("default")
-    assert looking.rejected(["default"]) == {}
