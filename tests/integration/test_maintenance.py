@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -37,6 +38,7 @@ from tests.integration.bench import (
     seen,
     tracked,
 )
+from tests.support.redis_proxy import RedisProxy
 
 RULES: Rules = {"all": Rule(), "failures": Rule(on=frozenset({Verdict.FAILED}))}
 SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, RETRYING, DEAD, CANCELLED)
@@ -382,3 +384,19 @@ def test_two_workers_at_once_remove_each_thing_once(short: Store, connection: re
         worker.join()
     assert short.overview.counters()[ORPHANS] == 600
     assert connection.keys("opwatch:*") == [COUNTERS.encode()]
+
+
+def test_an_orphan_whose_removal_is_not_answered_is_counted(
+    short: Store, connection: redis.Redis, valkey: Valkey
+) -> None:
+    connection.zadd(DUE, {identity_of(1): 1})
+
+    def removes(chunk: bytes) -> bool:
+        return b"EVALSHA" in chunk and identity_of(1).encode() in chunk
+
+    with RedisProxy(urlsplit(valkey.url).path) as proxy, connected(proxy.url) as own:
+        proxy.watch(removes, proxy.cut_at_answer)
+        with pytest.raises(redis.RedisError):
+            maintain(own, Store(own, retention=RETENTION))
+    assert not connection.exists(DUE)
+    assert short.overview.counters()[ORPHANS] == 1
