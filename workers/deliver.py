@@ -114,8 +114,9 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -
 async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
     """Attempt a delivery once: choose the way, tell, decide, record. The claim is already made."""
     target = runtime.targets.get(claimed.delivery.target)
-    way = _way(runtime, claimed, target)
+    way: Way | None = None
     try:
+        way = _way(runtime, claimed, target)
         body = await in_thread(partial(runtime.records.announcement, claimed.stored.tracking.id, claimed.delivery.run))
         ready = way.lease is None or await way.lease.begin()
         # Check the time directly before sending.
@@ -136,7 +137,7 @@ async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
     finally:
         if runtime.slots.free(claimed.delivery.target):
             runtime.deliveries_due.ring()
-        if way.lease is not None:
+        if way is not None and way.lease is not None:
             await way.lease.end()
 
 
