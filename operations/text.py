@@ -7,16 +7,25 @@ from urllib.parse import urlsplit
 
 CUT_MARK = "\n… cut …\n"
 
-# ECMA-48 control sequences (colours, cursor moves), operating system commands (titles, links), and the short escapes.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-Z\\^-~])|\x9b[0-?]*[ -/]*[@-~]")
-# Characters that are neither printable nor white space, and marks that change the text direction.
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Terminal sequences (ECMA-48): control strings (titles, links) that end on their line, CSI (colours, cursor moves), and
+# short ones. Of an unfinished one only its beginning matches: what follows may be the cause of a failure.
+_SEQUENCE = re.compile(
+    r"(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x00-\x08\x0a-\x1f\x7f-\x9f]*(?:\x07|\x1b\\|\x9c)"
+    r"|(?:\x1b\[|\x9b)[0-?]{0,64}[ -/]{0,2}[@-~]"
+    r"|\x1b[ -/]{0,2}[0-~]"
+)
+_LINE_END = re.compile("\r\n?|[\u2028\u2029]")
+# Invisible characters: controls but tabs and newlines; marks that change the direction (Bidi_Control); soft hyphens,
+# zero-width spaces and other format characters, and tags. Joiners stay: emoji and some scripts need them.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    "\xad\u180e\u200b\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f]"
+)
 
 
 def plain(text: str) -> str:
-    """Strip terminal colours, control characters and direction marks; line ends become newlines."""
-    text = _ANSI.sub("", text.replace("\r\n", "\n")).replace("\r", "\n")
-    return _CONTROL.sub("", text)
+    """Strip terminal sequences and invisible characters; line ends become newlines."""
+    return _INVISIBLE.sub("", _SEQUENCE.sub("", _LINE_END.sub("\n", text)))
 
 
 def encodable(text: str) -> str:

@@ -5,13 +5,12 @@ configured hosts; no redirect is followed.
 """
 
 import asyncio
-import base64
 import json
-import math
+import re
 import time
 from collections.abc import Awaitable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from copy import copy
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Protocol
@@ -23,13 +22,19 @@ from operations.errors import OpwatchError, RateLimitedError, SignInRejectedErro
 from operations.model import Operation, Tracking
 from operations.storage.budget import GOOD_FOR_S
 from operations.telling.retries import parse_retry_after
-from scalingo.operation import operation_url, parse_answer, parse_json
+from operations.text import CUT_MARK
+from scalingo.bearer import RENEW_AHEAD_S, Bearer, lifetime_s, parse_bearer
+from scalingo.operation import operation_url, parse_answer
 
-BEARER_LASTS_S = 3600.0
-RENEW_AHEAD_S = 300.0
-"""Scalingo's Go client also renews a bearer when less than 5 minutes remain."""
+LARGEST_ANSWER = 4_000_000
+"""Of the long texts in a larger answer only both ends are kept: it still has a status."""
 
-LARGEST_ANSWER = 2_000_000
+_MOST_READ = 64_000_000
+_TEXT_END = 100_000
+_STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)("|\\?\Z)', re.DOTALL)
+_TORN_ESCAPE = re.compile(rb"\\+(?:u[0-9a-fA-F]{0,3})?\Z")
+_CUT = json.dumps(CUT_MARK)[1:-1].encode()
+
 SIGN_IN_DEADLINE_S = 5.0
 """Shorter than a look's deadline: during a sign-in, all looks of the account wait."""
 
@@ -45,14 +50,6 @@ class Gate(Protocol):
 
     def signing_in(self, account: str) -> AbstractAsyncContextManager[None]:
         """Wait for the lock to exchange this account's token: one process at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bearer:
-    """A bearer, and when to renew it (monotonic clock)."""
-
-    secret: SecretStr
-    renew_at_s: float
 
 
 class Client:
@@ -101,7 +98,12 @@ class Client:
                 self._forget(tracking.account, bearer)
                 raise _rejected(tracking.account, "a new bearer made from it was refused")
         return parse_answer(
-            status, body, operation_id=tracking.operation_id, app=tracking.app, retry_after_s=retry_after_s
+            status,
+            body,
+            operation_id=tracking.operation_id,
+            app=tracking.app,
+            retry_after_s=retry_after_s,
+            hide=bearer.hide,  # a debug page may echo the request's headers, and its text is stored and announced
         )
 
     async def sign_in(self, account: str) -> None:
@@ -131,15 +133,13 @@ class Client:
 
     async def _get(self, url: str, bearer: Bearer, allowed: aiohttp.ClientTimeout) -> tuple[int, bytes, float | None]:
         headers = {
-            "Authorization": f"Bearer {bearer.secret.get_secret_value()}",
+            "Authorization": bearer.header,
             "Accept": "application/json",
             "Content-Type": "application/json",
         }
         try:
             async with self._session.get(url, headers=headers, timeout=allowed, allow_redirects=False) as response:
-                # A debug page may echo the request's headers, and its text would be stored and announced.
-                body = (await _read(response)).replace(bearer.secret.get_secret_value().encode(), b"[bearer]")
-                return response.status, body, _retry_after_s(response)
+                return response.status, await _read(response), _retry_after_s(response)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise no_answer(error) from error
 
@@ -150,12 +150,12 @@ class Client:
                 return self._bearers[account]
             failure, until_s = self._failures.get(account, (None, 0.0))
             if failure is not None and time.monotonic() < until_s:
-                raise failure
+                raise copy(failure)  # each raise adds to a traceback
             try:
                 async with self._gate.signing_in(account):
                     fresh = await self._exchange_in_time(account, await self._allowed(account))
             except OpwatchError as error:
-                self._failures[account] = (error, time.monotonic() + SIGN_IN_PAUSE_S)
+                self._failures[account] = (copy(error), time.monotonic() + SIGN_IN_PAUSE_S)
                 raise
             self._bearers[account] = fresh
             return fresh
@@ -184,7 +184,7 @@ class Client:
             raise TransientError(f"signing in: {no_answer(error)}") from error
         token = parse_bearer(status, body)
         if token is not None:
-            lasts_s = _lifetime_s(token, datetime.now(UTC))
+            lasts_s = lifetime_s(token, datetime.now(UTC))
             return Bearer(SecretStr(token), asked_at_s + max(lasts_s - RENEW_AHEAD_S, lasts_s / 2))
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise _rejected(account, f"the exchange answered {status}")
@@ -193,14 +193,6 @@ class Client:
     def _forget(self, account: str, bearer: Bearer) -> None:
         if self._bearers.get(account) is bearer:
             del self._bearers[account]
-
-
-def parse_bearer(status: int, body: bytes) -> str | None:
-    """Read the bearer from the answer to a token exchange; None if there is none."""
-    document = parse_json(body)
-    token = document.get("token") if status == HTTPStatus.OK and isinstance(document, dict) else None
-    usable = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
-    return token if usable and token else None
 
 
 def _rejected(account: str, why: str) -> SignInRejectedError:
@@ -216,26 +208,32 @@ def _sign_in_failure(status: int, retry_after_s: float | None) -> OpwatchError:
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
-    body = b""
-    async for part in response.content.iter_chunked(65_536):
-        body += part
-        if len(body) > LARGEST_ANSWER:
-            message = f"the answer is larger than {LARGEST_ANSWER} bytes"
-            raise TransientError(message)
-    return body
+    """Read the body, without the middle of long texts. A status other than 200 counts even if its body breaks off."""
+    body, read = bytearray(), 0
+    try:
+        async for part in response.content.iter_chunked(65_536):
+            body += part
+            read += len(part)
+            if len(body) > LARGEST_ANSWER:
+                body[:] = _STRING.sub(_shortened, body)
+            if len(body) > LARGEST_ANSWER or read > _MOST_READ:
+                break
+    except (aiohttp.ClientError, OSError):
+        if response.status == HTTPStatus.OK:
+            raise
+    return bytes(body)
+
+
+def _shortened(string: re.Match[bytes]) -> bytes:
+    """Cut the middle of a long JSON string, between two of its escapes."""
+    text, start = string[1], len(string[1]) - _TEXT_END
+    if start <= _TEXT_END:
+        return string[0]
+    while start > 0 and text[start] in b'"\\':
+        start -= 1
+    return b'"' + _TORN_ESCAPE.sub(b"", text[:_TEXT_END]) + _CUT + text[start:] + string[2]
 
 
 def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
     value = response.headers.get("Retry-After")
     return None if value is None else parse_retry_after(value, datetime.now(UTC))
-
-
-def _lifetime_s(token: str, now: datetime) -> float:
-    """Read a bearer's lifetime from its claims (RFC 7519), unverified: it only decides when to renew."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        lasts_s = float(claims["exp"]) - float(claims.get("iat", now.timestamp()))
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError):
-        return BEARER_LASTS_S
-    return BEARER_LASTS_S if math.isnan(lasts_s) else min(max(lasts_s, 1.0), BEARER_LASTS_S)

@@ -6,7 +6,7 @@ https://developers.scalingo.com/operations and https://developers.scalingo.com/i
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -38,6 +38,8 @@ _WORD_LIMIT = 80
 _SAYING_LIMIT = 200
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 LONGEST_URL = 500
+
+Hide = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,20 +85,41 @@ def operation_url(base_url: str, app: str, operation_id: str) -> str:
     return f"{base_url}/v1/apps/{app}/operations/{operation_id}"
 
 
-def parse_answer(status: int, body: bytes, *, operation_id: str, app: str, retry_after_s: float | None) -> Operation:
-    """Read the answer to "get an operation". Raises the matching OpwatchError unless it is a usable 200."""
+def parse_answer(
+    status: int,
+    body: bytes,
+    *,
+    operation_id: str,
+    app: str,
+    retry_after_s: float | None,
+    hide: Hide = str,
+) -> Operation:
+    """Read the answer to "get an operation". Raises the matching OpwatchError unless it is a usable 200.
+
+    `hide` removes the bearer from a text.
+    """
     document = parse_json(body)
     if status == HTTPStatus.OK:
         found = document.get("operation") if isinstance(document, dict) else None
-        if isinstance(found, dict) and found.get("id", operation_id) == operation_id and _word(found.get("status")):
-            return _understood(found)
-        raise TransientError(f"the API answered 200 with a body that is not an operation{_glimpse(body)}")
-    raise parse_failure(status, document, body, app=app, retry_after_s=retry_after_s)
+        if isinstance(found, dict) and _is_id(found.get("id"), operation_id) and _word(found.get("status"), hide):
+            return _understood(found, hide)
+        raise TransientError(f"the API answered 200 with a body that is not an operation{_glimpse(body, hide)}")
+    raise _failure(status, document, body, app=app, retry_after_s=retry_after_s, hide=hide)
 
 
-def parse_failure(status: int, document: Any, body: bytes, *, app: str, retry_after_s: float | None) -> OpwatchError:
+def parse_json(body: bytes) -> Any:
+    """Read JSON, also with a byte order mark, bytes that are not UTF-8, or raw controls; None if it is invalid."""
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _failure(
+    status: int, document: Any, body: bytes, *, app: str, retry_after_s: float | None, hide: Hide
+) -> OpwatchError:
     """Classify an answer other than 200."""
-    said = _saying(document)
+    said = _saying(document, hide)
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         return RateLimitedError("the API asks for fewer requests (429)", retry_after_s=retry_after_s)
     if status == HTTPStatus.FORBIDDEN and isinstance(document, dict):
@@ -105,43 +128,41 @@ def parse_failure(status: int, document: Any, body: bytes, *, app: str, retry_af
             "as a collaborator of the app, or name the right account"
         )
     if status == HTTPStatus.NOT_FOUND and isinstance(document, dict) and "error" in document and "url" not in document:
-        resource = _word(document.get("resource")) or "operation"
-        return OperationMissingError(f"the API has no such {resource} in the app {app} (404{said})")
-    return TransientError(f"the API answered {status}{said or _glimpse(body)}", retry_after_s=retry_after_s)
+        resource = _word(document.get("resource"), hide) or "operation"
+        what = f"app: {app}" if resource == "app" else f"{resource} in the app {app}"
+        return OperationMissingError(f"the API has no such {what} (404{said})")
+    return TransientError(f"the API answered {status}{said or _glimpse(body, hide)}", retry_after_s=retry_after_s)
 
 
-def _understood(found: dict[str, Any]) -> Operation:
+def _is_id(value: object, operation_id: str) -> bool:
+    """Tell whether the answer is about the operation that we asked for: it has its id, or none."""
+    return value in (None, "") or (isinstance(value, str) and value.lower() == operation_id)
+
+
+def _understood(found: dict[str, Any], hide: Hide) -> Operation:
     error = found.get("error") if found["status"] == "error" else None  # documented to have no meaning otherwise
-    text = encodable(error) if isinstance(error, str) else None
-    cut = None if text is None else cut_error(text)
+    text = plain(encodable(error)) if isinstance(error, str) else ""  # before the cut, which could tear a sequence
+    cut = cut_error(text)
     return Operation(
-        status=_status(found["status"]),
-        type=_word(found.get("type")),
+        status=_status(found["status"], hide),
+        type=_word(found.get("type"), hide),
         created_at=_time(found.get("created_at")),
         finished_at=_time(found.get("finished_at")),
-        error=cut or None,
+        error=hide(cut) or None,
         error_truncated=cut != text,
     )
 
 
-def parse_json(body: bytes) -> Any:
-    """Read JSON; None if it is invalid."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _status(value: str) -> str:
+def _status(value: str, hide: Hide) -> str:
     """Clean a status. A changed one gets parentheses, so that it equals no status with a meaning."""
-    cleaned = _word(value) or ""
+    cleaned = _word(value, hide) or ""
     return cleaned if cleaned == value else f"({cleaned})"
 
 
-def _word(value: object) -> str | None:
+def _word(value: object, hide: Hide) -> str | None:
     if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):  # almost all words are
-        return value
-    return first_line(plain(encodable(value)), _WORD_LIMIT) or None if isinstance(value, str) else None
+        return hide(value)
+    return hide(first_line(plain(encodable(value)), _WORD_LIMIT)) or None if isinstance(value, str) else None
 
 
 def _time(value: object) -> datetime | None:
@@ -154,14 +175,14 @@ def _time(value: object) -> datetime | None:
         return None
 
 
-def _saying(document: Any) -> str:
+def _saying(document: Any, hide: Hide) -> str:
     error = document.get("error") if isinstance(document, dict) else None
-    text = first_line(plain(encodable(error)), _SAYING_LIMIT) if isinstance(error, str) else ""
+    text = hide(first_line(plain(encodable(error)), _SAYING_LIMIT)) if isinstance(error, str) else ""
     return f": {text}" if text else ""
 
 
-def _glimpse(body: bytes) -> str:
-    text = first_line(plain(body[:_SAYING_LIMIT].decode("utf-8", "replace")), _WORD_LIMIT)
+def _glimpse(body: bytes, hide: Hide) -> str:
+    text = hide(first_line(plain(body[:_SAYING_LIMIT].decode("utf-8", "replace")), _WORD_LIMIT))
     return f" ({text})" if text else ""
 
 

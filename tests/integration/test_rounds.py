@@ -22,6 +22,7 @@ from operations.storage.store import Store
 from operations.telling import attempts
 from operations.telling.attempts import LEASE
 from operations.watching import looks
+from scalingo.client import LARGEST_ANSWER
 from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, Caller, found, looked_at, operation_id, seen, tracked
@@ -134,6 +135,33 @@ class TestLooks:
         assert after.state is State.TRACKING
         assert said in (after.last_error or "")
         assert look(store, identity).state is State.SUCCEEDED
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize("shift", range(7))  # the cut is at another place of the text's escapes
+    def test_an_answer_that_is_larger_than_we_like_still_has_a_status(
+        self, store: Store, scalingo: ScalingoApi, shift: int
+    ) -> None:
+        operation = scalingo.operation().id
+        text = "head\n" + "x" * shift + '\\"é\n' * 700_000 + "FATAL: the cause"
+        fields = {"id": operation, "error": text, "status": "error", "message": text if shift % 2 else None}
+        body = json.dumps({"operation": fields}).encode()
+        assert len(body) > LARGEST_ANSWER
+        scalingo.fault(lambda _: Reply(200, body), operation_id=operation)
+        after = look(store, tracked(store, operation)).operation
+        assert after is not None
+        assert (after.status, after.error_truncated) == ("error", True)
+        assert (after.error or "").startswith("head\n")
+        assert (after.error or "").endswith("FATAL: the cause")
+
+    @pytest.mark.usefixtures("runtime")
+    @pytest.mark.parametrize(("status", "said"), [(429, "429"), (404, "no such app"), (500, "500: x"), (200, "200")])
+    def test_so_has_a_large_refusal(self, store: Store, scalingo: ScalingoApi, status: int, said: str) -> None:
+        operation = scalingo.operation().id
+        body = json.dumps({"resource": "app", "error": "x" * LARGEST_ANSWER})
+        scalingo.fault(lambda _: Reply(status, body), operation_id=operation)
+        after = look(store, tracked(store, operation))
+        assert said in (after.last_error or "")
+        assert "larger" not in (after.last_error or "")
 
     @pytest.mark.usefixtures("runtime")
     def test_a_watch_past_its_time_ends_with_an_answer_that_says_it_still_runs(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from operations.errors import (
     AccessRefusedError,
@@ -20,9 +21,9 @@ from operations.model import Operation, State
 from operations.storage.records import decode, encode
 from operations.telling import view
 from operations.telling.announcement import body_of
-from operations.text import json_bytes
+from operations.text import CUT_MARK, json_bytes
 from scalingo import operation
-from scalingo.client import parse_bearer
+from scalingo.bearer import Bearer, parse_bearer
 from tests.unit.strategies import NOW, OPERATION_ID, a_tracking
 
 RUNNING = (
@@ -41,6 +42,7 @@ PENDING = b"""{
 FAILED = PENDING.replace(b'"pending"', b'"error"').replace(
     b'"type": "restart"', b'"type": "restart",\n    "error": "container web-1 failed to restart"'
 )
+ID = OPERATION_ID.encode()
 CREATED, FINISHED = datetime(2014, 9, 10, 8, 17, 52, 690_000, UTC), datetime(2014, 9, 10, 8, 17, 59, 120_000, UTC)
 
 
@@ -116,8 +118,27 @@ def test_what_cannot_be_understood_is_left_out_and_the_rest_kept(
     assert read(200, ok(**fields)) == Operation(**{"status": "running", **expected})
 
 
-def test_an_absent_id_is_the_one_we_asked_for() -> None:
-    assert read(200, b'{"operation":{"status":"done"}}') == Operation(status="done")
+@pytest.mark.parametrize("fields", [{}, {"id": None}, {"id": ""}, {"id": OPERATION_ID.upper()}])
+def test_an_absent_id_is_the_one_we_asked_for_and_capitals_do_not_matter(fields: dict[str, Any]) -> None:
+    assert read(200, json.dumps({"operation": {"status": "done", **fields}}).encode()) == Operation(status="done")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (b"D\xe9marrage impossible", "D\ufffdmarrage impossible"),
+        (b"cut in a character \xf0\x9f", "cut in a character \ufffd"),
+        (b"a line\nend, a\ttab and \x1b[31mred", "a line\nend, a\ttab and red"),
+        (b"torn \\u001b]0;title\\nFATAL: the cause", "torn 0;title\nFATAL: the cause"),
+        (b"torn \\u001b]8;;" + b"x" * 20_000 + b"\\nFATAL: the cause", CUT_MARK),
+    ],
+)
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_the_status_counts_whatever_stands_in_the_text(mark: bytes, error: bytes, shown: str) -> None:
+    found = read(200, mark + b'{"operation":{"id":"%s","error":"%s","status":"error"}}' % (ID, error))
+    assert found.status == "error"
+    assert found.error is not None
+    assert found.error == shown or (shown == CUT_MARK and found.error.endswith("\nFATAL: the cause"))
 
 
 NESTED = b"[" * 100_000 + b"]" * 100_000
@@ -149,7 +170,7 @@ def test_a_200_that_is_no_operation_is_a_transient_failure(body: bytes) -> None:
             OperationMissingError,
             "no such operation in the app shop",
         ),
-        (404, b'{"resource":"app","error":"not found"}', OperationMissingError, "no such app"),
+        (404, b'{"resource":"app","error":"not found"}', OperationMissingError, "no such app: shop (404: not found)"),
         (404, b'{"message":"no route","url":"/v1/x"}', TransientError, "404"),
         (404, b'{"error":"not found","url":"/v1/x"}', TransientError, "404"),
         (404, b"<html>not found</html>", TransientError, "404"),
@@ -256,6 +277,50 @@ def test_any_answer_is_an_operation_that_can_be_kept_or_an_error_of_ours(status:
     assert decode(encode(tracking)) == tracking
     assert len(body_of(tracking)) < 20_000
     assert (view.timestamp(found.created_at) or "Z").endswith("Z")
+
+
+BEARER = f"eyJhbGciOiJIUzI1NiJ9.{base64.urlsafe_b64encode(bytes(range(200))).decode()}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        BEARER,
+        "".join(f"\\u{ord(char):04x}" for char in BEARER),
+        "".join(f"\\\\u{ord(char):04X}" for char in BEARER),
+        "".join(f"%{ord(char):02x}" for char in BEARER),
+        "".join(f"%25{ord(char):02X}" for char in BEARER),
+        "".join(f"&#{ord(char)};" for char in BEARER),
+        "".join(f"&#x{ord(char):x};" for char in BEARER),
+        "".join(f"{char}\\u200b" for char in BEARER),
+        f"{BEARER}{BEARER}",
+        BEARER[:-50],
+        BEARER[50:],
+    ],
+)
+def test_no_escape_and_no_cut_lets_the_bearer_through(written: str) -> None:
+    bearer = Bearer(SecretStr(BEARER), 0)
+    texts = []
+    for before in ("hdr ", "x" * 150, "x" * 3_900):
+        said = (before + written + " end").encode()
+        for field in ("error", "type", "status"):
+            body = b'{"operation":{"status":"error","%s":"%s"}}' % (field.encode(), said)
+            found = operation.parse_answer(
+                200, body, operation_id=OPERATION_ID, app="shop", retry_after_s=None, hide=bearer.hide
+            )
+            texts.append(str(found))
+        for status, body in (
+            (400, b'{"error":"%s"}' % said),
+            (404, b'{"resource":"%s","error":"x"}' % said),
+            (502, said),
+        ):
+            with pytest.raises(OpwatchError) as caught:
+                operation.parse_answer(
+                    status, body, operation_id=OPERATION_ID, app="shop", retry_after_s=None, hide=bearer.hide
+                )
+            texts.append(str(caught.value))
+    for text in texts:
+        assert not [start for start in range(len(BEARER) - 16) if BEARER[start : start + 16] in text], text
 
 
 def jwt(claims: bytes) -> str:

@@ -15,7 +15,7 @@ from config.reading import variables
 from config.settings import Settings, load
 from notifiers.targets import Target, build
 from operations.errors import ConfigError, PermanentError, TransientError, no_answer
-from scalingo.client import BEARER_LASTS_S, _lifetime_s
+from scalingo.bearer import LASTS_S, lifetime_s
 from tests.unit.strategies import NOW
 from tests.unit.test_settings import LEAST, NOWHERE
 
@@ -46,7 +46,7 @@ def a_jwt(claims: str) -> str:
 @example("..")
 @example("a.\u0430.b")
 def test_whatever_a_bearer_claims_it_is_kept_for_a_second_to_an_hour(token: str) -> None:
-    assert 1 <= _lifetime_s(token, datetime.now(UTC)) <= BEARER_LASTS_S
+    assert 1 <= lifetime_s(token, datetime.now(UTC)) <= LASTS_S
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_whatever_a_bearer_claims_it_is_kept_for_a_second_to_an_hour(token: str)
     ],
 )
 def test_a_bearer_lasts_as_long_as_it_says_an_hour_at_most(claims: dict[str, Any], lasts_s: float) -> None:
-    assert _lifetime_s(a_jwt(json.dumps(claims)), NOW) == lasts_s
+    assert lifetime_s(a_jwt(json.dumps(claims)), NOW) == lasts_s
 
 
 NAMES = [name.replace("<ACCOUNT>", "X") for setting in Settings.model_fields.values() for name in variables(setting)]

@@ -60,21 +60,48 @@ def test_json_bytes_are_those_of_the_text_inside_a_document(text: str) -> None:
         ("bell\x07 null\x00 delete\x7f next\x85", "bell null delete next"),
         ("right\u202eleft\u2066in\u2069\u200e\u200f", "rightleftin"),
         ("tab\tand\nnewline", "tab\tand\nnewline"),
-        ("é 🎉 日本", "é 🎉 日本"),
+        ("é 🎉 日本 👨\u200d👩 क्\u200cष", "é 🎉 日本 👨\u200d👩 क्\u200cष"),
+        ("\u061ca\xadb\u200bc\u2060d\ufeffe\U000e0041", "abcde"),
+        ("one\u2028two\u2029three", "one\ntwo\nthree"),
+        *((f"{ESC}{kind}hidden{end}shown", "shown") for kind in "]PX^_" for end in ("\x07", f"{ESC}\\", "\x9c")),
+        *((f"{kind}hidden{end}shown", "shown") for kind in "\x9d\x90\x98\x9e\x9f" for end in ("\x07", "\x9c")),
     ],
 )
 def test_colours_and_control_characters_are_stripped(dirty: str, clean: str) -> None:
     assert plain(dirty) == clean
 
 
-_codes = st.sampled_from([ESC, "[", "]", "31m", "\x9b", "\x07", "\\", ";", "(B", "\r", "\n", "\x00", "\u202e", "x"])
+BEGINNINGS = [
+    *(
+        f"{ESC}{each}"
+        for each in ("", "[", "]", "P", "X", "^", "_", "]0;", "]8;;", "[38;5;", "[" + "1;" * 99, "(", "#")
+    ),
+    *"\x9b\x9d\x90\x98\x9e\x9f\x9c",
+    f"{ESC}]8;;https://ci.example/{ESC}",
+]
+
+
+@pytest.mark.parametrize("torn", BEGINNINGS)
+def test_an_unfinished_sequence_hides_nothing(torn: str) -> None:
+    for end in ("\n", "\r\n", "\u2028", CUT_MARK, "\x85\n", f"{ESC}[0m\n", f"é{ESC}[0m"):
+        shown = plain(f"before {torn}{end}FATAL: the cause\nafter {torn}")
+        assert shown.startswith("before ")
+        assert "FATAL: the cause\nafter" in shown
+
+
+def test_many_beginnings_take_no_longer_than_any_text() -> None:
+    for torn in BEGINNINGS:
+        assert plain((torn * 100_000)[:100_000] + "\nthe cause").endswith("the cause")
+
+
+_codes = st.sampled_from([*f"{ESC}[]P\x9b\x9d\x9c\x07\\;\r\n\x00\u202e\u2028x", "31m", "(B"])
 
 
 @given(st.text() | st.lists(_codes).map("".join))
 def test_a_plain_text_holds_no_control_character_and_stays_as_it_is(text: str) -> None:
     once = plain(text)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", once)
-    assert not set(once) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+    assert not set(once) & set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
     assert plain(once) == once
 
 
