@@ -1,9 +1,11 @@
 """Reads request bodies, within limits."""
 
 import json
+from codecs import BOM_UTF8
 from collections import Counter
+from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote_to_bytes
 
 from flask import request
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -24,15 +26,19 @@ _NAMES = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=st
 
 
 def read() -> bytes:
-    """Read the body. Raises RequestEntityTooLarge.
+    """Read the body, without a byte order mark. Raises RequestEntityTooLarge, and ProblemError (415) if it is encoded.
 
     The web server calls the app only once the body has arrived whole, and always gives its length.
     """
+    codings = {coding.strip().lower() for coding in request.headers.get("Content-Encoding", "").split(",")}
+    if codings - {"", "identity"}:  # RFC 9110, section 15.5.16
+        headers = {"Accept-Encoding": "identity"}
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send the body without Content-Encoding", headers=headers)
     length = request.content_length or 0
     if length > LARGEST_BODY_BYTES:
         raise RequestEntityTooLarge
     body: bytes = request.environ["wsgi.input"].read(length)
-    return body
+    return body.removeprefix(BOM_UTF8)  # RFC 8259, section 8.1
 
 
 def names_once(body: bytes) -> None:
@@ -43,9 +49,25 @@ def names_once(body: bytes) -> None:
     _NAMES.decode(body.decode())
 
 
-def form(body: bytes) -> dict[str, list[str]]:
-    """Read the fields of an HTML form. Raises ProblemError (422) if it is not UTF-8, or has too many fields."""
-    try:
-        return parse_qs(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS)
-    except ValueError as error:
-        raise ProblemError.invalid(("", f"the form has more than {MOST_FIELDS} fields, or is not UTF-8")) from error
+def form(body: bytes) -> dict[str, str]:
+    """Read the fields of an HTML form. Raises ProblemError (422), with the name of the faulty field."""
+    pairs = [[_decoded(part) for part in pair.partition(b"=")[::2]] for pair in body.split(b"&") if pair]
+    if pairs and pairs[0][0].lstrip().startswith((b"{", b"[")):
+        raise ProblemError.invalid(("", "this looks like JSON: send it with Content-Type: application/json"))
+    if len(pairs) > MOST_FIELDS:
+        raise ProblemError.invalid(("", f"the form has more than {MOST_FIELDS} fields"))
+    fields: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name = raw_name.decode(errors="replace")
+        if name in fields:
+            raise ProblemError.invalid((name, "is given more than once"))
+        try:
+            raw_name.decode()
+            fields[name] = raw_value.decode()
+        except UnicodeDecodeError:
+            raise ProblemError.invalid((name, "is not UTF-8")) from None
+    return fields
+
+
+def _decoded(part: bytes) -> bytes:
+    return unquote_to_bytes(part.replace(b"+", b" "))

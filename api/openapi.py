@@ -20,7 +20,7 @@ _ERRORS = {
     408: "the request did not arrive within 10 s",
     409: "not possible in this state",
     413: "the body is larger than 64 kB",
-    415: "neither JSON nor a form",
+    415: "neither JSON nor a form, or with a Content-Encoding",
     422: "not valid; `errors` says which field",
     429: "too many operations in flight: send it again after `Retry-After`",
     503: "Redis does not answer: send it again",

@@ -16,6 +16,8 @@ from operations.storage import RedisError
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 5
+MOST_ERRORS = 20
+LONGEST_FIELD = 80
 
 
 class ProblemError(Exception):
@@ -37,9 +39,15 @@ class ProblemError(Exception):
 
     @classmethod
     def invalid(cls, *errors: tuple[str, str]) -> "ProblemError":
-        """Make a problem (422) of wrong fields, each as (field, message)."""
-        detail = "; ".join(f"{field}: {message}" if field else message for field, message in errors)
-        return cls(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors)
+        """Make a problem (422) of wrong fields, each as (field, message). Long names are cut: callers choose them."""
+        shown = [
+            (field if len(field) <= LONGEST_FIELD else f"{field[: LONGEST_FIELD - 1]}…", message)
+            for field, message in errors[:MOST_ERRORS]
+        ]
+        parts = [f"{field}: {message}" if field else message for field, message in shown]
+        if len(errors) > MOST_ERRORS:
+            parts.append(f"and {len(errors) - MOST_ERRORS} more")
+        return cls(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(parts), errors=shown)
 
 
 def from_validation(error: ValidationError) -> ProblemError:

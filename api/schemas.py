@@ -44,15 +44,15 @@ class TrackRequest(BaseModel):
     notify: list[TargetName] | None = Field(
         default=None, max_length=50, description="target names; default: every target whose rules match; []: nobody"
     )
-    timeout: int = Field(default=DEFAULT_TIMEOUT_S, ge=60, le=86_400, description="seconds to watch")
+    timeout: int | None = Field(
+        default=None, ge=60, le=86_400, description=f"seconds to watch; default: {DEFAULT_TIMEOUT_S}"
+    )
     group: str | None = Field(
         default=None, min_length=1, max_length=LONGEST_GROUP, description="the same for all operations of one deploy"
     )
     group_size: int | None = Field(default=None, ge=1, le=LARGEST_GROUP, description="how many operations it will have")
-    context: Annotated[dict[ContextName, ContextValue], AfterValidator(_fits)] = Field(
-        default_factory=dict,
-        max_length=20,
-        description="shown in messages; see environment, actor, commit, url",
+    context: Annotated[dict[ContextName, ContextValue], AfterValidator(_fits)] | None = Field(
+        default=None, max_length=20, description="shown in messages; see environment, actor, commit, url"
     )
 
     @model_validator(mode="after")
@@ -183,20 +183,18 @@ class ListQuery(BaseModel):
     cursor: str | None = Field(default=None, pattern=r"^[0-9]{1,15}_[a-z0-9-]{1,80}$")
 
 
-def form_fields(pairs: dict[str, list[str]]) -> dict[str, Any]:
+def form_fields(form: dict[str, str]) -> dict[str, Any]:
     """Turn an HTML form into the JSON's structure: `context.actor=jane`, and `notify` separated by commas.
 
-    Raises ValueError with the name of a field that is given twice.
+    Another empty field counts as not given.
     """
     fields: dict[str, Any] = {}
     context: dict[str, str] = {}
-    for name, values in pairs.items():
-        if len(values) > 1:
-            raise ValueError(name)
+    for name, value in form.items():
         if name.startswith("context."):
-            context[name.removeprefix("context.")] = values[0]
+            context[name.removeprefix("context.")] = value
         elif name == "notify":
-            fields[name] = [part.strip() for part in values[0].split(",") if part.strip()]
+            fields[name] = [part.strip() for part in value.split(",") if part.strip()]
         else:
-            fields[name] = values[0]
+            fields[name] = value or None
     return {"context": context, **fields} if context else fields

@@ -11,7 +11,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from api import actions, bodies, responses, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
-from api.schemas import ListQuery, TrackRequest, form_fields
+from api.schemas import DEFAULT_TIMEOUT_S, ListQuery, TrackRequest, form_fields
 from api.service import service
 from config.settings import Settings
 from config.values import DEFAULT_ACCOUNT
@@ -36,7 +36,8 @@ def track() -> Response:
     parts = service()
     settings = parts.settings
     where = _address(wanted, settings)
-    account = wanted.account or DEFAULT_ACCOUNT
+    named = wanted.account or None  # an empty one is the default, each time
+    account = named or DEFAULT_ACCOUNT
     _require_known("account", [account], settings.accounts)
     _require_known("notify", wanted.notify or [], settings.targets)
     now = parts.records.now()
@@ -48,10 +49,10 @@ def track() -> Response:
         account=account,
         created_at=now,
         created_by=g.caller,
-        timeout_s=wanted.timeout,
+        timeout_s=wanted.timeout or DEFAULT_TIMEOUT_S,
         notify_all=wanted.notify is None,
         notify=tuple(dict.fromkeys(wanted.notify or ())),
-        context=wanted.context,
+        context=wanted.context or {},
         group=wanted.group,
         group_size=wanted.group_size,
         next_look_at=now,
@@ -60,10 +61,8 @@ def track() -> Response:
     )
     g.tracking = fresh.id
     try:
-        accepted = intake.track(
-            parts.store, fresh, account=wanted.account, rules=settings.rules, now=now, limit=parts.limit
-        )
-    except intake.OtherAccountError as error:
+        accepted = intake.track(parts.store, fresh, account=named, rules=settings.rules, now=now, limit=parts.limit)
+    except intake.TrackedOtherwiseError as error:
         raise ProblemError(HTTPStatus.CONFLICT, str(error)) from None
     except TooManyInFlightError as error:
         headers = {"Retry-After": str(FULL_RETRY_AFTER_S)}
@@ -131,8 +130,6 @@ def _body() -> TrackRequest:
             return TrackRequest.model_validate(form_fields(bodies.form(bodies.read())))
     except ValidationError as error:
         raise from_validation(error) from None
-    except ValueError as error:
-        raise ProblemError.invalid((str(error), "is given more than once")) from None
     raise UnsupportedMediaType("send JSON (Content-Type: application/json) or an HTML form")
 
 

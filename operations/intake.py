@@ -1,10 +1,10 @@
 """Accepts an operation: new, already tracked, or again after an end that is not final."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from operations.errors import PermanentError
-from operations.model import Tracking
+from operations.model import State, Tracking
 from operations.storage.index import Limit
 from operations.storage.store import Store
 from operations.telling import audience
@@ -12,8 +12,8 @@ from operations.telling.audience import Rules
 from operations.watching import looks
 
 
-class OtherAccountError(PermanentError):
-    """The operation is already tracked through another account."""
+class TrackedOtherwiseError(PermanentError):
+    """The operation is already tracked, through another account or in another app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ def track(
 ) -> Accepted:
     """Store `fresh`, or join the existing tracking, which only adds the targets that are new to it. Idempotent.
 
-    `account` is the one that the caller named, if any. Raises OtherAccountError if the tracking uses another one, and
-    TooManyInFlightError if a new run would exceed `limit`.
+    `account` is the one that the caller named, if any. Raises TrackedOtherwiseError if the tracking uses another
+    account or app, and TooManyInFlightError if a new run would exceed `limit`.
     """
     while True:
         found = store.add(fresh, limit)
@@ -46,5 +46,29 @@ def _joined(known: Tracking, fresh: Tracking, account: str | None, rules: Rules,
         return looks.started_anew(known, fresh)
     if account is not None and account != known.account:
         message = f"{known.id} is already tracked through the account {known.account}"
-        raise OtherAccountError(message)
+        raise TrackedOtherwiseError(message)
+    if fresh.app != known.app:
+        known = _moved(known, fresh.app, now)
     return audience.also_told(known, fresh.notify, rules, now)
+
+
+def _moved(known: Tracking, app: str, now: datetime) -> Tracking:
+    """Look for the operation in another app from now on: the first name was mistyped, or the app was renamed.
+
+    Raises TrackedOtherwiseError if the API knows it in the first one.
+    """
+    if known.state is not State.TRACKING or (known.operation is not None and not known.missing_looks):
+        message = f"{known.id} is already tracked as an operation of the app {known.app}, not of {app}"
+        raise TrackedOtherwiseError(message)
+    return replace(
+        known,
+        app=app,
+        claim=None,  # the answer to a look under way is about the other app
+        next_look_at=now,
+        last_error=None,
+        missing_looks=0,
+        missing_since=None,
+        refused_looks=0,
+        refused_since=None,
+        unanswered_since=None,
+    )

@@ -10,9 +10,10 @@ import pytest
 from flask import Flask
 
 from config.settings import Settings
-from operations.errors import OperationMissingError
+from operations.errors import AccessRefusedError, OperationMissingError
 from operations.model import Operation
 from operations.storage.store import Store
+from operations.watching import looks
 from standin.api import ScalingoApi
 from tests.integration.bench import (
     BROKEN,
@@ -28,6 +29,7 @@ from tests.integration.bench import (
 from tests.support.running import CALLER_TOKEN
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
+MISSING, REFUSED = OperationMissingError("404"), AccessRefusedError("403")
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
 
 
@@ -301,6 +303,76 @@ class TestTheSameAgain:
         assert caller.track(account="other").status_code == 200
         assert caller.track().status_code == 200  # names none
         assert "other" in problem(caller.track(account="default"), 409)["detail"]
+
+    @pytest.mark.parametrize("way", ["json", "form"])
+    @pytest.mark.parametrize(
+        ("field", "values"),
+        [
+            ("region", (None, "osc-fr1")),
+            ("account", ("", None, "default")),
+            ("timeout", (None, 3600)),
+            ("notify", (None,)),
+            ("notify", ([],)),
+            ("context", (None, {})),
+            ("group", (None,)),
+        ],
+    )
+    def test_a_default_is_the_same_however_it_is_given(
+        self, caller: Caller, store: Store, way: str, field: str, values: tuple[Any, ...]
+    ) -> None:
+        where = {"app": "shop", "operation_id": OPERATION_ID}
+        first: Any = None
+        for value in (*values, *values, values[0]):
+            if way == "json":
+                answer = caller.request("POST", "/v1/operations", json={**where, field: value})
+            else:
+                answer = caller.form(where | {field: value or ("" if field != "context" else None)})
+            assert answer.status_code == (202 if first is None else 200), answer.text
+            first = first or answer.get_json()
+            assert answer.get_json() == first
+        assert found(store, IDENTITY).tracking.timeout_s == 3600
+
+    @pytest.mark.parametrize(
+        "looks_before", [[], [MISSING], [REFUSED], [Operation(status="running"), MISSING]], ids=str
+    )
+    def test_another_app_takes_the_place_of_one_where_the_operation_was_not_found(
+        self, caller: Caller, store: Store, settings: Settings, looks_before: list[Any]
+    ) -> None:
+        first = caller.track(app="shpo", context={"actor": "jane"}).get_json()
+        for look in looks_before:
+            seen(store, IDENTITY, look, settings.rules)
+        under_way = store.update(
+            found(store, IDENTITY), lambda t: looks.claimed(t, "late", store.records.now() + timedelta(days=1))
+        )
+        assert under_way is not None
+        answer = caller.track(notify=["slack"], context={"actor": "joe"})
+        assert answer.status_code == 200
+        told = answer.get_json()
+        assert (told["app"], told["run"], told["last_error"]) == ("shop", 1, None)
+        assert [told[name] for name in ("id", "context", "created_at")] == [
+            first[name] for name in ("id", "context", "created_at")
+        ]
+        moved = found(store, IDENTITY).tracking
+        assert (moved.claim, moved.missing_looks, moved.refused_looks, moved.notify) == (None, 0, 0, ("slack",))
+        assert [stored.tracking.app for stored in store.records.due_trackings()] == ["shop"]
+        assert seen(store, IDENTITY, DONE, settings.rules).state == "succeeded"
+
+    @pytest.mark.parametrize(
+        "looks_before",
+        [[Operation(status="running")], [MISSING, Operation(status="running")], [DONE], [BROKEN]],
+        ids=str,
+    )
+    def test_another_app_is_409_and_names_both_where_the_api_knows_the_operation(
+        self, caller: Caller, store: Store, settings: Settings, looks_before: list[Any]
+    ) -> None:
+        caller.track(app="blog")
+        for look in looks_before:
+            seen(store, IDENTITY, look, settings.rules)
+        before = found(store, IDENTITY)
+        detail = problem(caller.track(notify=["slack"]), 409)["detail"]
+        assert "the app blog, not of shop" in detail
+        assert found(store, IDENTITY) == before
+        assert caller.track(app="blog").status_code == 200
 
     def test_targets_newly_named_are_told_too(self, caller: Caller, store: Store, settings: Settings) -> None:
         caller.track(notify=["slack"])

@@ -470,7 +470,7 @@ class Lifecycles(RuleBasedStateMachine):
         )
         try:
             intake.track(self.store, begun, account=account, rules=RULES, now=self.store.records.now())
-        except intake.OtherAccountError:
+        except intake.TrackedOtherwiseError:
             assert found(self.store, begun.id).tracking.account != account
 
     @rule(target=claims, number=numbers)
