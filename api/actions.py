@@ -1,16 +1,20 @@
 """What callers can do to a tracking, through the API or on the page."""
 
+from contextlib import suppress
 from http import HTTPStatus
 
 from flask import g
 
 from api.problems import ProblemError
 from api.service import Service
+from operations.storage import RedisError
 from operations.storage.records import Stored
 from operations.telling import attempts
 from operations.watching import looks
 
 LONGEST_ID = 100
+SLACK = 100
+"""How many cancelled trackings of a caller are deleted together: one at a time would cost more."""
 
 
 def find(parts: Service, identity: str) -> Stored:
@@ -30,6 +34,8 @@ def cancel(parts: Service, identity: str) -> Stored:
     after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; it cannot be cancelled")
+    with suppress(RedisError):  # it is cancelled all the same
+        parts.maintenance.trim(after.tracking.created_by, slack=SLACK)
     return after
 
 

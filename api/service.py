@@ -18,6 +18,7 @@ from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import Limit
 from operations.storage.listing import Listing
+from operations.storage.maintenance import Maintenance
 from operations.storage.overview import Overview
 from operations.storage.records import Records
 from operations.storage.store import Store
@@ -50,6 +51,7 @@ class Service:
     overview: Overview
     listing: Listing
     store: Store
+    maintenance: Maintenance
     budget: Budget
     heartbeat: Heartbeat
     account_alerts: AccountAlerts
@@ -72,6 +74,7 @@ def build(settings: Settings) -> Service:
         overview=store.overview,
         listing=store.listing,
         store=store,
+        maintenance=Maintenance(connection, store.records),
         budget=Budget(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),
         account_alerts=AccountAlerts(connection),

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from operations.model import Delivery, DeliveryState, State, Tracking, tracking_id
 from operations.telling import alerts
+from operations.telling.attempts import last_end
 
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
@@ -23,7 +24,8 @@ DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
-CANCELLED = "opwatch:cancelled"
+CANCELLED, ENDED_BY = "opwatch:cancelled", "opwatch:ended-by"
+"""Sets for each caller, by `last_end`: what was cancelled without a delivery, and what has ended."""
 GROUP = "opwatch:group"
 BODY = "opwatch:announcement"
 ENDED = "opwatch:ended"
@@ -91,13 +93,8 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
 
 
 def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
-    """List the entries (sorted set and member) to remove when a record is deleted.
-
-    They include `retrying` and `dead`: an older version may have changed a delivery without updating these sets.
-    """
-    yield from ((key, tracking.id) for key in (EXPIRING, RECENT, CANCELLED))
-    if tracking.group is not None:
-        yield group_key(tracking.group), tracking.id
+    """List the entries to remove with a record: its own, and what an older version may have left of its deliveries."""
+    yield from _entries(tracking, timedelta())
     yield from ((key, _failing_member(d)) for d in tracking.outgoing for key in (RETRYING, DEAD))
 
 
@@ -151,6 +148,11 @@ def durations_keys(tracking: Tracking) -> tuple[str, ...]:
 def caller_field(account: str, caller: str) -> str:
     """Return the field that counts a caller's operations in flight for an account (neither name has a colon)."""
     return f"{account}:{caller}"
+
+
+def caller_key(name: str, caller: str) -> str:
+    """Return the key of a caller's set."""
+    return f"{name}:{caller}"
 
 
 def record_key(identity: str) -> str:
@@ -232,17 +234,14 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     for message in tracking.live:
         if message.due_at is not None:
             there[LIVE, message.id] = milliseconds(message.due_at)
-    return there if tracking.ended_at is None else there | _kept_until(tracking, tracking.ended_at, retention)
+    last = last_end(tracking)
+    return there if last is None else there | _ended_entries(tracking, last, retention)
 
 
-def _kept_until(tracking: Tracking, ended_at: datetime, retention: timedelta) -> Entries:
-    if any(d.unfinished for d in tracking.outgoing) or any(m.due_at for m in tracking.live):
-        return {}
-    last = max([ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
-    there: Entries = {(EXPIRING, tracking.id): milliseconds(last + retention)}
-    if tracking.state is State.CANCELLED and not tracking.outgoing:
-        there[CANCELLED, tracking.id] = milliseconds(ended_at)
-    return there
+def _ended_entries(tracking: Tracking, last: datetime, retention: timedelta) -> Entries:
+    names = (ENDED_BY, CANCELLED) if tracking.state is State.CANCELLED and not tracking.outgoing else (ENDED_BY,)
+    there = {(caller_key(name, tracking.created_by), tracking.id): milliseconds(last) for name in names}
+    return {(EXPIRING, tracking.id): milliseconds(last + retention)} | there
 
 
 def _failing_member(delivery: Delivery) -> str:

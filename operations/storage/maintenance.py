@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from operations.storage.index import (
     COUNTERS,
     DEAD,
     DUE,
+    ENDED_BY,
     EXPIRING,
     GROUP,
     LIVE,
@@ -33,21 +35,24 @@ from operations.storage.index import (
 )
 from operations.storage.records import Records, Stored
 from operations.storage.tallies import ORPHANS
+from operations.telling.attempts import last_end
 
 WITHIN_S = 0.2
 """How long one run works. The clock that calls it must send a heartbeat each second."""
 
 KEPT_CANCELLED = 1_000
-"""How many trackings are kept that were cancelled without a delivery; see docs/operating.md."""
+KEPT_ENDED = 10_000
+"""How many ended trackings of a caller are kept: cancelled without a delivery, and in all. See docs/operating.md."""
 
 _WINDOW = 500
 _LARGEST_GROUP = 5_000
 _KEYS_AT_ONCE = 200
 _SCRIPTS_AT_ONCE = 100
 _DUE = (DUE, OUTBOX, LIVE)
-_WHOLE = (RECENT, RETRYING, DEAD, CANCELLED)
-_MAY_DIFFER = frozenset({OUTBOX, LIVE, RETRYING, DEAD, CANCELLED})
-"""Sets with entries that an older version may leave behind when it writes a record."""
+_WHOLE = (RECENT, RETRYING, DEAD)
+_OF_CALLERS = (f"{CANCELLED}:", f"{ENDED_BY}:")
+_MAY_DIFFER = (OUTBOX, LIVE, RETRYING, DEAD, *_OF_CALLERS)
+"""How the keys begin of sets with entries that an older version may leave behind when it writes a record."""
 
 _RECOUNT = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('UNLINK', KEYS[2]) end return 0"
 """If nothing is due, nothing is in flight. Then any count of operations in flight belongs to lost records."""
@@ -67,11 +72,13 @@ class _Removal:
 
 
 class Maintenance:
-    """Deletes and heals a bounded amount per run, and remembers its position. Not thread-safe."""
+    """Deletes and heals a bounded amount per run, and remembers its position. Only `trim` is thread-safe."""
 
-    def __init__(self, connection: redis.Redis, records: Records) -> None:
+    def __init__(self, connection: redis.Redis, records: Records, retention: timedelta | None = None) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._records = records
+        self._retention = retention
+        self._callers: set[str] = set()
         here = Path(__file__).parent
         self._due: Any = connection.register_script((here / "due.lua").read_text())
         self._script = connection.register_script((here / "remove.lua").read_text())
@@ -97,7 +104,8 @@ class Maintenance:
     def _pass(self) -> bool:
         removed = [self._walk_due(key, partial(self._heal, key)) for key in _DUE]
         removed += [self._scan(key) for key in _WHOLE]
-        removed += [self._walk_due(EXPIRING, self._delete_expired), self._delete_cancelled(), self._scan_keys()]
+        removed += [self._walk_due(EXPIRING, self._delete_expired), self._scan_expiring(), self._scan_keys()]
+        removed += [self.trim(caller) for caller in self._callers]
         self._redis.eval(_RECOUNT, 2, DUE, index.IN_FLIGHT)
         return any(removed) or self._offsets[EXPIRING] > 0
 
@@ -114,22 +122,36 @@ class Maintenance:
         self._cursors[key], found = self._redis.zscan(key, self._cursors[key], count=_WINDOW)
         return self._heal(key, [_text(member) for member, _ in found])
 
+    def _scan_expiring(self) -> int:
+        """Delete what has expired by the present retention, and note whose trackings there are."""
+        self._cursors[EXPIRING], found = self._redis.zscan(EXPIRING, self._cursors[EXPIRING], count=_WINDOW)
+        known = list(self._read(_text(member) for member, _ in found))
+        self._callers.update(stored.tracking.created_by for stored in known)
+        return self._delete(EXPIRING, known) if self._retention is not None else 0
+
     def _delete_expired(self, members: list[str]) -> int:
-        return self._delete(EXPIRING, members) + self._heal(EXPIRING, members)
+        return self._delete(EXPIRING, self._read(members)) + self._heal(EXPIRING, members)
 
-    def _delete_cancelled(self) -> int:
-        """Delete the oldest trackings that were cancelled without a delivery, if there are too many."""
-        excess = self._redis.zcard(CANCELLED) - KEPT_CANCELLED
-        found = self._redis.zrange(CANCELLED, 0, min(excess, _WINDOW) - 1) if excess > 0 else ()
-        return self._delete(CANCELLED, [_text(member) for member in found])
+    def trim(self, caller: str, slack: int = 0) -> int:
+        """Delete a caller's oldest ended trackings, if they exceed a limit by more than `slack`."""
+        removed = 0
+        for name, kept in ((CANCELLED, KEPT_CANCELLED), (ENDED_BY, KEPT_ENDED)):
+            key = index.caller_key(name, caller)
+            excess = self._redis.zcard(key) - kept
+            if excess > slack:
+                members = [_text(member) for member in self._redis.zrange(key, 0, min(excess, _WINDOW) - 1)]
+                removed += self._delete(key, self._read(members)) + self._heal(key, members)
+        return removed
 
-    def _delete(self, key: str, members: Iterable[str]) -> int:
-        """Delete readable records that belong in this set, with bodies and entries. Returns how many."""
-        removals = []
-        for stored in self._read(members):
-            tracking = stored.tracking
-            if index.orphans(tracking, key, [tracking.id]):
+    def _delete(self, key: str, found: Iterable[Stored]) -> int:
+        """Delete records that belong in this set (if it is `expiring`: and have expired). Returns how many."""
+        removals, now = [], self._records.now()
+        for stored in found:
+            tracking, last = stored.tracking, last_end(stored.tracking)
+            if last is None or index.orphans(tracking, key, [tracking.id]):
                 continue  # an older version, which does not know the set, has started the next run
+            if key == EXPIRING and self._retention is not None and last + self._retention > now:
+                continue
             runs = index.body_runs(tracking) | {tracking.run}
             keys = [index.record_key(tracking.id), *(index.body_key(tracking.id, run) for run in runs)]
             removals.append(_Removal(tracking.id, stored.record, keys, list(index.deletions(tracking))))
@@ -141,7 +163,7 @@ class Maintenance:
             _Removal(identity, b"", entries=[(key, member) for member in own])
             for identity, own in self._orphaned(members).items()
         ]
-        if key in _MAY_DIFFER:
+        if key.startswith(_MAY_DIFFER):
             for stored in self._read(dict.fromkeys(map(index.tracking_of, members))):
                 if left := index.orphans(stored.tracking, key, members):
                     entries = [(key, member) for member in left]
@@ -149,11 +171,11 @@ class Maintenance:
         return sum(self._remove(removals, ORPHANS))
 
     def _scan_keys(self) -> int:
-        """Heal the groups and bodies among the next keys of the server."""
+        """Heal the sets of groups and callers, and the bodies, among the next keys of the server."""
         self._cursors[""], found = self._redis.scan(self._cursors[""], match="opwatch:*", count=2 * _WINDOW)
         removed, bodies = 0, defaultdict[str, list[str]](list)
         for key in map(_text, found):
-            if key.startswith(f"{GROUP}:"):
+            if key.startswith((f"{GROUP}:", *_OF_CALLERS)):
                 members = [_text(member) for member, _ in islice(self._redis.zscan_iter(key), _LARGEST_GROUP)]
                 removed += self._heal(key, members)
             elif key.startswith(f"{BODY}:"):

@@ -53,7 +53,7 @@ class Store:
         self.records = Records(connection)
         self.overview = Overview(connection, self.records)
         self.listing = Listing(connection, self.records)
-        self._retention = retention
+        self.retention = retention
         self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
 
     def add(self, tracking: Tracking, limit: Limit | None = None) -> Stored | None:
@@ -130,7 +130,7 @@ class Store:
         self, stored: Stored | None, new: Tracking, counters: Sequence[str] = (), limit: Limit | None = None
     ) -> "_Swap":
         old = None if stored is None else stored.tracking
-        changes = [*index_changes(old, new, self._retention), *map(added, counters)]
+        changes = [*index_changes(old, new, self.retention), *map(added, counters)]
         if old is None or (old.ended_at, old.outgoing) != (new.ended_at, new.outgoing):  # few claims and looks
             changes += tally_changes(old, new)
         if limit is not None:

@@ -84,6 +84,14 @@ def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
     return _each_delivery(tracking, lambda d: _hurried(d, now) if d.id in mine else d)
 
 
+def last_end(tracking: Tracking) -> datetime | None:
+    """Return when the run and its last delivery ended; None while there is something left to do."""
+    unfinished = any(d.unfinished for d in tracking.outgoing) or any(m.due_at for m in tracking.live)
+    if tracking.ended_at is None or unfinished:
+        return None
+    return max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
+
+
 def is_anything_due(tracking: Tracking, now: datetime) -> bool:
     """Tell whether a delivery or a live message is due."""
     if any(d.unfinished and d.claim is None and (d.next_attempt_at or now) <= now for d in tracking.outgoing):

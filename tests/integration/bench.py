@@ -166,7 +166,7 @@ def is_current(tracking: Tracking, delivery: Delivery, target: str) -> bool:
 
 def maintain(connection: redis.Redis, store: Store) -> None:
     """Let maintenance run until it finds no more to do."""
-    maintenance = Maintenance(connection, store.records)
+    maintenance = Maintenance(connection, store.records, store.retention)
     while maintenance.run():
         pass
 

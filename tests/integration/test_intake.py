@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import redis
 from flask import Flask
 
+from api import actions
 from config.settings import Settings
 from operations.errors import AccessRefusedError, OperationMissingError
 from operations.model import Operation
+from operations.storage import maintenance
 from operations.storage.store import Store
 from operations.watching import looks
 from standin.api import ScalingoApi
@@ -25,6 +28,7 @@ from tests.integration.bench import (
     operation_id,
     problem,
     seen,
+    tracked,
 )
 from tests.support.running import CALLER_TOKEN
 
@@ -275,6 +279,35 @@ class TestTooMany:
             for number in range(3, 5)
         ]
         assert (statuses, calm) == ([202, 202, 429], [202, 429])
+
+
+class TestAFlood:
+    """A caller that creates and cancels without end does not fill Redis."""
+
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_little_of_it_is_stored_even_without_a_worker(
+        self,
+        caller: Caller,
+        store: Store,
+        connection: redis.Redis,
+        monkeypatch: pytest.MonkeyPatch,
+        is_new: bool,  # noqa: FBT001
+    ) -> None:
+        monkeypatch.setattr(maintenance, "KEPT_CANCELLED", 20)
+        monkeypatch.setattr(actions, "SLACK", 5)
+        other = tracked(store, OPERATION_ID, created_by="calm")
+        assert caller.request("DELETE", f"/v1/operations/{other}").status_code == 200
+        stored = set()
+        for number in range(60):
+            fields = {"operation_id": operation_id(number if is_new else 1), "group": f"deploy {number}"}
+            identity = caller.track(**fields, context={"actor": "x" * 500}, notify=["slack"]).get_json()["id"]
+            assert caller.request("DELETE", f"/v1/operations/{identity}").status_code == 200
+            stored.add(len(connection.keys("opwatch:tracking:*")))
+        assert max(stored) <= 27
+        assert connection.keys("opwatch:announcement:*") == []
+        assert len(connection.keys("opwatch:group:*")) <= 25
+        assert caller.show(identity)["run"] == (1 if is_new else 60)
+        assert caller.show(other)["state"] == "cancelled"
 
 
 class TestTheSameAgain:

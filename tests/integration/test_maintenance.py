@@ -16,7 +16,8 @@ from local.valkey import Valkey
 from operations.errors import OperationMissingError, PermanentError, TransientError
 from operations.model import State, Tracking, Verdict
 from operations.storage import index
-from operations.storage.index import CANCELLED, COUNTERS, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
+from operations.storage import maintenance as limits
+from operations.storage.index import COUNTERS, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
 from operations.storage.maintenance import KEPT_CANCELLED, Maintenance
 from operations.storage.records import encode
 from operations.storage.store import Store
@@ -41,7 +42,8 @@ from tests.integration.bench import (
 from tests.support.redis_proxy import RedisProxy
 
 RULES: Rules = {"all": Rule(), "failures": Rule(on=frozenset({Verdict.FAILED}))}
-SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, RETRYING, DEAD, CANCELLED)
+CANCELLED, ENDED_BY = (index.caller_key(name, "ci") for name in (index.CANCELLED, index.ENDED_BY))
+SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, RETRYING, DEAD, CANCELLED, ENDED_BY)
 
 
 @pytest.fixture
@@ -94,11 +96,11 @@ class TestExpired:
         maintain(connection, short)
         assert {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"} == set()
 
-    def test_what_is_watched_or_ended_lately_is_kept(self, store: Store, short: Store, connection: redis.Redis) -> None:
-        running = tracked(short, operation_id(1))
+    def test_what_is_watched_or_ended_lately_is_kept(self, store: Store, connection: redis.Redis) -> None:
+        running = tracked(store, operation_id(1))
         ended = tracked(store, operation_id(2))
         seen(store, ended, DONE, {})
-        maintain(connection, short)
+        maintain(connection, store)
         assert [stored.tracking.id for _, stored in store.listing.recent()] == [ended, running]
 
     def test_what_cannot_be_read_hides_nothing_behind_it(self, short: Store, connection: redis.Redis) -> None:
@@ -122,6 +124,22 @@ class TestExpired:
         print(f"4,000 expired: {runs} runs, {time.monotonic() - began_s:.2f} s")
         assert runs < 30, "one a second: well under a minute"
         assert connection.keys("opwatch:tracking:*") == connection.zrange(RECENT, 0, -1) == []
+
+    @pytest.mark.parametrize(("stored_days", "present_days", "is_kept"), [(7, 1, False), (7, 7, True), (1, 7, True)])
+    def test_the_present_retention_counts_for_what_is_stored_already(
+        self,
+        connection: redis.Redis,
+        stored_days: int,
+        present_days: int,
+        is_kept: bool,  # noqa: FBT001
+    ) -> None:
+        stored, present = (Store(connection, retention=timedelta(days=days)) for days in (stored_days, present_days))
+        identity = tracked(stored, operation_id(1))
+        two_days_ago = stored.records.now() - timedelta(days=2)
+        stored.update(found(stored, identity), lambda t: replace(t, **over(stored) | {"ended_at": two_days_ago}))
+        maintain(connection, present)
+        assert (present.records.get(identity) is not None) is is_kept
+        assert bool(connection.keys("opwatch:ended-by:*")) is is_kept
 
     def test_one_that_begins_anew_meanwhile_is_kept(self, short: Store, connection: redis.Redis) -> None:
         identity = tracked(short, operation_id(1))
@@ -349,6 +367,29 @@ class TestCancelled:
         assert [store.records.get(identity_of(number)) is None for number in (50, 51)] == [True, False]
         assert store.records.get(told) is not None
 
+    def test_each_caller_has_its_own_limits(
+        self, store: Store, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(limits, "KEPT_CANCELLED", 20)
+        monkeypatch.setattr(limits, "KEPT_ENDED", 50)
+        calm = [tracked(store, operation_id(number), created_by="calm") for number in (1, 2)]
+        cancel(store, calm[0])
+        seen(store, calm[1], DONE, RULES)
+        waiting = tracked(store, operation_id(3))
+        seen(store, waiting, DONE, RULES)
+        for number in range(100, 200):
+            begin = begun(store, operation_id(number), group=f"deploy {number}")
+            store.add(replace(begin, **over(store) | {"ended_at": begin.created_at + timedelta(milliseconds=number)}))
+        for number in range(200, 260):
+            cancel(store, tracked(store, operation_id(number), notify=("all",)))
+        maintain(connection, store)
+        assert (connection.zcard(CANCELLED), connection.zcard(ENDED_BY)) == (20, 50)
+        kept = {identity for identity in map(identity_of, range(300)) if store.records.get(identity)}
+        assert kept == {*calm, waiting, *map(identity_of, [*range(170, 200), *range(240, 260)])}
+        assert len(connection.keys("opwatch:group:*")) == 30
+        bodies = {index.body_key(identity, 1).encode() for identity in (calm[1], waiting)}
+        assert set(connection.keys("opwatch:announcement:*")) == bodies
+
     def test_one_that_an_older_version_began_anew_is_kept(self, store: Store, connection: redis.Redis) -> None:
         running = tracked(store, operation_id(0))
         connection.zadd(CANCELLED, {running: 1})
@@ -375,13 +416,14 @@ def test_two_workers_at_once_remove_each_thing_once(short: Store, connection: re
 
     def work() -> None:
         with connected(valkey.url) as own:
-            maintain(own, Store(own, retention=RETENTION))
+            maintain(own, Store(own, retention=timedelta(0)))
 
     workers = [threading.Thread(target=work) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
+    maintain(connection, short)  # workers that hinder each other may leave some to the next run
     assert short.overview.counters()[ORPHANS] == 600
     assert connection.keys("opwatch:*") == [COUNTERS.encode()]
 

@@ -31,12 +31,14 @@ from operations.storage.index import (
     CANCELLED,
     COUNTERS,
     DUE,
+    ENDED_BY,
     EXPIRING,
     IN_FLIGHT,
     OUTBOX,
     RECENT,
     Limit,
     caller_field,
+    caller_key,
     durations_keys,
 )
 from operations.storage.learned import Learned
@@ -584,11 +586,13 @@ class Lifecycles(RuleBasedStateMachine):
         assert self._scores(DUE) == due
         assert self._scores(OUTBOX) == outbox
         assert self._scores(EXPIRING) == expiring
-        assert self._scores(CANCELLED) == {
-            each.id: milliseconds(last_end(each))
-            for each in records
-            if each.state is State.CANCELLED and not each.outgoing
-        }
+        for caller in {each.created_by for each in records}:
+            own = {each.id: each for each in records if each.id in expiring and each.created_by == caller}
+            ended = {each.id: milliseconds(last_end(each)) for each in own.values()}
+            assert self._scores(caller_key(ENDED_BY, caller)) == ended
+            assert self._scores(caller_key(CANCELLED, caller)) == {
+                each: at for each, at in ended.items() if own[each].state is State.CANCELLED and not own[each].outgoing
+            }
         kept = {index.body_key(each.id, run).encode() for each in records for run in index.body_runs(each)}
         assert set(self.connection.keys("opwatch:announcement:*")) <= kept
         assert self._scores(RECENT) == {tracking.id: milliseconds(tracking.created_at) for tracking in records}

@@ -43,8 +43,9 @@ def entries(tracking: Tracking) -> Entries:
     if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])
         there[index.EXPIRING, tracking.id] = milliseconds(last + RETENTION)
+        there[f"opwatch:ended-by:{tracking.created_by}", tracking.id] = milliseconds(last)
         if tracking.state is State.CANCELLED and not everything:
-            there["opwatch:cancelled", tracking.id] = milliseconds(tracking.ended_at)
+            there[f"opwatch:cancelled:{tracking.created_by}", tracking.id] = milliseconds(tracking.ended_at)
     return there
 
 
