@@ -15,8 +15,8 @@ from operations.errors import Reason
 from operations.model import DeliveryState, State
 from operations.storage.index import OUTBOX
 from operations.storage.tallies import DETECTION, DWELL, ORPHANS, attempt
+from operations.watching import looks
 
-LOOK_RESULTS = ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing")
 OVERDUE = timedelta(seconds=60)
 
 
@@ -97,10 +97,10 @@ class Collector:
         for state in (each for each in State if each is not State.TRACKING):
             outcomes.add_metric([state.value], counters.get(f"outcomes:{state}", 0))
         yield outcomes
-        looks = CounterMetricFamily("opwatch_looks", "Looks at operations", labels=["result"])
-        for result in LOOK_RESULTS:
-            looks.add_metric([result], counters.get(f"looks:{result}", 0))
-        yield looks
+        seen = CounterMetricFamily("opwatch_looks", "Looks at operations", labels=["result"])
+        for result in looks.RESULTS:
+            seen.add_metric([result], counters.get(f"looks:{result}", 0))
+        yield seen
         detection = HistogramMetricFamily(
             "opwatch_detection_delay_seconds", "From an operation's end until Opwatch saw it", labels=["account"]
         )

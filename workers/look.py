@@ -204,7 +204,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
             alert_target=runtime.settings.alert_target,
         )
 
-    return Change(claimed.stored, decide, counters=(f"looks:{result_of(seen)}",))
+    return Change(claimed.stored, decide, counters=(f"looks:{looks.result(seen)}",))
 
 
 async def _release(runtime: Runtime, claimed: Claimed) -> None:
@@ -234,7 +234,7 @@ def _log(tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> 
         tracking=tracking.id,
         app=tracking.app,
         account=tracking.account,
-        result=result_of(seen),
+        result=looks.result(seen),
         state=tracking.state.value,
         status=tracking.operation.status if tracking.operation else None,
         error=tracking.last_error,
@@ -243,8 +243,3 @@ def _log(tracking: Tracking, seen: Operation | OpwatchError, took_ms: float) -> 
         duration_s=tracking.duration_s,
         detection_s=None if tracking.ended_at is None else detection_s(tracking),
     )
-
-
-def result_of(seen: Operation | OpwatchError) -> str:
-    """Name the result of a look for counters and logs: `answered`, or the error's name."""
-    return "answered" if isinstance(seen, Operation) else type(seen).__name__.removesuffix("Error")

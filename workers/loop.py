@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 import aiohttp
@@ -26,6 +27,9 @@ KEEP_ALIVE_S = 30.0
 LARGEST_FAN_OUT = 500
 AT_ONCE = 100
 """How many records one script changes. It takes some milliseconds, during which Redis does nothing else."""
+
+REDIS_AT_ONCE = 16
+"""How many coroutines may ask Redis at the same time, each in a thread. While Redis hangs, further ones wait."""
 
 LONGEST_HOLD_S = 600.0
 _SHUT_DOWN_S = 2.0
@@ -73,6 +77,7 @@ class HttpLoop:
         self._allow_private_targets = allow_private_targets
         self._resolver = resolver
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(REDIS_AT_ONCE, thread_name_prefix="redis"))
         self._tasks: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="http", daemon=True)
         self._thread.start()

@@ -2,16 +2,15 @@
 
 It walks every sorted set in windows and removes orphans: entries without a record, or left behind by an older version.
 It skips records that this version cannot read. Each removal is a compare-and-swap, so any number of workers can do
-this at the same time as other changes. https://riverqueue.com/docs/maintenance-services
+this while others change records. https://riverqueue.com/docs/maintenance-services
 """
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,8 +39,7 @@ from operations.telling.attempts import last_end
 WITHIN_S = 0.2
 """How long one run works. The clock that calls it must send a heartbeat each second."""
 
-KEPT_CANCELLED = 1_000
-KEPT_ENDED = 10_000
+KEPT_CANCELLED, KEPT_ENDED = 1_000, 10_000
 """How many ended trackings of a caller are kept: cancelled without a delivery, and in all. See docs/operating.md."""
 
 _WINDOW = 500
@@ -56,7 +54,6 @@ _MAY_DIFFER = (OUTBOX, LIVE, RETRYING, DEAD, *_OF_CALLERS)
 
 _RECOUNT = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('UNLINK', KEYS[2]) end return 0"
 """If nothing is due, nothing is in flight. Then any count of operations in flight belongs to lost records."""
-
 
 _T = TypeVar("_T")
 
@@ -98,7 +95,7 @@ class Maintenance:
         counts = {}
         for key in (*_DUE, EXPIRING, *_WHOLE):
             members = [_text(member) for member, _ in self._redis.zscan_iter(key, count=_WINDOW)]
-            counts[key] = sum(len(own) for own in self._orphaned(members).values())
+            counts[key] = sum(len(each.entries) for each in self._orphan_removals({key: members}))
         return {key: count for key, count in counts.items() if count}
 
     def _pass(self) -> bool:
@@ -159,28 +156,31 @@ class Maintenance:
 
     def _heal(self, key: str, members: Collection[str]) -> int:
         """Remove orphans from a window of a sorted set. Returns how many."""
-        removals = [
-            _Removal(identity, b"", entries=[(key, member) for member in own])
-            for identity, own in self._orphaned(members).items()
-        ]
+        removals = self._orphan_removals({key: members})
         if key.startswith(_MAY_DIFFER):
             for stored in self._read(dict.fromkeys(map(index.tracking_of, members))):
-                if left := index.orphans(stored.tracking, key, members):
-                    entries = [(key, member) for member in left]
-                    removals.append(_Removal(stored.tracking.id, stored.record, entries=entries))
+                if left := [(key, member) for member in index.orphans(stored.tracking, key, members)]:
+                    removals.append(_Removal(stored.tracking.id, stored.record, entries=left))
         return sum(self._remove(removals, ORPHANS))
 
     def _scan_keys(self) -> int:
         """Heal the sets of groups and callers, and the bodies, among the next keys of the server."""
         self._cursors[""], found = self._redis.scan(self._cursors[""], match="opwatch:*", count=2 * _WINDOW)
-        removed, bodies = 0, defaultdict[str, list[str]](list)
+        sets, bodies = [], defaultdict[str, list[str]](list)
         for key in map(_text, found):
             if key.startswith((f"{GROUP}:", *_OF_CALLERS)):
-                members = [_text(member) for member, _ in islice(self._redis.zscan_iter(key), _LARGEST_GROUP)]
-                removed += self._heal(key, members)
+                sets.append(key)
             elif key.startswith(f"{BODY}:"):
                 bodies[key.removeprefix(f"{BODY}:").rpartition(":")[0]].append(key)
-        return removed + self._drop_bodies(bodies)
+        return sum(map(self._heal_whole, _batches(sets, _SCRIPTS_AT_ONCE))) + self._drop_bodies(bodies)
+
+    def _heal_whole(self, keys: Sequence[str]) -> int:
+        """Remove the entries without a record from sorted sets. Returns how many."""
+        pipe = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipe.zrange(_raw(key), 0, _LARGEST_GROUP - 1)
+        sets = {key: map(_text, members) for key, members in zip(keys, pipe.execute(), strict=True)}
+        return sum(self._remove(self._orphan_removals(sets), ORPHANS))
 
     def _drop_bodies(self, bodies: dict[str, list[str]]) -> int:
         """Delete announcements that are no longer needed: their record is gone, or in a later run."""
@@ -193,21 +193,22 @@ class Maintenance:
             removals += [_Removal(identity, stored.record, keys=some) for some in _batches(left, _KEYS_AT_ONCE)]
         return sum(self._remove(removals, ORPHANS))
 
-    def _orphaned(self, members: Iterable[str]) -> dict[str, list[str]]:
-        """Return the members without a record, by tracking id."""
-        named = defaultdict[str, list[str]](list)
-        for member in members:
-            named[index.tracking_of(member)].append(member)
+    def _orphan_removals(self, sets: Mapping[str, Iterable[str]]) -> list[_Removal]:
+        """Plan the removal of the members without a record from these sorted sets."""
+        named = defaultdict[str, list[tuple[str, str]]](list)
+        for key, members in sets.items():
+            for member in members:
+                named[index.tracking_of(member)].append((key, member))
         gone: set[str] = set()
         for some in _batches(list(named), _WINDOW):
             keys = [_raw(index.record_key(identity)) for identity in some]
             if self._redis.exists(*keys) < len(keys):
                 pipe = self._redis.pipeline(transaction=False)
-                for key in keys:
-                    pipe.exists(key)
+                for raw in keys:
+                    pipe.exists(raw)
                 found = pipe.execute()
                 gone.update(identity for identity, there in zip(some, found, strict=True) if not there)
-        return {identity: named[identity] for identity in gone}
+        return [_Removal(identity, b"", entries=named[identity]) for identity in gone]
 
     def _read(self, identities: Iterable[str]) -> Iterator[Stored]:
         for some in _batches([each for each in identities if each.isascii()], _SCRIPTS_AT_ONCE):

@@ -8,7 +8,14 @@ A transient failure alone never ends a run, and never counts as a failed operati
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from operations.errors import AccessRefusedError, OperationMissingError, OpwatchError, SignInRejectedError
+from operations.errors import (
+    AccessRefusedError,
+    OperationMissingError,
+    OpwatchError,
+    RateLimitedError,
+    SignInRejectedError,
+    TransientError,
+)
 from operations.model import Looks, Operation, State, Tracking, Usual, Verdict
 from operations.telling import alerts, audience, live
 from operations.telling.attempts import LEASE
@@ -33,7 +40,23 @@ LOOKS_KEPT = 20
 
 LONGEST_TEXT = 160
 
+_RESULTS = {
+    RateLimitedError: "rate_limited",
+    SignInRejectedError: "sign_in_rejected",
+    TransientError: "transient",
+    AccessRefusedError: "access_refused",
+    OperationMissingError: "operation_missing",
+    OpwatchError: "other",
+}
+RESULTS = ("answered", *_RESULTS.values())
+"""The results of looks: the labels of a metric, so all are listed."""
+
 _VERDICT_OF_STATUS = {"done": Verdict.SUCCEEDED, "error": Verdict.FAILED}
+
+
+def result(seen: Operation | OpwatchError) -> str:
+    """Name the result of a look, for counters and logs: one of RESULTS."""
+    return "answered" if isinstance(seen, Operation) else next(_RESULTS[c] for c in type(seen).__mro__ if c in _RESULTS)
 
 
 def claimed(tracking: Tracking, claim: str, now: datetime) -> Tracking:

@@ -22,6 +22,7 @@ from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import DUE
 from operations.storage.store import Store
 from operations.telling.audience import Rule
+from operations.watching import looks
 from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, maintain, problem, seen, tracked
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
@@ -145,7 +146,8 @@ class TestMetrics:
             for state in ("delivered", "dead", "skipped"):
                 assert series[f"opwatch_deliveries_total state={state},target={target}"] == 0
             assert series[f"opwatch_deliveries_retrying target={target}"] == 0
-        for result in ("answered", "Transient", "RateLimited", "SignInRejected", "AccessRefused", "OperationMissing"):
+        assert {"answered", "transient", "rate_limited", "other"} < set(looks.RESULTS)
+        for result in looks.RESULTS:
             assert series[f"opwatch_looks_total result={result}"] == 0
         for account in ("default", "other"):
             assert series[f"opwatch_operations_in_flight account={account}"] == 0

@@ -389,3 +389,16 @@ def test_a_retry_by_hand_hurries_what_is_not_yet_told(delivery: Delivery, expect
     tracking = replace(with_delivery(), deliveries=(delivery,))
     retried = attempts.retried(tracking, "slack", at(7))
     assert (None if retried is None else retried.deliveries) == (None if expected is None else (expected,))
+
+
+def test_every_error_has_a_result_that_the_metrics_list() -> None:
+    def all_of(kind: type[OpwatchError]) -> list[type[OpwatchError]]:
+        return [kind, *(each for child in kind.__subclasses__() for each in all_of(child))]
+
+    results = {looks.result(kind.__new__(kind)) for kind in all_of(OpwatchError)}
+    assert results <= set(looks.RESULTS)
+    assert len(results) == len(looks.RESULTS) - 1, "all but answered"
+    assert (looks.result(Operation(status="done")), looks.result(RateLimitedError("429"))) == (
+        "answered",
+        "rate_limited",
+    )
