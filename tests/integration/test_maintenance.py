@@ -398,7 +398,7 @@ class TestCancelled:
         connection.zadd(EXPIRING, {running: 1})
         maintain(connection, store)
         assert store.records.get(running) is not None
-        assert connection.zscore(CANCELLED, running) is None
+        assert connection.zscore(DUE, running) is not None
 
     def test_one_that_begins_anew_is_not_among_them(self, store: Store, connection: redis.Redis) -> None:
         identity = tracked(store, operation_id(1))
