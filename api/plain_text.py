@@ -4,7 +4,7 @@ The first word is the state (or `error`), the second the id (or the HTTP status)
 of the messages. No text from outside can start a second line.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -16,6 +16,9 @@ from operations.text import first_line, plain
 
 LONGEST_CAUSE = 300
 
+OVERDUE = timedelta(minutes=16)
+"""A tracking that is unfinished so long after its deadline is not looked at: see `operations/watching/looks.py`."""
+
 
 def tracking_line(tracking: Tracking, now: datetime) -> str:
     """Write the state of a tracking: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
@@ -24,6 +27,9 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
         so_far = "not seen yet" if tracking.operation is None and not seen.over else wording.progress(seen)
         words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
         trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.over else ""
+        overdue = now - tracking.created_at - timedelta(seconds=tracking.timeout_s)
+        if overdue >= OVERDUE and not seen.over:  # `bin/opwatch` stops waiting at these words
+            words += f": past its deadline for {wording.duration(overdue.total_seconds())}"
     else:
         told = announcement.announce(tracking)
         words, trouble = wording.in_words(told), wording.cause(told)

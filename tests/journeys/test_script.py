@@ -1,20 +1,27 @@
 """bin/opwatch in each shell: with a scripted server, with faults, and once with the real service."""
 
+import json
 import os
 import re
+import shutil
 import signal
+import ssl
 import subprocess
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
+import trustme
 
 from api.openapi import VERSION
 from tests.journeys.stage import Stage, document, staged
+from tests.support.mail_server import MailServer
 from tests.support.receiver import Receiver, Reply, RequestReceived
 from tests.support.running import CALLER_TOKEN
-from tests.support.script import PATIENCE_S, SCRIPT, SHELLS, Script
+from tests.support.script import APPLETS, PATIENCE_S, SCRIPT, SHELLS, Script
 
 ID = "osc-fr1-5ed11f2c884fef000f5e502e"
 LOCATION = "https://api.osc-fr1.scalingo.com/v1/apps/shop/operations/5ed11f2c884fef000f5e502e"
@@ -134,27 +141,90 @@ def test_what_is_tracked_can_be_shown_and_waited_for(script: Script, receiver: R
 # Scalingo's answer on standard input
 
 
-TOLD = f"opwatch: {ACCEPTED.body!s}"
-NOTHING_TO_DO = "opwatch: there is nothing to do: "
+ACCEPTED_HEAD = f"HTTP/1.1 202 Accepted\r\nLocation: {LOCATION}\r\n"
+ESCAPED = LOCATION.replace("/", "\\/")
+OK, JSON = "HTTP/1.1 200 OK\r\n", "Content-Type: application/json\r\n"
+LIMITED = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 11\r\n\r\nRetry later"
+NAMES_IT: Mapping[str, str] = {
+    "plain": f"{ACCEPTED_HEAD}X-Other: y\r\n\r\n",
+    "100": f"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 202 \r\nlocation: {LOCATION}\r\n\r\n{{}}",
+    "103, and a trailing 1xx": f"HTTP/2 103\r\nlink: </x>\r\n\r\n{ACCEPTED_HEAD}\r\nHTTP/1.1 102 Processing\r\n\r\n",
+    "a proxy": f"HTTP/1.1 200 Connection established\r\nVia: p\r\n\r\nHTTP/2 202 \r\nlocation: {LOCATION}\r\n\r\n",
+    "two proxies": f"HTTP/1.0 200 OK\r\n\r\nHTTP/1.1 407 No\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{ACCEPTED_HEAD}\r\n",
+    "a redirect": f"HTTP/1.1 307 Moved\r\nLocation: https://elsewhere.example/\r\n\r\n{ACCEPTED_HEAD}\r\n",
+    "a retry, glued": f"{LIMITED}{ACCEPTED_HEAD}\r\n",
+    "retries, glued": f"{LIMITED}{LIMITED}HTTP/1.1 100 Continue\r\n\r\n{ACCEPTED_HEAD}\r\n{{}}",
+    "a retry, pretty": f'HTTP/1.1 503 No\r\n\r\n{{\n  "error": "no"\n}}{ACCEPTED_HEAD}\r\n',
+    "line ends": f"HTTP/1.1 202 Accepted\nLocation: {LOCATION}\n\n",
+    "no end": f"HTTP/1.1 202 Accepted\r\nLocation: {LOCATION}",
+    "odd": f"HTTP/1.1 202\r\nServer:\r\nLOCATION:{LOCATION} \t\r\n\r\n",
+    "tabs": f"HTTP/1.1 202 Accepted\r\nlOcAtIoN \t:\t {LOCATION}\r\n\r\n",
+    "folded": f"HTTP/1.1 202 Accepted\r\nLocation:\r\n  {LOCATION[:40]}\r\n\t{LOCATION[40:]}\r\nX: y\r\n\r\n",
+    "not folded": f"{ACCEPTED_HEAD}Via: 1\r\n 2\r\n\r\n",
+    "noise": f"* Trying…\n\0\n{ACCEPTED_HEAD}\r\n",
+    "an error that quotes": f'{ACCEPTED_HEAD}\r\n{{"was": "HTTP/1.1 502 Bad Gateway"}}\n<p>HTTP/1.1 503 Busy</p>\n\n',
+    "a one-off": f'{OK}\r\n{{"container":{{"id":"1"}},"operation_url":"{LOCATION}"}}\n',
+    "a pretty one-off": f'{OK}{JSON}\r\n{{\n  "container" : {{ }},\n  "operation_url" :\n\t"{LOCATION}"\n}}\n',
+    "an escaped one-off": f'{OK}\r\n{{"a":["\\"operation_url\\":\\"x"],"operation_url":"{ESCAPED}"}}',
+    "a one-off, and -w": f'{OK}\r\n{{"operation_url":"{LOCATION}"}}\n200',
+}
+NOTHING_TO_DO: Mapping[str, str] = {
+    "same": f'{OK}\r\n{{"containers":[]}}',
+    "pretty": f'{OK}{JSON}\r\n{{\n "meta": {{"a": [1, "}}"]}},\n "containers" : [\n  {{"name": "web"}}\n ]\n}}\n',
+    "by a proxy": f'HTTP/1.1 200 Connection established\r\n\r\n{OK}{JSON}\r\n{{"containers":[{{"amount":1}}]}}',
+    "refused": 'HTTP/1.1 400 No\r\n\r\n{"error":"no change in containers formation"}',
+    "refused, after a retry": LIMITED + 'HTTP/2 400\r\nx: y\r\n\r\n{ "error" : "no change in containers formation" }',
+}
+LATER = f"opwatch: {LOCATION} may not be tracked; track it later with: opwatch track {LOCATION}\n"
 NO_ANSWER = "opwatch: no answer of Scalingo on standard input (use curl -i)\n"
-ANSWERS = [
-    (f"HTTP/1.1 202 Accepted\r\nLocation: {LOCATION}\r\nX-Other: y\r\n\r\n", 0, TOLD),
-    (f"HTTP/1.1 100 Continue\r\n\r\nHTTP/2 202 \r\nlocation: {LOCATION}\r\n\r\n{{}}", 0, TOLD),
-    (f'HTTP/1.1 200 OK\r\n\r\n{{"container":{{}},"operation_url":"{LOCATION}"}}\n', 0, TOLD),
-    ('HTTP/1.1 200 OK\r\n\r\n{"containers":[]}', 0, NOTHING_TO_DO + '{"containers":[]}\n'),
-    ('HTTP/1.1 400 No\r\n\r\n{"error":"no change in containers formation"}', 0, NOTHING_TO_DO),
-    ('HTTP/1.1 404 No\r\n\r\n{"error":\n"x"}\n', 2, '{"error":\n"x"}\nopwatch: Scalingo answered HTTP 404\n'),
-    ("", 2, NO_ANSWER),
-    ("{}", 2, NO_ANSWER),
-]
+MAY_HAVE_BEGUN = "something may have begun"
+NAMES_NOTHING: Mapping[str, tuple[str, str]] = {
+    "nothing": ("", NO_ANSWER),
+    "only a body": ("{}", NO_ANSWER),
+    "curl's error": ("curl: (52) Empty reply from server\n", NO_ANSWER),
+    "an interim answer": ("HTTP/1.1 100 Continue\r\n\r\n", NO_ANSWER),
+    "a proxy, and nothing": ("HTTP/1.1 200 Connection established\r\n\r\n", MAY_HAVE_BEGUN),
+    "no content": ("HTTP/1.1 204 No Content\r\n\r\n", MAY_HAVE_BEGUN),
+    "a lost Location": (f"HTTP/1.1 202 Accepted\r\n{JSON}\r\n{{}}", MAY_HAVE_BEGUN),
+    "an empty Location": ("HTTP/1.1 202 Accepted\r\nLocation: \r\nX: y\r\n\r\n", MAY_HAVE_BEGUN),
+    "an accepted scale": ('HTTP/1.1 202 Accepted\r\n\r\n{"containers":[]}', MAY_HAVE_BEGUN),
+    "maintenance": (f"{OK}\r\n<!DOCTYPE html><title>containers</title>", MAY_HAVE_BEGUN),
+    "documentation": (f'{OK}\r\n<pre>{{"operation_url":"{LOCATION}","containers":[]}}</pre>', MAY_HAVE_BEGUN),
+    "another resource": (f'{OK}{JSON}\r\n{{"app":{{"containers":[],"name":"shop"}}}}', MAY_HAVE_BEGUN),
+    "a word": (f'{OK}\r\n{{"message":"containers","x":"\\"containers\\":"}}', MAY_HAVE_BEGUN),
+    "a list": (f'{OK}\r\n[{{"containers":[]}}]', MAY_HAVE_BEGUN),
+    "half an answer": (f'{OK}\r\n{{"containers":[{{"name":"web"', MAY_HAVE_BEGUN),
+    "no operation": (f'{OK}\r\n{{"operation_url":null}}', MAY_HAVE_BEGUN),
+    "a redirect": (f"HTTP/1.1 302 Found\r\nLocation: {LOCATION}\r\n\r\n", "opwatch: Scalingo answered HTTP 302\n"),
+    "a gateway": ("HTTP/1.1 502 No\r\n\r\n<html>", "<html>\nopwatch: Scalingo answered HTTP 502\n"),
+    "refused": ('HTTP/1.1 404 No\r\n\r\n{"error":\n"x"}\n', '{"error":\n"x"}\nopwatch: Scalingo answered HTTP 404\n'),
+    "refused at last": (f"{ACCEPTED_HEAD}\r\n{LIMITED}", "Scalingo answered HTTP 429\n"),
+    "another refusal": ('HTTP/1.1 400 No\r\n\r\n{"error":"no such container"}', "Scalingo answered HTTP 400\n"),
+}
 
 
-def test_it_finds_the_operation_in_an_answer(script: Script, receiver: Receiver) -> None:
-    for answer, code, said in ANSWERS:
+def test_it_tracks_the_operation_that_the_last_final_answer_names(script: Script, receiver: Receiver) -> None:
+    for name, answer in NAMES_IT.items():
         ran = script.run("track", "-", stdin=answer)
-        assert (answer, ran.code, ran.out) == (answer, code, f"{ID}\n" if said == TOLD else "")
-        assert ran.err.startswith(said)
-    assert [form(seen)["operation_url"] for seen in receiver.requests] == [LOCATION] * 3
+        assert (name, ran.code, ran.out, ran.err) == (name, 0, f"{ID}\n", f"opwatch: {ACCEPTED.body!s}")
+    assert [form(seen) for seen in receiver.requests] == [{"operation_url": LOCATION}] * len(NAMES_IT)
+
+
+def test_what_is_known_to_have_nothing_to_do_is_a_success(script: Script, receiver: Receiver) -> None:
+    for name, answer in NOTHING_TO_DO.items():
+        ran = script.run("track", "-", "--wait", stdin=answer)
+        assert (name, ran.code, ran.out) == (name, 0, "")
+        assert ran.err.startswith("opwatch: there is nothing to do: {")
+    assert receiver.requests == ()
+
+
+def test_what_names_no_operation_is_no_success(script: Script, receiver: Receiver) -> None:
+    for name, (answer, said) in NAMES_NOTHING.items():
+        ran = script.run("track", "-", "--wait", stdin=answer)
+        assert (name, ran.code, ran.out) == (name, 2, "")
+        assert said in ran.err
+        assert (MAY_HAVE_BEGUN in ran.err) == (re.search(r"HTTP 4\d\d$", ran.err, re.MULTILINE) is None)
+    assert receiver.requests == ()
 
 
 # Faults
@@ -194,37 +264,174 @@ def test_waiting_comes_again_when_the_service_says_where_too_many_wait(script: S
     assert script.slept == [2, 2]
 
 
-@pytest.mark.parametrize(
-    ("reply", "code", "said"),
-    [
-        (Reply(401, "error 401 send a token\n"), 2, "refused by {url}: HTTP 401: send a token"),
-        (Reply(422, "error 422 timeout: too short\n"), 2, "refused by {url}: HTTP 422: timeout: too short"),
-        (Reply(404, "<html>no such app\n"), 2, "refused by {url}: HTTP 404"),
-        (
-            Reply(301, "", {"Location": "https://a.example/"}),
-            2,
-            "{url} redirects to https://a.example/; set OPWATCH_URL to the address of the service",
-        ),
-        (
-            Reply(200, "<html>welcome\n"),
-            4,
-            "{url} does not answer like Opwatch; is the address right, and the service as new as this script?",
-        ),
-    ],
-)
-def test_what_waiting_cannot_mend_ends_it_at_once(
-    script: Script, receiver: Receiver, reply: Reply, code: int, said: str
-) -> None:
-    receiver.script(POST, reply)
-    ran = script.run("track", LOCATION)
-    assert (ran.code, ran.out, script.slept) == (code, "", [])
-    assert ran.err == f"opwatch: {said.format(url=script.env['OPWATCH_URL'])}\n"
+REFUSED: list[tuple[Reply, int, str]] = [
+    (
+        Reply(401, "error 401 send a token\n"),
+        2,
+        "refused by {url}: HTTP 401: send a token (is OPWATCH_TOKEN right, and without its name in front?)",
+    ),
+    (Reply(422, "error 422 timeout: too short\n"), 2, "refused by {url}: HTTP 422: timeout: too short"),
+    (Reply(404, "<html>no such app\n"), 2, "refused by {url}: HTTP 404"),
+    (
+        Reply(301, "", {"Location": "https://a.example/"}),
+        2,
+        "{url} redirects to https://a.example/; set OPWATCH_URL to the address of the service",
+    ),
+    (
+        Reply(200, "<html>welcome\n"),
+        4,
+        "{url} does not answer like Opwatch; is the address right, and the service as new as this script?",
+    ),
+]
+
+
+def test_what_is_refused_can_be_tracked_later(script: Script, receiver: Receiver) -> None:
+    for reply, code, said in REFUSED:
+        receiver.script(POST, reply)
+        ran = script.run("track", "-", "--wait", stdin=NAMES_IT["plain"])
+        assert (ran.code, ran.out, script.slept) == (code, "", [])
+        assert ran.err == f"opwatch: {said.format(url=script.env['OPWATCH_URL'])}\n{LATER}"
 
 
 def test_a_tracking_that_is_gone_leaves_the_end_unknown(script: Script, receiver: Receiver) -> None:
-    receiver.script(GET, Reply(404, "error 404 no operation of this id is tracked\n"))
+    gone = Reply(404, "error 404 no operation of this id is tracked\n")
+    receiver.script(GET, gone)
     assert script.run("wait", ID).code == 2
-    assert script.run("track", LOCATION, "--wait").code == 3
+    ran = script.run("track", LOCATION, "--wait")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.endswith(LATER)
+    receiver.script(GET, still("restart running for 1 s"), gone)
+    assert script.run("wait", ID).code == 3
+
+
+ODD = [
+    Reply(200, "<html>maintenance"),
+    Reply(200, ""),
+    Reply(204, ""),
+    Reply(302, "", {"Location": "https://sign-in.example/"}),
+    Reply(403, "<html>403"),
+    Reply(404, "error: no such app\n"),
+    Reply(407, ""),
+    Reply(500, "\x1b[31m"),
+]
+
+
+def test_while_it_waits_an_answer_that_is_not_opwatchs_is_tried_again(script: Script, receiver: Receiver) -> None:
+    receiver.script(GET, *ODD, still("restart running for 1 s"), *ODD, SUCCEEDED)
+    ran = script.run("track", LOCATION, "--wait")
+    assert (ran.code, ran.out) == (0, SUCCEEDED.body)
+    receiver.script(GET, still("restart running for 1 s"), ODD[0])
+    ran = script.run("wait", ID)
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.endswith(f"HTTP 200; gave up\nopwatch: wait for it later with: opwatch wait {ID}\n")
+
+
+def test_without_a_worker_the_waiting_ends(script: Script, receiver: Receiver) -> None:
+    unready = Reply(503, '{"status":"unready","problems":["no worker sends heartbeats: start one"]}')
+    receiver.script(GET, still("operation not seen yet"))
+    receiver.script("/readyz", *[unready] * 4, Reply(200, '{"status":"ok"}'), unready)
+    ran = script.run("track", LOCATION, "--wait")
+    assert (ran.code, ran.out) == (3, "")
+    assert "opwatch: no worker looks at the operation: see /readyz" in ran.err
+    assert len([seen for seen in receiver.requests if seen.path == "/readyz"]) == 10
+    receiver.script("/readyz", Reply(503, '{"status":"unready","problems":["Redis keeps no append-only file"]}'))
+    receiver.script(
+        GET, *[still("restart running")] * 9, still("restart running for 2 h: past its deadline for 17 min")
+    )
+    ran = script.run("wait", ID)
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.endswith(f"past its deadline for 17 min\nopwatch: wait for it later with: opwatch wait {ID}\n")
+
+
+UNREACHABLE: list[tuple[str, int, str]] = [
+    ("http://127.0.0.1:port", 2, "set OPWATCH_URL to the address of the service: curl: (3) "),
+    ("http://[::1", 2, "set OPWATCH_URL to the address of the service: curl: (3) "),
+    ("http://jane:s3cret@127.0.0.1:port", 2, "set OPWATCH_URL to the address of the service: curl: (3) "),
+    ("http://127.0.0.1/a@b", 2, "encode it as %40"),
+]
+
+
+def test_what_trying_again_cannot_mend_ends_at_once(script: Script) -> None:
+    for url, code, said in UNREACHABLE:
+        ran = script.run("track", LOCATION, OPWATCH_URL=url)
+        assert (url, ran.code, ran.out, script.slept) == (url, code, "", [])
+        assert said in ran.err
+        assert "s3cret" not in ran.err
+        assert ran.err.endswith(LATER)
+
+
+def test_a_certificate_that_is_not_trusted_is_said_in_curls_own_words(script: Script) -> None:
+    unknown = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(unknown)
+    with MailServer(unknown, from_the_start=True) as server:  # any server with TLS
+        ran = script.run("track", LOCATION, OPWATCH_URL=f"https://localhost:{server.port}")
+    assert (ran.code, script.slept) == (4, [])
+    assert re.match(r"opwatch: https://\S+ cannot be reached: curl: \(60\) SSL certificate problem: ", ran.err)
+
+
+CRASH = "#!/bin/sh\nkill -SEGV $$\n"
+
+
+def test_the_exit_code_1_is_for_failed_operations_alone(script: Script, receiver: Receiver) -> None:
+    receiver.script(GET, SUCCEEDED)
+    cases = {
+        f"$opwatch track {LOCATION} --wait >/dev/full": 2,
+        f"$opwatch track {LOCATION} --wait >&-": 2,
+        f"$opwatch track {LOCATION} >/dev/full": 2,
+        "$opwatch --help >/dev/full": 2,
+        f"$opwatch track {LOCATION} 2>/dev/full": 0,
+        f"$opwatch track {LOCATION} --wait 2>&- <&-": 0,
+        f"$opwatch track {LOCATION} --wait 2>/dev/full": 0,
+        f"TMPDIR=/nowhere $opwatch track {LOCATION} --wait": 0,
+        f"{{ sleep 0; $opwatch track {LOCATION} --wait; echo $? >&3; }} 3>&2 2>/dev/null | :": None,
+        f"PATH={script.directory / 'crashing'}:$PATH $opwatch track {LOCATION}": 4,
+    }
+    (script.directory / "crashing").mkdir()
+    for tool, source in {"curl": CRASH}.items():
+        (script.directory / "crashing" / tool).write_text(source, encoding="utf-8")
+        (script.directory / "crashing" / tool).chmod(0o755)
+    for source, code in cases.items():
+        ran = script.run_in_shell(source)
+        assert (source, ran.code if code is not None else int(ran.err)) == (source, 2 if code is None else code)
+    receiver.script(GET, Reply(200, f"failed {ID} shop: restart failed after 42 s: no port\n"))
+    receiver.script(ERROR, Reply(200, "no port\n"))
+    assert script.run_in_shell(f"$opwatch wait {ID} >/dev/full 2>/dev/full").code == 1
+
+
+@pytest.mark.parametrize("tool", ["awk", "sed", "tr"])
+def test_a_tool_that_fails_is_no_verdict(script: Script, tool: str) -> None:
+    (script.directory / tool).unlink(missing_ok=True)
+    (script.directory / tool).write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (script.directory / tool).chmod(0o755)
+    for arguments in (("track", LOCATION, "--wait"), ("wait", ID), ("track", "-")):
+        ran = script.run(*arguments, stdin=NOTHING_TO_DO["same"])
+        assert (arguments, ran.code > 1, ran.out) == (arguments, True, "")
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize("reply", [Reply(hang_s=60), Reply(503, "", {"Retry-After": "60"})])
+def test_a_signal_to_the_shell_alone_ends_the_waiting_at_once(
+    script: Script, receiver: Receiver, reply: Reply, sent: signal.Signals, code: int
+) -> None:
+    (script.directory / "sleep").unlink()
+    receiver.script(GET, reply)
+    with script.running("track", LOCATION, "--wait") as process:
+        receiver.wait_for(1, GET)
+        process.send_signal(sent)
+        started_s = time.monotonic()
+        out, err = process.communicate(timeout=PATIENCE_S)
+        assert time.monotonic() - started_s < 10
+    assert (process.returncode, out) == (code, "")
+    assert err.endswith(f"opwatch: no longer waiting; Opwatch goes on tracking {ID}\n")
+
+
+def test_interrupted_before_it_is_tracked_an_operation_can_be_tracked_later(script: Script, receiver: Receiver) -> None:
+    receiver.script(POST, Reply(hang_s=60))
+    with script.running("track", LOCATION) as process:
+        receiver.wait_for(1, POST)
+        process.terminate()
+        _, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, err) == (143, LATER)
 
 
 def test_ctrl_c_ends_the_waiting_and_says_that_the_tracking_goes_on(script: Script, receiver: Receiver) -> None:
@@ -237,11 +444,32 @@ def test_ctrl_c_ends_the_waiting_and_says_that_the_tracking_goes_on(script: Scri
     assert err.endswith(f"opwatch: no longer waiting; Opwatch goes on tracking {ID}\n")
 
 
-def test_nothing_that_is_answered_steers_the_terminal(script: Script, receiver: Receiver) -> None:
-    receiver.script(GET, Reply(200, f"failed {ID} shop: \x1b[2J\x07\x9b2J failed\n"))
-    ran = script.run("wait", ID)
-    assert ran.code == 1
-    assert not {"\x1b", "\x07"} & set(ran.out + ran.err)
+FORGED = "\x1b[2J\x1b]0;owned\x07\u009b2J\r\n::error::forged\n \u00a0::add-mask::x\n##[error]y ##vso[z]\x7f\x85 é ::ok"
+
+
+def test_nothing_that_is_answered_steers_the_terminal_or_a_runner(script: Script, receiver: Receiver) -> None:
+    receiver.script(GET, Reply(200, f"failed {ID} shop: {FORGED}\n"))
+    receiver.script(ERROR, Reply(200, f"{FORGED}\n{FORGED}\n"))
+    by_opwatch = script.run("wait", ID)
+    by_scalingo = script.run("track", "-", stdin=f"HTTP/1.1 500 No\r\n\r\n{FORGED}\n".encode() + b"\x9b\xff::x\n")
+    nothing = script.run("track", "-", stdin=f'{OK}\r\n{{"containers":"{FORGED.replace(chr(10), "")}"}}')
+    receiver.script(POST, Reply(301, "", {"Location": "https://a.example/##[error]\u009b"}))
+    moved = script.run("track", f"{LOCATION}\x1b]0;x\x07\n::x::", "--nonsense=\x1b[1m")
+    assert [ran.code for ran in (by_opwatch, by_scalingo, nothing, moved)] == [1, 2, 0, 2]
+    for ran in (by_opwatch, by_scalingo, nothing, moved):
+        shown = ran.out + ran.err
+        assert [c for c in shown if c != "\n" and (ord(c) < 0x20 or 0x7F <= ord(c) < 0xA0)] == []
+        assert [line for line in shown.splitlines() if line.strip().startswith("::")] == []
+        assert "##[" not in shown
+        assert "##vso" not in shown
+    assert "é ::ok" in by_opwatch.err
+    assert ": :error::forged" in by_scalingo.err
+
+
+def test_an_odd_address_is_quoted_in_the_command_for_later(script: Script, receiver: Receiver) -> None:
+    receiver.script(POST, Reply(422, "error 422 no\n"))
+    odd = "https://a.example/$(id)'`;rm"
+    assert script.run("track", odd).err.endswith("opwatch track 'https://a.example/$(id)%27`;rm'\n")
 
 
 # Usage and secrets
@@ -254,11 +482,13 @@ WRONG: list[tuple[tuple[str, ...], dict[str, str], str]] = [
     (("track", LOCATION, "https://another.example"), {}, "one operation at a time"),
     (("track", ""), {}, "LOCATION that is not empty"),
     (("track", "\r"), {}, "LOCATION that is not empty"),
-    (("track", LOCATION, "--context", "actor"), {}, "--context takes NAME=VALUE"),
-    (("track", LOCATION, "--context", "a&notify=x"), {}, "--context takes NAME=VALUE"),
     (("track", LOCATION, "--group"), {}, "--group is no option, or lacks its value"),
     (("track", LOCATION, "--nonsense", "x"), {}, "--nonsense is no option of track"),
+    (("track", LOCATION, "--wait=yes"), {}, "--wait is true or false, not 'yes'"),
+    (("track", "--help"), {}, "--help is no option of track"),
+    (("track", "-x"), {}, "-x is no option of track"),
     (("show",), {}, "show takes one id"),
+    (("stop", ID, ID), {}, "stop takes one id"),
     (("wait", "../healthz?"), {}, "is no tracking's id"),
     (("track", LOCATION), {"OPWATCH_URL": ""}, "set OPWATCH_URL to the address"),
     (("track", LOCATION), {"OPWATCH_URL": "opwatch.example.com"}, "set OPWATCH_URL to the address"),
@@ -272,7 +502,83 @@ def test_wrong_usage_is_said_and_sends_nothing(script: Script, receiver: Receive
         ran = script.run(*arguments, **env)
         assert (arguments, env, ran.code, ran.out) == (arguments, env, 2, "")
         assert said in ran.err
+        assert (LATER in ran.err) == (arguments[:2] == ("track", LOCATION))
+    ran = script.run("track", "--timeout", "-", "--group", stdin=NAMES_IT["plain"])
+    assert (ran.code, ran.out) == (2, "")
+    for env in ({"OPWATCH_URL": ""}, {"OPWATCH_TOKEN": ""}, {"PATH": str(without_curl(script))}):
+        ran = script.run("track", "-", stdin=NAMES_IT["a proxy"], **env)
+        assert (ran.code, LATER in ran.err) == (2, True)
     assert receiver.requests == ()
+
+
+def without_curl(script: Script) -> Path:
+    directory = script.directory / "without-curl"
+    directory.mkdir()
+    for tool in APPLETS:
+        (directory / tool).symlink_to(shutil.which(tool) or "")
+    return directory
+
+
+def test_line_ends_blanks_and_empty_options_do_no_harm(script: Script, receiver: Receiver) -> None:
+    empty = ["--account", "", "--region=", "--timeout", " ", "--group", "\n", "--group-size=", "--context", ""]
+    (script.directory / ".curlrc").write_text("fail\nlocation\nverbose\noutput=/dev/null\nrequest=PUT\n")
+    messy = {"OPWATCH_URL": f" {receiver.base_url}//\r\n", "OPWATCH_TOKEN": f"\t{TOKEN}\r\n"}
+    for location in (f" {LOCATION}\r\n", f"location:{LOCATION}", f"LOCATION:\t{LOCATION} \n"):
+        ran = script.run("track", location, *empty, "--notify", " \n", "--wait=FALSE", **messy)
+        assert (location, ran.code, ran.out) == (location, 0, f"{ID}\n")
+    assert [form(seen) for seen in receiver.requests] == [{"operation_url": LOCATION, "notify": ""}] * 3
+    assert {(seen.path, seen.headers["Authorization"]) for seen in receiver.requests} == {(POST, f"Bearer {TOKEN}")}
+    ran = script.run("show", f" {ID}\r\n", OPWATCH_URL=f"{receiver.base_url.replace('//', '//jane:s3cr@et@')}/\n")
+    assert (ran.code, ran.out) == (0, SUCCEEDED.body)
+
+
+def test_what_only_decorates_never_keeps_an_operation_from_being_tracked(script: Script, receiver: Receiver) -> None:
+    odd = os.fsdecode(b"J\xe9r\xf4me")
+    given = [
+        f"actor={odd}",
+        "lines=one\n\ntwo: x\n",
+        f"exact={'é' * 500}",
+        f"long={'ü' * 501}",
+        "actor=boss",
+        "no name=x",
+    ]
+    options = [part for each in [*given, "none", "=x"] for part in ("--context", each)]
+    ran = script.run("track", LOCATION, *options, "--group", f"{'g' * 201}\n", "--group-size", "two")
+    assert (ran.code, ran.out) == (0, f"{ID}\n")
+    assert form(receiver.requests[-1]) == {
+        "operation_url": LOCATION,
+        "context.actor": "J?r?me",
+        "context.lines": "one\n\ntwo: x\n",
+        "context.exact": "é" * 500,
+        "context.long": "ü" * 499 + "…",
+        "group": "g" * 199 + "…",
+    }
+    for said in (
+        "context.actor is shortened",
+        "context.long is",
+        "'no name=x'",
+        "'none'",
+        "given twice",
+        "group is",
+        "two",
+    ):
+        assert said in ran.err
+    many = [part for number in range(12) for part in ("--context", f"n{number}={'x' * 490}")]
+    assert script.run("track", LOCATION, *many).code == 0
+    sent = {name: value for name, value in form(receiver.requests[-1]).items() if name.startswith("context.")}
+    assert len(sent) == 7
+    assert len(json.dumps({name.removeprefix("context."): value for name, value in sent.items()})) <= 4_000
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_is_refused_with_its_decoration_is_tracked_without(
+    script: Script, receiver: Receiver, status: int
+) -> None:
+    receiver.script(POST, Reply(status, f"error {status} context: no\n"), ACCEPTED)
+    ran = script.run("track", LOCATION, "--context", "actor=jane", "--group=7", "--timeout", "90")
+    assert (ran.code, ran.out) == (0, f"{ID}\n")
+    assert "context: no; tracking it without context and group" in ran.err
+    assert form(receiver.requests[-1]) == {"operation_url": LOCATION, "timeout": "90"}
 
 
 def test_no_process_list_and_no_trace_shows_the_token(shell: str, tmp_path: Path) -> None:
@@ -299,8 +605,10 @@ def test_no_process_list_and_no_trace_shows_the_token(shell: str, tmp_path: Path
 def test_help_says_how_to_use_it_and_the_version_is_the_services(script: Script) -> None:
     shown = script.run("--help")
     assert (shown.code, shown.err) == (0, "")
+    assert script.run("help") == script.run("-h") == shown
+    assert script.run("restart").err.startswith("opwatch: 'restart' is no command\nUsage: ")
     options = set(re.findall(r"^ +(--[a-z-]+)(?:[, ]|\))", SCRIPT.read_text("utf-8"), re.MULTILINE))
-    assert {"--wait", "--context", "--notify"} <= options
+    assert {"--wait", "--context", "--notify", "--group-size"} <= options
     assert [option for option in options if option not in shown.out] == []
     assert script.run("--version").out == f"opwatch {VERSION}\n"
 
@@ -344,10 +652,11 @@ def may_be_sent_again_and_cancelled(stage: Stage, script: Script) -> None:
     assert [script.run("track", "-", stdin=answer).out for _ in range(2)] == [f"{identity}\n"] * 2
     assert script.run("show", identity).out.startswith(f"tracking {identity} script-blog: ")
     assert script.run("track", operation.url, "--timeout", "1").code == 2
+    assert script.run("track", operation.url, "--context", "x" * 65 + "=y", "--group-size", "0").out == f"{identity}\n"
     assert script.run("show", "osc-fr1-unknown").code == 2
     stranger = script.run("show", identity, OPWATCH_TOKEN="not-one")  # noqa: S106 - it opens nothing
     assert "HTTP 401: " in stranger.err
-    assert stage.opwatch.request("DELETE", f"/v1/operations/{identity}").status == 200
+    assert script.run("stop", identity).out.startswith(f"cancelled {identity} script-blog: ")
     waited = script.run("wait", identity)
     assert waited.code == 3
     assert waited.out.startswith(f"cancelled {identity} script-blog: restart cancelled after ")

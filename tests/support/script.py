@@ -3,6 +3,7 @@
 import os
 import pty
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,8 @@ SHELLS: Mapping[str, tuple[str, ...]] = {"dash": ("dash",), "busybox": ("busybox
 
 PATIENCE_S = 60.0
 SLEEP = '#!/bin/sh\necho "$1" >>"$SLEPT"\n'
+APPLETS = ("awk", "cat", "mktemp", "rm", "sed", "tail", "tr")
+"""Tools of the script. In busybox's shell, its own are used."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,9 @@ class Script:
         sleep = directory / "sleep"
         sleep.write_text(SLEEP, encoding="utf-8")
         sleep.chmod(0o755)
+        if package == "busybox":
+            for applet_name in APPLETS:
+                (directory / applet_name).symlink_to(found)
         env = {
             "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(directory),
@@ -68,6 +74,18 @@ class Script:
         ran = subprocess.run(
             [*self.shell, *options, str(SCRIPT), *arguments],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
+            env={**self.env, **env},
+            capture_output=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        return Ran(ran.returncode, ran.stdout.decode(), ran.stderr.decode())
+
+    def run_in_shell(self, source: str, **env: str) -> Ran:
+        """Run a line of shell, with the script as `$opwatch`; for redirections."""
+        command = shlex.join([*self.shell, str(SCRIPT)])
+        ran = subprocess.run(
+            [*self.shell, "-c", source.replace("$opwatch", command)],
             env={**self.env, **env},
             capture_output=True,
             timeout=PATIENCE_S,

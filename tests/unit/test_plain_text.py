@@ -31,6 +31,14 @@ def ended(state: State, **changes: Any) -> Tracking:
             a_tracking(operation=RUNNING, last_error="the API answered 503\nforged"),
             "tracking shop: restart running for 12 s: the last look failed: the API answered 503",
         ),
+        (
+            a_tracking(created_at=NOW - timedelta(minutes=20), timeout_s=60, last_error="404"),
+            "tracking shop: operation not seen yet: past its deadline for 19 min 12 s: the last look failed: 404",
+        ),
+        (
+            a_tracking(created_at=NOW - timedelta(minutes=16), timeout_s=60),
+            "tracking shop: operation not seen yet",
+        ),
         (a_tracking(operation=Operation(status="a\nb")), "tracking shop: operation a for 12 s"),
         (
             ended(State.FAILED, usual=USUAL),
