@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -36,11 +36,13 @@ def operate() -> str:
     return found
 
 
-def shell(source: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
-    """Run a text as GitHub's runner runs a step with `shell: sh`, with opwatch in the PATH."""
+def shell(
+    source: str, *arguments: str, env: Mapping[str, str], program: Sequence[str] = ("dash", "-e")
+) -> "subprocess.CompletedProcess[str]":
+    """Run a text as GitHub's runner runs a step with `shell: sh` on Ubuntu, with opwatch in the PATH."""
     path = f"{SCRIPT.parent}{os.pathsep}{os.environ['PATH']}"
     return subprocess.run(
-        ["sh", "-e", "-c", source, "sh", *arguments],
+        [*program, "-c", source, "sh", *arguments],
         env={"PATH": path, **env},
         capture_output=True,
         text=True,
@@ -73,26 +75,92 @@ def test_the_readmes_script_begins_an_operation_and_waits_for_its_end(
     assert all("%2Fv1%2Fapps%2Fshop%2Foperations%2F" in form for form in forms)
 
 
-@pytest.mark.parametrize("missing", ["SCALINGO_API_TOKEN", "OPWATCH_URL", "OPWATCH_TOKEN"])
+STARTS_NOTHING: list[tuple[tuple[str, ...], dict[str, str | None], str]] = [
+    *(
+        (("shop", "restart"), {name: value}, "set the variables named above")
+        for name in ("SCALINGO_API_TOKEN", "OPWATCH_URL", "OPWATCH_TOKEN")
+        for value in ("", None)
+    ),
+    ((), {}, "name an app and an action"),
+    (("shop",), {}, "name an app and an action"),
+    (("shop", "restart"), {"SCALINGO_API_TOKEN": "tk-us-wrong"}, "did not accept SCALINGO_API_TOKEN"),
+    (("shop", "restart"), {"SCALINGO_AUTH_URL": "http://127.0.0.1:1"}, "did not answer"),
+]
+
+
+@pytest.mark.parametrize("program", [("dash",), ("bash",), ("busybox", "sh")])
 def test_the_readmes_script_begins_nothing_that_could_not_be_watched(
-    answering: Receiver, scalingo: ScalingoApi, missing: str
+    answering: Receiver, scalingo: ScalingoApi, program: Sequence[str]
 ) -> None:
     services = {"SCALINGO_API_URL": scalingo.url, "SCALINGO_AUTH_URL": scalingo.url, "OPWATCH_URL": answering.base_url}
-    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"], "OPWATCH_TOKEN": "x" * 24}
-    ran = shell(operate(), "shop", "restart", env={**services, **tokens, missing: ""})
-    assert (ran.returncode, ran.stdout) == (2, "")
-    assert (scalingo.requests, answering.requests) == ((), ())
+    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"] + "\r\n", "OPWATCH_TOKEN": "x" * 24}
+    for arguments, changes, said in STARTS_NOTHING:
+        env = {name: value for name, value in {**services, **tokens, **changes}.items() if value is not None}
+        ran = shell(operate(), *arguments, env=env, program=program)
+        assert (arguments, changes, ran.returncode, ran.stdout) == (arguments, changes, 2, "")
+        assert "nothing was started: " in ran.stderr
+        assert said in ran.stderr
+    assert {seen.path for seen in scalingo.requests} <= {"/v1/tokens/exchange"}
+    assert answering.requests == ()
+    assert shell(operate(), "shop", "restart", env={**services, **tokens}, program=program).returncode == 0
 
 
-def test_all_operations_of_a_deploy_are_waited_for(answering: Receiver, tmp_path: Path) -> None:
+BEGUN = f"printf 'HTTP/1.1 202 Accepted\\r\\nLocation: {LOCATION}\\r\\n\\r\\n'"
+REFUSED = "printf 'HTTP/1.1 429 No\\r\\n\\r\\nRetry later'"
+
+
+@pytest.mark.parametrize(
+    ("restart", "ends", "code"),
+    [
+        (BEGUN, FAILED + SUCCEEDED, 1),
+        (f'if [ "$1" = shop ]; then {BEGUN}; else {REFUSED}; fi', SUCCEEDED, 2),
+        (f'if [ "$1" = blog ]; then {BEGUN}; else {REFUSED}; fi', SUCCEEDED, 2),
+    ],
+)
+@pytest.mark.parametrize("program", [("dash", "-e"), ("bash", "-eo", "pipefail"), ("busybox", "sh")])
+def test_all_operations_of_a_deploy_are_waited_for(
+    answering: Receiver, tmp_path: Path, program: Sequence[str], restart: str, ends: str, code: int
+) -> None:
     (source,) = (block for block in blocks(PAGE, "sh") if "restart " in block and "while read" in block)
-    answering.script(GET, Reply(200, FAILED), Reply(200, SUCCEEDED))
-    begun = f"restart() {{ printf 'HTTP/1.1 202 Accepted\\r\\nLocation: {LOCATION}\\r\\n\\r\\n'; }}\n"
+    answering.script(GET, *(Reply(200, line) for line in ends.splitlines(keepends=True)))
     env = {"OPWATCH_URL": answering.base_url, "OPWATCH_TOKEN": "x" * 24, "CI_PIPELINE_ID": "7"}
-    ran = shell(f"cd '{tmp_path}'\n{begun}{source}", env=env)
-    assert (ran.returncode, ran.stdout) == (1, FAILED + SUCCEEDED)
+    ran = shell(f"cd '{tmp_path}'\nrestart() {{ {restart}; }}\n{source}", env=env, program=program)
+    assert (ran.returncode, ran.stdout) == (code, ends)
     forms = [dict(parse_qsl(seen.body.decode())) for seen in answering.requests if seen.path == POST]
-    assert forms == [{"operation_url": LOCATION, "group": "deploy 7", "group_size": "2"}] * 2
+    assert forms == [{"operation_url": LOCATION, "group": "deploy 7", "group_size": "2"}] * len(ends.splitlines())
+
+
+@pytest.mark.parametrize(("ends", "code"), [(SUCCEEDED, 0), (FAILED, 1), ("error 401 no\n", 3)])
+def test_a_scripts_next_command_gets_the_verdict_and_its_code(answering: Receiver, ends: str, code: int) -> None:
+    (source,) = (block for block in blocks(PAGE, "sh") if "verdict=" in block)
+    answering.script(GET, Reply(401 if code > 1 else 200, ends))
+    env = {"OPWATCH_URL": f"{answering.base_url}/", "OPWATCH_TOKEN": "x" * 24, "LOCATION": LOCATION}
+    ran = shell(source, env=env)
+    assert ran.returncode == code
+    page = f"42 s: ::error::first: see {answering.base_url}/operations/{ID}\n"
+    assert ran.stderr.endswith(page) == (code == 1)
+
+
+SCALINGO_LOG = f"""#!/bin/bash
+trap 'exit 141' PIPE
+for line in 1 2 3 4 5 6 7 8; do
+    echo "[DEBUG] GET {LOCATION}?x" || exit 141
+    sleep 0.05
+done
+"""
+
+
+@pytest.mark.parametrize("program", [("dash", "-e"), ("bash", "-eo", "pipefail"), ("busybox", "sh", "-e")])
+def test_the_url_is_found_in_the_debug_log_of_the_scalingo_command(
+    answering: Receiver, tmp_path: Path, program: Sequence[str]
+) -> None:
+    (source,) = (block for block in blocks(PAGE, "sh") if "DEBUG=1" in block)
+    command = tmp_path / "scalingo"
+    command.write_text(SCALINGO_LOG, encoding="utf-8")
+    command.chmod(0o755)
+    env = {"OPWATCH_URL": answering.base_url, "OPWATCH_TOKEN": "x" * 24}
+    ran = shell(f"PATH={tmp_path}:$PATH\n{source}", env=env, program=program)
+    assert (ran.returncode, ran.stdout) == (0, SUCCEEDED)
 
 
 # The GitHub Action
@@ -142,8 +210,55 @@ def test_the_action_fails_as_the_operation_did_and_its_error_text_is_no_command(
     assert printed.index(FAILED) < printed.index(f"::{resume}::")
 
 
-def test_the_action_need_not_wait(answering: Receiver, tmp_path: Path) -> None:
-    assert run_action(answering, tmp_path, wait="false")[::2] == (0, {"state": "tracking", "id": ID})
+@pytest.mark.parametrize(
+    ("wait", "state"),
+    [("false", "tracking"), ("False", "tracking"), ("TRUE", "succeeded"), ("", "succeeded")],
+)
+def test_the_action_waits_unless_it_is_told_not_to(answering: Receiver, tmp_path: Path, wait: str, state: str) -> None:
+    assert run_action(answering, tmp_path, wait=wait)[::2] == (0, {"state": state, "id": ID})
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"wait": "yes"},
+        {"wait": "1"},
+        {"wait": "true false"},
+        {"location": "--help"},
+        {"location": "--wait"},
+        {"location": "-"},
+        {"location": ""},
+    ],
+)
+def test_the_action_refuses_what_it_does_not_understand(
+    answering: Receiver, tmp_path: Path, inputs: dict[str, str]
+) -> None:
+    code, printed, outputs = run_action(answering, tmp_path, **inputs)
+    assert (code, outputs) == (2, {})
+    assert (f"opwatch track {LOCATION}" in printed) == ("wait" in inputs)
+    assert answering.requests == ()
+
+
+def test_the_action_prints_and_outputs_what_an_error_text_says_as_it_is(answering: Receiver, tmp_path: Path) -> None:
+    text = r"cannot find C:\code\app\new \033]0;T\007 \n::warning::forged \c"
+    answering.script(GET, Reply(200, f"failed {ID} shop: restart failed after 42 s: {text}\n"))
+    answering.script(f"{GET}/error", Reply(200, f"{text}\n"))
+    code, printed, outputs = run_action(answering, tmp_path)
+    assert (code, outputs) == (1, {"state": "failed", "id": ID})
+    assert re.search(rf": {re.escape(text)}\n::[0-9a-f]{{32}}::\n", printed)
+
+
+def test_a_context_of_several_lines_does_not_keep_the_action_from_tracking(answering: Receiver, tmp_path: Path) -> None:
+    message = "fix: it\r\n\r\nsee https://a.example/?a=b\r\n=x\r\nCo-authored-by: jane"
+    code, printed, _ = run_action(answering, tmp_path, context=f"first\nsecond\nmessage={message}\nactor=jane\n\n")
+    assert code == 0
+    assert "'first" in printed
+    (sent,) = (seen.body.decode() for seen in answering.requests if seen.path == POST)
+    assert dict(parse_qsl(sent)) == {
+        "operation_url": LOCATION,
+        "context.message": "fix: it\nsee https://a.example/?a=b\n=x\nCo-authored-by: jane",
+        "context.actor": "jane",
+    }
 
 
 def test_the_action_without_an_answer_has_no_outputs(receiver: Receiver, tmp_path: Path) -> None:
@@ -154,9 +269,7 @@ def test_the_action_without_an_answer_has_no_outputs(receiver: Receiver, tmp_pat
 def test_no_input_of_the_action_becomes_a_part_of_its_script() -> None:
     assert "${{" not in STEP["run"]
     assert sorted(STEP["env"].values()) == sorted(f"${{{{ inputs.{name} }}}}" for name in inputs_of())
-    assert set(inputs_of()) == set(
-        re.findall(r"`([a-z-]+)`", PAGE[PAGE.index("Inputs: ") : PAGE.index("Outputs: ")])
-    ) - {"true"}
+    assert set(inputs_of()) == set(re.findall(r"`([a-z-]+)`", PAGE[PAGE.index("Inputs: ") : PAGE.index("Outputs: ")]))
 
 
 # All of it
