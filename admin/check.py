@@ -4,18 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from itertools import chain
+from typing import Literal
 
 from aiohttp import ClientSession
 
 from admin import trackings
-from config.redis import connect, storage_faults
+from config.redis import connect
 from config.settings import Settings
 from notifiers import Checkable
 from notifiers.targets import Target
 from operations.errors import OpwatchError, RateLimitedError
 from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
+from operations.storage.health import Health, explain
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.listing import Listing
 from operations.storage.locks import Locks
@@ -29,7 +31,6 @@ from workers.runtime import REDIS_TIMEOUT_S, SharedGate
 
 SIGN_IN_WITHIN_S = 30.0
 OLDEST_REDIS = 5
-_WRITTEN = "opwatch:check"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
         yield finding
     if settings.redis_url.get_secret_value():
         with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
-            for finding in [*_redis(connection), *_orphans(connection), *_deliveries(settings, connection)]:
+            parts = _redis(connection), _workers(connection), _orphans(connection), _deliveries(settings, connection)
+            for finding in chain(*parts):
                 yield finding
             async for finding in _accounts(settings, faults, connection):
                 yield finding
@@ -75,31 +77,34 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _redis(connection: Redis) -> Iterator[Finding]:
+    health = Health(connection)
     try:
-        server: Any = connection.info("server")
-        storage, workers = storage_faults(connection), Heartbeat(connection).beats().alive
+        server = health.info("server")
+        faults = [*health.storage_faults(), *health.memory_faults(), *health.refusals()]
     except RedisError as error:
-        what = (
-            f"does not answer ({type(error).__name__}): check that it runs, and that REDIS_URL is right on this machine"
-        )
+        what = f"{explain(error)}: check that it runs, and that REDIS_URL is right on this machine"
         yield Finding("FAIL", "redis", what)
         return
-    version = str(server["redis_version"])
+    version = str(server.get("redis_version", OLDEST_REDIS))
     if int(version.partition(".")[0]) < OLDEST_REDIS:
-        yield Finding("FAIL", "redis", f"is version {version}; at least Redis 5 or Valkey 7.2 is needed")
-    yield from (Finding("FAIL", "redis", fault) for fault in storage)
-    try:
-        connection.set(_WRITTEN, 1, px=1000)
-    except RedisError as error:
-        yield Finding("FAIL", "redis", f"accepts no writes ({type(error).__name__}): it is full, or a replica")
-    else:
-        if not storage:
-            named = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {version}"
-            yield Finding("ok", "redis", f"{named} accepts writes, persists them (AOF) and evicts nothing")
-    if workers:
-        yield Finding("ok", "workers", f"{workers} alive")
-    else:
-        yield Finding("FAIL", "workers", "no worker sends heartbeats: start one (on a PaaS, scale `worker` to 1)")
+        faults.append(f"Redis is version {version}; at least Redis 5 or Valkey 7.2 is needed")
+    yield from (Finding("FAIL", "redis", fault) for fault in faults)
+    if not faults and server:
+        named = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {version}"
+        yield Finding("ok", "redis", f"{named} accepts writes and scripts, persists them (AOF) and evicts nothing")
+    elif not faults:
+        what = (
+            "accepts writes and scripts; it does not tell this user (INFO) whether it persists them and evicts nothing"
+        )
+        yield Finding("ok", "redis", what)
+
+
+def _workers(connection: Redis) -> Iterator[Finding]:
+    with suppress(RedisError):  # `_redis` has reported it
+        faults = Health(connection).work_faults()
+        yield from (Finding("FAIL", "workers", fault) for fault in faults)
+        if not faults:
+            yield Finding("ok", "workers", f"{Heartbeat(connection).beats().alive} alive")
 
 
 def _orphans(connection: Redis) -> Iterator[Finding]:
@@ -164,9 +169,7 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
     except OpwatchError as error:
         return Finding("FAIL", name, str(error))
     except RedisError as error:
-        return Finding(
-            "warn", name, f"not tested: each request is counted in Redis, which fails ({type(error).__name__})"
-        )
+        return Finding("warn", name, f"not tested: each request is counted in Redis. {explain(error)}")
     if share < 1:
         return Finding("warn", name, f"signed in; after a 429 the rate is at {share:.0%}, and recovers")
     return Finding("ok", name, "signed in")

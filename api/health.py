@@ -8,8 +8,8 @@ from api import metrics, openapi
 from api.auth import require_token
 from api.responses import json_response
 from api.service import Service, service
-from config.redis import storage_faults
 from operations.storage import RedisError
+from operations.storage.health import explain
 
 routes = Blueprint("health", __name__)
 
@@ -50,9 +50,7 @@ def is_routine(response: Response) -> bool:
 
 def _problems(parts: Service) -> list[str]:
     try:
-        problems = storage_faults(parts.connection)
-        if not parts.heartbeat.has_worker():
-            problems.append("no worker sends heartbeats: start one (on a PaaS, scale `worker` to 1)")
+        problems = [*parts.health.obstacles(), *parts.health.storage_faults(), *parts.health.memory_faults()]
         return [*problems, *parts.account_alerts.rejected(parts.settings.accounts).values()]
     except RedisError as error:
-        return [f"Redis does not answer ({type(error).__name__})"]
+        return [explain(error)]

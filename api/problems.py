@@ -12,6 +12,7 @@ from api import plain_text, responses
 from config.web import PROBLEM_TYPE, problem_json
 from operations.errors import NewerRecordError
 from operations.storage import RedisError
+from operations.storage.health import explain
 
 log = structlog.get_logger()
 
@@ -89,8 +90,9 @@ def _http(error: HTTPException) -> Response:
 
 
 def _redis_away(error: RedisError) -> Response:
-    log.error("Redis fails", error=type(error).__name__)
-    detail = "Redis does not answer; send the request again: if it was carried out already, nothing is done twice"
+    what = explain(error)
+    log.error("Redis fails", error=what)
+    detail = f"{what}; send the request again: if it was carried out already, nothing is done twice"
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
 

@@ -15,6 +15,7 @@ from config.web import MOST_WAITING
 from operations.storage import Redis
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
+from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import Limit
 from operations.storage.listing import Listing
@@ -54,6 +55,7 @@ class Service:
     maintenance: Maintenance
     budget: Budget
     heartbeat: Heartbeat
+    health: Health
     account_alerts: AccountAlerts
     limit: Limit
     looks_due: Doorbell
@@ -77,6 +79,7 @@ def build(settings: Settings) -> Service:
         maintenance=Maintenance(connection, store.records),
         budget=Budget(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),
+        health=Health(connection),
         account_alerts=AccountAlerts(connection),
         limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
         looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),

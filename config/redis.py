@@ -5,14 +5,68 @@ from typing import Any
 import redis
 import structlog
 from redis.backoff import ConstantBackoff
+from redis.connection import parse_url
 from redis.retry import Retry
 
 from config.settings import Settings
+from operations.storage.health import Health, error_code, explain
 
 log = structlog.get_logger()
 
 CLIENT_SIDE_IDLE_CHECK_S = 30
 """Redis providers close idle connections (after 150 s on Scalingo), so idle ones are checked before use."""
+
+_WRONG_SERVER = frozenset({"READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED"})
+"""The codes of a server that is not, or no longer, the primary: another one may answer at the same address."""
+
+_FROM_URL = frozenset({"connection_class", "host", "port", "path", "db", "username", "password", "protocol"})
+"""What a URL decides, besides `ssl_…`. Other options (`decode_responses`, `max_connections`, …) could break Opwatch."""
+
+
+class WrongServerError(redis.ConnectionError):
+    """The server is a replica, or is loading its data. The connection was closed."""
+
+
+class _Redialling:
+    """Closes a connection that answers like a replica, so that the next command dials anew.
+
+    redis-py keeps it: after a failover that leaves old connections open (by DNS or by a proxy), each of them would stay
+    with the former primary for ever. The pool's other connections are replaced before they are used again.
+    https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
+    """
+
+    failovers = 0  # of this pool's own subclass, so its connections share it
+    dialled_after = 0
+
+    def connect(self: Any) -> None:
+        """Dial, also if this connection is older than the last failover."""
+        if self.dialled_after != self.failovers:
+            self.disconnect()
+        self.dialled_after = self.failovers
+        super().connect()  # type: ignore[misc]
+
+    def read_response(self: Any, *arguments: Any, **options: Any) -> Any:
+        """Read one answer. Raises WrongServerError, which is retried once on a new connection."""
+        try:
+            answer = super().read_response(*arguments, **options)  # type: ignore[misc]
+        except redis.ResponseError as error:
+            self._check(error)
+            raise
+        self._check(answer)
+        return answer
+
+    def _check(self: Any, answer: Any) -> None:
+        """Look also into the lists that a script, a pipeline or EXEC answers."""
+        if isinstance(answer, list):
+            for each in answer:
+                if isinstance(each, (list, redis.RedisError)):
+                    self._check(each)
+        elif isinstance(answer, redis.RedisError) and (code := error_code(answer)) in _WRONG_SERVER:
+            if self.dialled_after == self.failovers:
+                type(self).failovers += 1
+            self.dialled_after = self.failovers
+            self.disconnect()
+            raise WrongServerError(str(answer), status_code=code)
 
 
 def connect(
@@ -23,10 +77,14 @@ def connect(
     redis-py's default, ten tries of 5 s, is too slow for a caller who waits. `most` limits the connections; a command
     waits for a free one, at most half of `timeout_s`.
     """
-    bound = {} if most is None else {"max_connections": most, "timeout": timeout_s / 2}
-    pool = (redis.ConnectionPool if most is None else redis.BlockingConnectionPool).from_url(
-        settings.redis_url.get_secret_value(),
+    given = parse_url(settings.redis_url.get_secret_value())  # type: ignore[no-untyped-call]
+    options = {name: value for name, value in given.items() if name in _FROM_URL or name.startswith("ssl_")}
+    bound: dict[str, Any] = {} if most is None else {"max_connections": most, "timeout": timeout_s / 2}
+    base = options.pop("connection_class", redis.Connection)
+    pool = (redis.ConnectionPool if most is None else redis.BlockingConnectionPool)(
+        **options,
         **bound,
+        connection_class=type(base.__name__, (_Redialling, base), {}),
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
         health_check_interval=CLIENT_SIDE_IDLE_CHECK_S,
@@ -39,25 +97,7 @@ def connect(
 def say_storage_faults(connection: redis.Redis) -> None:
     """Log what may make Redis lose acknowledged writes, at the start of a process. It starts even if Redis is away."""
     try:
-        for fault in storage_faults(connection):
+        for fault in Health(connection).storage_faults():
             log.warning("Redis may lose acknowledged writes", fault=fault)
     except redis.RedisError as error:
-        log.warning("Redis is away", error=type(error).__name__)
-
-
-def storage_faults(connection: redis.Redis) -> list[str]:
-    """List what may make this Redis lose acknowledged writes: no append-only file, or eviction of keys.
-
-    Facts that a provider hides do not count as faults.
-    """
-    persistence: Any = connection.info("persistence")
-    memory: Any = connection.info("memory")
-    faults = []
-    if persistence.get("aof_enabled") == 0:
-        faults.append("Redis has no append-only file (AOF): a crash of Redis loses trackings; enable AOF")
-    if persistence.get("aof_last_write_status", "ok") != "ok":
-        faults.append("Redis could not write its append-only file; check its disk")
-    policy = memory.get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        faults.append(f"Redis may evict keys (maxmemory-policy {policy}); set it to noeviction")
-    return faults
+        log.warning("Redis is away", error=explain(error))

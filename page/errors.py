@@ -9,6 +9,7 @@ from werkzeug.exceptions import HTTPException
 from api.problems import RETRY_AFTER_S, ProblemError
 from operations.errors import NewerRecordError
 from operations.storage import RedisError
+from operations.storage.health import explain
 from page.html import html
 
 log = structlog.get_logger()
@@ -40,8 +41,9 @@ def _later(detail: str) -> Response:
 
 
 def _redis_away(error: RedisError) -> Response:
-    log.error("Redis fails", error=type(error).__name__)
-    return _later("Redis does not answer, so nothing can be shown. Nothing is lost. Load the page again.")
+    what = explain(error)
+    log.error("Redis fails", error=what)
+    return _later(f"{what}. So nothing can be shown. Nothing is lost. Load the page again.")
 
 
 def _unexpected(error: Exception) -> Response:

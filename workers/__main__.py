@@ -10,6 +10,7 @@ from types import FrameType
 import redis
 import structlog
 from rq import Queue, SimpleWorker
+from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
@@ -17,9 +18,10 @@ from config import logs
 from config.redis import connect, say_storage_faults
 from config.settings import Settings, load
 from operations.errors import ConfigError
+from operations.storage.health import explain
 from workers import runtime
 from workers.clock import Clock
-from workers.doorbell import ORDER
+from workers.doorbell import ORDER, Round
 
 log = structlog.get_logger()
 
@@ -35,9 +37,9 @@ The HTTP thread releases the GIL at each send. With Python's 5 ms it would make 
 COLLECT_AFTER = (10_000, 10, 20)
 """Python's lower thresholds cost a sixth of the time while thousands of trackings are in memory."""
 
-_RQ_TTL_S = 25
+_RQ_TTL_S = 17  # RQ waits 15 s less than this for a job
 _ROUND_LASTS_S = 20
-_RQ_TIMEOUT_S = 20.0
+_RQ_TIMEOUT_S = 7.0
 _PAUSE_S = 1.0
 
 
@@ -57,6 +59,21 @@ class RoundWorker(SimpleWorker):
 
     max_connection_wait_time = 2.0
     stop = Stop()
+
+    @property
+    def connection_timeout(self) -> int:
+        """How long an answer may take; RQ's own 10 s more than a wait for a job are too long for a dead connection."""
+        return int(_RQ_TIMEOUT_S)
+
+    def subscribe(self) -> None:
+        """Do not listen to RQ's commands: nobody sends any, and the user of Redis may not be allowed to."""
+
+    def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
+        """Run a round, and store that it was done."""
+        done = super().perform_job(job, queue, execution)
+        if done:
+            runtime.current().round_done(Round(queue.name))
+        return done
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
         """Make RQ treat a round as abandoned after 20 s, not 4 minutes, so that `doorbell.tidy` can remove it."""
@@ -110,7 +127,7 @@ def _work(settings: Settings) -> None:
             )
             worker.work(logging_level="WARNING")
         except redis.RedisError as error:
-            log.warning("RQ's worker lost Redis; starting it again", error=type(error).__name__)
+            log.warning("RQ's worker lost Redis; starting it again", error=explain(error))
         if not RoundWorker.stop.requested:
             time.sleep(_PAUSE_S)
 

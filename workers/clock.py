@@ -10,6 +10,7 @@ import aiohttp
 import redis
 import structlog
 
+from operations.storage.health import explain
 from workers.doorbell import Round, enqueue, tidy
 from workers.look import release_looks_of
 from workers.runtime import Runtime, sign_in_lock
@@ -20,6 +21,10 @@ TICK_S = 1.0
 SHORTEST_TICK_S = 0.25
 MAINTAIN_EVERY_S = 30.0
 REPORT_EVERY_S = 60.0
+CHECK_EVERY_S = 10.0
+CLOCK_STEP_S = 5.0
+"""From how far Redis's clock was set back, this is logged."""
+
 _REPORT_WITHIN_S = 10.0
 
 
@@ -31,29 +36,30 @@ class Clock(threading.Thread):
         self._runtime = runtime
         self._stopped = threading.Event()
         self._silenced = threading.Event()
-        self._redis_away = False
+        self._redis_fault = ""
+        self._obstacles: list[str] | None = None  # None until they were looked for
+        self._check_at_s = 0.0
+        self._redis_ahead_s = float("-inf")
         self._report_every_s = report_every_s
         self._report_at_s = 0.0
         self._maintain_at_s = 0.0
 
     def run(self) -> None:
-        """Tick until stopped. An outage of Redis is logged once."""
+        """Tick until stopped. An outage of Redis is logged once for each cause."""
         pause_s = 0.0
         while not self._stopped.wait(pause_s):
             pause_s = TICK_S
             try:
                 pause_s = self._tick()
             except redis.RedisError as error:
-                if not self._redis_away:
-                    log.warning("Redis is away; waiting for it", error=type(error).__name__)
-                self._redis_away = True
+                self._say_fault(error)
                 continue
             except Exception:
                 log.exception("the clock missed a tick")  # a clock that ended would stop all work, unnoticed
                 continue
-            if self._redis_away:
+            if self._redis_fault:
                 log.info("Redis is back")
-                self._redis_away = False
+                self._redis_fault = ""
 
     def silence(self) -> None:
         """Start no more rounds, but keep sending heartbeats: the worker still finishes its work."""
@@ -67,7 +73,9 @@ class Clock(threading.Thread):
     def _tick(self) -> float:
         """Do the work of one tick. Returns the seconds until the next."""
         runtime = self._runtime
-        silent = runtime.heartbeat.beat(runtime.name, runtime.records.now())
+        now = runtime.records.now()
+        self._compare_clocks(now.timestamp() - time.monotonic())
+        silent = runtime.heartbeat.beat(runtime.name, now)
         if self._silenced.is_set():
             return TICK_S
         if silent and runtime.heartbeat.is_settled:
@@ -87,11 +95,36 @@ class Clock(threading.Thread):
             more = runtime.maintenance.run()
             self._maintain_at_s = time.monotonic() + (0.0 if more else MAINTAIN_EVERY_S)
             tidy(runtime.connection)
-        # After Redis has answered: a ping means that Redis answers and that the clock ticks.
-        if runtime.settings.heartbeat_url is not None and time.monotonic() >= self._report_at_s:
+        self._check()
+        if (
+            runtime.settings.heartbeat_url is not None
+            and time.monotonic() >= self._report_at_s
+            and self._obstacles == []
+        ):
             self._report_at_s = time.monotonic() + self._report_every_s
             runtime.loop.submit(self._report)
         return min(TICK_S, max(SHORTEST_TICK_S, look_in_s))
+
+    def _check(self) -> None:
+        """Look for what keeps rounds from being done: then the dead man's switch is not pinged."""
+        if time.monotonic() < self._check_at_s or not self._runtime.heartbeat.is_settled:
+            return
+        self._check_at_s = time.monotonic() + CHECK_EVERY_S
+        before, self._obstacles = self._obstacles, self._runtime.health.obstacles()
+        if self._obstacles and self._obstacles != before:
+            log.warning("rounds are not done", faults=self._obstacles)
+
+    def _say_fault(self, error: redis.RedisError) -> None:
+        before, self._redis_fault = self._redis_fault, explain(error)
+        if self._redis_fault != before:
+            answers = isinstance(error, redis.ResponseError)
+            event = "Redis refuses commands; waiting for it" if answers else "Redis is away; waiting for it"
+            log.warning(event, error=self._redis_fault)
+
+    def _compare_clocks(self, redis_ahead_s: float) -> None:
+        back_s, self._redis_ahead_s = self._redis_ahead_s - redis_ahead_s, redis_ahead_s
+        if back_s > CLOCK_STEP_S:
+            log.warning("Redis's clock was set back", seconds=round(back_s))
 
     async def _report(self) -> None:
         """Ping the dead man's switch. When the pings stop, it alerts the operator."""

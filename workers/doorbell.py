@@ -14,6 +14,8 @@ from rq.exceptions import DuplicateJobError
 from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 
+from operations.storage.health import explain
+
 log = structlog.get_logger()
 
 
@@ -93,5 +95,5 @@ class Doorbell:
             try:
                 enqueue(self._connection, self._round)
             except redis.RedisError as error:
-                log.warning("doorbell not rung; the clock will ring", round=self._round, error=type(error).__name__)
+                log.warning("doorbell not rung; the clock will ring", round=self._round, error=explain(error))
             self._stopped.wait(self._fold_s)

@@ -17,7 +17,9 @@ from config.settings import Settings
 from notifiers.targets import Target
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
+from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
+from operations.storage.index import DUE, OUTBOX
 from operations.storage.learned import Learned
 from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
@@ -98,6 +100,7 @@ class Runtime:
     learned: Learned
     budget: Budget
     heartbeat: Heartbeat
+    health: Health
     locks: Locks
     maintenance: Maintenance
     account_alerts: AccountAlerts
@@ -114,6 +117,11 @@ class Runtime:
         such a claim, even a late change applies.
         """
         return await retry_while_redis_is_down(lambda: self.changes(change))
+
+    def round_done(self, done: Round) -> None:
+        """Store that rounds are done, for `/readyz` and the dead man's switch."""
+        with suppress(redis.RedisError):
+            self.health.worked(DUE if done is Round.LOOK else OUTBOX, self.records.now())
 
     def finish(self, within_s: float) -> None:
         """Finish current work within the given time, and release the rest."""
@@ -156,6 +164,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         learned=Learned(connection),
         budget=budget,
         heartbeat=Heartbeat(connection),
+        health=Health(connection),
         locks=locks,
         maintenance=Maintenance(connection, store.records, store.retention),
         account_alerts=AccountAlerts(connection),

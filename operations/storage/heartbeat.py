@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import redis
@@ -37,13 +37,15 @@ class Heartbeat:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._beat_at_s: float | None = None
+        self._beat_at = datetime.min.replace(tzinfo=UTC)
         self._settled_from_s = float("inf")
 
     @property
     def is_settled(self) -> bool:
         """Tell whether Redis has answered for long enough to presume silent workers dead.
 
-        Directly after an outage, the others still have to send heartbeats and record their results.
+        Directly after an outage, or after Redis's clock was set back, the others still have to send heartbeats and
+        record their results.
         """
         now_s = time.monotonic()
         beats = self._beat_at_s is not None and now_s - self._beat_at_s <= LONGEST_PAUSE_S
@@ -54,13 +56,15 @@ class Heartbeat:
         pipe = self._redis.pipeline(transaction=False)
         pipe.zadd(_WORKERS, {worker: milliseconds(now)})
         pipe.zrangebyscore(_WORKERS, "-inf", milliseconds(now - SILENT_AFTER))
-        _, silent = pipe.execute()
+        pipe.zrangebyscore(_WORKERS, milliseconds(now + SILENT_AFTER), "+inf")  # from before Redis's clock was set back
+        _, silent, ahead = pipe.execute()
         before_s, self._beat_at_s = self._beat_at_s, time.monotonic()
+        before, self._beat_at = self._beat_at, now
         if before_s is None:
             self._settled_from_s = self._beat_at_s + FIRST_BEATS_S
-        elif self._beat_at_s - before_s > LONGEST_PAUSE_S:
+        elif self._beat_at_s - before_s > LONGEST_PAUSE_S or now < before:
             self._settled_from_s = self._beat_at_s + SILENT_AFTER.total_seconds()
-        return frozenset(name.decode() for name in silent)
+        return frozenset(name.decode() for name in [*silent, *ahead])
 
     def forget(self, workers: Iterable[str]) -> None:
         """Remove workers: one that stops, or silent ones whose looks were released."""
@@ -74,7 +78,8 @@ class Heartbeat:
         """Count the workers with a heartbeat in the last 10 s, and return the time of the last heartbeat."""
         seconds, _ = self._redis.time()
         pipe = self._redis.pipeline(transaction=False)
-        pipe.zcount(_WORKERS, (seconds - GONE_AFTER.total_seconds()) * 1000, "+inf")
+        gone_s = GONE_AFTER.total_seconds()
+        pipe.zcount(_WORKERS, (seconds - gone_s) * 1000, (seconds + gone_s) * 1000)
         pipe.zrange(_WORKERS, -1, -1, withscores=True)
         alive, last = pipe.execute()
         return Beats(int(alive), last[0][1] / 1000 if last else 0.0)

@@ -18,6 +18,7 @@ import redis
 
 from operations.model import State, Tracking
 from operations.storage import index
+from operations.storage.due import DueSets
 from operations.storage.index import (
     BODY,
     CANCELLED,
@@ -76,9 +77,9 @@ class Maintenance:
         self._records = records
         self._retention = retention
         self._callers: set[str] = set()
-        here = Path(__file__).parent
-        self._due: Any = connection.register_script((here / "due.lua").read_text())
-        self._script = connection.register_script((here / "remove.lua").read_text())
+        self._due = DueSets(connection)
+        self._script = connection.register_script((Path(__file__).parent / "remove.lua").read_text())
+        self._recount: Any = connection.register_script(_RECOUNT)
         self._offsets: dict[str, int] = defaultdict(int)
         self._cursors: dict[str, int] = defaultdict(int)
 
@@ -103,14 +104,13 @@ class Maintenance:
         removed += [self._scan(key) for key in _WHOLE]
         removed += [self._walk_due(EXPIRING, self._delete_expired), self._scan_expiring(), self._scan_keys()]
         removed += [self.trim(caller) for caller in self._callers]
-        self._redis.eval(_RECOUNT, 2, DUE, index.IN_FLIGHT)
+        self._recount(keys=[DUE, index.IN_FLIGHT])
         return any(removed) or self._offsets[EXPIRING] > 0
 
     def _walk_due(self, key: str, work: Callable[[list[str]], int]) -> int:
         """Work on the next window of due members, after those that earlier runs left. Returns how many were removed."""
         offset = self._offsets[key]
-        _, found = self._due(keys=[key], args=[offset, _WINDOW])
-        members = [_text(member) for member in found[::2]]
+        members = [_text(member) for member, _ in self._due.list(key, offset, _WINDOW)[1]]
         removed = work(members)
         self._offsets[key] = offset + len(members) - removed if len(members) == _WINDOW else 0
         return removed

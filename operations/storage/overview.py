@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import repeat
 from typing import Any
 
 import redis
 
+from operations.storage.due import due_in_s
 from operations.storage.index import COUNTERS, DUE, IN_FLIGHT, LIVE, OUTBOX, RETRYING, milliseconds, retrying_range
 from operations.storage.records import Records
 
@@ -58,13 +60,14 @@ class Overview:
 
         Zero or less means now. An edit of a live message counts as a delivery. One round trip.
         """
-        now_ms = milliseconds(self._records.now())
+        now, keys = self._records.now(), (DUE, OUTBOX, LIVE)
         pipe = self._redis.pipeline(transaction=False)
-        pipe.zrange(DUE, 0, 0, withscores=True)
-        pipe.zrange(OUTBOX, 0, 0, withscores=True)
-        pipe.zrange(LIVE, 0, 0, withscores=True)
-        look, delivery, edit = (_seconds_until(found, now_ms) for found in pipe.execute())
-        return look, min(delivery, edit)
+        for key in keys:
+            pipe.zrange(key, 0, 0, withscores=True)
+            pipe.zrange(key, -1, -1, withscores=True)
+        ends = pipe.execute()
+        look, *others = map(due_in_s, keys, ends[::2], ends[1::2], repeat(now))
+        return look, min(others)
 
     def next_look_in_s(self) -> float:
         """Return in how many seconds the first look that is not yet due becomes due; infinity if there is none."""

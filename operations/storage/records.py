@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import redis
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter
 from operations.errors import NewerRecordError
 from operations.model import Delivery, LiveMessage, Tracking, tracking_id
 from operations.storage import index
+from operations.storage.due import DueSets, is_due
 from operations.storage.index import DUE, LIVE, OUTBOX, body_key, milliseconds, record_key
 from operations.telling import groups
 from operations.telling.alerts import alert_id
@@ -34,7 +34,7 @@ WINDOW = 1000
 """From how many due entries a round chooses."""
 
 _BATCH = 200
-_CLOCK_TRUSTED_FOR_S = 10.0
+_CLOCK_TRUSTED_FOR_S = 1.0
 _CLOCK_READINGS = 5
 _PROMPT_S = 0.05
 _WINDOWS = 20
@@ -60,7 +60,7 @@ class Records:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
-        self._due = connection.register_script((Path(__file__).parent / "due.lua").read_text())
+        self._due = DueSets(connection)
         self._waiting: dict[str, _Waiting] = {}
         self._clock = _Clock(connection)
 
@@ -91,7 +91,7 @@ class Records:
             read = {stored.tracking.id: stored for stored in self.read(set(due).difference(waiting))}
             for identity, score in due.items():
                 stored = waiting[identity].stored if identity in waiting else read.get(identity)
-                if stored is not None and not _is_look_due(stored.tracking, now):
+                if stored is not None and not is_due(DUE, stored.tracking.next_look_at, now):
                     continue  # another worker claimed it after we listed it
                 known[identity] = _Waiting(score, stored)
                 found += [stored] if stored is not None else []
@@ -115,7 +115,8 @@ class Records:
         """
         for now, members in self._due_windows(OUTBOX):
             for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
-                due = tuple(d.id for d in stored.tracking.outgoing if _is_due(d, now))
+                unfinished = (d for d in stored.tracking.outgoing if d.unfinished)
+                due = tuple(d.id for d in unfinished if is_due(OUTBOX, d.next_attempt_at, now))
                 if due:  # none if another round claimed them after we listed them
                     yield stored, due
 
@@ -124,7 +125,7 @@ class Records:
         now, members = self._due_members(LIVE, 0, limit)
         for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
             for message in stored.tracking.live:
-                if message.due_at is not None and message.due_at <= now:
+                if is_due(LIVE, message.due_at, now):
                     yield stored, message
 
     def group(self, name: str) -> list[Tracking]:
@@ -144,9 +145,8 @@ class Records:
 
     def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
         """List the due members, the most overdue first, with their scores; and return the time."""
-        now_ms, found = self._due(keys=[key], args=[start, limit])
-        members = (member.decode(errors="replace") for member in found[::2])
-        return _from_milliseconds(now_ms), dict(zip(members, map(float, found[1::2]), strict=True))
+        now_ms, found = self._due.list(key, start, limit)
+        return _from_milliseconds(now_ms), {member.decode(errors="replace"): score for member, score in found}
 
     def read(self, identities: Iterable[str]) -> Iterator[Stored]:
         """Read records in order, skipping those that are gone, unreadable or of another tracking."""
@@ -159,7 +159,7 @@ class Records:
 
 
 class _Clock:
-    """Computes Redis's time from this process's monotonic clock, and reads it again every 10 s."""
+    """Computes Redis's time from this process's monotonic clock, and reads it again every second."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
@@ -221,14 +221,6 @@ def _id(tracking: Tracking, delivery: Delivery) -> str:
     if delivery.alert is not None:
         return alert_id(tracking, delivery.run, delivery.alert)
     return delivery_id(tracking, delivery.run, delivery.verdict, delivery.target)
-
-
-def _is_look_due(tracking: Tracking, now: datetime) -> bool:
-    return tracking.next_look_at is not None and tracking.next_look_at <= now
-
-
-def _is_due(delivery: Delivery, now: datetime) -> bool:
-    return delivery.unfinished and delivery.next_attempt_at is not None and delivery.next_attempt_at <= now
 
 
 def _understood(record: bytes) -> Tracking | None:

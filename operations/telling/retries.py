@@ -6,6 +6,9 @@ from email.utils import parsedate_to_datetime
 LONGEST_RETRY_AFTER_S = 24 * 3600.0
 """The longest `Retry-After` that is obeyed: one day."""
 
+LONGEST_PAUSE_S = 27 * 3600.0
+"""No retry is later. A delivery that is due later was stored before Redis's clock was set back."""
+
 JITTER = 0.1
 """Delays vary by up to this share, so that many failed deliveries are not retried at the same instant."""
 
@@ -21,7 +24,8 @@ def next_attempt_at(
     if failures > len(delays_s):
         return None
     asked_s = min(max(retry_after_s or 0.0, 0.0), LONGEST_RETRY_AFTER_S)
-    return now + timedelta(seconds=max(delays_s[failures - 1] * (1 + JITTER * jitter), asked_s))
+    wait_s = max(delays_s[failures - 1] * (1 + JITTER * jitter), asked_s)
+    return now + timedelta(seconds=min(wait_s, LONGEST_PAUSE_S))
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

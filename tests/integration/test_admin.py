@@ -188,7 +188,7 @@ class TestCheck:
         finally:
             connection.config_set("maxmemory", "0")
         assert code == 1
-        assert "accepts no writes (OutOfMemoryError)" in line(printed, "redis")
+        assert "refuses writes: it is full (OOM)" in line(printed, "redis")
         assert line(printed, "account default").startswith("warn")
 
     def test_a_429_slows_everybody_down(self, admin: Admin, scalingo: ScalingoApi, connection: redis.Redis) -> None:

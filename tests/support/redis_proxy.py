@@ -23,7 +23,7 @@ class RedisProxy:
     def __init__(self, socket_path: str) -> None:
         self._socket_path = socket_path
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-        self._url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        self._url = f"redis://127.0.0.1:{self.port}/0"
         self._open: set[asyncio.StreamWriter] = set()
         self._watched: tuple[Callable[[bytes], bool], Callable[[], None]] | None = None
         self._cut = False
@@ -52,6 +52,15 @@ class RedisProxy:
     def cut_at_answer(self) -> None:
         """Let the server carry out the last request, and `cut` instead of its next answer."""
         self._cut_at_answer = True
+
+    def send_new_to(self, socket_path: str) -> None:
+        """Forward new connections to another server, as a failover by DNS does. Open ones stay with the former."""
+        self._socket_path = socket_path
+
+    @property
+    def port(self) -> int:
+        """The port, for a replica."""
+        return int(self._listener.getsockname()[1])
 
     def mend(self) -> None:
         """Forward again."""
