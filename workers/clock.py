@@ -25,6 +25,9 @@ CHECK_EVERY_S = 10.0
 CLOCK_STEP_S = 5.0
 """From how far Redis's clock was set back, this is logged."""
 
+PULL_FOR_S = 3.0
+"""For so long after that, and after the start, deliveries are pulled back: a process reads the clock once a second."""
+
 _REPORT_WITHIN_S = 10.0
 
 
@@ -40,6 +43,7 @@ class Clock(threading.Thread):
         self._obstacles: list[str] | None = None  # None until they were looked for
         self._check_at_s = 0.0
         self._redis_ahead_s = float("-inf")
+        self._pull_until_s = time.monotonic() + PULL_FOR_S
         self._report_every_s = report_every_s
         self._report_at_s = 0.0
         self._maintain_at_s = 0.0
@@ -84,6 +88,8 @@ class Clock(threading.Thread):
                 runtime.locks.release_for(sign_in_lock(account), silent)
             runtime.heartbeat.forget(silent)
             log.warning("workers without heartbeats", workers=sorted(silent), looks_released=released)
+        if time.monotonic() < self._pull_until_s:
+            runtime.store.pull_deliveries()
         look_in_s, delivery_in_s = runtime.overview.due_in_s()
         moment = int(time.time() / SHORTEST_TICK_S)
         if delivery_in_s <= 0:
@@ -125,6 +131,7 @@ class Clock(threading.Thread):
         back_s, self._redis_ahead_s = self._redis_ahead_s - redis_ahead_s, redis_ahead_s
         if back_s > CLOCK_STEP_S:
             log.warning("Redis's clock was set back", seconds=round(back_s))
+            self._pull_until_s = time.monotonic() + PULL_FOR_S
 
     async def _report(self) -> None:
         """Ping the dead man's switch. When the pings stop, it alerts the operator."""

@@ -38,6 +38,7 @@ _CLOCK_TRUSTED_FOR_S = 1.0
 _CLOCK_READINGS = 5
 _PROMPT_S = 0.05
 _WINDOWS = 20
+_LARGEST_PULL = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,12 @@ class Records:
         members = [member.decode() for member in self._redis.zrangebyscore(DUE, now_ms, lease_ms)]
         for start in range(0, len(members), _BATCH):
             yield from (stored for stored in self.read(members[start : start + _BATCH]) if stored.tracking.claim)
+
+    def deliveries_ahead(self) -> Iterator[Stored]:
+        """Yield the trackings with deliveries that are due later than a lease from now, up to a bound."""
+        from_ms = milliseconds(self.now() + LEASE)
+        found = self._redis.zrangebyscore(OUTBOX, from_ms, "+inf", start=0, num=_LARGEST_PULL)
+        yield from self.read(dict.fromkeys(tracking_id(member.decode()) for member in found))
 
     def due_deliveries(self) -> Iterator[tuple[Stored, tuple[str, ...]]]:
         """Yield the trackings with due deliveries, the most overdue first, and the ids of those deliveries.

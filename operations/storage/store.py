@@ -10,6 +10,7 @@ Redis is away.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from operations.storage.listing import Listing
 from operations.storage.overview import Overview
 from operations.storage.records import Records, Stored, decode, encode
 from operations.storage.tallies import tally_changes
-from operations.telling import alerts, announcement
+from operations.telling import alerts, announcement, attempts
 
 _MARKED = b"marked"
 
@@ -83,6 +84,11 @@ class Store:
         if isinstance(after, Exception):
             raise after
         return after
+
+    def pull_deliveries(self) -> None:
+        """Make deliveries due that wait for nothing but Redis's clock, which was set back since they were stored."""
+        for stored in self.records.deliveries_ahead():
+            self.update(stored, partial(attempts.pulled, now=self.records.now()))
 
     def update_all(self, changes: Sequence[Change]) -> list[Stored | Exception | None]:
         """Apply many changes in the round trips of one. Each is independent: its error is returned as its result.

@@ -92,6 +92,18 @@ def last_end(tracking: Tracking) -> datetime | None:
     return max([tracking.ended_at, *(d.ended_at for d in tracking.outgoing if d.ended_at)])
 
 
+def pulled(tracking: Tracking, now: datetime) -> Tracking:
+    """Pull back what lies further ahead than a lease without waiting for a retry: Redis's clock was set back since."""
+
+    def pull(delivery: Delivery) -> Delivery:
+        waits = delivery.claim is None and delivery.state is DeliveryState.RETRYING
+        if waits or not delivery.unfinished or (delivery.next_attempt_at or now) <= now + LEASE:
+            return delivery
+        return replace(delivery, next_attempt_at=now if delivery.claim is None else now + LEASE)
+
+    return _each_delivery(tracking, pull)
+
+
 def is_anything_due(tracking: Tracking, now: datetime) -> bool:
     """Tell whether a delivery or a live message is due."""
     if any(d.unfinished and d.claim is None and (d.next_attempt_at or now) <= now for d in tracking.outgoing):

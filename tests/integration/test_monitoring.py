@@ -11,6 +11,7 @@ import pytest
 import redis
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
+from rq import suspension
 
 from api.service import KEY
 from config.settings import Settings
@@ -18,12 +19,14 @@ from local.valkey import Valkey
 from operations.errors import PermanentError, Reason, TransientError
 from operations.model import Tracking
 from operations.storage.account_alerts import AccountAlerts
+from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
-from operations.storage.index import DUE
+from operations.storage.index import DUE, OUTBOX, milliseconds
 from operations.storage.store import Store
 from operations.telling.audience import Rule
 from operations.watching import looks
 from tests.integration.bench import DONE, OPERATION_ID, Caller, attempted, found, maintain, problem, seen, tracked
+from tests.support.running import wait_until
 
 IDENTITY = f"osc-fr1-{OPERATION_ID}"
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -99,23 +102,82 @@ class TestReadiness:
             problem(answer, 503)
             assert int(answer.headers["Retry-After"]) > 0
 
-    def test_redis_is_full(
-        self, caller: Caller, configured: Callable[[str, str], None], connection: redis.Redis
+    @pytest.mark.parametrize(("name", "value"), [("maxmemory", "1"), ("min-replicas-to-write", "1")])
+    def test_redis_refuses_writes(
+        self,
+        caller: Caller,
+        configured: Callable[[str, str], None],
+        connection: redis.Redis,
+        name: str,
+        value: str,
     ) -> None:
-        configured("maxmemory", "1")
-        problem(caller.track(), 503)
-        configured("maxmemory", "0")
+        code = {"maxmemory": "OOM", "min-replicas-to-write": "NOREPLICAS"}[name]
+        configured(name, value)
+        assert code in unready(caller)
+        assert code in problem(caller.track(), 503)["detail"]
+        configured(name, "0")
         assert caller.track().status_code == 202
         assert connection.exists(f"opwatch:tracking:{IDENTITY}")
 
+    @pytest.mark.parametrize(("stale", "code"), [("yes", "READONLY"), ("no", "MASTERDOWN")])
     def test_redis_is_a_replica_that_takes_no_writes(
-        self, make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey
+        self, make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch, own_valkey: Valkey, stale: str, code: str
     ) -> None:
         monkeypatch.setenv("REDIS_URL", own_valkey.url)
         caller = Caller(make_app().test_client())
         with redis.Redis.from_url(own_valkey.url) as connection:
+            connection.config_set("replica-serve-stale-data", stale)
             connection.replicaof("127.0.0.1", "1")
-            problem(caller.track(), 503)
+            assert code in problem(caller.track(), 503)["detail"]
+            assert "READONLY" in unready(caller)
+
+    @pytest.mark.usefixtures("worker")
+    @pytest.mark.parametrize(("used", "ready"), [(0.93, True), (0.97, False)])
+    def test_redis_is_nearly_full(
+        self,
+        caller: Caller,
+        configured: Callable[[str, str], None],
+        connection: redis.Redis,
+        *,
+        used: float,
+        ready: bool,
+    ) -> None:
+        for number in range(200):  # what the server itself uses changes a little all the time
+            connection.set(f"ballast-{number}", 100_000 * b"x")
+        wait_until(lambda: memory_used(connection) == memory_used(connection), what="the end of the writes")
+        configured("maxmemory", str(round(memory_used(connection) / used)))
+        assert ready or "nearly full" in unready(caller)
+        assert caller.get("/readyz", token=None).status_code == (200 if ready else 503)
+        configured("maxmemory-policy", "volatile-lru")
+        assert "nearly full" not in unready(caller)
+
+    @pytest.mark.usefixtures("worker")
+    def test_no_round_is_done(self, caller: Caller, connection: redis.Redis, store: Store) -> None:
+        late = store.records.now() - timedelta(minutes=5)
+        tracked(store, OPERATION_ID, next_look_at=late)
+        assert "no round of looks is done" in unready(caller)
+        Health(connection).worked(DUE, store.records.now())
+        assert caller.get("/readyz", token=None).status_code == 200  # the budget may be used up
+        Health(connection).worked(DUE, store.records.now() - timedelta(seconds=20))
+        connection.zadd(
+            DUE, {IDENTITY: milliseconds(store.records.now() + timedelta(days=1))}
+        )  # the clock was set back
+        assert "no round of looks is done" in unready(caller)
+        connection.delete(DUE)
+        connection.zadd(OUTBOX, {IDENTITY: milliseconds(late)})
+        assert "no round of deliveries is done" in unready(caller)
+
+    @pytest.mark.usefixtures("worker")
+    def test_rq_is_suspended(self, caller: Caller, connection: redis.Redis) -> None:
+        suspension.suspend(connection)
+        assert "rq resume" in unready(caller)
+        suspension.resume(connection)
+        assert caller.get("/readyz", token=None).status_code == 200
+
+
+def memory_used(connection: redis.Redis) -> int:
+    """Return what Redis uses, in bytes."""
+    return int(connection.info("memory")["used_memory"])
 
 
 def unready(caller: Caller) -> str:

@@ -31,14 +31,25 @@ class Stage:
 
 
 @contextmanager
-def staged(directory: Path, *, limit: int | None = None, unhurried: bool = True, **options: Any) -> Iterator[Stage]:
-    """Run a service. `limit` is the API's limit a minute; `options` are those of `Opwatch`."""
+def staged(
+    directory: Path,
+    *,
+    limit: int | None = None,
+    unhurried: bool = True,
+    server: type[Valkey] = Valkey,
+    redis_url: Callable[[Valkey], str] = lambda valkey: valkey.url,
+    **options: Any,
+) -> Iterator[Stage]:
+    """Run a service. `limit` is the API's limit a minute; `options` are those of `Opwatch`.
+
+    `redis_url` prepares the server, and returns the value of REDIS_URL.
+    """
     settings = {**(UNHURRIED if unhurried else {}), **options.pop("settings", {})}
     with (
-        Valkey(directory / "data") as valkey,
+        server(directory / "data") as valkey,
         ScalingoApi(DEFAULT_TOKENS, limit=limit) as scalingo,
         Receiver() as receiver,
-        Opwatch(valkey.url, scalingo, receiver, settings=settings, **options) as opwatch,
+        Opwatch(redis_url(valkey), scalingo, receiver, settings=settings, **options) as opwatch,
     ):
         yield Stage(valkey, scalingo, receiver, opwatch)
 
