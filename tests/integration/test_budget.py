@@ -320,3 +320,19 @@ def test_a_bucket_far_ahead_of_the_clock_is_waited_for_no_longer_than_a_pause(co
     assert budget.balance("default").share >= LEAST_SHARE - 1e-6
     budget.slow_down("default", None)
     assert budget.spend("default", 1)[1] <= LONGEST_PAUSE_S + 10
+
+
+@pytest.mark.parametrize("pause_s", [None, 60.0])
+def test_a_clock_that_is_set_back_neither_grants_nor_withholds(connection: redis.Redis, pause_s: float | None) -> None:
+    budget, key = Budget(connection, 60), "opwatch:budget:default"
+    while budget.spend("default", 5).tokens:
+        pass
+    if pause_s is not None:
+        budget.slow_down("default", pause_s)
+    before = budget.spend("default", 1)
+    for field in ("at", "slow_until", "set_at"):  # twenty minutes ahead is what a clock that was set back makes of them
+        if (value := connection.hget(key, field)) is not None:
+            connection.hset(key, field, float(value) + 1200)
+    after = budget.spend("default", 1)
+    assert (before.tokens, after.tokens) == (0, 0)
+    assert after.wait_s == pytest.approx(before.wait_s, abs=0.01)

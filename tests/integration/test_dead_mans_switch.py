@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import redis
+from rq import suspension
 
 from config.settings import Settings, load
 from local.valkey import Valkey
@@ -67,6 +68,17 @@ def test_a_tick_that_redis_refuses_is_no_ping_and_not_the_clocks_end(
         time.sleep(SOME_TICKS_S)
         assert pings(receiver) == 0
         connection.delete("opwatch:due")
+        assert more(receiver)
+
+
+def test_no_ping_comes_while_rounds_are_held_back(clock: Clock, own_valkey: Valkey, receiver: Receiver) -> None:
+    with redis.Redis.from_url(own_valkey.url) as connection:
+        suspension.suspend(connection)
+        clock.start()
+        wait_until(lambda: connection.exists("rq:opwatch-check"), what="the clock's check")
+        time.sleep(SOME_TICKS_S)
+        assert pings(receiver) == 0
+        suspension.resume(connection)
         assert more(receiver)
 
 
