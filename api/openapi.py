@@ -23,7 +23,7 @@ _ERRORS = {
     415: "neither JSON nor a form, or with a Content-Encoding",
     422: "not valid; `errors` says which field",
     429: "too many operations in flight: send it again after `Retry-After`",
-    503: "Redis does not answer: send it again",
+    503: "Redis does not answer, or refuses writes: send it again",
 }
 
 

@@ -67,6 +67,8 @@ def _is_plain(token: str) -> bool:
 def _redis_url(url: SecretStr) -> SecretStr:
     if not url:
         raise ValueError("not set; give the URL of a Redis or Valkey (redis://…, rediss://… or unix://…)")
+    if "sentinel" in url.get_secret_value().partition("://")[0].lower():
+        raise ValueError("names a Sentinel, which Opwatch cannot ask: give the address of the primary (redis://…)")
     try:
         parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
         ConnectionPool.from_url(url.get_secret_value()).make_connection()  # finds unknown options; dials nothing

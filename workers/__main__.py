@@ -65,9 +65,6 @@ class RoundWorker(SimpleWorker):
         """How long an answer may take; RQ's own 10 s more than a wait for a job are too long for a dead connection."""
         return int(_RQ_TIMEOUT_S)
 
-    def subscribe(self) -> None:
-        """Do not listen to RQ's commands: nobody sends any, and the user of Redis may not be allowed to."""
-
     def perform_job(self, job: Job, queue: Queue, execution: Execution) -> bool:
         """Run a round, and store that it was done."""
         done = super().perform_job(job, queue, execution)

@@ -178,6 +178,7 @@ class TestCheck:
         code, printed = admin("check")
         assert code == 1
         assert line(printed, "redis").startswith("FAIL")
+        assert "ConnectionRefusedError" in line(printed, "redis")
         assert line(printed, "account default").startswith("warn")
         assert line(printed, "target webhook").startswith("ok")
 

@@ -1,18 +1,21 @@
 """A user of Redis who may not do everything: what is needed is said to be missing, and what is not is not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
 import redis
+from flask import Flask
+from pydantic import SecretStr
 
 from admin.__main__ import main
-from app import create_app
+from config.redis import connect
 from config.settings import Settings
 from local.valkey import Valkey
+from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.store import Store
-from tests.integration.bench import Caller
+from tests.integration.bench import OPERATION_ID, RETENTION, Caller, tracked
 
 PASSWORD = "a-password"  # noqa: S105 - it opens nothing
 EVERYTHING = "+@all ~* &*"
@@ -53,11 +56,15 @@ def granted(connection: redis.Redis, *rules: str) -> None:
     ],
 )
 def test_readiness_and_check_name_what_is_missing(
-    connection: redis.Redis, capsys: pytest.CaptureFixture[str], rules: str, said: str
+    make_app: Callable[[], Flask],
+    connection: redis.Redis,
+    capsys: pytest.CaptureFixture[str],
+    rules: str,
+    said: str,
 ) -> None:
     granted(connection, *rules.split())
     connection.script_flush()
-    caller = Caller(create_app().test_client())
+    caller = Caller(make_app().test_client())
     answer = caller.get("/readyz", token=None)
     assert (answer.status_code, said in answer.text) == (503 if said else 200, True), answer.text
     code = main(["check"])
@@ -65,3 +72,15 @@ def test_readiness_and_check_name_what_is_missing(
     assert (code, [line[:4] for line in lines]) == ((1, ["FAIL"]) if said else (0, ["ok  "])), lines
     assert said in lines[0]
     assert (caller.track().status_code == 202) or said
+
+
+def test_options_of_the_url_do_not_change_how_opwatch_talks_to_redis(settings: Settings, valkey: Valkey) -> None:
+    options = "decode_responses=true&encoding=utf-16&max_connections=1&socket_timeout=0.000001&retry_on_timeout=true"
+    odd = settings.model_copy(update={"redis_url": SecretStr(f"{valkey.url}&{options}")})
+    with connect(odd, timeout_s=10) as connection:
+        first, second = (connection.connection_pool.get_connection() for _ in range(2))
+        assert first is not second
+        store = Store(connection, retention=RETENTION)
+        identity = tracked(store, OPERATION_ID)
+        assert [each.tracking.id for each in store.records.due_trackings()] == [identity]
+        assert Health(connection).refusals() == []

@@ -106,6 +106,7 @@ def wrong_values() -> Iterator[tuple[str, str]]:
     [
         *wrong_values(),
         ("REDIS_URL", "http://:hidden@127.0.0.1"),
+        ("REDIS_URL", "redis+sentinel://:hidden@127.0.0.1:26379/mymaster/0"),
         ("REDIS_URL", "redis://:hidden/slash@127.0.0.1:6379"),
         ("REDIS_URL", "redis://:hidden@127.0.0.1:port"),
         ("SCALINGO_REGION", "osc/hidden"),
@@ -182,6 +183,11 @@ def test_no_value_whatever_makes_loading_fail_with_anything_but_faults(name: str
         assert "hidden-value" not in str(error)  # noqa: PT017 - either way is good
     else:
         assert "hidden-value" not in repr(settings)
+
+
+@pytest.mark.parametrize("scheme", ["redis+sentinel", "rediss+sentinel", "sentinel"])
+def test_a_sentinel_is_refused_by_its_name(scheme: str) -> None:
+    assert "Sentinel" in faults({**LEAST, "REDIS_URL": f"{scheme}://127.0.0.1:26379/mymaster/0"})
 
 
 @pytest.mark.parametrize("name", sorted(LEAST))
