@@ -1,6 +1,8 @@
 """A user of Redis who may not do everything: what is needed is said to be missing, and what is not is not."""
 
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from urllib.parse import urlsplit
 
 import pytest
@@ -58,7 +60,6 @@ def granted(connection: redis.Redis, *rules: str) -> None:
 def test_readiness_and_check_name_what_is_missing(
     make_app: Callable[[], Flask],
     connection: redis.Redis,
-    capsys: pytest.CaptureFixture[str],
     rules: str,
     said: str,
 ) -> None:
@@ -67,8 +68,9 @@ def test_readiness_and_check_name_what_is_missing(
     caller = Caller(make_app().test_client())
     answer = caller.get("/readyz", token=None)
     assert (answer.status_code, said in answer.text) == (503 if said else 200, True), answer.text
-    code = main(["check"])
-    lines = [line for line in capsys.readouterr().out.splitlines() if line[6:].startswith("redis:")]
+    with redirect_stdout(StringIO()) as printed:
+        code = main(["check"])
+    lines = [line for line in printed.getvalue().splitlines() if line[6:].startswith("redis:")]
     assert (code, [line[:4] for line in lines]) == ((1, ["FAIL"]) if said else (0, ["ok  "])), lines
     assert said in lines[0]
     assert (caller.track().status_code == 202) or said
