@@ -1,4 +1,4 @@
-"""Opwatch's web process: `gunicorn "app:create_app()"`, as the Procfile says.
+"""Opwatch's web app, which gunicorn serves (`config/serve.py`).
 
 The path of one operation: here → api/trackings.py → operations/intake.py → operations/storage/store.py →
 workers/look.py → workers/deliver.py → notifiers/.

@@ -7,11 +7,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
 from admin import check, messages, sample, trackings
+from config import streams
 from config.redis import connect
 from config.settings import Settings, examine, load
 from notifiers.targets import Target
@@ -36,6 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a message may have characters that the terminal cannot show
     parser = _parser()
     given = parser.parse_args(arguments)
+    try:
+        return _carry_out(parser, given)
+    except OSError as error:
+        with suppress(OSError):
+            print(f"the output could not be written: {error.strerror}", file=sys.stderr)
+    return 1
+
+
+def _carry_out(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     if given.command == "check":
         return asyncio.run(_check(as_json=given.json))
     if given.command in ("send-test", "preview"):
@@ -159,4 +169,5 @@ def _known(parser: argparse.ArgumentParser, name: str, settings: Settings) -> Ta
 
 
 if __name__ == "__main__":
+    streams.hold()
     sys.exit(main())

@@ -15,11 +15,12 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from config import settings
+from config import settings, streams
 from config.redis import connect, say_storage_faults
 from config.web import MOST_CONNECTIONS
 from operations.errors import ConfigError
 
+streams.hold()
 try:
     loaded = settings.load(os.environ)
 except ConfigError as error:

@@ -1,17 +1,33 @@
 """Logs: one structured line per event, on standard output, as JSON or as text.
 
-Both forms quote and escape texts from outside, so that none can forge a line.
+Both forms quote and escape texts from outside, so that none can forge a line. A line that cannot be written is lost.
 """
 
+import io
 import json
 import logging
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
 from config.settings import Settings
 
 _JSON = json.JSONEncoder(default=repr)  # json.dumps would make one for each line
+
+
+class _BestEffort(io.TextIOBase):
+    """Writes to a stream, and ignores what fails: a full disk, a reader that has gone, a closed stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()
+        return len(text)
 
 
 def configure(settings: Settings) -> None:
@@ -27,13 +43,14 @@ def configure(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    output = cast(TextIO, _BestEffort(sys.stdout))
     structlog.configure(
         processors=[*shared, _without_empty, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(file=output),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_as_event, renderer])
     )

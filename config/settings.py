@@ -156,7 +156,7 @@ class Settings(FromEnvironment):
         alias="PORT",
         ge=1,
         le=65_535,
-        description="The port on which `web` listens, on all addresses. A PaaS sets it.",
+        description="The port on which `web` listens, on all IPv4 addresses. A PaaS sets it.",
     )
     web_concurrency: int = Field(
         2, alias="WEB_CONCURRENCY", ge=1, le=1000, description="The number of processes of `web`."

@@ -14,7 +14,7 @@ from rq.executions import Execution
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from config import logs
+from config import logs, streams
 from config.redis import connect, say_storage_faults
 from config.settings import Settings, load
 from operations.errors import ConfigError
@@ -84,6 +84,7 @@ class RoundWorker(SimpleWorker):
 
 def main() -> None:
     """Run until told to stop. Then finish current work within 22 s, and release the rest."""
+    streams.hold()
     try:
         settings = load(os.environ)
     except ConfigError as error:

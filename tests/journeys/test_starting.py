@@ -1,7 +1,11 @@
 """Wrong settings: what the processes print, and how they end."""
 
+import os
 import secrets
+import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 import redis
@@ -10,7 +14,38 @@ from local.valkey import Valkey
 from standin.api import ScalingoApi
 from tests.journeys.stage import staged
 from tests.support.receiver import Receiver
-from tests.support.running import CALLER_TOKEN, WEBHOOK_SECRET, Opwatch, wait_until
+from tests.support.running import CALLER_TOKEN, ROOT, WEBHOOK_SECRET, Opwatch, wait_until
+
+
+@pytest.mark.parametrize("streams", [">/dev/full 2>&1", "<&- >&- 2>&-", ">{log} 2>&1"])
+def test_a_log_that_cannot_be_written_changes_nothing_else(tmp_path: Path, streams: str) -> None:
+    """The last of them can be written at first: it is a FIFO whose reader leaves."""
+    os.mkfifo(log := tmp_path / "log")
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    with staged(tmp_path, streams=streams.format(log=log), settings={"LOG_LEVEL": "DEBUG"}) as stage:
+        os.close(reader)
+        opwatch = stage.opwatch
+        fields = {"operation_url": stage.scalingo.operation("shop", outcome="error").url}
+        assert [opwatch.post(fields).status for _ in range(2)] == [202, 200]
+        assert opwatch.get("/v1/operations").status == 200
+        assert opwatch.get("/nothing").json()["status"] == 404
+        stage.receiver.wait_for(1, path="/slack")
+        for name in ("web", "worker"):
+            opwatch.terminate(name)
+            assert opwatch.wait_for_exit(name) == 0
+
+
+def test_a_command_says_that_its_output_cannot_be_written() -> None:
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run(
+            [sys.executable, "-m", "admin", "preview", "console"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=PIPE,
+            text=True,
+            check=False,
+        )
+    assert (ran.returncode, ran.stderr) == (1, "the output could not be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("process", ["web", "worker"])
@@ -26,6 +61,8 @@ def test_a_process_with_wrong_settings_ends_and_names_every_fault(
         "WEBHOOK_SECRET": "whsec_not-base64-at-all",
         "SLACK_WEBHOOK_URL": "ftp://secret-host/T000/B000/secret",
         "OPWATCH_RETENTION_DAYS": "-1",
+        "PORT": "99999",
+        "WEB_CONCURRENCY": "2.5",
     }
     opwatch = Opwatch(valkey.url, scalingo, receiver, settings=settings)
     try:
