@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr
 
-from config import targets
+from config import redis_url, targets
 from config.reading import FromEnvironment, Reading
 from config.values import Accounts, BaseUrl, CallerTokens, RedisUrl, WebUrl, accounts_in, words_of
 from notifiers.targets import Target
@@ -27,8 +27,11 @@ class Settings(FromEnvironment):
         SecretStr(""),
         validation_alias=AliasChoices("REDIS_URL", "SCALINGO_REDIS_URL"),
         examples=["redis://localhost:6379/0", "redis://localhost:6379/0"],
-        description="Required, except for `make run`. Redis 5 or Valkey 7.2, or newer, as `redis://…`, `rediss://…` or "
-        "`unix://…`. `SCALINGO_REDIS_URL` is used if `REDIS_URL` is not set.",
+        description="Required, except for `make run`. One Redis 5 or Valkey 7.2, or newer, as `redis://…`, "
+        "`rediss://…` or `unix://…` (no Sentinel, no Cluster), with a database of its own. Percent-encode "
+        "special characters in the password. The options may be "
+        + ", ".join(f"`{name}`" for name in redis_url.OPTIONS)
+        + ". `SCALINGO_REDIS_URL` is used if `REDIS_URL` is not set.",
     )
     tokens: CallerTokens = Field(
         {},

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
-from redis.connection import ConnectionPool, parse_url
-from redis.exceptions import RedisError
 
+from config import redis_url
 from operations.text import url_fault
 
 DEFAULT_ACCOUNT = "default"
@@ -67,14 +66,8 @@ def _is_plain(token: str) -> bool:
 def _redis_url(url: SecretStr) -> SecretStr:
     if not url:
         raise ValueError("not set; give the URL of a Redis or Valkey (redis://…, rediss://… or unix://…)")
-    if "sentinel" in url.get_secret_value().partition("://")[0].lower():
-        raise ValueError("names a Sentinel, which Opwatch cannot ask: give the address of the primary (redis://…)")
-    try:
-        parse_url(url.get_secret_value())  # type: ignore[no-untyped-call]
-        ConnectionPool.from_url(url.get_secret_value()).make_connection()  # finds unknown options; dials nothing
-    except (ValueError, TypeError, AttributeError, RedisError):
-        fault = "must be a URL redis://…, rediss://… or unix://… (percent-encode special characters in a password)"
-        raise ValueError(fault) from None
+    if fault := redis_url.fault_of(url.get_secret_value()):
+        raise ValueError(fault)
     return url
 
 

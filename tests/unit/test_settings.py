@@ -105,10 +105,6 @@ def wrong_values() -> Iterator[tuple[str, str]]:
     ("name", "value"),
     [
         *wrong_values(),
-        ("REDIS_URL", "http://:hidden@127.0.0.1"),
-        ("REDIS_URL", "redis+sentinel://:hidden@127.0.0.1:26379/mymaster/0"),
-        ("REDIS_URL", "redis://:hidden/slash@127.0.0.1:6379"),
-        ("REDIS_URL", "redis://:hidden@127.0.0.1:port"),
         ("SCALINGO_REGION", "osc/hidden"),
         ("SCALINGO_API_URL", "ftp://hidden.example"),
         ("SCALINGO_API_URL", "https://api.example/?token=hidden"),
@@ -129,6 +125,62 @@ def test_a_wrong_value_is_a_fault_that_names_the_variable_and_hides_the_value(na
     found = faults({**LEAST, name: value})
     assert name in found
     assert "hidden" not in found
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://:hidden@127.0.0.1", "one server"),
+        ("redis+sentinel://hidden:26379/mymaster", "one server"),
+        ("REDIS://hidden", "one server"),
+        ("redis://:hidden@127.0.0.1:port", "one server"),
+        ("redis://hidden:0/0", "one server"),
+        ("redis:///0?db=hidden", "one server"),
+        ("redis://hidden-1:6379,hidden-2:6379/0", "one server"),
+        ("redis://hidden-1,hidden-2/0", "one server"),
+        ("redis://hidden/0 redis://hidden/1", "one server"),
+        ("unix://hidden.sock", "one server"),
+        ("redis://:hidden/slash@127.0.0.1:6379", "percent-encode"),
+        ("redis://:hid@den/w:o#r@host:6379/0", "percent-encode"),
+        ("redis://:6#hidden@host:6379/0", "percent-encode"),
+        ("redis://name:6?hidden@host:6379/0", "percent-encode"),
+        ("redis://name:6/hidden@host:6379/0", "percent-encode"),
+        ("redis://:hid\tden@host:6379/0", "percent-encode"),
+        ("redis://127.0.0.1/hidden", "one number"),
+        ("redis://127.0.0.1/-1", "one number"),
+        ("redis://127.0.0.1/1/2", "one number"),
+        ("redis://127.0.0.1:6379/0,redis://hidden", "one number"),
+        ("redis://127.0.0.1/0?db=1", "one number"),
+        ("redis://127.0.0.1?db=", "one number"),
+        ("redis://127.0.0.1?db=1&db=2", "once"),
+        ("redis://127.0.0.1?decode_responses=true", "only db, ssl_ca_certs"),
+        ("redis://127.0.0.1?max_connections=100", "only db, ssl_ca_certs"),
+        ("redis://127.0.0.1?socket_timeout=0.01", "only db, ssl_ca_certs"),
+        ("redis://127.0.0.1?host=hidden", "only db, ssl_ca_certs"),
+        ("redis://127.0.0.1?ssl_cert_reqs=none", "rediss://"),
+        ("rediss://127.0.0.1?ssl_cert_reqs=hidden", "do not fit"),
+        ("rediss://127.0.0.1?ssl_ca_certs=/hidden", "no such file: ssl_ca_certs"),
+    ],
+)
+def test_a_redis_url_that_redis_py_would_misunderstand_is_a_fault(url: str, said: str) -> None:
+    found = faults({**LEAST, "REDIS_URL": url})
+    assert said in found
+    assert "hid" not in found
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://[::1]:6379/0/",
+        "redis://:@my_redis-1.internal:6379/?db=2",
+        "rediss://:p%40%2F%23ss@redis.example:1/3?ssl_cert_reqs=none&ssl_check_hostname=false",
+        f"rediss://u:p@127.0.0.1?ssl_ca_certs={__file__}",
+        "unix:///tmp/valkey.sock?db=0",
+    ],
+)
+def test_a_redis_url_may_name_a_database_and_certificates(url: str) -> None:
+    assert load({**LEAST, "REDIS_URL": url}, root=NOWHERE).redis_url.get_secret_value() == url
 
 
 def test_every_faulty_token_is_reported() -> None:
