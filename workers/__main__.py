@@ -21,7 +21,7 @@ from operations.errors import ConfigError
 from operations.storage.health import explain
 from workers import runtime
 from workers.clock import Clock
-from workers.doorbell import ORDER, Round
+from workers.doorbell import ORDER, Ring, Round, queue_of
 
 log = structlog.get_logger()
 
@@ -41,6 +41,7 @@ _RQ_TTL_S = 17  # RQ waits 15 s less than this for a job
 _ROUND_LASTS_S = 20
 _RQ_TIMEOUT_S = 7.0
 _PAUSE_S = 1.0
+_LONGEST_ID = 100
 
 
 class Stop:
@@ -71,6 +72,17 @@ class RoundWorker(SimpleWorker):
         if done:
             runtime.current().round_done(Round(queue.name))
         return done
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        """Run a round. Any other job is refused and deleted: who can write to Redis cannot run code here."""
+        if isinstance(job, Ring) and job.is_ours:
+            super().execute_job(job, queue)
+        else:
+            log.error("job refused", queue=queue.name, job=job.id[:_LONGEST_ID])
+            self.connection.delete(job.key)
+
+    def subscribe(self) -> None:
+        """Take no commands of RQ. They would need rights for channels, and could stop the worker."""
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:  # noqa: ARG002 - RQ's signature
         """Make RQ treat a round as abandoned after 20 s, not 4 minutes, so that `doorbell.tidy` can remove it."""
@@ -116,11 +128,11 @@ def _work(settings: Settings) -> None:
     while not RoundWorker.stop.requested:
         try:
             connection = connect(settings, timeout_s=_RQ_TIMEOUT_S)
-            queues = [Queue(each.value, connection=connection, serializer=JSONSerializer) for each in ORDER]
             worker = RoundWorker(
-                queues,
+                [queue_of(connection, each) for each in ORDER],
                 connection=connection,
                 serializer=JSONSerializer,
+                job_class=Ring,
                 worker_ttl=_RQ_TTL_S,
             )
             worker.work(logging_level="WARNING")

@@ -4,13 +4,16 @@ A lost doorbell costs at most a second, since every worker's clock rings again. 
 ringing is best effort, in a thread that does not delay the caller and folds rings that are close together.
 """
 
+import json
 import threading
 from enum import StrEnum
+from typing import Any
 
 import redis
 import structlog
 from rq import Queue
 from rq.exceptions import DuplicateJobError
+from rq.job import Job
 from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 
@@ -30,16 +33,38 @@ ORDER = (Round.DELIVER, Round.LOOK)
 """Deliveries first: people wait for them. (With several queues RQ uses BLPOP, which cannot strand a job.)"""
 
 _JOBS = {Round.LOOK: "workers.look.look_round", Round.DELIVER: "workers.deliver.delivery_round"}
+_PAYLOADS = frozenset(json.dumps((name, None, (), {})).encode() for name in _JOBS.values())
+"""As RQ's JSONSerializer writes these jobs: function, instance, arguments."""
+
 _JOB_LASTS_S = 60
 _FAILED_JOB_LASTS_S = 1  # the log has the error, and the clock rings again
 _SHUT_DOWN_S = 1.0
 
 
+class Ring(Job):
+    """A job as it is read from Redis, where others may write too."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it asks for one of our rounds, and for nothing else."""
+        return self.data in _PAYLOADS
+
+    def restore(self, raw_data: Any) -> None:
+        """Read the job without its callbacks and webhooks: RQ would import and call any function that they name."""
+        super().restore(raw_data)
+        self._success_callback_name = self._failure_callback_name = self._stopped_callback_name = None
+        self.webhooks = []
+
+
+def queue_of(connection: redis.Redis, wanted: Round) -> Queue:
+    """Return the queue of a kind of rounds. Nothing in it is unpickled."""
+    return Queue(wanted.value, connection=connection, serializer=JSONSerializer, job_class=Ring)
+
+
 def enqueue(connection: redis.Redis, wanted: Round, job_id: str | None = None) -> None:
     """Enqueue one round; with a `job_id`, only if no job has it."""
-    queue = Queue(wanted.value, connection=connection, serializer=JSONSerializer)
     try:
-        queue.enqueue(
+        queue_of(connection, wanted).enqueue(
             _JOBS[wanted],
             job_id=job_id,
             unique=job_id is not None,
@@ -57,7 +82,7 @@ def tidy(connection: redis.Redis) -> None:
     RQ does that every ten minutes, or every fifteen if a worker was killed while it did.
     """
     for each in ORDER:
-        clean_registries(Queue(each.value, connection=connection, serializer=JSONSerializer))
+        clean_registries(queue_of(connection, each))
 
 
 class Doorbell:

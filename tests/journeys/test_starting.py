@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import pytest
 import redis
+from rq import Callback, Queue, Retry
+from rq.serializers import JSONSerializer, PickleSerializer
 
 from local.valkey import Valkey
 from standin.api import ScalingoApi
@@ -159,3 +162,46 @@ def test_without_redis_both_start_and_only_a_worker_with_redis_pings_the_dead_ma
         assert len(receiver.requests) == 1
     finally:
         opwatch.stop()
+
+
+class Pickled:
+    """Runs a function when it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return print, ("unpickled",)
+
+
+def test_a_worker_carries_out_only_its_own_two_jobs_and_needs_no_channels(tmp_path: Path) -> None:
+    """All others would print, and each line of the log is JSON."""
+    ours, look, says = "workers.look.look_round", "opwatch-look", Callback("builtins.print")
+    with staged(tmp_path) as stage, redis.Redis.from_url(stage.valkey.url) as connection:
+        connection.execute_command("ACL", "SETUSER", "default", "-@pubsub")
+        stage.opwatch.terminate("worker")
+        assert stage.opwatch.wait_for_exit("worker") == 0
+        stage.opwatch.start("worker")
+        other, deliver, pickling, their_own = (
+            Queue(name, connection=connection, serializer=serializer)
+            for name, serializer in (
+                (look, JSONSerializer),
+                ("opwatch-deliver", JSONSerializer),
+                (look, PickleSerializer),
+                ("poll", JSONSerializer),
+            )
+        )
+        refused = [
+            other.enqueue("builtins.print", "carried out", on_failure=says),
+            deliver.enqueue("builtins.print", "carried out", on_success=says, retry=Retry(3)),
+            pickling.enqueue("builtins.print", Pickled(), on_failure=says),
+            other.enqueue(ours, "an argument"),
+            other.enqueue("workers.look.release_looks_of"),
+        ]
+        untouched = their_own.enqueue("builtins.print", "carried out")
+        rung = other.enqueue(ours, result_ttl=0, on_success=says, on_failure=says)
+        wait_until(lambda: len(stage.opwatch.events("worker", "job refused")) == len(refused), what="the refusals")
+        wait_until(lambda: not connection.exists(rung.key), what="the end of our own job")
+        assert {line["job"] for line in stage.opwatch.events("worker", "job refused")} == {job.id for job in refused}
+        assert not connection.exists(*(job.key for job in refused))
+        assert their_own.job_ids == [untouched.id]
+        identity = stage.opwatch.track(stage.scalingo.operation("shop").url)
+        stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
+        assert [line for line in stage.opwatch.output("worker").splitlines() if not line.startswith("{")] == []
