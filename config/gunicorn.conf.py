@@ -17,7 +17,7 @@ from gunicorn.glogging import Logger
 
 from config import settings, streams
 from config.redis import connect, say_storage_faults
-from config.web import MOST_CONNECTIONS
+from config.web import FEWEST_CONNECTIONS, MOST_CONNECTIONS, OTHER_FILES
 from operations.errors import ConfigError
 
 streams.hold()
@@ -42,7 +42,6 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 forwarded_allow_ips = ""  # no header of a proxy is needed or trusted
 forwarder_headers = ""  # not SCRIPT_NAME either: it would rewrite paths
 _STORAGE_ASKED_WITHIN_S = 1.0
-_OTHER_FILES = 200
 accesslog = None  # the app logs each request
 loglevel = "warning"
 
@@ -61,14 +60,15 @@ logger_class = Log
 
 
 def _allow_files(wanted: int) -> None:
-    """Raise the limit of open files, as far as allowed: each connection is one, and the usual limit is 1,024."""
+    """Raise the limit of open files: each connection is one, and the usual limit is 1,024, or 256 on macOS."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-_allow_files(MOST_CONNECTIONS + _OTHER_FILES)
+if MOST_CONNECTIONS < FEWEST_CONNECTIONS:
+    sys.exit(f"Opwatch cannot start. It needs {OTHER_FILES + FEWEST_CONNECTIONS} open files: raise `ulimit -n`")
+_allow_files(MOST_CONNECTIONS + OTHER_FILES)
 
 
 def when_ready(_arbiter: Arbiter) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import secrets
 import threading
 from collections.abc import Sequence
@@ -11,14 +12,21 @@ from werkzeug.http import HTTP_STATUS_CODES
 STOPPING = threading.Event()
 """Set when the web process was told to stop: then no request waits any longer."""
 
-MOST_ARRIVING = 1_000
+OTHER_FILES = 100
+"""Files of one process that are no client's connection: above all those to Redis."""
+
+_, _FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+MOST_CONNECTIONS = 6_000 if _FILES == resource.RLIM_INFINITY else max(0, min(6_000, _FILES - OTHER_FILES))
+"""All connections of one process. Beyond that, new ones wait to be accepted."""
+
+MOST_ARRIVING = MOST_CONNECTIONS // 6
 """Connections of one process that are idle or sending a request. Each takes about 22 kB."""
 
-MOST_WAITING = 4_000
+MOST_WAITING = MOST_CONNECTIONS * 2 // 3
 """Requests of one process that wait for an end (`Prefer: wait`)."""
 
-MOST_CONNECTIONS = 6_000
-"""All connections of one process. Beyond that, new ones wait to be accepted."""
+FEWEST_CONNECTIONS = 20
 
 LARGEST_BODY_BYTES = 64 * 1024
 

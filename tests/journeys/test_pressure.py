@@ -12,10 +12,13 @@ import psutil
 import pytest
 
 from config.web import LARGEST_BODY_BYTES
+from local.valkey import Valkey
+from standin.api import ScalingoApi
 from standin.operations import new_id
 from tests.journeys.stage import Measure, Stage, staged
 from tests.support.raw import RawClients, answered, until_closed
-from tests.support.running import CALLER_TOKEN
+from tests.support.receiver import Receiver
+from tests.support.running import CALLER_TOKEN, Opwatch
 
 CALM_TOKEN = "a-token-of-a-calm-caller-0123"  # noqa: S105 - it opens nothing
 PROMPTLY_S = 9.0  # on a busy machine; a blocked request would wait ten seconds, for the deadline
@@ -65,6 +68,27 @@ def test_two_hundred_half_sent_requests_hold_nobody_up(stage: Stage, clients: Ra
     for _ in range(200):
         clients.connect(half)
     posts_promptly(stage)
+
+
+def test_few_open_files_are_shared_and_no_process_ends(tmp_path: Path) -> None:
+    with staged(tmp_path, wrapped="ulimit -n 256; {}") as stage, RawClients(stage.opwatch.port) as clients:
+        process = serving(stage)
+        for number in range(600):
+            clients.connect((HALF_A_HEAD, HALF_A_BODY)[number % 2])
+        posts_promptly(stage)
+        assert serving(stage) == process
+        stage.opwatch.track(stage.scalingo.operation("few-shop").url)
+        stage.receiver.wait_for(1, path="/slack")
+
+
+def test_too_few_open_files_stop_the_start(valkey: Valkey, scalingo: ScalingoApi, receiver: Receiver) -> None:
+    opwatch = Opwatch(valkey.url, scalingo, receiver, wrapped="ulimit -n 64; {}")
+    try:
+        opwatch.start("web")
+        assert opwatch.wait_for_exit("web") == 1
+        assert opwatch.output("web") == "Opwatch cannot start. It needs 120 open files: raise `ulimit -n`"
+    finally:
+        opwatch.stop()
 
 
 def test_clients_that_send_byte_by_byte_hold_nobody_up(stage: Stage, clients: RawClients) -> None:

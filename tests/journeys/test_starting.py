@@ -25,7 +25,7 @@ def test_a_log_that_cannot_be_written_changes_nothing_else(tmp_path: Path, strea
     """The last of them can be written at first: it is a FIFO whose reader leaves."""
     os.mkfifo(log := tmp_path / "log")
     reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
-    with staged(tmp_path, streams=streams.format(log=log), settings={"LOG_LEVEL": "DEBUG"}) as stage:
+    with staged(tmp_path, wrapped=f"{{}} {streams.format(log=log)}", settings={"LOG_LEVEL": "DEBUG"}) as stage:
         os.close(reader)
         opwatch = stage.opwatch
         fields = {"operation_url": stage.scalingo.operation("shop", outcome="error").url}

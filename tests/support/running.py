@@ -57,7 +57,7 @@ class Opwatch(Service):
     """The processes of one service on a free port, started by `with`; there may be several workers.
 
     `settings` change those of `environment` (an empty text unsets one), `own` those of single processes; `targets` is
-    the text of a targets file; `streams` redirects all their output, for the shell.
+    the text of a targets file; `wrapped` wraps their commands, for the shell.
     """
 
     def __init__(  # noqa: PLR0913 - a journey sets few of them
@@ -70,7 +70,7 @@ class Opwatch(Service):
         targets: str = "",
         workers: Sequence[str] = ("worker",),
         own: Mapping[str, Mapping[str, str]] | None = None,
-        streams: str = "",
+        wrapped: str = "{}",
     ) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="opwatch-journey-")
         file = Path(self._directory.name) / "targets.toml"
@@ -95,7 +95,7 @@ class Opwatch(Service):
         self._named: dict[str, Child] = {}
         for name in ("web", *workers):
             command = self.procfile["web" if name == "web" else "worker"]
-            self._named[name] = self.add(name, f"{command} {streams}", (own or {}).get(name))
+            self._named[name] = self.add(name, wrapped.format(command), (own or {}).get(name))
 
     def __enter__(self) -> Self:
         """Start all processes; return once the service is ready."""
