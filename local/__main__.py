@@ -1,7 +1,6 @@
 """`python -m local`: runs the whole service on this machine until Ctrl-C, or until one of its processes ends."""
 
 import argparse
-import io
 import os
 import signal
 import sys
@@ -13,7 +12,6 @@ from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
 
 from local.http import responds
 from local.processes import GRACE_S, LocalError, TooLateError, wait_until
@@ -22,6 +20,8 @@ from local.settings import Settings, read_settings
 from local.valkey import START_TIMEOUT_S
 from local.welcome import welcome
 
+STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
+FAILURES = (LocalError, OSError, UnicodeError)
 NAME_WIDTH = 6
 POLL_S = 0.1
 READY_POLL_S = 0.5
@@ -45,8 +45,7 @@ class StopRequested(BaseException):
 class Console:
     """Prints whole lines from any thread, each after the name of its process."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._lock = threading.Lock()
 
     def say(self, name: str, text: str) -> None:
@@ -55,10 +54,10 @@ class Console:
 
     def show(self, text: str) -> None:
         """Print the text as it is."""
-        # If the reader has gone (`make run | head`), children must still be able to write, and be stopped.
+        # If the reader has gone (`make run | head`), children must still be able to write, and be stopped. Nothing is
+        # kept: Python would try to write it again at the end, and fail.
         with self._lock, suppress(OSError):
-            self._stream.write(f"{text}\n")
-            self._stream.flush()
+            os.write(STANDARD_OUTPUT, f"{text}\n".encode(errors="backslashreplace"))
 
 
 class Run:
@@ -89,8 +88,8 @@ class Run:
         except StopRequested:
             self._say(f"stopping; web and worker get up to {GRACE_S:g} s to finish (Ctrl-C again to hurry)")
             code = 0
-        except LocalError as error:
-            self._say(f"{error}\nstopping everything")
+        except FAILURES as error:
+            self._say(f"{reason(error)}\nstopping everything")
         finally:
             before = self._stops
             self._service.stop(GRACE_S, hurry=lambda: self._stops > before)
@@ -139,18 +138,28 @@ class Run:
         wait_until(met, *self._service.needs, *self._service.children, timeout_s=timeout_s, what=what, every_s=every_s)
 
 
+def reason(error: Exception) -> str:
+    """Say why the service cannot run."""
+    if isinstance(error, OSError):
+        return f"the service cannot run here: {error.strerror}{f': {error.filename}' if error.filename else ''}"
+    if isinstance(error, UnicodeError):
+        return ".env, Procfile and var/token must be UTF-8"
+    return str(error)
+
+
 def main() -> int:
     """Return the exit code of `Run.run`; 1 when the service cannot be run (stdout says why)."""
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
     parser.add_argument("--root", type=Path, default=ROOT, help="where Procfile and .env are")
     root: Path = parser.parse_args().root.resolve()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # A child may print what the terminal cannot show.
-    console = Console(sys.stdout)
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        pass  # If a standard stream is closed, the next file would get its number.
+    os.close(spare)
+    console = Console()
     try:
         run = Run(read_settings(root, os.environ), console)
-    except LocalError as error:
-        console.say("local", str(error))
+    except FAILURES as error:
+        console.say("local", reason(error))
         return 1
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup

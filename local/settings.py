@@ -56,6 +56,7 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     env = {name: value for name, value in dotenv_values(root / ".env").items() if value} | dict(environ)
     for name, value in DEFAULTS.items():
         env[name] = env.get(name) or value
+    env["PORT"] = env["PORT"].strip()
     _check_port(env["PORT"])
     if not env.get("OPWATCH_TOKENS"):
         env["OPWATCH_TOKENS"] = _kept_token(root / "var" / "token")
@@ -69,7 +70,7 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
 
 
 def _check_port(text: str) -> None:
-    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
+    if not (text.isascii() and text.isdecimal()) or not 0 < int(text) <= LAST_PORT:
         raise LocalError(f"PORT must be a number from 1 to {LAST_PORT}, not {text!r}")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # As gunicorn does: TIME_WAIT is not taken.
@@ -82,7 +83,7 @@ def _check_port(text: str) -> None:
 
 def _kept_token(path: Path) -> str:
     """Return `local:<token>` from the file, which is made if missing. A stored token keeps pasted commands valid."""
-    if not path.exists() or not path.read_text():
+    if not path.exists() or not path.read_text().strip():
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(mode=0o600)
         path.write_text(f"local:{secrets.token_hex(24)}\n")

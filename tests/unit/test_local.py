@@ -377,6 +377,38 @@ def test_when_one_process_ends_all_end(tmp_path: Path, alive: Alive, dying: str,
     alive.wait_until_nobody()
 
 
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda var: (var / "token").mkdir(parents=True), "cannot run here: Is a directory: .*/var/token$"),
+        (lambda var: var.write_text(""), "cannot run here: .*/var"),
+        (lambda var: (var.mkdir(), (var / "token").write_bytes(b"\xff")), "must be UTF-8$"),
+        (lambda var: (var.parent / ".env").write_bytes(b"A=\xff"), "must be UTF-8$"),
+        (lambda var: (var.mkdir(), (var / "standin").write_text("")), "cannot run here: File exists: .*/var/standin"),
+        (lambda var: (var / "standin" / "valkey.log").mkdir(parents=True), "cannot run here: Is a directory: .*r.log"),
+    ],
+)
+def test_what_it_cannot_write_is_said_in_a_sentence(tmp_path: Path, spoil: Callable[[Path], object], said: str) -> None:
+    root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
+    spoil(root / "var")
+    with Run(root, PORT=str(free_port())) as run:
+        assert run.end() == 1
+    run.wait_for(said)
+    assert all(line.startswith("local  | ") for line in run.output)
+
+
+@pytest.mark.parametrize("streams", [">&- 2>&- <&-", ">/dev/full 2>&1"])
+def test_it_runs_until_ctrl_c_though_nobody_can_read_it(tmp_path: Path, alive: Alive, streams: str) -> None:
+    root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
+    run = f"exec {sys.executable} -m local --root {root} {streams}"
+    env = {**os.environ, **CONFIGURED, "PORT": str(free_port())}
+    with subprocess.Popen(["/bin/sh", "-c", run], cwd=REPOSITORY, env=env, start_new_session=True) as running:
+        alive.wait_until_somebody()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(PATIENCE_S) == 0
+    alive.wait_until_nobody()
+
+
 def test_when_valkey_dies_all_end(tmp_path: Path, alive: Alive) -> None:
     root = make_root(tmp_path, "exec python web.py", "exec sleep 60")
     with Run(root, PORT=str(free_port()), **ACCOUNT) as run:
