@@ -385,7 +385,7 @@ def test_when_one_process_ends_all_end(tmp_path: Path, alive: Alive, dying: str,
         (lambda var: (var.mkdir(), (var / "token").write_bytes(b"\xff")), "must be UTF-8$"),
         (lambda var: (var.parent / ".env").write_bytes(b"A=\xff"), "must be UTF-8$"),
         (lambda var: (var.mkdir(), (var / "standin").write_text("")), "cannot run here: File exists: .*/var/standin"),
-        (lambda var: (var / "standin" / "valkey.log").mkdir(parents=True), "cannot run here: Is a directory: .*r.log"),
+        (lambda var: (var / "standin" / "valkey.log").mkdir(parents=True), "cannot run here: Is a directory: .*y.log"),
     ],
 )
 def test_what_it_cannot_write_is_said_in_a_sentence(tmp_path: Path, spoil: Callable[[Path], object], said: str) -> None:
