@@ -93,6 +93,7 @@ class Doorbell:
         self._round = wanted
         self._fold_s = fold_s
         self._rung = threading.Event()
+        self._woken = threading.Event()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -100,6 +101,7 @@ class Doorbell:
     def ring(self) -> None:
         """Ask for a round soon. The thread starts with the first ring, after gunicorn has forked."""
         self._rung.set()
+        self._woken.set()
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
@@ -109,16 +111,23 @@ class Doorbell:
     def stop(self) -> None:
         """Send a pending ring, and end the thread."""
         self._stopped.set()
-        self._rung.set()
+        self._woken.set()
         if self._thread is not None:
             self._thread.join(_SHUT_DOWN_S)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
-            self._rung.wait()
-            self._rung.clear()
-            try:
-                enqueue(self._connection, self._round)
-            except redis.RedisError as error:
-                log.warning("doorbell not rung; the clock will ring", round=self._round, error=explain(error))
+        stopped = False
+        while not stopped:
+            self._woken.wait()
+            stopped = self._stopped.is_set()
+            self._woken.clear()
+            if self._rung.is_set():
+                self._rung.clear()
+                self._enqueue()
             self._stopped.wait(self._fold_s)
+
+    def _enqueue(self) -> None:
+        try:
+            enqueue(self._connection, self._round)
+        except redis.RedisError as error:
+            log.warning("doorbell not rung; the clock will ring", round=self._round, error=explain(error))

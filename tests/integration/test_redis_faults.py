@@ -21,7 +21,7 @@ from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
 from tests.support.running import wait_until
 from workers.deliver import delivery_round
-from workers.doorbell import Round, enqueue, tidy
+from workers.doorbell import Doorbell, Round, enqueue, tidy
 from workers.look import look_round
 from workers.runtime import Runtime
 
@@ -116,6 +116,21 @@ def test_a_round_whose_worker_was_killed_is_gone_from_rqs_registries_whoever_hol
     wait_until(nothing_left, what="RQ's registries being empty")
     wait_until(lambda: not connection.exists(job.key), what="the job's end")
     assert "<class" not in capsys.readouterr().out
+
+
+def test_a_doorbell_that_is_stopped_sends_the_ring_that_waits(connection: redis.Redis) -> None:
+    doorbell = Doorbell(connection, Round.LOOK, fold_s=60)
+    queue = Queue(Round.LOOK, connection=connection, serializer=JSONSerializer)
+    doorbell.ring()
+    wait_until(lambda: queue.count == 1, what="the first ring")
+    doorbell.ring()
+    doorbell.stop()
+    assert queue.count == 2
+    quiet = Doorbell(connection, Round.LOOK, fold_s=60)
+    quiet.ring()
+    wait_until(lambda: queue.count == 3, what="its ring")
+    quiet.stop()
+    assert queue.count == 3
 
 
 def test_a_look_recorded_late_counts_from_when_it_was_made(
