@@ -53,6 +53,8 @@ def _tokens(value: str | Mapping[str, str]) -> Mapping[str, str]:
             faults.append(f"the token of entry {number} is too short or not plain ASCII")
         elif name in tokens:
             faults.append(f"entry {number} repeats the name {name!r}")
+        elif token in tokens.values():
+            faults.append(f"entry {number} repeats another entry's token")
         tokens[name] = token
     if faults:
         raise ValueError("; ".join([*faults, hint]))

@@ -10,9 +10,9 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from api.service import Service
 
@@ -36,7 +36,7 @@ class _Stored(BaseModel):
 
     caller: str
     mark: str
-    until: datetime
+    until: AwareDatetime
 
 
 def begin(parts: Service, caller: str) -> str:
@@ -60,7 +60,9 @@ def find(parts: Service, key: str) -> Session | None:
     except ValidationError:
         return None
     token = parts.settings.tokens.get(stored.caller)
-    mark = _derived(key, f"mark {token.get_secret_value()}") if token is not None else ""
+    if token is None:
+        return None
+    mark = _derived(key, f"mark {token.get_secret_value()}")
     left = stored.until - parts.records.now()
     if left <= timedelta(seconds=1) or not hmac.compare_digest(mark.encode(), stored.mark.encode()):
         return None

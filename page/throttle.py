@@ -5,12 +5,14 @@ with one address locks nobody out. One with thousands of addresses does, but onl
 """
 
 import ipaddress
+import re
 
 from api.service import Service
 
 TRIES_OF_ADDRESS = 10
 TRIES_OF_ALL = 100
 PER_S = 60
+_WITH_PORT = re.compile(r"([0-9.]+):[0-9]+|\[([0-9A-Fa-f:.%]+)\](?::[0-9]+)?")
 
 
 def admits(parts: Service, address: str) -> bool:
@@ -31,12 +33,14 @@ def address_of(forwarded_for: str, peer: str) -> str:
     Without a proxy the header can be forged; then only the limit for all addresses protects.
     """
     told = forwarded_for.rpartition(",")[2].strip() or peer
+    if (match := _WITH_PORT.fullmatch(told)) is not None:  # as some gateways write it
+        told = match[1] or match[2]
     try:
         address = ipaddress.ip_address(told)
     except ValueError:
         return "unknown"
     if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
+        if (inside := address.ipv4_mapped or address.sixtofour) is not None:
+            return str(inside)
         return str(ipaddress.ip_network((address.packed, 64), strict=False))
     return str(address)

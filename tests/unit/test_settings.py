@@ -118,6 +118,8 @@ def wrong_values() -> Iterator[tuple[str, str]]:
         ("OPWATCH_TOKENS", "ci:hidden token of 24 characters"),
         ("OPWATCH_TOKENS", "ci:hidden-tökén-of-24-characters"),
         ("OPWATCH_TOKENS", f"ci:{TOKEN},ci:hidden{TOKEN}"),
+        ("OPWATCH_TOKENS", f"ci:hidden{TOKEN}, deploy:hidden{TOKEN}"),
+        ("OPWATCH_TOKENS", f"hidden{TOKEN},deploy:hidden{TOKEN}"),
         ("OPWATCH_TARGETS_FILE", "no-such-file.toml"),
     ],
 )
