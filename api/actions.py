@@ -8,13 +8,16 @@ from flask import g
 from api.problems import ProblemError
 from api.service import Service
 from operations.storage import RedisError
+from operations.storage.failing import FAILING, failing_ids
 from operations.storage.records import Stored
+from operations.storage.store import Change
 from operations.telling import attempts
 from operations.watching import looks
 
 LONGEST_ID = 100
 SLACK = 100
 """How many cancelled trackings of a caller are deleted together: one at a time would cost more."""
+_AT_ONCE = 100
 
 
 def find(parts: Service, identity: str) -> Stored:
@@ -28,10 +31,10 @@ def find(parts: Service, identity: str) -> Stored:
     return stored
 
 
-def cancel(parts: Service, identity: str) -> Stored:
+def cancel(parts: Service, identity: str, by: str) -> Stored:
     """Cancel a tracking; nobody is told. Raises ProblemError (404; 409 if it has ended)."""
     now = parts.records.now()
-    after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now))
+    after = parts.store.update(find(parts, identity), lambda tracking: looks.cancelled(tracking, now, by))
     if after is None:
         raise ProblemError(HTTPStatus.CONFLICT, f"{identity} has already ended; it cannot be cancelled")
     with suppress(RedisError):  # it is cancelled all the same
@@ -39,7 +42,7 @@ def cancel(parts: Service, identity: str) -> Stored:
     return after
 
 
-def retry(parts: Service, identity: str, target: str) -> Stored:
+def retry(parts: Service, identity: str, target: str, by: str) -> Stored:
     """Make the current run's delivery to a target due now.
 
     Raises ProblemError (404; 409 if it was delivered or skipped).
@@ -48,10 +51,27 @@ def retry(parts: Service, identity: str, target: str) -> Stored:
     if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
         raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to that target")
     now = parts.records.now()
-    after = parts.store.update(stored, lambda tracking: attempts.retried(tracking, target, now))
+    after = parts.store.update(stored, lambda tracking: attempts.retried(tracking, target, now, by))
     if after is None:
         raise ProblemError(
             HTTPStatus.CONFLICT, f"the delivery to {target} was delivered or skipped; it is not sent again"
         )
     parts.deliveries_due.ring()
     return after
+
+
+def retry_all(parts: Service, target: str, by: str) -> tuple[int, int]:
+    """Make all failing deliveries of current runs to a target due now. Returns how many, and how many it could not."""
+    now = parts.records.now()
+    retried = failing = 0
+    ids = sorted(failing_ids(parts.connection, target))
+    for start in range(0, len(ids), _AT_ONCE):
+        found = list(parts.records.read(ids[start : start + _AT_ONCE]))
+        failing += sum(d.target == target and d.state in FAILING for each in found for d in each.tracking.outgoing)
+        changes = [Change(each, lambda tracking: attempts.retried(tracking, target, now, by)) for each in found]
+        after = parts.store.update_all(changes)
+        retried += sum(
+            isinstance(new, Stored) and new.record != old.record for old, new in zip(found, after, strict=True)
+        )
+    parts.deliveries_due.ring()
+    return retried, failing - retried

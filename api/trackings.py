@@ -110,13 +110,15 @@ def show_error(identity: str) -> Response:
 @routes.delete("/operations/<identity>")
 def cancel(identity: str) -> Response:
     """Cancel a tracking; nobody is told."""
-    return responses.tracking_response(actions.cancel(service(), identity).tracking)
+    return responses.tracking_response(actions.cancel(service(), identity, g.caller).tracking)
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Make a delivery due now."""
-    return responses.tracking_response(actions.retry(service(), identity, target).tracking, HTTPStatus.ACCEPTED)
+    return responses.tracking_response(
+        actions.retry(service(), identity, target, g.caller).tracking, HTTPStatus.ACCEPTED
+    )
 
 
 def _body() -> TrackRequest:

@@ -89,10 +89,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looks:
-    """Consecutive looks with the same result `what`: a status of the API, or an error if they `failed`.
-
-    `last_at` is None for a single look.
-    """
+    """Looks in a row with the same result `what`: a status, or an error if they `failed`. One has no `last_at`."""
 
     what: str
     first_at: Moment
@@ -103,10 +100,11 @@ class Looks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt of a delivery: when it ended, and the error if it failed."""
+    """One attempt of a delivery: when it ended, and the error if it failed. Or who asked for another one: `by`."""
 
     at: Moment
     error: str | None = None
+    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +220,7 @@ class Tracking:
     duration_s: float | None = None
     usual: Usual | None = None
     reason: str | None = None
+    cancelled_by: str | None = None
     deliveries: tuple[Delivery, ...] = ()
     alerts: tuple[Delivery, ...] = ()
     slow: Slow | None = None

@@ -26,7 +26,7 @@ def register(pages: Blueprint) -> None:
 
 def failed(status: HTTPStatus, detail: str) -> Response:
     """Return an error page."""
-    return html("error.html", status, title=status.phrase, detail=detail)
+    return html("error.html", status, title=f"{status.phrase} · Opwatch", heading=status.phrase, detail=detail)
 
 
 def _http(error: HTTPException) -> Response:

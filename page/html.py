@@ -1,43 +1,80 @@
 """HTML answers, each with a policy: the browser loads and executes only our own files."""
 
+import gzip
 import hashlib
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from flask import Response, g, render_template, request
 
-from notifiers.wording import WORDS
+from notifiers.wording import DELIVERY_WORDS
 from operations.text import plain
-from page.sessions import Session
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+_PAGE_HEADERS = {
+    "Referrer-Policy": "same-origin",  # with no-referrer, browsers do not say in Origin that a form is our own
+    "Vary": "Accept-Encoding, Sec-Fetch-Dest",
+}
+SAID = "__Host-opwatch-said"
+"""A cookie with what the last request did, until the next page has shown it."""
+
+_LONGEST_SAID = 300
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "static").iterdir())}
 VERSION = hashlib.sha256(b"".join(FILES.values())).hexdigest()[:12]
 """Part of the addresses of our files, so that browsers may cache them for ever."""
 
 
+def is_refreshing() -> bool:
+    """Tell whether an open page asks for its content again. https://www.w3.org/TR/fetch-metadata/."""
+    return request.headers.get("Sec-Fetch-Dest") == "empty"
+
+
 def html(template: str, status: HTTPStatus = HTTPStatus.OK, /, **context: Any) -> Response:
-    """Answer with a page, or with 304 if the browser has the same page already."""
-    session: Session | None = g.get("session")
-    page = render_template(template, version=VERSION, session=session, words=WORDS, **context)
-    body = page.encode("utf-8", "replace")
+    """Answer with a page, or with 304 if the browser has the same page already.
+
+    A page that refreshes itself gets only the content, compressed. That contains no token: an attacker who can make
+    requests with texts of his choice could else find it out by the size of answers (https://www.breachattack.com).
+    """
+    refreshing, session = is_refreshing(), g.get("session")
+    page = render_template(
+        template,
+        base="refresh.html" if refreshing else "base.html",
+        version=VERSION,
+        session=session,
+        delivery_words=DELIVERY_WORDS,
+        said="" if refreshing else unquote(request.cookies.get(SAID, ""))[:_LONGEST_SAID],
+        **{"here": request.path, **context},
+    )
+    body, headers = page.encode("utf-8", "replace"), {"Content-Security-Policy": POLICY, **_PAGE_HEADERS}
+    if refreshing and request.accept_encodings.quality("gzip") > 0:
+        body, headers["Content-Encoding"] = gzip.compress(body, 6, mtime=0), "gzip"
     tag = hashlib.sha256(body).hexdigest()[:32]
-    headers = {"Content-Security-Policy": POLICY, "ETag": f'"{tag}"'}
+    headers["ETag"] = f'"{tag}"'
     if status is HTTPStatus.OK and tag in request.if_none_match:
         unchanged = Response(status=HTTPStatus.NOT_MODIFIED.value, headers=headers)
         del unchanged.headers["Content-Length"]
         return unchanged
-    return Response(body, status.value, headers, content_type="text/html; charset=utf-8")
+    answer = Response(body, status.value, headers, content_type="text/html; charset=utf-8")
+    if SAID in request.cookies and not refreshing:
+        answer.delete_cookie(SAID, secure=True, httponly=True, samesite="Strict")
+    return answer
 
 
 def see_other(path: str) -> Response:
     """Redirect the browser to another page, with GET."""
     return Response(status=HTTPStatus.SEE_OTHER.value, headers={"Location": path})
+
+
+def say(answer: Response, text: str) -> Response:
+    """Have the next page say once what was done."""
+    answer.set_cookie(SAID, quote(text), max_age=60, secure=True, httponly=True, samesite="Strict")
+    return answer
 
 
 def file(version: str, name: str) -> Response | None:

@@ -1,28 +1,25 @@
 """The pages behind the sign-in. Each works without JavaScript; the script only refreshes it."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
+from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request
-from pydantic import ValidationError
+from flask import Blueprint, Response, g, request
 
 from api import actions
-from api.problems import from_validation
-from api.schemas import ListQuery
-from api.service import service
-from operations.model import State, Tracking
+from api.service import Service, service
+from operations.model import State
 from operations.storage import index
-from operations.storage.failing import failing_targets
-from operations.storage.listing import Listing
-from operations.telling.view import matches
-from page import errors, timeline, view
-from page.html import file, html, see_other, shown
-from page.signing_in import require_own_form, require_session, small_forms_only
+from operations.storage.failing import FAILING, failing_ids, failing_targets
+from operations.storage.index import BY_END, RECENT
+from operations.storage.listing import Page
+from page import errors, search, timeline, view
+from page.html import file, html, is_refreshing, say, see_other, shown
+from page.search import Search
+from page.signing_in import came_from, require_own_form, require_session, small_forms_only
 
 SHOWN_IN_FLIGHT = 50
 SHOWN_RECENT = 25
 SHOWN_IN_LIST = 50
-_SCANNED = 400
 
 routes = Blueprint("page", __name__, template_folder="templates")
 errors.register(routes)
@@ -39,12 +36,8 @@ def static(version: str, name: str) -> Response:
 
 def is_refresh(response: Response) -> bool:
     """Tell whether an open page refreshed itself, as it does every few seconds."""
-    asked_by_script = request.headers.get("Sec-Fetch-Dest") == "empty"
-    return (
-        request.blueprint == routes.name
-        and asked_by_script
-        and response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
-    )
+    fine = response.status_code in (HTTPStatus.OK, HTTPStatus.NOT_MODIFIED)
+    return request.blueprint == routes.name and is_refreshing() and fine
 
 
 routes.before_request(small_forms_only)
@@ -59,63 +52,64 @@ def _only_signed_in() -> Response | None:
 @routes.get("/")
 def overview() -> Response:
     """Show failing deliveries, operations in flight and ended ones; with a filter, a list."""
-    if any(request.args.values()):
-        return _list()
+    wanted = search.parse(request.args.items(multi=True))
     parts = service()
+    if wanted != Search():
+        return _list(parts, wanted)
     records = parts.records
     now = records.now()
-    flying = parts.overview.size(index.DUE)
     recent = parts.listing.page(
-        lambda tracking: not _is_in_flight(tracking),
-        cursor=None,
-        limit=SHOWN_RECENT,
-        largest_scan=_SCANNED,
+        lambda tracking: tracking.state is not State.TRACKING, cursor=None, limit=SHOWN_RECENT, by=BY_END
     )
     problems = list(parts.account_alerts.rejected(parts.settings.accounts).values())
     if not parts.heartbeat.has_worker():
         problems.append("No worker runs, so nothing is announced: start one (scale worker to 1).")
+    counts = {key: parts.overview.size(key) for key in (index.DUE, index.RETRYING, index.DEAD)}
     return html(
         "overview.html",
-        title=view.title(parts.overview.size(index.RETRYING) + parts.overview.size(index.DEAD), flying),
+        title=view.title(counts[index.RETRYING] + counts[index.DEAD], counts[index.DUE]),
         problems=problems,
         failing=list(view.failing(failing_targets(parts.connection, records), now)),
-        in_flight=[view.card(each, now) for each in _in_flight(parts.listing, flying)],
-        in_flight_count=flying,
+        failing_counts={"dead": counts[index.DEAD], "retrying": counts[index.RETRYING]},
+        in_flight=[view.card(each, now) for each in parts.listing.in_flight(SHOWN_IN_FLIGHT)],
+        in_flight_count=counts[index.DUE],
         recent=[view.card(each, now) for each in recent.trackings],
-        more=recent.next_cursor,
+        older={"state": search.ENDED, "cursor": recent.next_cursor} if recent.next_cursor else None,
+        query=Search(),
+        **_choices(parts),
     )
 
 
-def _in_flight(listing: Listing, count: int) -> Sequence[Tracking]:
-    """Choose the operations to show: all, or the newest if there are too many. Looks do not change that order."""
-    if count > SHOWN_IN_FLIGHT:
-        return listing.page(_is_in_flight, cursor=None, limit=SHOWN_IN_FLIGHT, largest_scan=_SCANNED).trackings
-    found = (stored.tracking for stored in listing.first_in(index.DUE, SHOWN_IN_FLIGHT))
-    return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
-
-
-def _is_in_flight(tracking: Tracking) -> bool:
-    return tracking.state is State.TRACKING
-
-
-def _list() -> Response:
-    try:
-        query = ListQuery.model_validate({name: value for name, value in request.args.items() if value})
-    except ValidationError as error:
-        raise from_validation(error) from None
-    wanted = query.model_dump(include={"app", "state", "delivery", "group"}, exclude_none=True)
-    page = service().listing.page(
-        lambda tracking: matches(
-            tracking, app=query.app, state=query.state, delivery=query.delivery, group=query.group
-        ),
-        cursor=query.cursor,
-        limit=SHOWN_IN_LIST,
-    )
-    now, older = service().records.now(), {**wanted, "cursor": page.next_cursor}
+def _list(parts: Service, wanted: Search) -> Response:
+    found = Page((), None) if wanted.faults else _found(parts, wanted)
+    now = parts.records.now()
     return html(
-        "list.html", title="Operations · Opwatch", query=query, older=older if page.next_cursor else None,
-        cards=[view.card(each, now) for each in page.trackings],
-    )  # fmt: skip
+        "list.html",
+        HTTPStatus.UNPROCESSABLE_ENTITY if wanted.faults else HTTPStatus.OK,
+        title="Operations · Opwatch",
+        query=wanted,
+        here=f"/?{urlencode(wanted.filters)}",
+        older={**wanted.filters, "cursor": found.next_cursor} if found.next_cursor else None,
+        cards=[(view.card(each, now), view.tellings(each, wanted)) for each in found.trackings],
+        **_choices(parts),
+    )
+
+
+def _found(parts: Service, wanted: Search) -> Page:
+    """Read the trackings of one page. An index names the few that can match, so that none is out of reach."""
+    among = None
+    if wanted.states == (State.TRACKING,):
+        among = parts.listing.ids(index.DUE)
+    elif wanted.delivery in FAILING:
+        among = failing_ids(parts.connection, wanted.target or None, wanted.delivery)
+    elif wanted.group:
+        among = parts.listing.ids(index.group_key(wanted.group))
+    by = BY_END if wanted.states and State.TRACKING not in wanted.states else RECENT
+    return parts.listing.page(wanted.matches, cursor=wanted.cursor or None, limit=SHOWN_IN_LIST, by=by, among=among)
+
+
+def _choices(parts: Service) -> dict[str, object]:
+    return {"states": search.STATES, "targets": {name: name for name in sorted(parts.settings.targets)}}
 
 
 @routes.get("/operations/<identity>")
@@ -133,12 +127,22 @@ def operation(identity: str) -> Response:
 @routes.post("/operations/<identity>/stop")
 def cancel(identity: str) -> Response:
     """Cancel a tracking."""
-    actions.cancel(service(), identity)
-    return see_other(f"/operations/{identity}")
+    actions.cancel(service(), identity, g.caller)
+    return say(see_other(f"/operations/{identity}"), "Opwatch watches this operation no longer, and tells nobody.")
 
 
 @routes.post("/operations/<identity>/deliveries/<target>/retry")
 def retry(identity: str, target: str) -> Response:
     """Retry a delivery."""
-    actions.retry(service(), identity, target)
-    return see_other(f"/operations/{identity}")
+    actions.retry(service(), identity, target, g.caller)
+    return say(see_other(f"/operations/{identity}"), f"The delivery to {target} is retried now.")
+
+
+@routes.post("/targets/<target>/retry")
+def retry_all(target: str) -> Response:
+    """Retry all failing deliveries to a target, and return to the page with the button."""
+    retried, left = actions.retry_all(service(), target, g.caller)
+    said = f"{view.counted(retried)} to {target} will be retried."
+    if left:
+        said += f" {left} cannot: alerts, warnings, deliveries of a former run, or being attempted just now."
+    return say(see_other(came_from()), said)

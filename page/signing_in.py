@@ -6,6 +6,7 @@ and a script's token cannot use the page.
 
 import re
 from http import HTTPStatus
+from urllib.parse import quote
 
 import structlog
 from flask import Blueprint, Response, g, request
@@ -13,14 +14,14 @@ from flask import Blueprint, Response, g, request
 from api.auth import caller_of
 from api.service import service
 from page import errors, sessions, throttle
-from page.html import html, see_other
+from page.html import html, say, see_other
 
 COOKIE = "__Host-opwatch"
 """Browsers accept a cookie with this prefix only with Secure and Path=/, and only from this host."""
 
 LARGEST_FORM_BYTES = 4_096
 
-_COMING_BACK = re.compile(r"/operations/[a-z0-9-]{1,100}")
+_COMING_BACK = re.compile(r"/(operations/[a-z0-9-]{1,100}|\?[A-Za-z0-9%&=+._~*,-]{1,1500})")
 
 log = structlog.get_logger()
 routes = Blueprint("page-sign-in", __name__, template_folder="templates")
@@ -87,10 +88,22 @@ def require_session() -> Response | None:
     if g.session is not None:
         g.caller = g.session.caller
         return None
-    if COOKIE not in request.cookies and from_elsewhere() and request.method == "GET":
-        return html("hop.html", path=request.path)
-    here = _coming_back(request.path)
-    return see_other("/sign-in" if here == "/" else f"/sign-in?next={here}")
+    if request.method != "GET":
+        ended = "The session had ended, so nothing was done. Sign in, and press the button again."
+        return say(_to_sign_in(came_from()), ended)
+    here = _coming_back(request.full_path.rstrip("?"))
+    if COOKIE not in request.cookies and from_elsewhere():
+        return html("hop.html", path=here)
+    return _to_sign_in(here)
+
+
+def _to_sign_in(back: str) -> Response:
+    return see_other("/sign-in" if back == "/" else f"/sign-in?next={quote(back)}")
+
+
+def came_from() -> str:
+    """Return the page whose button was pressed, to go back there."""
+    return _coming_back(request.form.get("back", ""))
 
 
 def require_own_form() -> Response | None:
@@ -104,8 +117,14 @@ def require_own_form() -> Response | None:
 
 
 def from_elsewhere() -> bool:
-    """Tell whether, by the browser's headers, another site caused this request. https://www.w3.org/TR/fetch-metadata/."""
-    return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+    """Tell whether, by the browser's headers, another site caused this request. https://www.w3.org/TR/fetch-metadata/.
+
+    Browsers older than these headers name the site in `Origin` when they send a form.
+    """
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site is None:
+        return origin is not None and origin.partition("://")[2].lower() != request.host.lower()
+    return site not in ("same-origin", "none")
 
 
 def _form(fault: str = "", status: HTTPStatus = HTTPStatus.OK) -> Response:

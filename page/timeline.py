@@ -29,8 +29,8 @@ def events(tracking: Tracking) -> list[Event]:
         found += _attempts(delivery)
     if tracking.ended_at is not None:
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
-        ended = Event(at=tracking.ended_at, text=WORDS[tracking.state], detail=plain(tracking.reason or ""), mood=mood)
-        found.append(ended)
+        text = WORDS[tracking.state] + (f" by {plain(tracking.cancelled_by)}" if tracking.cancelled_by else "")
+        found.append(Event(at=tracking.ended_at, text=text, detail=plain(tracking.reason or ""), mood=mood))
     return sorted(found, key=lambda event: event.at)
 
 
@@ -55,7 +55,9 @@ def _attempts(delivery: Delivery) -> Iterator[Event]:
     what = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
     target = plain(delivery.target)
     for each in delivery.history:
-        if each.error is None:
+        if each.by is not None:
+            yield Event(at=each.at, text=f"retry to {target} by {plain(each.by)}")
+        elif each.error is None:
             yield Event(at=each.at, text=f"{what} delivered to {target}", mood="good")
         else:
             yield Event(at=each.at, text=f"{what} not delivered to {target}", detail=plain(each.error), mood="bad")

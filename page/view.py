@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
-from operations.storage.failing import SHOWN, FailingTarget
-from operations.text import first_line, plain, url_fault
+from operations.storage.failing import FAILING, SHOWN, FailingTarget
+from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 from operations.watching.slow import slow_from_s
+from page.search import Search
 
-_FAILING = (DeliveryState.RETRYING, DeliveryState.DEAD)
 _LINE = 120
+_ERROR_IN_LIST = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,11 @@ class Card:
     def headline(self) -> str:
         """Write its state in one line, for screen readers."""
         return f"{self.app}: {self.what} {self.line}"
+
+    @property
+    def short_error(self) -> str:
+        """The error text for lists; a long one is cut in the middle, since its own page shows all."""
+        return whole_lines(cut_middle(self.error, _ERROR_IN_LIST))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +136,13 @@ def telling(tracking: Tracking, delivery: Delivery) -> Telling:
     )
 
 
+def tellings(tracking: Tracking, wanted: Search) -> tuple[Telling, ...]:
+    """Describe the deliveries that somebody searches for."""
+    if not (wanted.delivery or wanted.target):
+        return ()
+    return tuple(telling(tracking, d) for d in tracking.outgoing if wanted.wants(d))
+
+
 def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
     """Describe each target's failing deliveries."""
     for each in found:
@@ -145,6 +158,11 @@ def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
             )
 
 
+def counted(deliveries: int) -> str:
+    """Write a number of deliveries."""
+    return f"{deliveries:,} deliveries" if deliveries > 1 else "1 delivery" if deliveries else "No delivery"
+
+
 def title(failing_count: int, in_flight: int) -> str:
     """Write the window's title: failing deliveries first, because they need a person."""
     counts = [f"{failing_count} not delivered"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
@@ -152,7 +170,7 @@ def title(failing_count: int, in_flight: int) -> str:
 
 
 def _is_failing(telling: Telling, target: str) -> bool:
-    return telling.target == plain(target) and telling.state in _FAILING
+    return telling.target == plain(target) and telling.state in FAILING
 
 
 def _status(tracking: Tracking) -> str:

@@ -1,7 +1,6 @@
 """Derives the index entries of a record, and the changes between two versions of a record. Pure.
 
-One script writes the record and its entries. So an unfinished tracking is always in `due`, and an unfinished delivery
-always in `outbox`.
+One script writes the record and its entries: an unfinished tracking is always in `due`, a delivery in `outbox`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from operations.telling.attempts import last_end
 DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
 RECENT = "opwatch:recent"
+BY_END = "opwatch:by-end"
 LIVE = "opwatch:live"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
@@ -110,8 +110,7 @@ def orphans(tracking: Tracking, key: str, members: Iterable[str]) -> list[str]:
 def body_runs(tracking: Tracking) -> set[int]:
     """Return the runs whose announcement is still needed: for an attempt, or for a target added later.
 
-    A run that was cancelled, or without deliveries, needs none. A claimed warning reads it to learn that the run has
-    ended.
+    A run that was cancelled, or without deliveries, needs none. A claimed warning reads it to learn of the end.
     """
     runs = {d.run for d in tracking.outgoing if d.unfinished and not d.warns}
     return runs | {tracking.run} if reads_outcome(tracking) else runs
@@ -176,7 +175,7 @@ def tracking_of(member: str) -> str:
 
 
 def retrying_range(target: str) -> tuple[str, str]:
-    """Return the bounds, for ZLEXCOUNT, of the deliveries to one target in `retrying`."""
+    """Return the bounds, by name, of the deliveries to one target in `retrying`."""
     return f"[{target} ", f"({target}!"  # `!` comes right after the space
 
 
@@ -234,6 +233,8 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     for message in tracking.live:
         if message.due_at is not None:
             there[LIVE, message.id] = milliseconds(message.due_at)
+    if tracking.ended_at is not None:
+        there[BY_END, tracking.id] = milliseconds(tracking.ended_at)
     last = last_end(tracking)
     return there if last is None else there | _ended_entries(tracking, last, retention)
 

@@ -1,6 +1,6 @@
-"""The list of trackings, newest first, and its pages."""
+"""Lists of trackings, the newest first or the latest end first, and their pages."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import redis
 
 from operations.model import Tracking
-from operations.storage.index import RECENT, tracking_of
+from operations.storage.filling import fill
+from operations.storage.index import BY_END, DUE, RECENT
 from operations.storage.records import Records, Stored
 
 LARGEST_SCAN = 5_000
@@ -17,9 +18,12 @@ LARGEST_SCAN = 5_000
 READ_AT_ONCE = 50
 """How many trackings are read at once: enough for most pages."""
 
+_NAMES_AT_ONCE = 1_000
+_FILLED_AT_ONCE = 500
+
 
 class Position(NamedTuple):
-    """A place in the list of recent trackings."""
+    """A place in a list of trackings."""
 
     score: float
     identity: str
@@ -34,30 +38,40 @@ class Page:
 
 
 class Listing:
-    """All trackings, newest first. Every method raises redis.RedisError if Redis is away."""
+    """All trackings in the order of an index: RECENT (the newest first) or BY_END (the latest end first).
+
+    `among` limits a list to these ids: no others are read. Every method raises redis.RedisError if Redis is away.
+    """
 
     def __init__(self, connection: redis.Redis, records: Records) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._records = records
 
-    def recent(self, after: Position | None = None, batch: int = READ_AT_ONCE) -> Iterator[tuple[Position, Stored]]:
-        """Yield all trackings after the position `after`, newest first, reading in batches."""
-        last = after or Position(float("inf"), "")
-        start = 0 if after is None else int(self._redis.zcount(RECENT, f"({after.score:.0f}", "+inf"))
-        while rows := self._redis.zrevrange(RECENT, start, start + batch - 1, withscores=True):
-            positions = {
-                name: Position(score, name) for member, score in rows for name in [member.decode(errors="replace")]
-            }
-            fresh = {identity: position for identity, position in positions.items() if position < last}
-            for stored in self._records.read(fresh):
-                yield fresh[stored.tracking.id], stored
-            last = min(last, *positions.values())
-            start += len(rows)
+    def recent(
+        self,
+        after: Position | None = None,
+        batch: int = READ_AT_ONCE,
+        *,
+        by: str = RECENT,
+        among: Collection[str] | None = None,
+    ) -> Iterator[tuple[Position, Stored]]:
+        """Yield all trackings after the position `after`, reading in batches."""
+        positions = self._positions(by, after, among, batch)
+        while some := {position.identity: position for position in islice(positions, batch)}:
+            for stored in self._records.read(some):
+                yield some[stored.tracking.id], stored
 
-    def first_in(self, key: str, limit: int) -> list[Stored]:
-        """List the first trackings of a sorted set of the index."""
-        members = self._redis.zrange(key, 0, limit - 1)
-        return list(self._records.read(dict.fromkeys(tracking_of(each.decode(errors="replace")) for each in members)))
+    def in_flight(self, limit: int) -> list[Tracking]:
+        """List the newest operations in flight. Looks do not change that order."""
+        due = self.ids(DUE)
+        if len(due) > limit:
+            return list(self.page(_is_in_flight, cursor=None, limit=limit, among=due).trackings)
+        found = (stored.tracking for stored in self._records.read(due) if _is_in_flight(stored.tracking))
+        return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
+
+    def ids(self, key: str) -> set[str]:
+        """Return the ids of all trackings in this index."""
+        return {member.decode(errors="replace") for member in self._redis.zrange(key, 0, -1)}
 
     def page(
         self,
@@ -65,19 +79,52 @@ class Listing:
         *,
         cursor: str | None,
         limit: int,
-        largest_scan: int = LARGEST_SCAN,
+        by: str = RECENT,
+        among: Collection[str] | None = None,
     ) -> Page:
         """Read the page after `cursor`. It may have fewer than `limit` trackings although more follow."""
+        if by == BY_END:
+            self._fill()
         found: list[Tracking] = []
         last: Position | None = None
-        for scanned, (position, stored) in enumerate(self.recent(_position(cursor), READ_AT_ONCE), 1):
+        for scanned, (position, stored) in enumerate(self.recent(_position(cursor), by=by, among=among), 1):
             if matches(stored.tracking):
                 found.append(stored.tracking)
-            if len(found) == limit or scanned == largest_scan:
+            if len(found) == limit or scanned == LARGEST_SCAN:
                 last = position
                 break
-        more = last is not None and any(True for _ in islice(self.recent(last), 1))
+        more = last is not None and any(True for _ in self.recent(last, 1, by=by, among=among))
         return Page(tuple(found), f"{last.score:.0f}_{last.identity}" if more and last is not None else None)
+
+    def _positions(
+        self, by: str, after: Position | None, among: Collection[str] | None, batch: int
+    ) -> Iterator[Position]:
+        last = after or Position(float("inf"), "")
+        start = 0 if after is None else int(self._redis.zcount(by, f"({after.score:.0f}", "+inf"))
+        left, step = None if among is None else set(among), batch if among is None else _NAMES_AT_ONCE
+        while left != set() and (rows := self._redis.zrevrange(by, start, start + step - 1, withscores=True)):
+            for member, score in rows:
+                position = Position(score, member.decode(errors="replace"))
+                if position < last and (left is None or position.identity in left):
+                    yield position
+                    last = position
+                    if left is not None:
+                        left.remove(position.identity)
+            start += len(rows)
+
+    def _fill(self) -> None:
+        """Add the newest to the index by end if an older version has not. Maintenance adds the rest."""
+        pipe = self._redis.pipeline(transaction=False)
+        for key in (RECENT, BY_END, DUE):
+            pipe.zcard(key)
+        known, ended, in_flight = pipe.execute()
+        if known > ended + in_flight:
+            newest = self._redis.zrevrange(RECENT, 0, _FILLED_AT_ONCE - 1)
+            fill(self._redis, self._records, [member.decode(errors="replace") for member in newest])
+
+
+def _is_in_flight(tracking: Tracking) -> bool:
+    return tracking.ended_at is None
 
 
 def _position(cursor: str | None) -> Position | None:

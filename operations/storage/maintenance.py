@@ -1,8 +1,8 @@
 """Maintenance: deletes expired trackings, and heals the indexes.
 
 It walks every sorted set in windows and removes orphans: entries without a record, or left behind by an older version.
-It skips records that this version cannot read. Each removal is a compare-and-swap, so any number of workers can do
-this while others change records. https://riverqueue.com/docs/maintenance-services
+It adds entries that an older version did not write. It skips records that this version cannot read. Each removal is a
+compare-and-swap, so any number of workers can do this. https://riverqueue.com/docs/maintenance-services
 """
 
 import time
@@ -19,15 +19,14 @@ import redis
 from operations.model import State, Tracking
 from operations.storage import index
 from operations.storage.due import DueSets
+from operations.storage.filling import fill
 from operations.storage.index import (
-    BODY,
+    BY_END,
     CANCELLED,
-    COUNTERS,
     DEAD,
     DUE,
     ENDED_BY,
     EXPIRING,
-    GROUP,
     LIVE,
     OUTBOX,
     RECENT,
@@ -48,7 +47,7 @@ _LARGEST_GROUP = 5_000
 _KEYS_AT_ONCE = 200
 _SCRIPTS_AT_ONCE = 100
 _DUE = (DUE, OUTBOX, LIVE)
-_WHOLE = (RECENT, RETRYING, DEAD)
+_WHOLE = (RECENT, BY_END, RETRYING, DEAD)
 _OF_CALLERS = (f"{CANCELLED}:", f"{ENDED_BY}:")
 _MAY_DIFFER = (OUTBOX, LIVE, RETRYING, DEAD, *_OF_CALLERS)
 """How the keys begin of sets with entries that an older version may leave behind when it writes a record."""
@@ -117,7 +116,8 @@ class Maintenance:
 
     def _scan(self, key: str) -> int:
         self._cursors[key], found = self._redis.zscan(key, self._cursors[key], count=_WINDOW)
-        return self._heal(key, [_text(member) for member, _ in found])
+        members = [_text(member) for member, _ in found]
+        return self._heal(key, members) + (fill(self._redis, self._records, members) if key == RECENT else 0)
 
     def _scan_expiring(self) -> int:
         """Delete what has expired by the present retention, and note whose trackings there are."""
@@ -168,10 +168,10 @@ class Maintenance:
         self._cursors[""], found = self._redis.scan(self._cursors[""], match="opwatch:*", count=2 * _WINDOW)
         sets, bodies = [], defaultdict[str, list[str]](list)
         for key in map(_text, found):
-            if key.startswith((f"{GROUP}:", *_OF_CALLERS)):
+            if key.startswith((f"{index.GROUP}:", *_OF_CALLERS)):
                 sets.append(key)
-            elif key.startswith(f"{BODY}:"):
-                bodies[key.removeprefix(f"{BODY}:").rpartition(":")[0]].append(key)
+            elif key.startswith(f"{index.BODY}:"):
+                bodies[key.removeprefix(f"{index.BODY}:").rpartition(":")[0]].append(key)
         return sum(map(self._heal_whole, _batches(sets, _SCRIPTS_AT_ONCE))) + self._drop_bodies(bodies)
 
     def _heal_whole(self, keys: Sequence[str]) -> int:
@@ -220,7 +220,7 @@ class Maintenance:
         for some in _batches(removals, _SCRIPTS_AT_ONCE):
             pipe = self._redis.pipeline(transaction=False)
             for each in some:
-                keys = [index.record_key(each.identity), COUNTERS, *each.keys, *(key for key, _ in each.entries)]
+                keys = [index.record_key(each.identity), index.COUNTERS, *each.keys, *(key for key, _ in each.entries)]
                 members = [_raw(member) for _, member in each.entries]
                 arguments: list[bytes | str | int] = [each.expected, counter, len(each.keys), *members]
                 self._script(keys=[_raw(key) for key in keys], args=arguments, client=pipe)

@@ -72,8 +72,8 @@ def after_attempt(
     return after if result.error is None else alerts.with_failing(after, delivery.id, policy.alert_target, now)
 
 
-def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
-    """Make the current run's delivery to `target` due now, by hand. None if it cannot be retried.
+def retried(tracking: Tracking, target: str, now: datetime, by: str | None = None) -> Tracking | None:
+    """Make the current run's delivery to `target` due now, for the caller `by`. None if it cannot be retried.
 
     A dead delivery restarts its backoff, a waiting one is due now, and a claimed one does not change. A delivered one
     is never sent again.
@@ -81,7 +81,7 @@ def retried(tracking: Tracking, target: str, now: datetime) -> Tracking | None:
     mine = {d.id for d in tracking.deliveries if d.run == tracking.run and d.target == target}
     if not any(d.id in mine and (d.unfinished or d.state is DeliveryState.DEAD) for d in tracking.deliveries):
         return None
-    return _each_delivery(tracking, lambda d: _hurried(d, now) if d.id in mine else d)
+    return _each_delivery(tracking, lambda d: _hurried(d, now, by) if d.id in mine else d)
 
 
 def last_end(tracking: Tracking) -> datetime | None:
@@ -132,13 +132,15 @@ def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, po
     return replace(after, state=DeliveryState.RETRYING, failures=failures, last_error=why, next_attempt_at=due_at)
 
 
-def _hurried(delivery: Delivery, now: datetime) -> Delivery:
+def _hurried(delivery: Delivery, now: datetime, by: str | None) -> Delivery:
+    history = delivery.history
+    if by is not None:  # the text is for older versions, which do not know `by`
+        history = (*history, Attempt(at=now, error="retried by hand", by=by))[-ATTEMPTS_KEPT:]
     if delivery.state is DeliveryState.DEAD:
-        return replace(
-            delivery, state=DeliveryState.PENDING, attempts=0, failures=0, next_attempt_at=now, ended_at=None
-        )
+        again = replace(delivery, state=DeliveryState.PENDING, attempts=0, failures=0, ended_at=None)
+        return replace(again, next_attempt_at=now, history=history)
     if delivery.claim is None and delivery.unfinished:
-        return replace(delivery, next_attempt_at=now)
+        return replace(delivery, next_attempt_at=now, history=history)
     return delivery
 
 

@@ -1,5 +1,6 @@
 """Trackings and groups as JSON, for the API and for announcements. The field names are a contract."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +24,11 @@ def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery:
         and group in (None, tracking.group)
         and (delivery is None or delivery in deliveries)
     )
+
+
+def is_named(app: str, pattern: str) -> bool:
+    """Tell whether an app has this name; `*` stands for any text."""
+    return re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), app, re.DOTALL) is not None
 
 
 def as_json(tracking: Tracking) -> dict[str, Any]:

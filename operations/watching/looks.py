@@ -119,11 +119,11 @@ def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> 
     return None, None
 
 
-def cancelled(tracking: Tracking, now: datetime) -> Tracking | None:
-    """Cancel the tracking; nobody is told. None if it has ended."""
+def cancelled(tracking: Tracking, now: datetime, by: str | None = None) -> Tracking | None:
+    """Cancel the tracking; nobody is told. `by` is the caller. None if it has ended."""
     if tracking.state is not State.TRACKING:
         return None
-    return live.cancelled(_finished(tracking, State.CANCELLED, now), now)
+    return live.cancelled(replace(_finished(tracking, State.CANCELLED, now), cancelled_by=by), now)
 
 
 def started_anew(old: Tracking, fresh: Tracking) -> Tracking:

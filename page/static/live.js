@@ -1,6 +1,6 @@
 // Refreshes the page: fetches it again and changes only what differs, so that focus and open details stay.
 "use strict";
-const EVERY_MS = 2500, QUIET_MS = 5000, LONGEST_MS = 30000;
+const EVERY_MS = 2500, QUIET_MS = 5000, LONGEST_MS = 30000, PATIENCE_MS = 10000;
 const by = (id) => document.getElementById(id);
 let paused = false, timer = 0, wait = EVERY_MS, tag = "";
 
@@ -34,12 +34,14 @@ const style = (page) => page.querySelector("[rel=stylesheet]").getAttribute("hre
 function say(state) { by("connection").textContent = state; by("live").dataset.state = state; }
 async function look() {
   try {
-    const answer = await fetch(location.href, { cache: "no-store", headers: tag ? { "If-None-Match": tag } : {} });
+    const signal = AbortSignal.timeout?.(PATIENCE_MS);  // also while the answer arrives
+    const answer = await fetch(location.href, { cache: "no-store", signal, headers: tag ? { "If-None-Match": tag } : {} });
     if (answer.redirected) return location.reload();  // signed out
     if (answer.status !== 304 && !answer.ok) throw new Error(answer.status);
+    const text = await answer.text();
+    if (paused) return;
     if (answer.ok) {
-      const now = new DOMParser().parseFromString(await answer.text(), "text/html"), before = flying();
-      if (paused) return;
+      const now = new DOMParser().parseFromString(text, "text/html"), before = flying();
       if (style(now) !== style(document)) return location.reload();  // another version
       tag = answer.headers.get("ETag");
       renew(by("main"), now.getElementById("main"));
@@ -48,7 +50,10 @@ async function look() {
       if (ended.length) by("news").textContent = ended.map((id) => by(id).dataset.says).join("; ");
     }
     say("live"); wait = flying().size ? EVERY_MS : QUIET_MS;
-  } catch { say("no connection"); wait = Math.min(2 * wait, LONGEST_MS); }
+  } catch {
+    if (paused) return;
+    say("no connection"); wait = Math.min(2 * wait, LONGEST_MS);
+  }
   next();
 }
 
@@ -59,3 +64,7 @@ by("pause").addEventListener("click", () => {
 });
 document.addEventListener("visibilitychange", () => { clearTimeout(timer); if (!document.hidden && !paused) look(); });
 by("live").hidden = false; next();
+document.addEventListener("pointerover", ({ target }) => {  // the text has UTC
+  if (target.dateTime) target.title = new Date(target.dateTime).toLocaleString();
+});
+addEventListener("beforeprint", () => document.querySelectorAll(".error").forEach((each) => { each.open = true; }));

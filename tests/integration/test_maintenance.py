@@ -17,7 +17,7 @@ from operations.errors import OperationMissingError, PermanentError, TransientEr
 from operations.model import State, Tracking, Verdict
 from operations.storage import index
 from operations.storage import maintenance as limits
-from operations.storage.index import COUNTERS, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
+from operations.storage.index import BY_END, COUNTERS, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
 from operations.storage.maintenance import KEPT_CANCELLED, Maintenance
 from operations.storage.records import encode
 from operations.storage.store import Store
@@ -43,7 +43,7 @@ from tests.support.redis_proxy import RedisProxy
 
 RULES: Rules = {"all": Rule(), "failures": Rule(on=frozenset({Verdict.FAILED}))}
 CANCELLED, ENDED_BY = (index.caller_key(name, "ci") for name in (index.CANCELLED, index.ENDED_BY))
-SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, RETRYING, DEAD, CANCELLED, ENDED_BY)
+SETS = (DUE, OUTBOX, LIVE, EXPIRING, RECENT, BY_END, RETRYING, DEAD, CANCELLED, ENDED_BY)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 from tests.journeys.stage import Stage, staged
 from tests.support.receiver import Reply
@@ -24,6 +24,7 @@ TARGETS = f"""
     """
 ERROR = "container web-1 failed to start:\n  <b>listen tcp :5000</b>\nthe last line"
 PHONE = {"width": 320, "height": 640}
+LARGE_TEXT = {"width": 360, "height": 640}
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
@@ -159,6 +160,36 @@ def test_a_link_from_elsewhere_finds_whoever_is_signed_in(browser: Browser, stag
         expect(page.get_by_label("Token")).to_be_visible()  # by itself: outdated content must not stay
 
 
+def test_it_notices_that_its_requests_hang_and_goes_on_after_that(browser: Browser, stage: Stage) -> None:
+    with visiting(browser, stage) as page:
+        held: list[Route] = []
+        page.route(
+            "**", lambda route: held.append(route) if route.request.resource_type == "fetch" else route.fallback()
+        )
+        expect(page.locator("#connection")).to_have_text("no connection")
+        assert held
+        page.unroute_all(behavior="ignoreErrors")
+        expect(page.locator("#connection")).to_have_text("live")
+
+
+def test_all_to_a_target_are_retried_without_leaving_the_page(browser: Browser, stage: Stage) -> None:
+    stage.receiver.script("/ledger", Reply(status=410), Reply(status=410), Reply(status=200))
+    for _ in range(2):
+        failed = stage.scalingo.operation("ledger-all", duration_s=0.1, outcome="error", error=ERROR)
+        stage.opwatch.wait_for_delivery(stage.opwatch.track(failed.url), "ledger", "dead")
+    for script in (True, False):
+        with visiting(browser, stage, java_script_enabled=script) as page:
+            page.get_by_role("combobox", name="Delivery").select_option("given up")
+            page.get_by_role("combobox", name="Target").select_option("ledger")
+            page.get_by_role("button", name="Show").click()
+            if script:
+                expect(page.locator("li.card")).to_have_count(2)
+                page.get_by_role("button", name="Retry all to ledger").click()
+                expect(page.get_by_text("2 deliveries to ledger will be retried.")).to_be_visible()
+                assert "target=ledger" in page.url
+            expect(page.get_by_text("No operations found.")).to_be_visible()
+
+
 def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser, stage: Stage, tmp_path: Path) -> None:
     stage.receiver.script("/ledger", Reply(status=410))
     failed = stage.scalingo.operation(f"ledger-{'long-' * 9}", outcome="error", error=ERROR + "x" * 400)
@@ -184,4 +215,15 @@ def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser
             in_the_dark = axe.run(page, options={"runOnly": ["color-contrast"]})
             assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
             page.screenshot(path=tmp_path / f"{name}-dark.png", full_page=True)
-            page.emulate_media(color_scheme="light")
+            page.emulate_media(color_scheme="light", forced_colors="active")
+            page.screenshot(path=tmp_path / f"{name}-forced.png", full_page=True)
+            page.emulate_media(forced_colors="none")
+            page.set_viewport_size(LARGE_TEXT)
+            page.evaluate("document.documentElement.style.fontSize = '200%'")
+            assert page.evaluate("document.documentElement.scrollWidth") == LARGE_TEXT["width"], path
+            narrowest = page.evaluate(
+                "Math.min(...[...document.querySelectorAll('h3')].map((each) => each.clientWidth))"
+            )
+            assert narrowest > LARGE_TEXT["width"] / 3, "a name stands upright"
+            page.screenshot(path=tmp_path / f"{name}-large.png", full_page=True)
+            page.set_viewport_size(PHONE)

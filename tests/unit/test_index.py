@@ -39,6 +39,8 @@ def entries(tracking: Tracking) -> Entries:
             there[index.DEAD, f"{each.target} {each.id}"] = at
     written = {(index.LIVE, m.id): milliseconds(m.due_at) for m in tracking.live if m.due_at}
     there |= written
+    if tracking.ended_at is not None:
+        there["opwatch:by-end", tracking.id] = milliseconds(tracking.ended_at)
     unfinished = any(each.state in UNFINISHED for each in everything) or written
     if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])
