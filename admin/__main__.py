@@ -16,7 +16,7 @@ from config import streams
 from config.redis import connect
 from config.settings import Settings, examine, load
 from notifiers.targets import Target
-from operations.errors import ConfigError
+from operations.errors import ConfigError, NewerRecordError
 from operations.model import DeliveryState, State
 from operations.storage import Redis, RedisError
 from operations.storage.store import Store
@@ -33,6 +33,18 @@ On Scalingo: scalingo --app my-opwatch run python -m admin check
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command. Returns the exit code."""
+    try:
+        try:
+            return _carried_out(arguments)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # the reader has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
+        return 0
+
+
+def _carried_out(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a message may have characters that the terminal cannot show
     parser = _parser()
@@ -56,9 +68,13 @@ def _carry_out(parser: argparse.ArgumentParser, given: argparse.Namespace) -> in
             store = Store(connection, retention=timedelta(days=settings.retention_days))
             if given.command == "list":
                 return _list(given, store)
+            if given.command == "cancel":
+                return _cancel(given, store)
             return _retry_dead(parser, given, settings, store, connection)
     except ConfigError as error:
         _say_faults(error.faults)
+    except NewerRecordError as error:
+        print(error, file=sys.stderr)
     except RedisError as error:
         print(f"Redis fails ({type(error).__name__}); see python -m admin check", file=sys.stderr)
     return 1
@@ -83,18 +99,28 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("target", help="its name")
         each.add_argument("--verdict", choices=sample.KINDS, default=default, help="default: %(default)s")
     listing = command("list", "list operations, newest first")
-    listing.add_argument("--app", help="only operations of this app")
+    listing.add_argument("--app", help="only operations of this app; * stands for any text")
     listing.add_argument("--state", choices=[*map(str, State)], help="only operations in this state")
     listing.add_argument(
         "--delivery", choices=[*map(str, DeliveryState)], help="only operations with a delivery in this state"
     )
     listing.add_argument("--group", help="only operations of this group")
-    listing.add_argument("--limit", type=int, default=50, help="maximum number of operations (default: %(default)s)")
+    listing.add_argument(
+        "--limit", type=_positive, default=50, help="maximum number of operations (default: %(default)s)"
+    )
     retrying = command("retry-dead", "retry deliveries that were given up, now; safe to repeat")
     retrying.add_argument("target", nargs="?", help="only deliveries to this target (default: all configured targets)")
+    cancelling = command("cancel", "cancel the tracking of an operation, which continues; nobody is told how it ended")
+    cancelling.add_argument("id", help="its id, as `list` shows it")
     for each in (checking, listing, retrying):
         each.add_argument("--json", action="store_true", help="for scripts")
     return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a number from 1")
+    return int(text)
 
 
 async def _check(*, as_json: bool) -> int:
@@ -105,7 +131,7 @@ async def _check(*, as_json: bool) -> int:
         if not as_json:
             print(finding, flush=True)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=2))
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
     return int(any(finding.level == "FAIL" for finding in findings))
 
 
@@ -114,6 +140,7 @@ def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     settings, faults = examine(os.environ)
     if faults and given.target not in settings.targets:
         _say_faults(faults)
+        print(_unknown(given.target, settings), file=sys.stderr)
         return 1
     target = _known(parser, given.target, settings)
     announcement = sample.outcome(given.verdict, target.name, settings.region, datetime.now(UTC))
@@ -132,7 +159,7 @@ def _list(given: argparse.Namespace, store: Store) -> int:
     )
     found = trackings.listed(store.listing, wanted)
     if given.json:
-        print(json.dumps([view.as_json(tracking) for tracking in found], ensure_ascii=False, indent=2))
+        print(json.dumps([view.as_json(tracking) for tracking in found], indent=2))
         return 0
     print(*trackings.table(found, store.records.now()), sep="\n")
     if len(found) == given.limit:
@@ -164,8 +191,20 @@ def _retry_dead(
 
 def _known(parser: argparse.ArgumentParser, name: str, settings: Settings) -> Target:
     if name not in settings.targets:
-        parser.error(f"no target is named {name!r}; configured: {', '.join(sorted(settings.targets))}")
+        parser.error(_unknown(name, settings))
     return settings.targets[name]
+
+
+def _unknown(name: str, settings: Settings) -> str:
+    return f"no target is named {name!r}; configured: {', '.join(sorted(settings.targets))}"
+
+
+def _cancel(given: argparse.Namespace, store: Store) -> int:
+    if fault := trackings.cancel(store, given.id):
+        print(fault, file=sys.stderr)
+        return 1
+    print(f"cancelled {given.id}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 
 from notifiers import wording
@@ -12,8 +12,9 @@ from operations.storage.listing import Listing
 from operations.storage.store import Store
 from operations.telling import attempts, view
 from operations.text import first_line, plain
+from operations.watching import looks
 
-HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "DELIVERIES")
+HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "GROUP", "DELIVERIES")
 _ERROR_LIMIT = 80
 
 
@@ -28,8 +29,9 @@ class Wanted:
     limit: int
 
     def matches(self, tracking: Tracking) -> bool:
-        """Tell whether a tracking is wanted."""
-        return view.matches(tracking, app=self.app, state=self.state, delivery=self.delivery, group=self.group)
+        """Tell whether a tracking is wanted. In the name of an app, `*` stands for any text."""
+        wanted = view.matches(tracking, app=None, state=self.state, delivery=self.delivery, group=self.group)
+        return wanted and (self.app is None or view.is_named(tracking.app, self.app.strip().lower()))
 
 
 def listed(listing: Listing, wanted: Wanted) -> list[Tracking]:
@@ -53,8 +55,10 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
     told = [_told(d) for d in tracking.deliveries if d.run == tracking.run]
     if tracking.ended_at is None and tracking.last_error:
         told.append(f"no answer yet: {first_line(plain(tracking.last_error), _ERROR_LIMIT)}")
-    cells = (tracking.id, tracking.app, plain(kind or "-"), str(tracking.state), wording.duration(took_s) or "-")
-    return (*cells, f"{wording.duration(age_s)} ago", ", ".join(told) or "-")
+    begun = f"{tracking.created_at.astimezone(UTC):%b %d %H:%M:%S}Z"
+    cells = [tracking.id, tracking.app, kind or "-", str(tracking.state), wording.duration(took_s) or "-"]
+    cells += [f"{begun}, {wording.duration(age_s)} ago", tracking.group or "-", ", ".join(told) or "-"]
+    return tuple(" ".join(plain(cell).split()) for cell in cells)
 
 
 def _told(delivery: Delivery) -> str:
@@ -77,6 +81,16 @@ def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
     return retried
 
 
+def cancel(store: Store, identity: str) -> str:
+    """Cancel a tracking; nobody is told. Returns why it cannot be cancelled, or an empty text."""
+    stored = store.records.get(identity)
+    if stored is None:
+        return f"no operation {plain(identity)!r} is tracked"
+    now = store.records.now()
+    after = store.update(stored, lambda tracking: looks.cancelled(tracking, now, by="admin"))
+    return "" if after is not None else f"{stored.tracking.id} has already ended"
+
+
 def count_dead(listing: Listing) -> Counter[str]:
     """Count the dead deliveries of current runs, by target."""
     return Counter(
@@ -95,7 +109,7 @@ def each_of(counted: Mapping[str, int]) -> str:
 def _retried(tracking: Tracking, targets: Collection[str], now: datetime) -> Tracking | None:
     after = None
     for target in _dead(tracking, targets):
-        after = attempts.retried(after or tracking, target, now)
+        after = attempts.retried(after or tracking, target, now, by="admin")
     return after
 
 

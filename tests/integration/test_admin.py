@@ -1,6 +1,7 @@
 """`python -m admin`, with a real server and scripted services: what it prints, sends and changes."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -457,9 +458,61 @@ class TestList:
         _, printed = admin("list", "--state", "tracking")
         assert printed.endswith("no answer yet: the API token is rejected\n")
 
+    @pytest.mark.parametrize(("pattern", "number"), [(" SHOP", 2), ("b*g", 1), ("*", 3), ("sho", 0)])
+    def test_an_app_is_found_as_it_is_typed(self, admin: Admin, pattern: str, number: int) -> None:
+        assert len(json.loads(admin("list", "--json", "--app", pattern)[1])) == number
+
+    def test_nothing_that_it_prints_steers_a_terminal(self, admin: Admin, store: Store) -> None:
+        odd = "\u009b31m\u202e\u061c\x1b[2J\nosc-fr1-forged  x"
+        tracked(store, operation_id(4), app=f"app{odd}", group=f"group{odd}", context={"x": odd}, last_error=odd)
+        _, table = admin("list")
+        assert len(table.splitlines()) == 5
+        assert not set(table) & set("\u009b\u202e\x1b")
+        _, printed = admin("list", "--json")
+        assert printed.isascii()
+        assert json.loads(printed)[0]["context"] == {"x": odd}
+
+    def test_it_says_when_it_began_and_in_which_group(self, admin: Admin, store: Store) -> None:
+        began = store.records.now()
+        identity = tracked(store, operation_id(4), group="build 17")
+        (row,) = (row for row in admin("list")[1].splitlines() if row.startswith(identity))
+        assert f"{began:%b %d %H:}" in row
+        assert row.split("  ")[-2:] == ["build 17", "-"]
+
+    @pytest.mark.parametrize("limit", ["0", "-1", "x", "1.5"])
+    def test_a_limit_is_a_number_from_one(self, admin: Admin, limit: str) -> None:
+        code, printed = admin("list", f"--limit={limit}")
+        assert (code, "--limit: must be a number from 1" in printed) == (2, True)
+
+    @pytest.mark.parametrize("command", ["list", "list --json", "check --json", "retry-dead --json", "--help"])
+    def test_a_reader_that_has_read_enough_is_no_fault(self, command: str) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        ran = subprocess.run(
+            [sys.executable, "-m", "admin", *command.split()],
+            cwd=ROOT,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        os.close(writing)
+        assert (ran.returncode, ran.stderr) == (0, b"")
+
     def test_no_longer_than_asked(self, admin: Admin) -> None:
         _, printed = admin("list", "--limit", "2")
         assert len(printed.splitlines()) == 4  # headings, two rows, and a hint at more
+
+
+class TestCancel:
+    """`cancel` ends the watch of one operation."""
+
+    def test_once(self, admin: Admin, store: Store) -> None:
+        identity = tracked(store, operation_id(1))
+        assert admin("cancel", identity) == (0, f"cancelled {identity}\n")
+        ended = found(store, identity).tracking
+        assert (ended.state, ended.cancelled_by, ended.deliveries) == ("cancelled", "admin", ())
+        assert admin("cancel", identity) == (1, f"{identity} has already ended\n")
+        assert admin("cancel", "no\x1b[2Jthing") == (1, "no operation 'nothing' is tracked\n")
 
 
 class TestRetryDead:
@@ -496,6 +549,14 @@ class TestRetryDead:
             "not retried, because these targets are not configured: 2 to webhook",
         ]
         assert states(store, self.two)["webhook"] == "dead"
+
+
+@pytest.mark.usefixtures("settings")
+def test_an_unknown_target_is_said_even_if_settings_are_missing(admin: Admin, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("REDIS_URL", "OPWATCH_TOKENS", "SLACK_WEBHOOK_URL"):
+        monkeypatch.delenv(name)
+    code, printed = admin("preview", "slack")
+    assert (code, printed.splitlines()[-1]) == (1, "no target is named 'slack'; configured: failures, shops, webhook")
 
 
 @pytest.mark.parametrize("command", ["list", "retry-dead", "send-test nobody", "preview nobody"])
