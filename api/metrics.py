@@ -10,6 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from api.openapi import VERSION
 from api.service import Service
 from operations.errors import Reason
 from operations.model import DeliveryState, State
@@ -32,6 +33,9 @@ class Collector:
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family."""
         counters = self._parts.overview.counters()
+        build = GaugeMetricFamily("opwatch_build_info", "The version of the process that answers", labels=["version"])
+        build.add_metric([VERSION], 1)
+        yield build
         yield from self._accounts()
         yield from self._outbox()
         yield CounterMetricFamily(

@@ -13,6 +13,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 from rq import suspension
 
+from api.openapi import VERSION
 from api.service import KEY
 from config.settings import Settings
 from local.valkey import Valkey
@@ -202,6 +203,7 @@ class TestMetrics:
 
     def test_every_series_is_there_at_zero(self, caller: Caller) -> None:
         series = scrape(caller)
+        assert series[f"opwatch_build_info version={VERSION}"] == 1
         for state in ("succeeded", "failed", "timed_out", "lost", "cancelled"):
             assert series[f"opwatch_outcomes_total state={state}"] == 0
         for target in ("slack", "webhook", "failures", "shops"):
