@@ -64,6 +64,8 @@ def overview() -> Response:
     problems = list(parts.account_alerts.rejected(parts.settings.accounts).values())
     if not parts.heartbeat.has_worker():
         problems.append("No worker runs, so nothing is announced: start one (scale worker to 1).")
+    in_flight = [view.card(each, now) for each in parts.listing.in_flight(SHOWN_IN_FLIGHT)]
+    ended = [view.card(each, now) for each in recent.trackings]
     counts = {key: parts.overview.size(key) for key in (index.DUE, index.RETRYING, index.DEAD)}
     return html(
         "overview.html",
@@ -71,9 +73,10 @@ def overview() -> Response:
         problems=problems,
         failing=list(view.failing(failing_targets(parts.connection, records), now)),
         failing_counts={"dead": counts[index.DEAD], "retrying": counts[index.RETRYING]},
-        in_flight=[view.card(each, now) for each in parts.listing.in_flight(SHOWN_IN_FLIGHT)],
+        in_flight=in_flight,
         in_flight_count=counts[index.DUE],
-        recent=[view.card(each, now) for each in recent.trackings],
+        recent=ended,
+        apps=sorted({card.app for card in (*in_flight, *ended)}),
         older={"state": search.ENDED, "cursor": recent.next_cursor} if recent.next_cursor else None,
         query=Search(),
         **_choices(parts),
@@ -83,6 +86,7 @@ def overview() -> Response:
 def _list(parts: Service, wanted: Search) -> Response:
     found = Page((), None) if wanted.faults else _found(parts, wanted)
     now = parts.records.now()
+    cards = [(view.card(each, now), view.tellings(each, wanted)) for each in found.trackings]
     return html(
         "list.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if wanted.faults else HTTPStatus.OK,
@@ -90,7 +94,8 @@ def _list(parts: Service, wanted: Search) -> Response:
         query=wanted,
         here=f"/?{urlencode(wanted.filters)}",
         older={**wanted.filters, "cursor": found.next_cursor} if found.next_cursor else None,
-        cards=[(view.card(each, now), view.tellings(each, wanted)) for each in found.trackings],
+        cards=cards,
+        apps=sorted({card.app for card, _ in cards}),
         **_choices(parts),
     )
 
