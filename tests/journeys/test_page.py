@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, ViewportSize, expect, sync_playwright
 
 from tests.journeys.stage import Stage, staged
 from tests.support.receiver import Reply
@@ -23,8 +23,8 @@ TARGETS = f"""
     apps = ["ledger-*"]
     """
 ERROR = "container web-1 failed to start:\n  <b>listen tcp :5000</b>\nthe last line"
-PHONE = {"width": 320, "height": 640}
-LARGE_TEXT = {"width": 360, "height": 640}
+PHONE: ViewportSize = {"width": 320, "height": 640}
+LARGE_TEXT: ViewportSize = {"width": 360, "height": 640}
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
