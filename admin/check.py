@@ -26,8 +26,9 @@ from operations.storage.overview import Overview
 from operations.storage.records import Records
 from scalingo.client import Client
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
-from workers.loop import api_session, targets_session
+from workers.loop import api_session
 from workers.runtime import REDIS_TIMEOUT_S, SharedGate
+from workers.session import targets_session
 
 SIGN_IN_WITHIN_S = 30.0
 OLDEST_REDIS = 5

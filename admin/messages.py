@@ -13,7 +13,7 @@ from notifiers.targets import Target
 from operations.errors import OpwatchError
 from operations.telling.announcement import Announcement
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
-from workers.loop import targets_session
+from workers.session import targets_session
 
 
 def send_test(target: Target, announcement: Announcement, settings: Settings) -> int:

@@ -3,13 +3,16 @@
 https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
 """
 
+import base64
+import binascii
 import json
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -25,6 +28,9 @@ PAUSE_S = 30.0
 FINAL = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 OVERLOADED: Mapping[int, float] = {HTTPStatus.TOO_MANY_REQUESTS: PAUSE_S}
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_TOKEN, _WORD = re.compile(r"[A-Za-z0-9_+/=-]+"), re.compile(r"[a-z]{1,9}")
+_PART = 6
+"""As many characters in a row of a secret count as a part of it."""
 
 
 def judge(
@@ -94,6 +100,45 @@ def answer_code(body: bytes, *path: str) -> str:
     found = answer_field(body, *path)
     text = str(found) if isinstance(found, str | int) else ""
     return text if _CODE.fullmatch(text) else ""
+
+
+def repeats(text: str, settings: Iterable[str]) -> bool:
+    """Tell whether a text of the receiver has anything of the settings in it: whole or in part, plain or encoded.
+
+    A secret must not come back as an error code. Words such as `hooks` and `services` in a URL are no secrets, unless
+    they are the whole text.
+    """
+    kept = [reading.lower() for setting in settings for reading in _readings(setting)]
+    parts = {
+        token[at : at + _PART].lower()
+        for setting in settings
+        for reading in _readings(setting)
+        for token in _TOKEN.findall(reading)
+        if not _WORD.fullmatch(token)
+        for at in range(len(token) - _PART + 1)
+    }
+    said = [reading.lower() for reading in _readings(text) if reading]
+    return any(
+        any(reading in setting for setting in kept)
+        or any(reading[at : at + _PART] in parts for at in range(len(reading) - _PART + 1))
+        for reading in said
+    )
+
+
+def _readings(text: str) -> Iterator[str]:
+    """Yield a text as it is, and as readers of URLs, base64 and hexadecimal digits decode it."""
+    yield text
+    plain = unquote(text)
+    if plain != text:
+        yield plain
+    for token in _TOKEN.findall(plain):
+        digits = token.replace("-", "+").replace("_", "/").rstrip("=")
+        for start in range(min(4, len(digits) - _PART)):
+            whole = digits[start : len(digits) - (len(digits) - start) % 4]
+            with suppress(binascii.Error):
+                yield base64.b64decode(whole).decode("latin-1")
+        with suppress(ValueError):
+            yield bytes.fromhex(token).decode("latin-1")
 
 
 async def check_host(url: SecretStr, http: "ClientSession") -> str:

@@ -1,9 +1,11 @@
 """The protocols of a kind, and its base class: a pydantic model whose fields are the target's settings."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SecretStr, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, WithJsonSchema
 
+from notifiers.judge import answer_code, repeats
 from operations.model import MessageRef
 from operations.telling.announcement import Announcement
 from operations.telling.group_message import GroupMessage
@@ -90,10 +92,36 @@ class Kind(BaseModel):
     set_up: ClassVar[str] = ""
     limits: ClassVar[str] = ""
 
+    def answer_code(self, body: bytes, *path: str) -> str:
+        """Return the error code at `path` in an answer's JSON; empty if it repeats anything of these settings."""
+        code = answer_code(body, *path)
+        return "" if self.repeats_settings(code) else code
+
+    def repeats_settings(self, text: str) -> bool:
+        """Tell whether a text of the receiver has anything of these settings in it, in whole or in part."""
+        return repeats(text, list(_texts(self.__dict__.values())))
+
 
 def private_allowed(info: ValidationInfo) -> bool:
     """Tell whether the operator allowed private targets, and with them unencrypted connections."""
     return bool((info.context or {}).get("plain_http"))
+
+
+def _texts(values: Iterable[Any]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, SecretStr):
+            yield value.get_secret_value()
+        elif isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _texts(value)
+        elif isinstance(value, dict):
+            yield from _texts((*value, *value.values()))
+
+
+def stripped(value: object) -> object:
+    """Drop blanks and line ends around a text: a file with a secret ends with one."""
+    return value.strip() if isinstance(value, str) else value
 
 
 def _usable(url: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -103,5 +131,7 @@ def _usable(url: SecretStr, info: ValidationInfo) -> SecretStr:
     return url
 
 
-SecretUrl = Annotated[SecretStr, AfterValidator(_usable), WithJsonSchema({"type": "string", "format": "uri"})]
+SecretUrl = Annotated[
+    SecretStr, BeforeValidator(stripped), AfterValidator(_usable), WithJsonSchema({"type": "string", "format": "uri"})
+]
 """An https URL that is itself a secret, such as Slack's webhook URLs. With private targets allowed, also http."""

@@ -101,6 +101,14 @@ class NewerRecordError(OpwatchError):
     """A newer version of Opwatch wrote the record. This version does not change it."""
 
 
+_MEANINGS = {
+    "ClientPayloadError": "the answer breaks off",
+    "ClientResponseError": "what came is not HTTP",
+    "ServerDisconnectedError": "the connection was closed without an answer",
+}
+"""What aiohttp's errors mean, by the names of their classes."""
+
+
 def no_answer(error: BaseException) -> TransientError:
     """Say why a request got no answer, without its URL, which may be a secret.
 
@@ -115,4 +123,5 @@ def no_answer(error: BaseException) -> TransientError:
         text = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else ""
     # If several addresses failed, only the text tells that the guard refused them.
     reason = Reason.GUARD if REFUSED_BY_US in text else Reason.UNREACHABLE
-    return TransientError(f"no answer: {text or type(error).__name__}", reason=reason)
+    name = type(error).__name__
+    return TransientError(f"no answer: {text or _MEANINGS.get(name, name)}", reason=reason)

@@ -15,16 +15,13 @@ import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver
 
-from notifiers.guard import guarded_socket
-from operations.errors import TransientError
+from workers.session import KEEP_ALIVE_S, targets_session
 
 log = structlog.get_logger()
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-KEEP_ALIVE_S = 30.0
-LARGEST_FAN_OUT = 500
 AT_ONCE = 100
 """How many records one script changes. It takes some milliseconds, during which Redis does nothing else."""
 
@@ -45,23 +42,6 @@ def api_session() -> aiohttp.ClientSession:
     # aiohttp would repeat a GET when a kept connection breaks, without a token of the budget.
     session._retry_connection = False  # noqa: SLF001 - no public switch; a test guards it
     return session
-
-
-def targets_session(*, allow_private: bool, resolver: AbstractResolver | None = None) -> aiohttp.ClientSession:
-    """Open a session for targets: guarded, unless they may be private, and without redirects."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            limit=LARGEST_FAN_OUT,
-            keepalive_timeout=KEEP_ALIVE_S,
-            socket_factory=None if allow_private else guarded_socket,
-            resolver=resolver,
-        ),
-        trace_configs=[_refuse_redirects()],
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # A body that cannot be decompressed would turn an accepted message into a failure, and repeat it.
-        headers={"Accept-Encoding": "identity"},
-        auto_decompress=False,
-    )
 
 
 class HttpLoop:
@@ -206,15 +186,3 @@ class TargetSlots:
         """Tell whether the target is paused."""
         with self._lock:
             return self._held_until_s.get(target, 0.0) > time.monotonic()
-
-
-def _refuse_redirects() -> aiohttp.TraceConfig:
-    """Fail at the first redirect: slack_sdk would follow it, and treat its body as Slack's."""
-
-    async def refuse(*_: object) -> None:
-        message = "the receiver redirects, which is refused: set its final URL"
-        raise TransientError(message)
-
-    trace = aiohttp.TraceConfig()
-    trace.on_request_redirect.append(refuse)
-    return trace

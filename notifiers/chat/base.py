@@ -1,6 +1,5 @@
 """The base of the chats that take one JSON document at one secret URL."""
 
-import asyncio
 import json
 from abc import abstractmethod
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from notifiers.judge import answer_code, check_host, judge
+from notifiers.judge import check_host, judge
 from notifiers.kind import Kind, SecretUrl
 from operations.errors import TransientError
 from operations.telling.announcement import Announcement
@@ -16,8 +15,6 @@ from operations.text import encodable
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
-
-_ANSWER_LIMIT_BYTES = 65_536
 
 
 class Chat(Kind):
@@ -38,7 +35,7 @@ class Chat(Kind):
         """Write the message, within the service's limits."""
 
     def taken(self, body: bytes) -> bool:  # noqa: ARG002 - for most services the status is enough
-        """Tell whether the body of a 2xx says that the message was accepted."""
+        """Tell whether the body of a 2xx says that the message was accepted. If it breaks off, the status counts."""
         return True
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
@@ -50,11 +47,8 @@ class Chat(Kind):
             headers={"content-type": "application/json", "user-agent": "opwatch"},
             allow_redirects=False,
         ) as response:
-            try:
-                body = await response.content.readexactly(_ANSWER_LIMIT_BYTES)
-            except asyncio.IncompleteReadError as all_of_it:
-                body = all_of_it.partial
-            code = answer_code(body, *self.code_path)
+            body = await response.read()
+            code = self.answer_code(body, *self.code_path)
             error = judge(self.service, response.status, response.headers, datetime.now(UTC), code=code)
             if error is not None:
                 raise error

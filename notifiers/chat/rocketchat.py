@@ -46,4 +46,5 @@ Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
 
     def taken(self, body: bytes) -> bool:
         """Tell whether the body has `"success": true`: a wrong path is answered with 200 and a page."""
-        return answer_field(body, "success") is True
+        broken_off = body.strip()[:1] in (b"", b"{") and answer_field(body) is None
+        return broken_off or answer_field(body, "success") is True

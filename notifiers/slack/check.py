@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from notifiers import PermanentError, first_line, plain
+from notifiers import PermanentError, TransientError, first_line, plain
 
 Ask = Callable[[str, dict[str, str]], Awaitable[tuple[Mapping[str, Any], Mapping[str, str]]]]
 """Calls a method of the Web API with a form. Returns the answer and its headers; raises as `send` does."""
@@ -16,14 +16,19 @@ _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 _NAME_LIMIT = 60
 
 
-async def checked(ask: Ask, channel: str) -> str:
+async def checked(ask: Ask, channel: str, repeats_settings: Callable[[str], bool]) -> str:
     """Say which bot signed in and, if its scopes suffice, whether it may post to the channel."""
     identity, headers = await ask("auth.test", {})
+    if not set(identity) - {"ok"}:
+        raise TransientError("Slack's answer breaks off")
     given = next((value for name, value in headers.items() if name.lower() == "x-oauth-scopes"), "")
     scopes = {scope.strip() for scope in given.split(",")} - {""}
     if scopes and "chat:write" not in scopes:
         raise PermanentError("the bot lacks the scope chat:write: add it, and install the app again")
-    signed_in = f"signed in as {_name(identity.get('user'))} of {_name(identity.get('team'))}"
+    user, team = (
+        "?" if repeats_settings(name) else name for name in (_name(identity.get("user")), _name(identity.get("team")))
+    )
+    signed_in = f"signed in as {user} of {team}"
     if _CHANNEL_ID.fullmatch(channel) is None:
         return f"{signed_in}; the channel cannot be checked by its name: set its id"
     try:

@@ -6,11 +6,9 @@ https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack
 
 import asyncio
 import json
-import logging
 import re
 from datetime import UTC, datetime
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -23,31 +21,28 @@ from notifiers import (
     PermanentError,
     Progress,
     SecretUrl,
-    TransientError,
     check_host,
 )
 from notifiers.slack import check as slack_check
 from notifiers.slack import group as slack_group
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
-from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit
+from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit, judge_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from aiohttp import ClientSession
-    from slack_sdk.web.async_client import AsyncWebClient
+    from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
     from notifiers import OpwatchError
+    from notifiers.slack.errors import Classify
 
-    Classify = Callable[[str, int, Mapping[str, str], datetime], OpwatchError]
-
-_QUIET = logging.getLogger("opwatch.slack_sdk")
-_QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL, which is a secret
+API_URL = "https://slack.com/api/"
 EDIT_WITHIN_S = 5.0
 """Short enough to leave time to post instead."""
 
-_CODE = re.compile(r"[a-z0-9_]{1,60}")
+_CHANNEL_ID, _TS = re.compile(r"[A-Z][A-Z0-9]{0,20}"), re.compile(r"\d{1,20}\.\d{1,20}")
 
 
 class Slack(Kind):
@@ -144,7 +139,7 @@ mention = "<!here>"
         """Test the bot's token and channel; for a webhook, whether its host answers."""
         if self.webhook_url is not None:
             return await check_host(self.webhook_url, http)
-        return await slack_check.checked(partial(self._ask, http), self.channel or "")
+        return await slack_check.checked(partial(self._ask, http), self.channel or "", self.repeats_settings)
 
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
@@ -158,68 +153,41 @@ mention = "<!here>"
     async def _ask(
         self, http: "ClientSession", method: str, form: dict[str, str]
     ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
-        return await _call(self._client(http), method, classify, data=form)
+        answer = await self._call(http, method, classify, data=form)
+        return answer.data if isinstance(answer.data, dict) else {}, answer.headers
 
     async def _post(self, message: dict[str, Any], http: "ClientSession") -> None:
-        if self.webhook_url is not None:
-            await _post_to_webhook(self.webhook_url.get_secret_value(), message, http)
-        else:
+        if self.webhook_url is None:
             await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http)
+            return
+        from notifiers.slack.client import Webhook  # noqa: PLC0415 - `web` never sends: it saves the memory
+
+        await Webhook(self.webhook_url.get_secret_value(), http, partial(self._judge, classify)).send_dict(message)
 
     async def _as_bot(
-        self, method: str, message: dict[str, Any], http: "ClientSession", refused: "Classify" = classify
-    ) -> "Mapping[str, Any]":
-        answer, _ = await _call(self._client(http), method, refused, json=message)
-        return answer
+        self, method: str, message: dict[str, Any], http: "ClientSession", classify: "Classify" = classify
+    ) -> "AsyncSlackResponse":
+        return await self._call(http, method, classify, json=message)
 
-    def _client(self, http: "ClientSession") -> "AsyncWebClient":
-        from slack_sdk.web.async_client import AsyncWebClient  # noqa: PLC0415
+    async def _call(
+        self, http: "ClientSession", method: str, classify: "Classify", **body: Any
+    ) -> "AsyncSlackResponse":
+        """Call a method of the Web API. `body` is `json`, or a form as `data`."""
+        from notifiers.slack.client import Bot  # noqa: PLC0415
 
-        base_url = AsyncWebClient.BASE_URL
-        if self.api_url is not None:
-            base_url = self.api_url.get_secret_value().rstrip("/") + "/"
+        url = API_URL if self.api_url is None else self.api_url.get_secret_value()
         token = "" if self.bot_token is None else self.bot_token.get_secret_value()
-        client = AsyncWebClient(token, session=http, retry_handlers=[], logger=_QUIET, base_url=base_url)
-        client.proxy = None
-        return client
+        return await Bot(token, url, http, partial(self._judge, classify)).api_call(method, **body)
+
+    def _judge(
+        self, classify: "Classify", status: int, headers: "Mapping[str, str]", body: bytes
+    ) -> "OpwatchError | None":
+        return judge_answer(status, headers, body, datetime.now(UTC), classify, self.repeats_settings)
 
 
-async def _post_to_webhook(url: str, message: dict[str, Any], http: "ClientSession") -> None:
-    from slack_sdk.webhook.async_client import AsyncWebhookClient  # noqa: PLC0415 - `web` never sends: it saves the memory
-
-    client = AsyncWebhookClient(url, session=http, retry_handlers=[], logger=_QUIET)
-    client.proxy = None  # slack_sdk takes one from the environment, and the address guard would see only the proxy
-    response = await client.send_dict(message)
-    if response.status_code != HTTPStatus.OK or response.body.strip() != "ok":
-        raise classify(_code(response.body), response.status_code, response.headers, datetime.now(UTC))
-
-
-async def _call(
-    client: "AsyncWebClient", method: str, refused: "Classify", **body: Any
-) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
-    """Call a method of the Web API. Returns the answer and its headers. `body` is `json`, or a form as `data`."""
-    from slack_sdk.errors import SlackApiError  # noqa: PLC0415
-
-    try:
-        answer = await client.api_call(method, **body)
-    except SlackApiError as error:
-        refusal = error.response
-        said = refusal.data.get("error", "") if isinstance(refusal.data, dict) else None
-        raise refused(_code(said), refusal.status_code, refusal.headers, datetime.now(UTC)) from None
-    except AttributeError:  # slack_sdk looks for "ok" in any body of a 200
-        raise TransientError("the answer is not Slack's: no JSON object") from None
-    return (answer.data if isinstance(answer.data, dict) else {}), answer.headers
-
-
-def _where(answer: "Mapping[str, Any]") -> MessageRef:
+def _where(answer: "AsyncSlackResponse") -> MessageRef:
     """Read where the message was posted: an edit needs the channel's id, not its name."""
-    channel, ts = answer.get("channel"), answer.get("ts")
-    if not (isinstance(channel, str) and isinstance(ts, str) and channel and ts):
+    channel, ts = str(answer.get("channel")), str(answer.get("ts"))
+    if not (_CHANNEL_ID.fullmatch(channel) and _TS.fullmatch(ts)):
         raise PermanentError("Slack's answer does not say where the message was posted")
     return MessageRef(channel=channel, ts=ts)
-
-
-def _code(said: object) -> str:
-    """Return the text if it looks like one of Slack's error codes. Other texts may hold anything, even what we sent."""
-    code = said.strip() if isinstance(said, str) else None
-    return code if code == "" or (code and _CODE.fullmatch(code)) else "an unexpected body"

@@ -1,9 +1,16 @@
-"""A client that sends bytes over a socket: slowly, partly, or without reading."""
+"""A client and a server that send bytes over a socket: slowly, partly, or without reading."""
 
+import asyncio
+import re
 import socket
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from http.client import HTTPResponse
 from typing import Self
+
+from standin.loopback import Loopback, RequestLog
+from standin.replies import RST_ON_CLOSE
 
 
 class RawClients:
@@ -49,3 +56,51 @@ def until_closed(sock: socket.socket) -> bytes:
     except ConnectionError:
         pass
     return received
+
+
+RESET, CLOSE = "reset", "close"
+Step = bytes | float | str
+"""Bytes to send, seconds to wait, RESET or CLOSE."""
+
+
+class RawServer(Loopback):
+    """Answers each request with the next script of bytes, the last one for ever; the connection stays open after it."""
+
+    def __init__(self, *scripts: Sequence[Step]) -> None:
+        super().__init__()
+        self.scripts = deque(scripts)
+        self.requests: RequestLog[bytes] = RequestLog()
+        self.connections = 0
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def speak(self) -> asyncio.BaseProtocol:
+        """Speak bytes."""
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._serve)
+
+    def hang_up(self) -> None:
+        """Break all open connections."""
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        self.connections += 1
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = re.search(rb"(?i)content-length: *(\d+)", head)
+                self.requests.append(head + await reader.readexactly(int(length[1]) if length else 0))
+                await self._play(writer, self.scripts.popleft() if len(self.scripts) > 1 else self.scripts[0])
+
+    async def _play(self, writer: asyncio.StreamWriter, script: Sequence[Step]) -> None:
+        for step in script:
+            if isinstance(step, bytes):
+                writer.write(step)
+                await writer.drain()
+            elif isinstance(step, str):
+                if step == RESET:
+                    peer: socket.socket = writer.get_extra_info("socket")
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RST_ON_CLOSE)
+                writer.transport.abort() if step == RESET else writer.close()
+            else:
+                await asyncio.sleep(step)
