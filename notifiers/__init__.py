@@ -10,7 +10,16 @@ from notifiers import group_wording, wording
 from notifiers.chat.base import Chat
 from notifiers.guard import connect
 from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
-from notifiers.kind import Checkable, Kind, LiveNotifier, Notifier, Previewable, SecretUrl, private_allowed
+from notifiers.kind import (
+    Checkable,
+    Kind,
+    LiveNotifier,
+    Notifier,
+    Previewable,
+    SecretUrl,
+    private_allowed,
+    stripped,
+)
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.model import MessageRef, State, Tracking, Verdict
 from operations.telling.announcement import Announcement, announce
@@ -68,6 +77,7 @@ __all__ = [
     "plain",
     "private_allowed",
     "retry_after_s",
+    "stripped",
     "whole_lines",
     "wording",
 ]

@@ -28,7 +28,7 @@ PAUSE_S = 30.0
 FINAL = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY}
 OVERLOADED: Mapping[int, float] = {HTTPStatus.TOO_MANY_REQUESTS: PAUSE_S}
 _CODE = re.compile(r"[A-Za-z0-9_.-]{1,80}")
-_TOKEN, _WORD = re.compile(r"[A-Za-z0-9_+/=-]+"), re.compile(r"[a-z]{1,9}")
+_CODED, _TOKEN, _WORD = re.compile(r"[\w+/=-]+", re.ASCII), re.compile(r"[\w-]+"), re.compile(r"[a-z]{1,9}")
 _PART = 6
 """As many characters in a row of a secret count as a part of it."""
 
@@ -131,12 +131,13 @@ def _readings(text: str) -> Iterator[str]:
     plain = unquote(text)
     if plain != text:
         yield plain
-    for token in _TOKEN.findall(plain):
+    for token in _CODED.findall(plain):
         digits = token.replace("-", "+").replace("_", "/").rstrip("=")
-        for start in range(min(4, len(digits) - _PART)):
+        for start in range(4):
             whole = digits[start : len(digits) - (len(digits) - start) % 4]
             with suppress(binascii.Error):
-                yield base64.b64decode(whole).decode("latin-1")
+                if len(decoded := base64.b64decode(whole).decode("latin-1")) >= _PART:
+                    yield decoded
         with suppress(ValueError):
             yield bytes.fromhex(token).decode("latin-1")
 

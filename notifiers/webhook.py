@@ -27,15 +27,19 @@ _OVERLOADED: Mapping[int, float] = {
 }
 
 
-def _signing_secret(secret: SecretStr) -> SecretStr:
-    try:
-        key = base64.b64decode(secret.get_secret_value().removeprefix("whsec_"), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if not (secret.get_secret_value().startswith("whsec_") and 24 <= len(key) <= 64):  # noqa: PLR2004 - the specification's
+def _signing_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+    if not all(_is_signing_secret(secret.get_secret_value()) for secret in secrets):
         message = "must be whsec_ and the base64 of 24 to 64 random bytes (echo whsec_$(openssl rand -base64 32))"
         raise ValueError(message)
-    return secret
+    return secrets
+
+
+def _is_signing_secret(secret: str) -> bool:
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    return secret.startswith("whsec_") and 24 <= len(key) <= 64  # noqa: PLR2004 - the specification's
 
 
 def _listed(value: object) -> object:
@@ -69,8 +73,9 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
 
     url: Annotated[SecretUrl, Field(description="where the body is posted")]
     secret: Annotated[
-        tuple[Annotated[SecretStr, AfterValidator(_signing_secret)], ...],
+        tuple[SecretStr, ...],
         BeforeValidator(_listed),
+        AfterValidator(_signing_secrets),
         Field(min_length=1, description="`whsec_…`, or several, the newest first; each of them signs every message"),
     ]
 

@@ -20,7 +20,7 @@ from notifiers import (
 )
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
-from notifiers.slack.message import context_block, escape, section, slack_length
+from notifiers.slack.message import context_block, inert, section, slack_length, unmarked
 
 MOST_LINES = 30
 LINES_LIMIT = 1_750
@@ -36,8 +36,8 @@ def message(shown: GroupMessage) -> dict[str, Any]:
     group = shown.group
     if shown.alone is not None:
         return _alone(shown, shown.alone)
-    mark, name = wording.MARKS[group.state], escape(first_line(plain(group.name), NAME_LIMIT))
-    short, detail = map(escape, group_wording.headline(group, shown.now))
+    mark, name = wording.MARKS[group.state], inert(first_line(plain(group.name), NAME_LIMIT))
+    short, detail = map(inert, group_wording.headline(group, shown.now))
     blocks = [section(f"{mark} *{name}*: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
     return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
@@ -61,7 +61,7 @@ def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
         if cause and causes < MOST_CAUSES:
             causes += 1
             yield section("\n".join(lines))
-            yield {"type": "section", "text": {"type": "plain_text", "text": cause, "emoji": False}}
+            yield {"type": "section", "text": unmarked(cause)}
             lines = []
     if left := _left(group, told):
         lines.append(left)

@@ -5,11 +5,14 @@ All versions have the same types of blocks: Slack refuses to replace a `rich_tex
 https://docs.slack.dev/reference/methods/chat.update
 """
 
+import re
 from typing import Any
 
 from notifiers import Announcement, Progress, first_line, plain, wording
 from notifiers.slack import message as slack_message
-from notifiers.slack.message import CONTEXT_LIMIT, FIRST_LINE_LIMIT, context_block, escape, section
+from notifiers.slack.message import CONTEXT_LIMIT, FIRST_LINE_LIMIT, context_block, inert, section, unmarked
+
+_WHOLE_CHANNEL = re.compile(r"<!(?!subteam)")
 
 
 def progress_message(progress: Progress) -> dict[str, Any]:
@@ -17,7 +20,7 @@ def progress_message(progress: Progress) -> dict[str, Any]:
     line = progress_line(progress)
     blocks, text = [section(line)], line.replace("*", "")
     if progress.trouble is not None and not progress.over:
-        trouble = escape(first_line(plain(progress.trouble), CONTEXT_LIMIT))
+        trouble = inert(first_line(plain(progress.trouble), CONTEXT_LIMIT))
         blocks.append(section(f"{wording.ALERT_MARK} {trouble}; still tracking"))
         text += f". {wording.ALERT_MARK} {trouble}; still tracking"
     return _message(text, [*blocks, *context_block(progress.context)])
@@ -25,7 +28,7 @@ def progress_message(progress: Progress) -> dict[str, Any]:
 
 def progress_line(progress: Progress) -> str:
     """Write the progress of an operation, with markup."""
-    app, what, said = map(escape, (progress.app, wording.what(progress), wording.progress(progress)))
+    app, what, said = map(inert, (progress.app, wording.what(progress), wording.progress(progress)))
     return f"{wording.progress_mark(progress)} *{app}*: {what} *{said}*{wording.usually(progress)}"
 
 
@@ -33,18 +36,19 @@ def outcome_message(announcement: Announcement) -> dict[str, Any]:
     """Build the final version of the message: the verdict, and the first line of the cause."""
     blocks = [section(slack_message.outcome_line(announcement))]
     if cause := first_line(wording.cause(announcement), FIRST_LINE_LIMIT):
-        blocks.append({"type": "section", "text": {"type": "plain_text", "text": cause, "emoji": False}})
+        blocks.append({"type": "section", "text": unmarked(cause)})
     return _message(slack_message.fallback_text(announcement), [*blocks, *context_block(announcement.context)])
 
 
 def reply(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the reply with the whole error text.
 
-    A reply alone notifies nobody. So it has the mention or, without one, is also shown in the channel.
+    A reply alone notifies nobody, and `<!here>` in a thread only those who follow it. So the reply is also shown in the
+    channel, unless it mentions a user or a group of users.
     """
     built = slack_message.message(announcement, mention)
     blocks = [block for block in built["blocks"] if block["type"] != "context"]
-    pinged = mention is not None and not announcement.slow
+    pinged = mention is not None and not announcement.slow and not _WHOLE_CHANNEL.search(mention)
     return {**built, "blocks": blocks, "reply_broadcast": not pinged}
 
 

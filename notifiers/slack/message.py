@@ -3,6 +3,7 @@
 https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/messaging/formatting-message-text
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,12 @@ CONTEXT_LIMIT = 150
 URL_LIMIT = 1_000
 CONTEXT_ELEMENTS = 10
 _RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
+_WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
+_ALERTS_OWN = re.compile(r"[a-z ]{1,40}`[a-z0-9][a-z0-9_-]{0,40}`")
+_LOOK_ALIKE = str.maketrans({"*": "\u2217", "~": "\u223c", "`": "'"})
+_UNDERSCORE = re.compile(r"(?<!\w)_+|_+(?!\w)")
+_PARSED = re.compile(r"(?<!<)[@#](?=\w)|:(?=//|[\w+'-]+:)|(?<=\w)\.(?=[^\W\d_]{2})")
+"""What Slack may turn into a mention, a channel, an emoji or a link."""
 
 
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
@@ -42,15 +49,32 @@ def plain_message(announcement: Announcement, mention: str | None = None) -> dic
 def fallback_text(announcement: Announcement) -> str:
     """Write app, operation, verdict, duration and the error's first line in one escaped line, below an alert if any."""
     cause = first_line(wording.cause(announcement), FIRST_LINE_LIMIT)
-    outcome = wording.outcome(announcement) + (f": {cause}" if cause else "")
+    outcome = inert(wording.outcome(announcement) + (f": {cause}" if cause else ""))
     if announcement.alert is None:
-        return escape(outcome)
-    return escape(wording.headline(announcement) + (f"\n{outcome}" if announcement.ended else ""))
+        return outcome
+    return alert_line(announcement.alert) + (f"\n{outcome}" if announcement.ended else "")
+
+
+def alert_line(alert: str) -> str:
+    """Write an alert, with markup: only the name of a target at its beginning is code."""
+    own = _ALERTS_OWN.match(alert)
+    begun = own[0] if own else ""
+    return f"{wording.ALERT_MARK} {begun}{inert(alert[len(begun) :])}"
 
 
 def escape(text: str) -> str:
-    """Escape Slack's control characters, so that a text from outside can neither mention nor link."""
+    """Escape Slack's control characters."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def inert(text: str) -> str:
+    """Escape a text from outside, and break all that Slack formats, links or turns into an emoji, for its markup.
+
+    Formatting characters become similar ones, since Slack may format around a zero-width space. In the rest, one is
+    put behind the first character. https://docs.slack.dev/messaging/formatting-message-text
+    """
+    broken = _PARSED.sub("\\g<0>\u200b", text.translate(_LOOK_ALIKE))
+    return escape(_UNDERSCORE.sub(lambda found: "ˍ" * len(found[0]), broken))
 
 
 def slack_length(text: str) -> int:
@@ -59,26 +83,36 @@ def slack_length(text: str) -> int:
 
 
 def section(text: str) -> dict[str, Any]:
-    """Build a block of text with markup."""
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
+    """Build a block of text with markup. Texts from outside must be `inert`."""
+    return {"type": "section", "text": marked(text)}
+
+
+def marked(text: str) -> dict[str, Any]:
+    """Build a text with our own markup. Slack neither looks for links nor for names in it (`verbatim`)."""
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def unmarked(text: str) -> dict[str, Any]:
+    """Build a text in which Slack reads no markup."""
+    return {"type": "plain_text", "text": text, "emoji": False}
 
 
 def outcome_line(announcement: Announcement) -> str:
     """Write the outcome, or that it is slow, with markup."""
-    mark, said = wording.mark(announcement), escape(wording.verdict(announcement))
-    line = f"{mark} *{escape(announcement.app)}*: {escape(wording.what(announcement))} *{said}*"
+    mark, said = wording.mark(announcement), inert(wording.verdict(announcement))
+    line = f"{mark} *{inert(announcement.app)}*: {inert(wording.what(announcement))} *{said}*"
     return line + wording.compared(announcement)
 
 
 def context_block(context: Mapping[str, str]) -> list[dict[str, Any]]:
     """Build the block for a context; empty if there is nothing to show."""
-    elements = [{"type": "mrkdwn", "text": text} for text in _context(context)]
+    elements = list(_context(context))
     return [{"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}] if elements else []
 
 
 def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
     if announcement.alert is not None:
-        yield section(pinged + escape(wording.headline(announcement)))
+        yield section(pinged + alert_line(announcement.alert))
         pinged = ""
     if announcement.ended or announcement.slow:
         yield section(pinged + outcome_line(announcement))
@@ -89,30 +123,20 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
     yield from context_block(announcement.context)
 
 
-def _context(given: Mapping[str, str]) -> Iterator[str]:
-    context = {name: _shown(value, CONTEXT_LIMIT) for name, value in given.items()}
+def _context(given: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Build the elements. Only plain words get markup, since Slack would read more of it in any other text."""
+    context = {name: first_line(plain(value), CONTEXT_LIMIT) for name, value in given.items()}
     if environment := context.get("environment"):
-        yield f"*{environment}*"
+        yield marked(f"*{environment}*") if _WORDS.fullmatch(environment) else unmarked(environment)
     if actor := context.get("actor"):
-        yield f"by {actor}"
+        yield unmarked(f"by {actor}")
     if commit := context.get("commit", "").replace("`", ""):
-        yield f"commit `{commit}`"
+        yield marked(f"commit `{commit}`") if _WORDS.fullmatch(commit) else unmarked(f"commit {commit}")
     if link := _link(given):
-        yield link
+        yield marked(link)
     for name, value in context.items():
         if name not in _RENDERED_SPECIALLY and value:
-            yield f"{_shown(name, CONTEXT_LIMIT)}: {value}"
-
-
-def _shown(text: str, limit: int) -> str:
-    """Return a text's first line, escaped, cut to `limit`."""
-    escaped = ""
-    for char in first_line(plain(text), limit):
-        piece = escape(char)
-        if slack_length(escaped + piece) > limit - 1:
-            return escaped + "…"
-        escaped += piece
-    return escaped
+            yield unmarked(f"{first_line(plain(name), CONTEXT_LIMIT)}: {value}")
 
 
 def _link(given: Mapping[str, str]) -> str:

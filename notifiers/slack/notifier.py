@@ -10,8 +10,9 @@ import re
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from notifiers import (
     Announcement,
@@ -22,6 +23,7 @@ from notifiers import (
     Progress,
     SecretUrl,
     check_host,
+    stripped,
 )
 from notifiers.slack import check as slack_check
 from notifiers.slack import group as slack_group
@@ -42,7 +44,42 @@ API_URL = "https://slack.com/api/"
 EDIT_WITHIN_S = 5.0
 """Short enough to leave time to post instead."""
 
+_MENTION = r"<(!here|!channel|!everyone|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)(\|[^<>|\n]+)?>"
+_MENTIONS = re.compile(rf"{_MENTION}( {_MENTION}){{0,9}}")
+_CHANNEL_LINK = re.compile(r"https://[^/]+/(?:archives|client/[A-Z0-9]+)/([CDG][A-Z0-9]+)(?:[/?#].*)?")
 _CHANNEL_ID, _TS = re.compile(r"[A-Z][A-Z0-9]{0,20}"), re.compile(r"\d{1,20}\.\d{1,20}")
+
+
+def _incoming(url: SecretStr) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    of_slack = (parts.hostname or "").endswith(("slack.com", "slack-gov.com"))
+    if of_slack and parts.path.startswith(("/triggers/", "/workflows/")):
+        message = "starts a workflow, and is no incoming webhook: those have a path that begins with /services/"
+        raise ValueError(message)
+    return url
+
+
+def _sendable(token: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]+", token.get_secret_value()) is None:
+        message = "must be a token without blanks, such as xoxb-…"
+        raise ValueError(message)
+    return token
+
+
+def _channel(given: str) -> str:
+    """Take the id out of a channel's link, which Slack's "Copy link" gives."""
+    link = _CHANNEL_LINK.fullmatch(given.strip())
+    if link is None and "://" in given:
+        message = "must be the channel's id, its name or its link (https://….slack.com/archives/C…)"
+        raise ValueError(message)
+    return link[1] if link else given.strip()
+
+
+def _mention(given: str) -> str:
+    if _MENTIONS.fullmatch(given) is None:
+        message = "must be <!here>, <!channel>, <!everyone>, <@U…> or <!subteam^S…>; @name notifies nobody"
+        raise ValueError(message)
+    return given
 
 
 class Slack(Kind):
@@ -63,14 +100,23 @@ mention = "<!here>"
         "the error text is cut to 2,400 characters. A live message shows its first line, and the reply all of it."
     )
 
-    webhook_url: Annotated[SecretUrl | None, Field(description="the URL of an incoming webhook; or a bot:")] = None
+    webhook_url: Annotated[
+        Annotated[SecretUrl, AfterValidator(_incoming)] | None,
+        Field(description="the URL of an incoming webhook; or a bot:"),
+    ] = None
     bot_token: Annotated[
-        SecretStr | None,
+        Annotated[SecretStr, BeforeValidator(stripped), AfterValidator(_sendable)] | None,
         Field(description="the token of a bot with the scope `chat:write`; together with `channel`"),
     ] = None
-    channel: Annotated[str | None, Field(description="the channel that the bot posts to, preferably its id")] = None
+    channel: Annotated[
+        Annotated[str, AfterValidator(_channel)] | None,
+        Field(description="the channel that the bot posts to: its id or its link, or less well its name"),
+    ] = None
     api_url: Annotated[SecretUrl | None, Field(description="another server with Slack's Web API, for the bot")] = None
-    mention: Annotated[str | None, Field(description="`<!here>`, `<@U…>` or `<!subteam^S…>`")] = None
+    mention: Annotated[
+        Annotated[str, AfterValidator(_mention)] | None,
+        Field(description="`<!here>`, `<!channel>`, `<@U…>` or `<!subteam^S…>`; several are separated by a blank"),
+    ] = None
     live: Annotated[bool, Field(description="`true`: one message for each operation, which the bot edits")] = False
 
     @model_validator(mode="after")

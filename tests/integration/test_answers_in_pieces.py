@@ -57,7 +57,7 @@ def told(loop: HttpLoop, notifier: Notifier, within_s: float = 20.0) -> OpwatchE
 def test_what_was_accepted_is_told_whatever_follows(name: str, loop: HttpLoop) -> None:
     def tell(how: str) -> tuple[str, OpwatchError | None, int]:
         with RawServer(ACCEPTED[how]) as server:
-            return how, told(loop, made(name, server), within_s=1.5), len(server.requests.snapshot())
+            return how, told(loop, made(name, server), within_s=5.0), len(server.requests.snapshot())
 
     with ThreadPoolExecutor(len(ACCEPTED)) as pool:
         assert [result for result in pool.map(tell, ACCEPTED) if result[1:] != (None, 1)] == []

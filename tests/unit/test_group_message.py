@@ -18,7 +18,7 @@ from operations.telling.group_message import AGAIN_FOR, AGAIN_S, GroupMessage, G
 from operations.telling.groups import SETTLE
 from operations.telling.live import Written
 from tests.unit.strategies import NOW, a_delivery, a_tracking, apps
-from tests.unit.test_slack_message import check, check_escaped, contexts, huge, nasty
+from tests.unit.test_slack_message import ACTIVE, HOSTILE, check, check_escaped, check_inert, contexts, huge, nasty
 
 RULES: Rules = {"deploys": Rule(live=True), "shops": Rule(live=True, apps=("shop*",)), "quiet": Rule()}
 POSTED = MessageRef(channel="C1", ts="1.0001")
@@ -113,7 +113,19 @@ def test_what_all_contexts_have_in_common_stands_below() -> None:
         member(1, context={"actor": "jane", "commit": "def"}),
     )
     assert made.context == {"actor": "jane"}
-    assert slack_group.message(made)["blocks"][-1]["elements"] == [{"type": "mrkdwn", "text": "by jane"}]
+    assert slack_group.message(made)["blocks"][-1]["elements"] == [
+        {"type": "plain_text", "text": "by jane", "emoji": False}
+    ]
+
+
+def test_no_text_from_outside_is_markup_in_a_groups_message() -> None:
+    for text in (HOSTILE[:80], *ACTIVE):
+        states = (State.TRACKING, State.FAILED, State.SUCCEEDED)
+        members = [
+            member(number, state, error=text, group=text, context={"note": text}, last_error=text)
+            for number, state in enumerate(states)
+        ]
+        check_inert(slack_group.message(shown(*members)))
 
 
 @pytest.mark.parametrize("count", [2, 30, 31, 60, 1000])

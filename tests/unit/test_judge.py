@@ -1,13 +1,15 @@
 """The classification of an answer to a message, for every status and any body."""
 
+import base64
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers import PAUSE_S, answer_code, answer_field, judge
-from notifiers.judge import in_words
+from notifiers.judge import in_words, repeats
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -108,3 +110,40 @@ def test_only_what_looks_like_a_code_is_kept_of_a_body(body: bytes, found: str) 
 def test_no_body_breaks_the_reading(body: bytes) -> None:
     assert len(answer_code(body, "error", "code")) <= 80
     assert answer_field(body, "success") is not True or b"true" in body
+
+
+TOKEN = "aB3xK9-qWe7_Zr5Tt1"  # noqa: S105 - it opens nothing
+URL = f"https://user:pass%2Fw0rd@hooks.example/services/T0/{TOKEN}?sig=u1Tf%2DH4AN5%2Bt"
+SIGNING = "whsec_" + base64.b64encode(b"a key of 24 bytes or more").decode()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        TOKEN, TOKEN[:8], TOKEN[5:11], TOKEN[-4:], f"bad.{TOKEN}", f"no-{TOKEN[2:9]}-here", TOKEN.lower(), "u1Tf-H4AN5",
+        "w0rd", "services", "a key of 24 bytes", "of 24 bytes", SIGNING[6:],
+        base64.b64encode(TOKEN.encode()).decode().rstrip("="), base64.urlsafe_b64encode(f"x{TOKEN}".encode()).decode(),
+        base64.b64encode(f"token={TOKEN}".encode()).decode()[3:].rstrip("="), TOKEN.encode().hex(),
+        quote(TOKEN, safe=""),
+        "".join(f"%{byte:02x}" for byte in TOKEN.encode()),
+    ],
+)  # fmt: skip
+def test_a_code_that_repeats_a_secret_is_noticed(said: str) -> None:
+    assert repeats(said, [URL, SIGNING])
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "10015", "WorkflowNotFound", "DirectApiAuthorizationRequired", "web.incoming_webhook.invalid.app_error",
+        "error-room-not-found", "no_service", "channel_not_found", "",
+    ],
+)  # fmt: skip
+def test_a_services_own_code_repeats_nothing(said: str) -> None:
+    teams = "https://prod-12.westeurope.logic.azure.com/workflows/0a1b2c/triggers/manual/paths/invoke?api-version=2016-06-01"
+    assert not repeats(said, [URL, SIGNING, teams, "town-square", "https://mattermost.example/hooks/9xb7nmqo8c3r5z1y4"])
+
+
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_any_text_can_be_compared(said: str, setting: str) -> None:
+    assert repeats(said, [setting]) or said not in setting or not said

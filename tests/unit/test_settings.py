@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from config.settings import Settings, examine, load
 from notifiers.console import Console
 from notifiers.slack.notifier import Slack
+from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.errors import ConfigError
 from operations.model import Verdict
@@ -518,3 +519,48 @@ def test_a_webhook_secret_is_whsec_and_24_to_64_bytes(secret: str, good: bool) -
         found = faults(environ)
         assert "whsec_ and the base64 of 24 to 64 random bytes" in found
         assert secret not in found.replace("whsec_ and", "").replace("echo whsec_", "")
+
+
+BOT = {"kind": "slack", "bot_token": "xoxb-1", "channel": "C0123"}
+HOOK = {"kind": "slack", "webhook_url": "https://hooks.slack.com/services/T0/B0/s"}
+
+
+@pytest.mark.parametrize(
+    ("table", "fault"),
+    [
+        (HOOK | {"webhook_url": "https://hooks.slack.com/triggers/T01/1/hidden"}, "webhook_url: starts a workflow"),
+        (HOOK | {"webhook_url": "https://hooks.slack.com/workflows/T01/A1/hidden"}, "webhook_url: starts a workflow"),
+        *((HOOK | {"mention": mention}, "mention: must be <!here>") for mention in (
+            "@here", "U012AB3CD", "<@jane>", "<!hidden>", "<!subteam^ops>", "<!here>\n", "here", "", "<@U1>,<@U2>",
+        )),
+        (BOT | {"channel": "https://acme.slack.com/hidden/C0123"}, "channel: must be the channel's id"),
+        (BOT | {"bot_token": "xoxb hidden"}, "bot_token: must be a token without blanks"),
+        (BOT | {"bot_token": "xoxb-h\u00efdden"}, "bot_token: must be a token without blanks"),
+        ({"kind": "teams", "webhook_url": "https://[::1/hidden"}, "webhook_url: must be a URL"),
+        ({"kind": "teams", "webhook_url": "https://x.example:99999/hidden"}, "webhook_url: must be a URL"),
+        ({"kind": "webhook", "url": "https://x.example/", "secret": "a hidden b"}, "secret: must be whsec_"),
+    ],
+)  # fmt: skip
+def test_what_could_never_be_told_is_a_fault_at_start(table: dict[str, str], fault: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        build("x", table, {}, plain_http=False)
+    (said,) = raised.value.faults
+    assert said.startswith(f"target 'x': {fault}")
+    assert "hidden" not in said
+
+
+@pytest.mark.parametrize(
+    ("table", "field", "value"),
+    [
+        (HOOK | {"webhook_url": " https://hooks.slack.com/services/T0/B0/s\n"}, "webhook_url", HOOK["webhook_url"]),
+        (BOT | {"bot_token": "xoxb-1\n"}, "bot_token", "xoxb-1"),
+        (BOT | {"channel": "https://acme.slack.com/archives/C0123"}, "channel", "C0123"),
+        (BOT | {"channel": "https://acme.slack.com/archives/C0123/p1700000000000100?x=y"}, "channel", "C0123"),
+        (BOT | {"channel": "https://app.slack.com/client/T01/C0123"}, "channel", "C0123"),
+        (BOT | {"channel": "#deploys"}, "channel", "#deploys"),
+        (HOOK | {"mention": "<!subteam^S01|@ops> <@W01>"}, "mention", "<!subteam^S01|@ops> <@W01>"),
+    ],
+)
+def test_what_people_copy_is_understood(table: dict[str, str], field: str, value: str) -> None:
+    given = getattr(build("x", table, {}, plain_http=False).notifier, field)
+    assert (given.get_secret_value() if isinstance(given, SecretStr) else given) == value

@@ -224,8 +224,63 @@ def test_only_a_well_formed_web_address_is_linked(url: str, linked: str | None) 
 def test_the_context_is_shown_with_what_is_known_first() -> None:
     context = {"step": "migrate", "commit": "`abc`", "actor": "jane <x>", "environment": "prod", "empty": " "}
     *_, block = message(replace(SHOP, context=context))["blocks"]
-    shown = [element["text"] for element in block["elements"]]
-    assert shown == ["*prod*", "by jane &lt;x&gt;", "commit `abc`", "step: migrate"]
+    shown = [(element["type"], element["text"]) for element in block["elements"]]
+    assert shown == [
+        ("mrkdwn", "*prod*"),
+        ("plain_text", "by jane <x>"),
+        ("mrkdwn", "commit `abc`"),
+        ("plain_text", "step: migrate"),
+    ]
+
+
+ACTIVE = (
+    "*jane*", "_it_", "__ci__", "~s~", "`c`", "```c```", "http://actor.evil/login", "https://evil.example",
+    "www.evil.example",
+    "evil.example/phish", "jane@evil.example", "#general", "@here", "@channel", ":tada:", ":+1:", "<!here>", "<@U1>",
+    "<#C1>", "<https://evil.example|x>",
+)  # fmt: skip
+"""Each is markup, a mention, an emoji or a link in Slack, unless it is broken."""
+
+HOSTILE = " ".join(ACTIVE)
+
+
+def check_inert(built: dict[str, Any]) -> None:
+    """Assert that Slack reads none of ACTIVE in the texts with markup, and looks for nothing in them."""
+    for part in objects(built["blocks"]):
+        assert part.get("type") != "mrkdwn" or part["verbatim"] is True
+    for text in mrkdwn(built):
+        ours = re.sub(r"^commit `(\w+)`$|`(ci-hook)`", r"\1\2", text)
+        assert [each for each in ACTIVE if each in ours] == []
+        bare = re.sub(r"\*([^*]*)\*|^<https://ci[^>]*>$", r"\1", ours)
+        assert not re.search(r"[*~`]|(?<!\w)_|_(?!\w)|://|:[\w+-]+:|[#@]\w", re.sub(r"&lt;[@#]", "", bare)), text
+
+
+def objects(part: Any) -> Iterator[dict[str, Any]]:
+    """Walk through every object of a message's blocks."""
+    if isinstance(part, dict):
+        yield part
+    for item in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from objects(item)
+
+
+def test_no_text_from_outside_is_markup_in_any_part_of_a_message() -> None:
+    context = dict.fromkeys(("environment", "actor", "commit", "note"), HOSTILE)
+    for error in (HOSTILE, *ACTIVE):
+        told = replace(SHOP, type=error, error=error, context=dict.fromkeys(context, error))
+        alert = f"deliveries to `ci-hook` are failing: {error}"
+        for announcement in (told, replace(told, ended=False), replace(told, alert=alert), replace(told, alert=error)):
+            check_inert(message(announcement))
+    (*_, block) = message(replace(SHOP, context=context))["blocks"]
+    assert {element["type"] for element in block["elements"]} == {"plain_text"}
+    assert (
+        "deliveries to `ci-hook` are failing: 410"
+        in message(replace(SHOP, alert="deliveries to `ci-hook` are failing: 410"))["text"]
+    )
+
+
+def test_ordinary_texts_are_shown_as_they_are() -> None:
+    said = "scale_up web-1 to 2:M, 50 % (a/b) 10:30 v1.2.3 port :5000 snake_case_name"
+    assert said in message(replace(SHOP, error=said))["text"]
 
 
 def test_without_error_and_context_one_block_says_it_all() -> None:

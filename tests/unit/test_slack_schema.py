@@ -17,7 +17,16 @@ from operations.telling.live import Progress
 from tests.support.block_kit import page
 from tests.support.slack_samples import FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT, samples
 from tests.unit.strategies import apps, usuals
-from tests.unit.test_slack_message import announcements, check, check_escaped, contexts, nasty
+from tests.unit.test_slack_message import (
+    ACTIVE,
+    HOSTILE,
+    announcements,
+    check,
+    check_escaped,
+    check_inert,
+    contexts,
+    nasty,
+)
 
 SCHEMA = json.loads((Path(__file__).parents[1] / "support" / "slack_blocks.schema.json").read_text(encoding="utf-8"))
 VALIDATOR = jsonschema_rs.validator_for(SCHEMA)
@@ -86,12 +95,30 @@ def test_no_version_of_a_live_message_has_a_block_that_slack_lets_nothing_replac
     assert kinds == {"section", "context"}
 
 
-def test_a_reply_is_shown_in_the_channel_where_no_mention_has_it_noticed() -> None:
-    slow = replace(FAILED, ended=False)
-    for announcement, mention, broadcast in [(FAILED, "<!here>", False), (FAILED, None, True), (slow, "<!here>", True)]:
-        built = slack_live.reply(announcement, mention)
-        assert built["reply_broadcast"] is broadcast
-        assert ("<!here>" in built["text"]) is not broadcast
+@pytest.mark.parametrize(
+    ("mention", "broadcast"),
+    [
+        (None, True), ("<@U1>", False), ("<!subteam^S1>", False), ("<!subteam^S1|@ops>", False), ("<!here>", True),
+        ("<!channel>", True), ("<!everyone>", True), ("<@U1> <!here>", True),
+    ],
+)  # fmt: skip
+def test_a_reply_is_shown_in_the_channel_unless_its_mention_works_in_a_thread(
+    mention: str | None,
+    broadcast: bool,  # noqa: FBT001
+) -> None:
+    assert slack_live.reply(FAILED, mention)["reply_broadcast"] is broadcast
+    slow = slack_live.reply(replace(FAILED, ended=False), mention)
+    assert slow["reply_broadcast"] is True
+    assert "<" not in slow["text"]
+
+
+def test_no_text_from_outside_is_markup_in_a_live_message() -> None:
+    for text in (HOSTILE, *ACTIVE):
+        for progress in (replace(RUNNING, type=text, status=text, trouble=text), replace(RUNNING, context={"a": text})):
+            check_inert(slack_live.progress_message(replace(progress, usual=None, over=False)))
+        outcome = replace(FAILED, type=text, error=text, context={"environment": text})
+        for built in (slack_live.outcome_message(outcome), slack_live.reply(outcome)):
+            check_inert(built)
 
 
 @pytest.mark.parametrize(
