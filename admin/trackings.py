@@ -55,10 +55,10 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
     told = [_told(d) for d in tracking.deliveries if d.run == tracking.run]
     if tracking.ended_at is None and tracking.last_error:
         told.append(f"no answer yet: {first_line(plain(tracking.last_error), _ERROR_LIMIT)}")
-    begun = f"{tracking.created_at.astimezone(UTC):%b %d %H:%M:%S}Z"
-    cells = [tracking.id, tracking.app, kind or "-", str(tracking.state), wording.duration(took_s) or "-"]
-    cells += [f"{begun}, {wording.duration(age_s)} ago", tracking.group or "-", ", ".join(told) or "-"]
-    return tuple(" ".join(plain(cell).split()) for cell in cells)
+    took, age = (wording.for_terminals(wording.duration(seconds)) for seconds in (took_s, age_s))
+    begun = f"{tracking.created_at.astimezone(UTC):%b %d %H:%M:%S}Z, {age} ago"
+    cells = [tracking.id, tracking.app, kind or "-", str(tracking.state), took or "-", begun, tracking.group or "-"]
+    return tuple(" ".join(plain(cell).split()) for cell in (*cells, ", ".join(told) or "-"))
 
 
 def _told(delivery: Delivery) -> str:

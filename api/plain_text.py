@@ -35,13 +35,13 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
         words, trouble = wording.in_words(told), wording.cause(told)
     if trouble := first_line(plain(trouble), LONGEST_CAUSE):
         words += f": {trouble}"
-    return f"{tracking.state} {tracking.id} {words}\n"
+    return f"{tracking.state} {tracking.id} {wording.for_terminals(words)}\n"
 
 
 def group_line(group: Group, now: datetime) -> str:
     """Write the state of a group, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
     short, detail = group_wording.headline(group, now)
-    return f"{group.state} {quote(group.name, safe='')} {short}{detail}\n"
+    return f"{group.state} {quote(group.name, safe='')} {wording.for_terminals(short + detail)}\n"
 
 
 def problem_line(status: HTTPStatus, detail: str) -> str:

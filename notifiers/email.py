@@ -37,6 +37,7 @@ _TEXT_LIMIT_BYTES = 10_000
 _SUBJECT_LIMIT = 200
 _SEVEN_BIT = policy.SMTP.clone(cte_type="7bit")  # every server accepts that
 _PART_S, _QUIT_S = 20.0, 2.0
+_REMEMBERED = 1_000
 _ADDRESS = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,255}")
 
 
@@ -78,8 +79,9 @@ to = ["ops@example.com", "dev@example.com"]
 - After a reply from 400 to 499, the delivery is retried some minutes later, because of greylisting. After a reply of
   500 or above, it is given up.
 - If the server refuses only some addresses in `to`, the others get the message. The delivery is given up, and
-  `last_error` says so.
-- All attempts have the same `Message-ID`.
+  `last_error` says so. If a reply is below 500, the delivery is retried instead, for the refused addresses only.
+  Another worker, or a restarted one, sends it to all again.
+- All attempts have the same `Message-ID`, so mail servers can drop duplicates.
 - The guard against private addresses applies here too.
 """
     limits: ClassVar[str] = "the text is cut to 10,000 bytes, the subject to 200 characters."
@@ -100,6 +102,8 @@ to = ["ops@example.com", "dev@example.com"]
         Field(min_length=1, max_length=50, description="one address, or several"),
     ]
     _private_allowed: bool = PrivateAttr(default=False)
+    _accepted: dict[str, frozenset[str]] = PrivateAttr(default_factory=dict)
+    """The recipients that have a message already, by delivery, as far as this process knows."""
 
     @model_validator(mode="after")
     def _safe(self, info: ValidationInfo) -> Self:
@@ -113,13 +117,21 @@ to = ["ops@example.com", "dev@example.com"]
         return self
 
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - it speaks no HTTP
-        """Send once. Raises PermanentError if only some recipients are refused: the others have the message."""
+        """Send once, to those who do not have it yet. Raises if some recipients are refused: the others have it."""
+        have_it = self._accepted.get(announcement.delivery_id, frozenset())
+        recipients = [address for address in (parseaddr(mailbox)[1] for mailbox in self.to) if address not in have_it]
         async with self._signed_in() as server:
-            refused, _ = await server.send_message(self.message(announcement))
-        if refused:
-            raise PermanentError(
-                f"the mail server accepted the message, but refused {len(refused)} of {len(self.to)} recipients"
-            )
+            refused, _ = await server.send_message(self.message(announcement), recipients=recipients)
+        self._accepted.pop(announcement.delivery_id, None)
+        if not refused:
+            return
+        said = f"the mail server accepted the message, but refused {len(refused)} of {len(self.to)} recipients"
+        if all(reply.code // 100 == 5 for reply in refused.values()):  # noqa: PLR2004
+            raise PermanentError(said)
+        self._accepted[announcement.delivery_id] = have_it | (set(recipients) - set(refused))
+        if len(self._accepted) > _REMEMBERED:
+            del self._accepted[next(iter(self._accepted))]
+        raise TransientError(f"{said}, some for now", reason=Reason.SERVER_ERROR)
 
     async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
         """Connect and sign in, without sending anything."""
@@ -183,7 +195,7 @@ to = ["ops@example.com", "dev@example.com"]
         headline = wording.headline(announcement)
         below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
         message = EmailMessage(_SEVEN_BIT)
-        message["Subject"] = first_line(headline, _SUBJECT_LIMIT)
+        message["Subject"] = first_line(wording.for_terminals(headline), _SUBJECT_LIMIT)
         message["From"] = self.sender
         message["To"] = ", ".join(self.to)
         message["Date"] = formatdate()

@@ -108,36 +108,41 @@ def repeats(text: str, settings: Iterable[str]) -> bool:
     A secret must not come back as an error code. Words such as `hooks` and `services` in a URL are no secrets, unless
     they are the whole text.
     """
-    kept = [reading.lower() for setting in settings for reading in _readings(setting)]
-    parts = {
-        token[at : at + _PART].lower()
-        for setting in settings
-        for reading in _readings(setting)
-        for token in _TOKEN.findall(reading)
-        if not _WORD.fullmatch(token)
-        for at in range(len(token) - _PART + 1)
-    }
-    said = [reading.lower() for reading in _readings(text) if reading]
-    return any(
-        any(reading in setting for setting in kept)
-        or any(reading[at : at + _PART] in parts for at in range(len(reading) - _PART + 1))
-        for reading in said
+    kept = list(settings)
+    if not text:
+        return False
+    said, plain = _readings(text), [reading for setting in kept for reading in _readings(setting)]
+    return _occurs([*said, *_decoded(text)], plain) or _occurs(
+        said, [each for setting in kept for each in _decoded(setting)]
     )
 
 
-def _readings(text: str) -> Iterator[str]:
-    """Yield a text as it is, and as readers of URLs, base64 and hexadecimal digits decode it."""
-    yield text
-    plain = unquote(text)
-    if plain != text:
-        yield plain
-    for token in _CODED.findall(plain):
+def _occurs(said: Iterable[str], kept: Iterable[str]) -> bool:
+    """Tell whether a text is in one of `kept`, or has a part of a secret in it, in any case of letters."""
+    whole = [each.lower() for each in kept]
+    tokens = [token for each in kept for token in _TOKEN.findall(each) if not _WORD.fullmatch(token)]
+    parts = {token[at : at + _PART].lower() for token in tokens for at in range(len(token) - _PART + 1)}
+    return any(
+        any(text.lower() in each for each in whole)
+        or any(text[at : at + _PART].lower() in parts for at in range(len(text) - _PART + 1))
+        for text in said
+    )
+
+
+def _readings(text: str) -> list[str]:
+    """Return a text as it is, and as a reader of URLs decodes it."""
+    return list(dict.fromkeys((text, unquote(text))))
+
+
+def _decoded(text: str) -> Iterator[str]:
+    """Yield what base64, from any of its characters on, and hexadecimal digits in a text decode to."""
+    for token in _CODED.findall(unquote(text)):
         digits = token.replace("-", "+").replace("_", "/").rstrip("=")
         for start in range(4):
-            whole = digits[start : len(digits) - (len(digits) - start) % 4]
             with suppress(binascii.Error):
-                if len(decoded := base64.b64decode(whole).decode("latin-1")) >= _PART:
-                    yield decoded
+                decoded = base64.b64decode(digits[start : len(digits) - (len(digits) - start) % 4])
+                if len(decoded) >= _PART:
+                    yield decoded.decode("latin-1")
         with suppress(ValueError):
             yield bytes.fromhex(token).decode("latin-1")
 

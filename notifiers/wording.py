@@ -1,12 +1,12 @@
 """The words of a message, the same in every kind. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from operations.model import DeliveryState, State, Usual, Verdict
 from operations.telling.announcement import Announcement
 from operations.telling.live import Progress
-from operations.text import cut_middle, first_line, plain, url_fault
+from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
@@ -29,6 +29,9 @@ WORDS = {
 }
 DELIVERY_WORDS = {state: "given up" if state is DeliveryState.DEAD else state.value for state in DeliveryState}
 """The words for states in messages, one-line answers and on the page."""
+
+NO_ERROR_TEXT = "Scalingo gave no error text"
+NO_BREAK = "\u00a0"
 
 _MINUTE_S, _HOUR_S = 60, 3600
 _WHOLE_FROM_S = 0.95
@@ -99,8 +102,8 @@ def mark(announcement: Announcement) -> str:
 def explanation(announcement: Announcement) -> str:
     """Return the text below the headline: the cause; for an alert, the outcome that could not be delivered."""
     if announcement.alert is None:
-        return cause(announcement)
-    return f"{outcome(announcement)}\n{cause(announcement)}".strip() if announcement.ended else ""
+        return shown_cause(announcement)
+    return f"{outcome(announcement)}\n{shown_cause(announcement)}".strip() if announcement.ended else ""
 
 
 def went_wrong(announcement: Announcement) -> bool:
@@ -128,7 +131,7 @@ def plain_text(announcement: Announcement, limit_bytes: int) -> str:
         [*(f"{name}: {value}" for name, value in context(announcement.context)), link(announcement.context)]
     ).strip()
     below = cut_middle(below, limit_bytes // 2, size_bytes)
-    above = cut_middle(explanation(announcement), limit_bytes - size_bytes(below) - 2, size_bytes)
+    above = whole_lines(cut_middle(explanation(announcement), limit_bytes - size_bytes(below) - 2, size_bytes))
     return "\n\n".join(part for part in (above, below) if part)
 
 
@@ -157,18 +160,37 @@ def cause(announcement: Announcement) -> str:
     return plain(announcement.error or announcement.reason or "").strip()
 
 
+def shown_cause(announcement: Announcement) -> str:
+    """Return the cause as messages show it. A failure without an error text says so: readers would look for it."""
+    failed = announcement.ended and announcement.verdict is Verdict.FAILED
+    return cause(announcement) or (NO_ERROR_TEXT if failed else "")
+
+
+def cut_cause(announcement: Announcement, limit: int, size: Callable[[str], int] = len) -> str:
+    """Return the cause. A long one loses whole lines in its middle, so that `size` of the result is at most `limit`."""
+    return whole_lines(cut_middle(shown_cause(announcement), limit, size))
+
+
 def duration(seconds: float | None) -> str:
-    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty if unknown."""
+    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty if unknown.
+
+    A no-break space keeps each number and its unit on one line.
+    """
     if seconds is None:
         return ""
     if seconds < 1:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{NO_BREAK}s"
     whole = round(seconds)
     if whole < _MINUTE_S:
-        return f"{whole} s"
+        return f"{whole}{NO_BREAK}s"
     if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S} min {whole % _MINUTE_S} s"
-    return f"{whole // _HOUR_S} h {whole % _HOUR_S // _MINUTE_S} min"
+        return f"{whole // _MINUTE_S}{NO_BREAK}min {whole % _MINUTE_S}{NO_BREAK}s"
+    return f"{whole // _HOUR_S}{NO_BREAK}h {whole % _HOUR_S // _MINUTE_S}{NO_BREAK}min"
+
+
+def for_terminals(text: str) -> str:
+    """Write ordinary spaces for no-break ones, where scripts search for words or headers are folded."""
+    return text.replace(NO_BREAK, " ")
 
 
 def span(usual: Usual) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from notifiers import Announcement, Verdict, cut_middle, wording
+from notifiers import Announcement, Verdict, wording
 
 DETAILS_LIMIT = 4_000
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
@@ -61,7 +61,7 @@ def _outcome(announcement: Announcement) -> str:
 
 
 def _block(announcement: Announcement, limit: int) -> str:
-    cause = cut_middle(wording.cause(announcement), limit, lambda text: wording.size_bytes(_fenced(text)))
+    cause = wording.cut_cause(announcement, limit, lambda text: wording.size_bytes(_fenced(text)))
     return _fenced(cause) if cause else ""
 
 

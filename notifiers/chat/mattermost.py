@@ -28,7 +28,8 @@ channel = "town-square"
 mention = "@here"
 ```
 
-Only 200 with `ok` counts as success. Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
+A 2xx with another body than `ok` is a failure. Your own server on a private address needs
+`OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
 """
     limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
 

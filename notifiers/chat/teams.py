@@ -75,7 +75,7 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
         what = _run(f": {wording.what(announcement)} ")
         yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
-        if cause := cut_middle(wording.unpinged(wording.cause(announcement)), CAUSE_LIMIT_BYTES, json_bytes):
+        if cause := wording.cut_cause(announcement, CAUSE_LIMIT_BYTES, lambda text: json_bytes(wording.unpinged(text))):
             yield _runs(_run(cause, fontType="Monospace"))
     if said := " · ".join(_phrases(announcement)):
         yield _runs(

@@ -82,4 +82,4 @@ def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
         unseen = progress.trouble is not None and not progress.over
         return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} last look failed" if unseen else ""), ""
     outcome = announce(member)
-    return slack_message.outcome_line(outcome), first_line(wording.cause(outcome), CAUSE_LIMIT)
+    return slack_message.outcome_line(outcome), first_line(wording.shown_cause(outcome), CAUSE_LIMIT)

@@ -35,7 +35,7 @@ def progress_line(progress: Progress) -> str:
 def outcome_message(announcement: Announcement) -> dict[str, Any]:
     """Build the final version of the message: the verdict, and the first line of the cause."""
     blocks = [section(slack_message.outcome_line(announcement))]
-    if cause := first_line(wording.cause(announcement), FIRST_LINE_LIMIT):
+    if cause := first_line(wording.shown_cause(announcement), FIRST_LINE_LIMIT):
         blocks.append({"type": "section", "text": unmarked(cause)})
     return _message(slack_message.fallback_text(announcement), [*blocks, *context_block(announcement.context)])
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from notifiers import Announcement, Verdict, cut_middle, first_line, plain, whole_lines, wording
+from notifiers import Announcement, Verdict, first_line, plain, wording
 
 ERROR_LIMIT = 2_400
 FIRST_LINE_LIMIT = 300
@@ -48,7 +48,7 @@ def plain_message(announcement: Announcement, mention: str | None = None) -> dic
 
 def fallback_text(announcement: Announcement) -> str:
     """Write app, operation, verdict, duration and the error's first line in one escaped line, below an alert if any."""
-    cause = first_line(wording.cause(announcement), FIRST_LINE_LIMIT)
+    cause = first_line(wording.shown_cause(announcement), FIRST_LINE_LIMIT)
     outcome = inert(wording.outcome(announcement) + (f": {cause}" if cause else ""))
     if announcement.alert is None:
         return outcome
@@ -116,8 +116,7 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
         pinged = ""
     if announcement.ended or announcement.slow:
         yield section(pinged + outcome_line(announcement))
-        cause = whole_lines(cut_middle(wording.cause(announcement), ERROR_LIMIT, slack_length))
-        if cause:
+        if cause := wording.cut_cause(announcement, ERROR_LIMIT, slack_length):
             text = {"type": "text", "text": cause}
             yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
     yield from context_block(announcement.context)

@@ -1,9 +1,12 @@
 """The contract of every kind of target, each against a server on loopback."""
 
+import base64
+import json
 import logging
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
@@ -222,6 +225,31 @@ def test_no_secret_is_in_what_is_said(stage: Stage, tell: Tell, lines: list[str]
     for text in (repr(made(stage)), *lines, *said):
         assert SECRET not in text
         assert SIGNING_SECRET not in text
+
+
+REPEATED = (SECRET, SECRET[:9], SECRET[4:], SECRET.lower().replace("-", "_"), SECRET.lower()[:6], "no-" + SECRET[3:11])
+CODED = (
+    *(json.dumps(each) for each in REPEATED),
+    json.dumps(base64.b64encode(SECRET.encode()).decode().rstrip("=")),
+    json.dumps(SECRET.encode().hex()),
+    "".join(f"\\u{ord(char):04x}" for char in SECRET).join(('"', '"')),
+    json.dumps(quote("/" + SECRET, safe="")),
+)
+
+
+@pytest.mark.parametrize("name", ["discord", "mattermost", "rocketchat", "slack", "slack bot", "teams"])
+def test_no_secret_comes_back_as_an_error_code(name: str, tell: Tell) -> None:
+    with staged(name) as stage:
+        assert isinstance(stage, HttpStage)
+        for code in CODED:
+            error_field = f'{{"code": {code}}}' if name == "teams" else code
+            body = f'{{"ok": false, "id": {code}, "code": {code}, "error": {error_field}}}'
+            for status in (200, 400, 503):
+                stage.answer(Reply(status, body, {"Content-Type": "application/json"}))
+                error = tell(stage)
+                said = str(error).lower().replace("_", "-")
+                parts = (json.loads(code).lower().replace("_", "-"), SECRET.lower()[4:10], SECRET.lower()[:6])
+                assert [part for part in parts if part in said] == [], body
 
 
 @pytest.mark.parametrize("name", [*WAYS, MAIL])

@@ -130,11 +130,22 @@ def test_where_all_recipients_are_refused_for_now_it_is_tried_again(server: Mail
 
 
 def test_where_some_recipients_are_refused_the_others_have_it_once(server: MailServer, told: Attempt) -> None:
-    server.replies = {"b@example.com": "450 4.2.0 greylisted"}
+    server.replies = {"b@example.com": "550 5.1.1 nobody"}
     error = told(email(server))
     assert type(error) is PermanentError
     assert str(error) == "the mail server accepted the message, but refused 1 of 2 recipients"
     assert [recipients for recipients, _ in server.taken] == [["a@example.com"]]
+
+
+def test_who_is_refused_for_now_is_tried_again_and_nobody_else(server: MailServer, told: Attempt) -> None:
+    server.replies = {"b@example.com": "451 4.2.0 greylisted", "c@example.com": "450 4.2.0 greylisted"}
+    notifier = email(server, to=["a@example.com", "B <b@example.com>", "c@example.com"])
+    for replies in (server.replies, {"c@example.com": "450 4.2.0 greylisted"}, {"RCPT": "451 4.3.0 later"}):
+        server.replies = replies
+        assert type(told(notifier)) is TransientError
+    server.replies = {}
+    assert told(notifier) is None
+    assert [recipients for recipients, _ in server.taken] == [["a@example.com"], ["b@example.com"], ["c@example.com"]]
 
 
 def test_what_was_taken_is_told_however_the_server_takes_its_leave(server: MailServer, told: Attempt) -> None:

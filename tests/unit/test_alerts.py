@@ -263,11 +263,11 @@ def test_a_kind_that_knows_of_no_alerts_says_both_the_alert_and_the_outcome() ->
     tracking = attempted(failed(), DEAD)
     announcement = announced(tracking)
     assert wording.headline(announcement) == f"⚠️ {GONE}"
-    assert wording.explanation(announcement) == "❌ shop: restart failed after 42 s\nit broke\ntwice"
+    assert wording.explanation(announcement) == "❌ shop: restart failed after 42\u00a0s\nit broke\ntwice"
     assert announcement.verdict is Verdict.FAILED
     assert json.loads(announcement.body)["data"]["message"] == GONE
     outcome = read("an-id", body_of(tracking))
-    assert wording.headline(outcome) == "❌ shop: restart failed after 42 s"
+    assert wording.headline(outcome) == "❌ shop: restart failed after 42\u00a0s"
     assert wording.explanation(outcome) == "it broke\ntwice"
 
 
@@ -298,12 +298,12 @@ def test_slack_shows_the_alert_and_below_it_what_was_to_be_told(outcome: State) 
     said = "succeeded" if outcome is State.SUCCEEDED else "failed"
     first, second = sections(built)
     assert first == f"<!here> ⚠️ {GONE}"
-    assert f"*shop*: restart *{said} after 42 s*" in second
+    assert f"*shop*: restart *{said} after 42\u00a0s*" in second
     assert "<!here>" not in second
     assert [block["type"] for block in built["blocks"]] == ["section", "section", "rich_text", "context"]
     first_line, second_line = built["text"].split("\n")
     assert first_line == f"<!here> ⚠️ {GONE}"
-    assert second_line.endswith(f"shop: restart {said} after 42 s: it broke")
+    assert second_line.endswith(f"shop: restart {said} after 42\u00a0s: it broke")
 
 
 def sections(built: dict[str, Any]) -> Iterator[str]:

@@ -182,7 +182,7 @@ TOLD = replace(
 def test_all_chats_say_the_same_at_a_glance(kind: str) -> None:
     document = chat(kind).document(TOLD)
     text = re.sub(r"[*`]", "", shown(kind, document))
-    assert "❌ shop: restart failed after 42 s (usually 15–20 s)" in text
+    assert "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)" in text
     assert "container web-1 failed to restart" in text
     assert "boot timeout" in text
     for said in ("production · by jane.doe · commit 4f2c1aa", " · team: web"):
@@ -191,7 +191,9 @@ def test_all_chats_say_the_same_at_a_glance(kind: str) -> None:
 
 
 def test_markdown_is_as_short_as_slacks_message() -> None:
-    assert markdown.headline(TOLD, "@here") == ("@here ❌ **shop**: restart **failed after 42 s** (usually 15–20 s)")
+    assert markdown.headline(TOLD, "@here") == (
+        "@here ❌ **shop**: restart **failed after 42\u00a0s** (usually 15–20 s)"
+    )
     assert markdown.details(TOLD) == (
         "```\ncontainer web-1 failed to restart  \nboot timeout\n```\n"
         "**production** · by `jane.doe` · commit `4f2c1aa` · [details](https://ci.example/7) · team: web"
@@ -201,11 +203,11 @@ def test_markdown_is_as_short_as_slacks_message() -> None:
 @pytest.mark.parametrize("kind", CHATS)
 def test_a_warning_and_an_alert_are_told_too(kind: str) -> None:
     warned = re.sub(r"[*`]", "", shown(kind, chat(kind).document(replace(TOLD, error=None, ended=False))))
-    assert "⏳ shop: restart still running after 42 s (usually 15–20 s)" in warned
+    assert "⏳ shop: restart still running after 42\u00a0s (usually 15–20 s)" in warned
     alert = replace(TOLD, alert="deliveries to `ci-hook` are failing: 410 Gone")
     told = re.sub(r"[*`']", "", shown(kind, chat(kind).document(alert)))
     assert "⚠️ deliveries to ci-hook are failing: 410 Gone" in told
-    assert "❌ shop: restart failed after 42 s" in told
+    assert "❌ shop: restart failed after 42\u00a0s" in told
     assert "boot timeout" in told
     alone = re.sub(r"[*`']", "", shown(kind, chat(kind).document(replace(alert, ended=False))))
     assert "boot timeout" not in alone
@@ -242,7 +244,7 @@ def test_a_mail_says_the_same_as_the_chats() -> None:
     assert read["Subject"] == "❌ shop: restart failed after 42 s (usually 15–20 s)"
     assert read["Message-ID"] == "<id_1_failed_slack@example.com>"
     assert read.get_content().replace("\r\n", "\n") == (
-        "❌ shop: restart failed after 42 s (usually 15–20 s)\n\n"
+        "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)\n\n"
         "container web-1 failed to restart  \nboot timeout\n\n"
         "environment: production\nactor: jane.doe\ncommit: 4f2c1aa\nteam: web\nhttps://ci.example/7\n"
     )
@@ -279,3 +281,23 @@ def test_a_mention_of_another_chats_form_is_a_fault(kind: str, mention: str) -> 
 def test_what_is_wrong_with_a_mail_target_is_said_at_start(changes: dict[str, Any], fault: str) -> None:
     with pytest.raises(Exception, match=re.escape(fault)):
         build("x", {"kind": "email", **MAIL, **changes}, {}, plain_http=False)
+
+
+LONG = "\n".join(f"line {number} says something that should stay whole" for number in range(1_000))
+
+
+def test_a_long_error_is_cut_at_the_end_of_a_line_everywhere() -> None:
+    announcement = replace(SHOP, error=LONG)
+    texts = [shown(kind, chat(kind).document(announcement)) for kind in CHATS]
+    for text in [*texts, mail(announcement).get_content().replace("\r\n", "\n")]:
+        lines = [line for line in text.split("\n") if line.startswith("line") or line.endswith("whole")]
+        assert len(lines) > 40
+        assert set(lines) <= set(LONG.split("\n"))
+
+
+def test_a_failure_without_an_error_text_says_so() -> None:
+    silent = replace(SHOP, error=None)
+    for text in [shown(kind, chat(kind).document(silent)) for kind in CHATS] + [mail(silent).get_content()]:
+        assert "Scalingo gave no error text" in text
+    for other in (replace(silent, ended=False), replace(silent, verdict=Verdict.SUCCEEDED)):
+        assert "no error text" not in mail(other).get_content()

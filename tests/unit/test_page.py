@@ -34,11 +34,11 @@ def test_any_record_can_be_shown(tracking: Any) -> None:
 @pytest.mark.parametrize(
     ("age_s", "usual", "line", "value_s", "note"),
     [
-        (12, None, "for 12 s", None, ""),
-        (12, USUAL, "for 12 s of usually 15–20 s", 12.0, ""),
-        (25, USUAL, "for 25 s, usually 15–20 s", 20.0, "longer than usual"),
-        (51, USUAL, "for 51 s, usually 15–20 s", 20.0, "far longer than usual"),
-        (12, Usual(p50=0.0, p90=0.0, samples=3), "for 12 s, usually 0.0 s", 0.0, "longer than usual"),
+        (12, None, "for 12\u00a0s", None, ""),
+        (12, USUAL, "for 12\u00a0s of usually 15–20 s", 12.0, ""),
+        (25, USUAL, "for 25\u00a0s, usually 15–20 s", 20.0, "longer than usual"),
+        (51, USUAL, "for 51\u00a0s, usually 15–20 s", 20.0, "far longer than usual"),
+        (12, Usual(p50=0.0, p90=0.0, samples=3), "for 12\u00a0s, usually 0.0 s", 0.0, "longer than usual"),
     ],
 )
 def test_progress_is_measured_by_what_is_usual(
@@ -52,11 +52,11 @@ def test_progress_is_measured_by_what_is_usual(
 @pytest.mark.parametrize(
     ("state", "line"),
     [
-        ("succeeded", "succeeded after 42 s (usually 15–20 s)"),
-        ("failed", "failed after 42 s (usually 15–20 s)"),
-        ("timed_out", "not finished after 42 s (usually 15–20 s)"),
-        ("lost", "lost from sight after 42 s"),
-        ("cancelled", "cancelled after 42 s"),
+        ("succeeded", "succeeded after 42\u00a0s (usually 15–20 s)"),
+        ("failed", "failed after 42\u00a0s (usually 15–20 s)"),
+        ("timed_out", "not finished after 42\u00a0s (usually 15–20 s)"),
+        ("lost", "lost from sight after 42\u00a0s"),
+        ("cancelled", "cancelled after 42\u00a0s"),
     ],
 )
 def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:

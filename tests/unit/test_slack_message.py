@@ -169,17 +169,20 @@ def test_the_mention_stands_there_only_when_something_went_wrong(verdict: Verdic
 @pytest.mark.parametrize(
     ("announcement", "said"),
     [
-        (SHOP, "❌ shop: restart failed after 42 s: container web-1 failed to restart"),
+        (SHOP, "❌ shop: restart failed after 42\u00a0s: container web-1 failed to restart"),
         (
             replace(SHOP, verdict=Verdict.SUCCEEDED, error=None, duration_s=0.43),
-            "✅ shop: restart succeeded after 0.4 s",
+            "✅ shop: restart succeeded after 0.4\u00a0s",
         ),
         (replace(SHOP, type=None, error="", duration_s=None), "❌ shop: operation failed"),
         (
             replace(SHOP, verdict=Verdict.TIMED_OUT, error=None, reason="still running", duration_s=3600.4),
-            "shop: restart not finished after 1 h 0 min: still running",
+            "shop: restart not finished after 1\u00a0h 0\u00a0min: still running",
         ),
-        (replace(SHOP, verdict=Verdict.LOST, error=None, reason="a & b", duration_s=185), "after 3 min 5 s: a &amp; b"),
+        (
+            replace(SHOP, verdict=Verdict.LOST, error=None, reason="a & b", duration_s=185),
+            "after 3\u00a0min 5\u00a0s: a &amp; b",
+        ),
         (replace(SHOP, error="<!channel> & <@U1>"), "&lt;!channel&gt; &amp; &lt;@U1&gt;"),
     ],
 )
@@ -187,7 +190,9 @@ def test_the_text_holds_app_type_verdict_duration_and_first_error_line(announcem
     assert said in message(announcement)["text"]
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(59.6, "after 1 min 0 s"), (3599.7, "after 1 h 0 min")])
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(59.6, "after 1\u00a0min 0\u00a0s"), (3599.7, "after 1\u00a0h 0\u00a0min")]
+)
 def test_a_duration_just_below_a_unit_is_written_in_the_next(seconds: float, said: str) -> None:
     assert said in message(replace(SHOP, duration_s=seconds))["text"]
 
@@ -290,5 +295,5 @@ def test_without_error_and_context_one_block_says_it_all() -> None:
 
 def test_what_is_usual_stands_in_the_line_that_says_how_long_it_took() -> None:
     built = message(replace(SHOP, verdict=Verdict.SUCCEEDED, error=None, usual=Usual(p50=15.2, p90=20.4, samples=9)))
-    assert built["text"] == "✅ shop: restart succeeded after 42 s (usually 15–20 s)"
-    assert built["blocks"][0]["text"]["text"] == "✅ *shop*: restart *succeeded after 42 s* (usually 15–20 s)"
+    assert built["text"] == "✅ shop: restart succeeded after 42\u00a0s (usually 15–20 s)"
+    assert built["blocks"][0]["text"]["text"] == "✅ *shop*: restart *succeeded after 42\u00a0s* (usually 15–20 s)"

@@ -64,10 +64,10 @@ def test_a_range_says_what_is_usual_to_within_half_a_unit_and_never_backwards(ea
 @pytest.mark.parametrize(
     ("verdict", "said"),
     [
-        (Verdict.SUCCEEDED, "✅ shop: restart succeeded after 42 s (usually 15–20 s)"),
-        (Verdict.FAILED, "❌ shop: restart failed after 42 s (usually 15–20 s)"),
-        (Verdict.TIMED_OUT, "⏱️ shop: restart not finished after 42 s (usually 15–20 s)"),
-        (Verdict.LOST, "❓ shop: restart lost from sight after 42 s"),
+        (Verdict.SUCCEEDED, "✅ shop: restart succeeded after 42\u00a0s (usually 15–20 s)"),
+        (Verdict.FAILED, "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)"),
+        (Verdict.TIMED_OUT, "⏱️ shop: restart not finished after 42\u00a0s (usually 15–20 s)"),
+        (Verdict.LOST, "❓ shop: restart lost from sight after 42\u00a0s"),
     ],
 )
 def test_an_outcome_is_compared_with_what_is_usual(verdict: Verdict, said: str) -> None:
