@@ -11,6 +11,7 @@ from operations.model import Delivery, DeliveryState, Tracking
 from operations.storage.listing import Listing
 from operations.storage.store import Store
 from operations.telling import attempts, view
+from operations.telling.announcement import end_of
 from operations.text import first_line, plain
 from operations.watching import looks
 
@@ -67,17 +68,20 @@ def _told(delivery: Delivery) -> str:
 
 
 def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
-    """Make every dead delivery of a current run to these targets due now. Returns how many, by target.
+    """Make every dead delivery of a current run to these targets due now, oldest first. Returns how many, by target.
 
     Idempotent: only dead deliveries change.
     """
     retried: Counter[str] = Counter()
-    for _, stored in store.listing.recent():
-        if _dead(stored.tracking, targets):
-            now = store.records.now()
-            after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
-            if after is not None:
-                retried.update(_dead(stored.tracking, targets))
+    found = (stored.tracking for _, stored in store.listing.recent() if _dead(stored.tracking, targets))
+    oldest_first = sorted((end_of(tracking) or tracking.created_at, tracking.id) for tracking in found)
+    for _, identity in oldest_first:
+        if (stored := store.records.get(identity)) is None:
+            continue
+        now = store.records.now()
+        after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
+        if after is not None:
+            retried.update(_dead(stored.tracking, targets))
     return retried
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from email import policy
 from email.message import EmailMessage
-from email.utils import formatdate, parseaddr
+from email.utils import format_datetime, formatdate, parseaddr
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, model_validator
@@ -198,7 +198,7 @@ to = ["ops@example.com", "dev@example.com"]
         message["Subject"] = first_line(wording.for_terminals(headline), _SUBJECT_LIMIT)
         message["From"] = self.sender
         message["To"] = ", ".join(self.to)
-        message["Date"] = formatdate()
+        message["Date"] = formatdate() if announcement.at is None else format_datetime(announcement.at)
         message["Message-ID"] = f"<{announcement.delivery_id}@{self._domain()}>"
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(f"{headline}\n\n{below}".strip() + "\n")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 
 from operations.model import DeliveryState, State, Usual, Verdict
 from operations.telling.announcement import Announcement
@@ -78,20 +79,42 @@ def verdict(announcement: Announcement) -> str:
     return f"{word} after {took}" if took else word
 
 
-def compared(announcement: Announcement) -> str:
-    """Write how long such operations usually take, as an addition to the duration: ` (usually 15–20 s)`.
+def compared(announcement: Announcement, dated: Callable[[datetime, str], str] | None = None) -> str:
+    """Write what is added to the duration: ` (usually 15–20 s), ended 16:20 UTC, told 25 min late`.
 
-    Empty if either is unknown, and for `lost`, whose duration is not that of the operation.
+    The usual duration is left out if either is unknown, and for `lost`, whose duration is not that of the operation.
+    The end is added if the message is late or overtaken. `dated` writes a time, given also as text, in another way.
     """
     lost = announcement.verdict is Verdict.LOST and not announcement.slow
-    if announcement.usual is None or announcement.duration_s is None or lost:
-        return ""
-    return f" (usually {span(announcement.usual)})"
+    known = announcement.usual is not None and announcement.duration_s is not None and not lost
+    usual = f" (usually {span(announcement.usual)})" if announcement.usual is not None and known else ""
+    return usual + "".join(f", {each}" for each in _since(announcement, dated or (lambda _, text: text)))
+
+
+def _since(announcement: Announcement, dated: Callable[[datetime, str], str]) -> Iterator[str]:
+    """Yield when the operation ended and what has happened since, if the message does not come at once."""
+    at, late_s = announcement.ended_at, announcement.late_s
+    if at is None or (late_s is None and not announcement.overtaken):
+        return
+    same_day = (at + timedelta(seconds=late_s or 0)).date() == at.date()
+    yield f"ended {dated(at, f'{at:%H:%M} UTC' if same_day else f'{at:%Y-%m-%d %H:%M} UTC')}"
+    if late_s is not None:
+        unit = _unit(late_s)
+        yield f"told {_count(late_s, unit)} {unit} late"
+    if announcement.overtaken:
+        yield "overtaken by a newer outcome"
 
 
 def headline(announcement: Announcement) -> str:
     """Write the announcement in one line: `❌ shop: restart failed after 42 s`, or the alert."""
-    return outcome(announcement) if announcement.alert is None else f"{ALERT_MARK} {announcement.alert}"
+    if announcement.alert is None:
+        return outcome(announcement)
+    return f"{alert_mark(announcement)} {announcement.alert}"
+
+
+def alert_mark(announcement: Announcement) -> str:
+    """Return the emoji for an alert."""
+    return MARKS[State.SUCCEEDED] if announcement.recovered else ALERT_MARK
 
 
 def mark(announcement: Announcement) -> str:
@@ -107,8 +130,11 @@ def explanation(announcement: Announcement) -> str:
 
 
 def went_wrong(announcement: Announcement) -> bool:
-    """Tell whether to mention somebody: not for a success, nor for a slow operation."""
-    return not announcement.slow and (announcement.alert is not None or announcement.verdict is not Verdict.SUCCEEDED)
+    """Tell whether to mention somebody: not for a success, a slow operation, or an outcome that was overtaken."""
+    if announcement.slow or announcement.quiet:
+        return False
+    bad = announcement.verdict is not Verdict.SUCCEEDED and not announcement.overtaken
+    return announcement.alert is not None or bad
 
 
 def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:

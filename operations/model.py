@@ -9,7 +9,6 @@ from pydantic import AwareDatetime, Field
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 """No time outside these bounds is accepted or stored, so that sums stay within the range of a datetime."""
-
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 OLDEST_START = timedelta(days=1)
@@ -71,9 +70,10 @@ class Usual:
 
 
 class AlertKind(StrEnum):
-    """The subject of an alert: failing deliveries to a target, or a rejected API token of an account."""
+    """The subject of an alert: deliveries to a target fail or work again, or an account's API token is rejected."""
 
     FAILING = "failing"
+    RECOVERED = "recovered"
     REJECTED = "rejected"
 
 
@@ -111,10 +111,10 @@ class Attempt:
 class Delivery:
     """The task to tell one target a verdict, an `alert`, or (with neither) a warning that the operation is slow.
 
-    `attempts` counts attempts begun, `failures` failed ones, which decide the backoff: an attempt that died with its
-    worker says nothing about the target. While `claim` is set, `next_attempt_at` is the end of its lease. `ended_at` is
-    when it was delivered or given up; `planned_at` when it was requested, if after the outcome. `id` never changes: it
-    is the `webhook-id` and the member of the outbox.
+    `attempts` counts attempts begun, `failures` failed ones, which decide the backoff. `limited_since` is when the
+    target first answered 429, if it has since answered nothing else. While `claim` is set, `next_attempt_at` is the end
+    of its lease, and `planned_retry_at` the planned time of an earlier attempt. `ended_at` is when it was delivered or
+    given up; `planned_at` when it was requested, if after the outcome. `id` never changes: it is the `webhook-id` too.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -124,8 +124,10 @@ class Delivery:
     state: DeliveryState
     attempts: int = 0
     failures: int = 0
+    limited_since: Moment | None = None
     last_error: str | None = None
     next_attempt_at: Moment | None = None
+    planned_retry_at: Moment | None = None
     ended_at: Moment | None = None
     claim: str | None = None
     alert: Alert | None = None
@@ -226,8 +228,7 @@ class Tracking:
     slow: Slow | None = None
     looks: tuple[Looks, ...] = ()
     live: tuple[LiveMessage, ...] = ()
-    caller_counted: bool = False
-    """Whether it counts for its caller while in flight; trackings of older versions do not."""
+    caller_counted: bool = False  # while in flight, for its caller; trackings of older versions do not
     v: int = 1  # records without it are of version 1: never change this default
 
     @property

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -21,11 +20,12 @@ from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.storage.tallies import attempt as attempt_counter
 from operations.storage.tallies import dwell_s
-from operations.telling import announcement, attempts, live
+from operations.telling import alerts, announcement, attempts, live
 from operations.telling.announcement import Announcement
 from operations.telling.attempts import Policy, Result
 from operations.telling.view import timestamp
 from workers.group_message import TELL_WITHIN_S, GroupLease, lease_for
+from workers.line import attempted_now, due_in_order
 from workers.live import edit_round
 from workers.runtime import STALE_AFTER_S, Runtime, current, in_thread
 
@@ -63,25 +63,11 @@ def delivery_round() -> None:
     outcomes, so that no outcome waits for them; edits of live messages come last.
     """
     runtime = current()
-    warnings: list[tuple[Stored, list[Delivery]]] = []
-    busy: set[str] = set()
-    for stored, due in runtime.records.due_deliveries():
-        free = [d for d in stored.tracking.outgoing if d.id in due and _is_free(runtime, d)]
-        busy.update(d.target for d in free)
-        _claim_and_attempt(runtime, stored, [d for d in free if not d.warns])
-        warnings.append((stored, [d for d in free if d.warns]))
-    for stored, of_one in warnings:
-        _claim_and_attempt(runtime, stored, of_one)
+    due = due_in_order(runtime)
+    for stored, deliveries in attempted_now(runtime, due):
+        _claim_and_attempt(runtime, stored, deliveries)
     if edits := list(runtime.records.due_live(EDITS_AT_ONCE)):
-        edit_round(runtime, edits, busy)
-
-
-def _is_free(runtime: Runtime, delivery: Delivery) -> bool:
-    """Tell whether no other worker is attempting the delivery.
-
-    A lease may have run out while Redis was down, although its holder lives and will record its result.
-    """
-    return delivery.claim is None or runtime.heartbeat.is_settled
+        edit_round(runtime, edits, {delivery.target for _, delivery in due})
 
 
 def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -> None:
@@ -117,21 +103,22 @@ async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
     way: Way | None = None
     try:
         way = _way(runtime, claimed, target)
-        body = await in_thread(partial(runtime.records.announcement, claimed.stored.tracking.id, claimed.delivery.run))
+        announced, policy = await in_thread(partial(_prepared, runtime, claimed))
         ready = way.lease is None or await way.lease.begin()
         # Check the time directly before sending.
         if not ready or time.monotonic() - claimed.at_s > STALE_AFTER_S:
             await _release(runtime, claimed)
             return
-        if claimed.delivery.warns and body is not None:  # the run has ended in the meantime: the record says `skipped`
+        if announced is None:
             return
         began_at_s = time.monotonic()
-        error = await _tell(way, claimed, body)
+        error = await _tell(way, announced)
         took_ms = round((time.monotonic() - began_at_s) * 1000, 2)
-        if target is not None and isinstance(error, RateLimitedError):
-            runtime.slots.hold(target.name, error.retry_after_s or 1.0)
+        if isinstance(error, RateLimitedError):
+            pause = attempts.pause(claimed.delivery, error, await in_thread(runtime.records.now))
+            runtime.slots.hold(claimed.delivery.target, pause.total_seconds())
         result = Result(error=error, shown=None if way.lease is None else way.lease.shown)
-        await _record(runtime, claimed, result, took_ms)
+        await _record(runtime, claimed, result, policy, took_ms)
     except asyncio.CancelledError:  # the process stops
         await _release(runtime, claimed)
     finally:
@@ -160,12 +147,10 @@ async def _gone(target: str, _announcement: Announcement) -> None:
     raise PermanentError(f"the target {target} is no longer configured", reason=Reason.GONE)
 
 
-async def _tell(way: Way, claimed: Claimed, body: bytes | None) -> OpwatchError | None:
+async def _tell(way: Way, announced: Announcement | OpwatchError) -> OpwatchError | None:
     """Tell the target once, within the deadline. Returns the error, if any."""
-    try:
-        announced = _announcement(claimed.stored.tracking, claimed.delivery, body)
-    except OpwatchError as error:
-        return error
+    if isinstance(announced, OpwatchError):
+        return announced
     return await failure_of(way.tell(announced), way.within_s)
 
 
@@ -184,21 +169,33 @@ async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchErro
     return None
 
 
-def _announcement(tracking: Tracking, delivery: Delivery, body: bytes | None) -> Announcement:
+def _prepared(runtime: Runtime, claimed: Claimed) -> tuple[Announcement | OpwatchError | None, Policy]:
+    """Read what to tell as of now, and what decides on the result.
+
+    None instead of an announcement: nothing, since the record says `skipped`. If it is unreadable, the error.
+    """
+    tracking, delivery = claimed.stored.tracking, claimed.delivery
+    policy = runtime.policy(delivery.target)
+    body = runtime.records.announcement(tracking.id, delivery.run)
+    if delivery.warns and body is not None:  # the run has ended in the meantime
+        return None, policy
+    newest = None if delivery.verdict is None else runtime.store.told.newest_end(tracking)
+    try:
+        return announcement.as_told(_read(tracking, delivery, body), runtime.records.now(), newest), policy
+    except OpwatchError as error:
+        return error, policy
+
+
+def _read(tracking: Tracking, delivery: Delivery, body: bytes | None) -> Announcement:
     if delivery.alert is not None:
-        return announcement.read_alert(delivery.id, delivery.alert, body)
+        return alerts.read(tracking, delivery, body)
     if delivery.warns and tracking.slow is not None:
         body = tracking.slow.body.encode()
     return announcement.read(delivery.id, body or b"")
 
 
-async def _record(runtime: Runtime, claimed: Claimed, result: Result, took_ms: float) -> None:
-    delivery, target = claimed.delivery, runtime.targets.get(claimed.delivery.target)
-    policy = Policy(
-        delays_s=target.notifier.retry_delays_s if target else (),
-        jitter=random.uniform(-1, 1),  # noqa: S311 - it only spreads retries
-        alert_target=runtime.settings.alert_target,
-    )
+async def _record(runtime: Runtime, claimed: Claimed, result: Result, policy: Policy, took_ms: float) -> None:
+    delivery = claimed.delivery
 
     def decide(tracking: Tracking) -> Tracking | None:  # runs in a thread, even while the process stops
         return attempts.after_attempt(tracking, delivery, result, runtime.records.now(), policy)

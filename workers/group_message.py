@@ -6,6 +6,7 @@ An outcome never depends on it: if anything fails, the outcome is told in a mess
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import aiohttp
@@ -22,7 +23,7 @@ from operations.telling import group_message, live
 from operations.telling.announcement import Announcement
 from operations.telling.group_message import GroupMessage, GroupShown
 from operations.telling.live import Written
-from workers.runtime import Runtime
+from workers.runtime import Runtime, to_its_end
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class GroupLease:
         with suppress(redis.RedisError):
             overdue = await asyncio.to_thread(self._is_overdue)
             give_up_at_s = time.monotonic() + (0 if overdue else within_s)
-            while not await asyncio.to_thread(self._take) and time.monotonic() < give_up_at_s:  # noqa: ASYNC110 - others end it
+            while not await to_its_end(self._take) and time.monotonic() < give_up_at_s:  # noqa: ASYNC110 - others end it
                 await asyncio.sleep(_WAIT_STEP_S)
             return overdue or self._token is not None
         return False
@@ -108,7 +109,11 @@ class GroupLease:
         if written is None:
             await self._target.notifier.send(announcement, self._runtime.loop.targets)
         else:
-            await self._notifier.reply(announcement, written.posted, self._runtime.loop.targets)
+            quiet = self.shown is not None and group_message.has_called(
+                self.shown.group, self._tracking, self._target.name
+            )
+            announced = replace(announcement, quiet=announcement.quiet or quiet)
+            await self._notifier.reply(announced, written.posted, self._runtime.loop.targets)
 
 
 def lease_for(runtime: Runtime, tracking: Tracking, target: Target | None, run: int) -> GroupLease | None:

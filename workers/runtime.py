@@ -1,6 +1,7 @@
 """The parts of a worker process. RQ calls jobs by name, so they find the process's runtime in this module."""
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -26,6 +27,7 @@ from operations.storage.maintenance import Maintenance
 from operations.storage.overview import Overview
 from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
+from operations.telling.attempts import Policy
 from operations.telling.audience import Rules
 from scalingo.client import Client
 from workers.doorbell import Doorbell, Round
@@ -67,16 +69,20 @@ class SharedGate:
     @asynccontextmanager
     async def signing_in(self, account: str) -> AsyncIterator[None]:
         """Wait for this account's turn to exchange its token."""
-        name = sign_in_lock(account)
-        token = await asyncio.to_thread(self._locks.acquire, name, self._worker, _SIGN_IN_LOCK_S)
-        while token is None:
-            await asyncio.sleep(0.1)
-            token = await asyncio.to_thread(self._locks.acquire, name, self._worker, _SIGN_IN_LOCK_S)
+        name, tokens = sign_in_lock(account), list[str]()
+
+        def take() -> bool:
+            tokens.extend(filter(None, [self._locks.acquire(name, self._worker, _SIGN_IN_LOCK_S)]))
+            return bool(tokens)
+
         try:
+            while not await to_its_end(take):  # noqa: ASYNC110 - another process releases it
+                await asyncio.sleep(0.1)
             yield
         finally:
             with suppress(redis.RedisError):  # it runs out by itself
-                await asyncio.to_thread(self._locks.release, name, token)
+                for token in tokens:
+                    await asyncio.to_thread(self._locks.release, name, token)
 
 
 def sign_in_lock(account: str) -> str:
@@ -122,6 +128,16 @@ class Runtime:
         """Store that rounds are done, for `/readyz` and the dead man's switch."""
         with suppress(redis.RedisError):
             self.health.worked(DUE if done is Round.LOOK else OUTBOX, self.records.now())
+
+    def policy(self, target: str) -> Policy:
+        """Return what decides on the result of an attempt. Raises redis.RedisError if Redis is away."""
+        known, alert_target = self.targets.get(target), self.settings.alert_target
+        return Policy(
+            delays_s=known.notifier.retry_delays_s if known else (),
+            jitter=random.uniform(-1, 1),  # noqa: S311 - it only spreads retries
+            alert_target=alert_target,
+            alerted_at=None if alert_target is None else self.store.told.alerted_at(target),
+        )
 
     def finish(self, within_s: float) -> None:
         """Finish current work within the given time, and release the rest."""
@@ -182,6 +198,16 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
     )
     _current[:] = [runtime]
     return runtime
+
+
+async def to_its_end(take: Callable[[], T]) -> T:
+    """Take something in a thread. If cancelled, wait for the thread first: what it has taken can then be released."""
+    taking = asyncio.ensure_future(asyncio.to_thread(take))
+    try:
+        return await asyncio.shield(taking)
+    except asyncio.CancelledError:
+        await asyncio.wait([taking])
+        raise
 
 
 async def in_thread(ask: Callable[[], T]) -> T:

@@ -25,7 +25,7 @@ def headline(announcement: Announcement, mention: str | None) -> str:
     """Write the announcement in one line, after the mention if something went wrong."""
     pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
     if announcement.alert is not None:
-        return f"{pinged}{wording.ALERT_MARK} {_shown(announcement.alert)}"
+        return f"{pinged}{wording.alert_mark(announcement)} {_shown(announcement.alert)}"
     return pinged + _outcome(announcement)
 
 
@@ -52,7 +52,7 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
 
 def colour(announcement: Announcement) -> int:
     """Return the verdict's colour, as RGB."""
-    return COLOURS[announcement.verdict] if announcement.ended else _ATTENTION
+    return COLOURS[announcement.verdict] if announcement.ended or announcement.recovered else _ATTENTION
 
 
 def _outcome(announcement: Announcement) -> str:

@@ -22,6 +22,7 @@ from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from notifiers.slack.message import context_block, inert, section, slack_length, unmarked
 
+LONG = 10
 MOST_LINES = 30
 LINES_LIMIT = 1_750
 SECTION_LIMIT = 2_900
@@ -52,7 +53,7 @@ def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
     """Build the members' lines, with the first line of each cause. Members without room are counted."""
     group, lines, causes, told = shown.group, list[str](), 0, 0
     room = LINES_LIMIT
-    for member in group.most_telling(MOST_LINES):
+    for member in _in_order(group)[:MOST_LINES]:
         line, cause = _line(shown, member)
         if slack_length(line) > room:
             break
@@ -69,9 +70,13 @@ def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
         yield section("\n".join(lines))
 
 
+def _in_order(group: Group) -> tuple[Tracking, ...]:
+    """List the members: of a long group those that went wrong first, else in order of joining."""
+    return group.worst_first if len(group.members) > LONG else group.members
+
+
 def _left(group: Group, told: int) -> str:
-    chosen = {member.id for member in group.most_telling(MOST_LINES)[:told]}
-    rest = [member for member in group.members if member.id not in chosen]
+    rest = _in_order(group)[told:]
     return f"and {len(rest)} more: {group_wording.tally(rest)}" if rest else ""
 
 

@@ -48,7 +48,7 @@ def reply(announcement: Announcement, mention: str | None = None) -> dict[str, A
     """
     built = slack_message.message(announcement, mention)
     blocks = [block for block in built["blocks"] if block["type"] != "context"]
-    pinged = mention is not None and not announcement.slow and not _WHOLE_CHANNEL.search(mention)
+    pinged = mention is not None and wording.went_wrong(announcement) and not _WHOLE_CHANNEL.search(mention)
     return {**built, "blocks": blocks, "reply_broadcast": not pinged}
 
 

@@ -5,6 +5,7 @@ https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/mes
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from notifiers import Announcement, Verdict, first_line, plain, wording
@@ -101,7 +102,12 @@ def outcome_line(announcement: Announcement) -> str:
     """Write the outcome, or that it is slow, with markup."""
     mark, said = wording.mark(announcement), inert(wording.verdict(announcement))
     line = f"{mark} *{inert(announcement.app)}*: {inert(wording.what(announcement))} *{said}*"
-    return line + wording.compared(announcement)
+    return line + wording.compared(announcement, dated)
+
+
+def dated(at: datetime, text: str) -> str:
+    """Write a time so that Slack shows it in the reader's time zone."""
+    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} at {{time}}|{text}>"
 
 
 def context_block(context: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -44,6 +44,8 @@ class ChangeKind(StrEnum):
     """Add an amount to a field of a hash."""
     MARK = "MARK"
     """Set a key for so many seconds. If it is already set, the record is refused."""
+    FIRST, LATEST = "FIRST", "LATEST"
+    """Set a member's score, unless it has one. Set a key to a time for so many seconds, unless it has a later one."""
     CEILING = "CEILING"
     """Refuse the record if the fields of all CEILINGs have reached their limits."""
     CLEAR = "CLEAR"

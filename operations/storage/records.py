@@ -153,7 +153,7 @@ class Records:
     def _due_members(self, key: str, start: int, limit: int) -> tuple[datetime, dict[str, float]]:
         """List the due members, the most overdue first, with their scores; and return the time."""
         now_ms, found = self._due.list(key, start, limit)
-        return _from_milliseconds(now_ms), {member.decode(errors="replace"): score for member, score in found}
+        return from_milliseconds(now_ms), {member.decode(errors="replace"): score for member, score in found}
 
     def read(self, identities: Iterable[str]) -> Iterator[Stored]:
         """Read records in order, skipping those that are gone, unreadable or of another tracking."""
@@ -177,7 +177,7 @@ class _Clock:
         """Return the time in milliseconds, never ahead of Redis."""
         if time.monotonic() - self._read_at_s > _CLOCK_TRUSTED_FOR_S:
             self._read()
-        return _from_milliseconds(int((time.monotonic() + self._offset_s) * 1000))
+        return from_milliseconds(int((time.monotonic() + self._offset_s) * 1000))
 
     def _read(self) -> None:
         """Read the time. An answer is as old as it took to arrive, so the fastest of a few is used."""
@@ -237,5 +237,6 @@ def _understood(record: bytes) -> Tracking | None:
         return None
 
 
-def _from_milliseconds(at_ms: int) -> datetime:
+def from_milliseconds(at_ms: int) -> datetime:
+    """Read a time from a score, the reverse of `milliseconds`."""
     return datetime.fromtimestamp(at_ms / 1000, UTC)

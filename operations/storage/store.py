@@ -32,6 +32,7 @@ from operations.storage.listing import Listing
 from operations.storage.overview import Overview
 from operations.storage.records import Records, Stored, decode, encode
 from operations.storage.tallies import tally_changes
+from operations.storage.told import Told, told_changes
 from operations.telling import alerts, announcement, attempts
 
 _MARKED = b"marked"
@@ -55,6 +56,7 @@ class Store:
         self.overview = Overview(connection, self.records)
         self.listing = Listing(connection, self.records)
         self.retention = retention
+        self.told = Told(connection, self.records)
         self._swap = connection.register_script((Path(__file__).parent / "swap.lua").read_text())
 
     def add(self, tracking: Tracking, limit: Limit | None = None) -> Stored | None:
@@ -139,6 +141,7 @@ class Store:
         changes = [*index_changes(old, new, self.retention), *map(added, counters)]
         if old is None or (old.ended_at, old.outgoing) != (new.ended_at, new.outgoing):  # few claims and looks
             changes += tally_changes(old, new)
+            changes += told_changes(old, new, self.retention)
         if limit is not None:
             changes += limits(old, new, limit)
         is_read = old is not None and old.run == new.run and reads_outcome(old)

@@ -23,6 +23,10 @@ local function change(kind, key, member, value)
     redis.call('HINCRBY', key, member, value)
   elseif kind == 'MARK' then
     redis.call('SET', key, member, 'EX', value)
+  elseif kind == 'FIRST' then
+    redis.call('ZADD', key, 'NX', value, member)
+  elseif kind == 'LATEST' and tonumber(member) > (tonumber(redis.call('GET', key) or 0) or 0) then
+    redis.call('SET', key, member, 'EX', value)
   elseif kind == 'PUSH' then
     redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
     redis.pcall('LTRIM', key, 0, value - 1)

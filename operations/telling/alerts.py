@@ -1,9 +1,9 @@
-"""Alerts to the operator: deliveries to a target fail, or an API token is rejected. Pure.
+"""Alerts to the operator: deliveries to a target fail, or work again, or an API token is rejected. Pure.
 
 An alert is a delivery to the alert target with its own text, in the record where the trouble occurred. So it has the
 outbox, the lease, the retries and the stable id of every delivery. It is not among `deliveries`: callers see those, and
 an older version would announce the outcome again. Each alert sets a mark for its subject, which suppresses further
-ones.
+ones. The alert that deliveries work again removes the mark that they fail.
 """
 
 import json
@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import Any
 
 from operations.errors import OpwatchError, SignInRejectedError
-from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, Tracking
-from operations.telling import view
+from operations.model import Alert, AlertKind, Delivery, DeliveryState, Operation, State, Tracking
+from operations.telling import announcement, view
+from operations.telling.announcement import Announcement
 from operations.text import cut_middle, first_line, json_bytes, plain
 
 FAILING_FROM = 3
-QUIET_S = {AlertKind.FAILING: 3600, AlertKind.REJECTED: 900}
+QUIET_S = {AlertKind.FAILING: 3600, AlertKind.RECOVERED: 30, AlertKind.REJECTED: 900}
 """How long a mark suppresses further alerts. That of a rejected token is renewed while the token is rejected."""
 
 ERROR_LIMIT_BYTES = 2_000
@@ -38,17 +39,39 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
     if alert_target is None or delivery is None or delivery.target == alert_target or not _is_failing(delivery):
         return tracking
     error = plain(delivery.last_error or "").strip() or "no reason given"
-    facts = {
-        "target": delivery.target,
-        "delivery": delivery_id,
-        "state": delivery.state.value,
-        "attempts": delivery.attempts,
-        "verdict": delivery.verdict,
-    }
     message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}"
-    body = _body("delivery.failing", tracking, facts, message=message, error=error, run=delivery.run, now=now)
+    facts = {"error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes), **_facts(delivery)}
+    body = _body("delivery.failing", tracking, facts, message=message, run=delivery.run, now=now)
     alert = Alert(kind=AlertKind.FAILING, subject=delivery.target, at=now, body=body)
     return _planned(tracking, alert, alert_target, run=delivery.run)
+
+
+def with_recovered(
+    tracking: Tracking, delivery_id: str, alert_target: str | None, alerted_at: datetime | None, now: datetime
+) -> Tracking:
+    """Plan the alert that deliveries work again, if the operator was told at `alerted_at` that they fail."""
+    delivery = next((d for d in tracking.deliveries if d.id == delivery_id), None)
+    if alert_target is None or alerted_at is None or delivery is None or delivery.target == alert_target:
+        return tracking
+    message = f"deliveries to `{delivery.target}` work again"
+    facts = {"failing_since": view.timestamp(alerted_at), **_facts(delivery)}
+    body = _body("delivery.recovered", tracking, facts, message=message, run=delivery.run, now=now)
+    alert = Alert(kind=AlertKind.RECOVERED, subject=delivery.target, at=now, body=body)
+    return _planned(tracking, alert, alert_target, run=delivery.run)
+
+
+def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Announcement:
+    """Read an alert, with the body of the outcome that was not delivered. Raises OpwatchError if it cannot be read.
+
+    If the same target is told the outcome itself, the alert does not repeat it, and does not mention anybody again.
+    """
+    if delivery.alert is None:
+        raise OpwatchError(f"{delivery.id} is no alert")
+    told = (d for d in tracking.deliveries if (d.target, d.run) == (delivery.target, delivery.run))
+    if delivery.alert.kind is AlertKind.REJECTED or not any(map(_reaches, told)):
+        return announcement.read_alert(delivery.id, delivery.alert, outcome)
+    read = announcement.read_alert(delivery.id, delivery.alert, None)
+    return replace(read, quiet=read.quiet or tracking.state is not State.SUCCEEDED)
 
 
 def with_rejected(
@@ -59,7 +82,8 @@ def with_rejected(
         return tracking
     error = plain(str(seen))
     message = first_line(error, _ERROR_LINE_LIMIT)
-    body = _body("account.rejected", tracking, {}, message=message, error=error, run=tracking.run, now=now)
+    facts = {"error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)}
+    body = _body("account.rejected", tracking, facts, message=message, run=tracking.run, now=now)
     alert = Alert(kind=AlertKind.REJECTED, subject=tracking.account, at=now, body=body)
     return _planned(tracking, alert, alert_target, run=tracking.run)
 
@@ -83,7 +107,21 @@ def alert_id(tracking: Tracking, run: int, alert: Alert) -> str:
 
 def _is_failing(delivery: Delivery) -> bool:
     again = delivery.state is DeliveryState.RETRYING and delivery.failures >= FAILING_FROM
-    return again or delivery.state is DeliveryState.DEAD
+    return (again and delivery.limited_since is None) or delivery.state is DeliveryState.DEAD
+
+
+def _reaches(delivery: Delivery) -> bool:
+    return delivery.unfinished or delivery.state is DeliveryState.DELIVERED
+
+
+def _facts(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "target": delivery.target,
+        "delivery": delivery.id,
+        "state": delivery.state.value,
+        "attempts": delivery.attempts,
+        "verdict": delivery.verdict,
+    }
 
 
 def _planned(tracking: Tracking, alert: Alert, alert_target: str, *, run: int) -> Tracking:
@@ -99,12 +137,9 @@ def _planned(tracking: Tracking, alert: Alert, alert_target: str, *, run: int) -
     return replace(tracking, alerts=(*(d for d in tracking.alerts if d.unfinished), delivery))
 
 
-def _body(
-    name: str, tracking: Tracking, facts: dict[str, Any], *, message: str, error: str, run: int, now: datetime
-) -> str:
+def _body(name: str, tracking: Tracking, facts: dict[str, Any], *, message: str, run: int, now: datetime) -> str:
     data = {
         "message": message,
-        "error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes),
         **facts,
         "id": tracking.id,
         "app": tracking.app,

@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from operations.errors import OpwatchError
-from operations.model import Alert, AlertKind, Tracking, Usual, Verdict
+from operations.model import OLDEST_START, Alert, AlertKind, State, Tracking, Usual, Verdict
 from operations.telling import view
 from operations.text import cut_middle, json_bytes
 
@@ -18,6 +18,11 @@ ERROR_LIMIT_BYTES = 8_000
 SLOW = "operation.slow"
 """The `type` of a warning."""
 
+LATE_AFTER = timedelta(minutes=1)
+"""A message that is sent later than this after the operation's end says when that was."""
+
+_ROUNDED = timedelta(milliseconds=1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
@@ -27,6 +32,9 @@ class Announcement:
     how long such operations take.
     An `alert` is a text to the operator; the other fields are then the outcome that could not be delivered. Without an
     outcome, `ended` is false and `verdict` has no meaning. In a warning (`slow`), `duration_s` is the age so far.
+    `at` is the date of the message: the end of the operation, or when the warning or alert was planned. `late_s` is set
+    if it is told late; `overtaken` says that a newer operation of this app and type has ended. With `quiet`, nobody is
+    mentioned. `recovered` says that the alert is good news.
     """
 
     delivery_id: str
@@ -43,6 +51,12 @@ class Announcement:
     usual: Usual | None = None
     alert: str | None = None
     ended: bool = True
+    at: datetime | None = None
+    ended_at: datetime | None = None
+    late_s: float | None = None
+    overtaken: bool = False
+    quiet: bool = False
+    recovered: bool = False
 
     @property
     def slow(self) -> bool:
@@ -79,6 +93,7 @@ def read(delivery_id: str, body: bytes) -> Announcement:
         document = json.loads(body)
         data, slow = document["data"], document["type"] == SLOW
         operation = data["operation"] or {}
+        ended_at = None if slow else _end_in(data, operation)
         return Announcement(
             delivery_id=delivery_id,
             body=body,
@@ -93,6 +108,8 @@ def read(delivery_id: str, body: bytes) -> Announcement:
             context=data["context"],
             usual=_usual(data.get("usual_duration_s")),
             ended=not slow,
+            at=_moment(document["timestamp"]) if slow else ended_at,
+            ended_at=ended_at,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"
@@ -105,11 +122,11 @@ def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announc
         data = json.loads(alert.body)["data"]
         body, message = alert.body.encode(), data["message"]
         if alert.kind is AlertKind.FAILING and outcome is not None:
-            return replace(read(delivery_id, outcome), body=body, alert=message)
+            return replace(read(delivery_id, outcome), body=body, alert=message, at=alert.at)
         return Announcement(
             delivery_id=delivery_id,
             body=body,
-            verdict=Verdict.LOST,
+            verdict=Verdict.SUCCEEDED if alert.kind is AlertKind.RECOVERED else Verdict.LOST,
             app=data["app"],
             region=data["region"],
             operation_id=data["operation_id"],
@@ -117,14 +134,58 @@ def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announc
             error=None,
             reason=None,
             duration_s=None,
-            # A rejected token concerns the account, not the operation that found it.
+            # The others concern the account or the target, not the operation that found it.
             context=data["context"] if alert.kind is AlertKind.FAILING else {},
             alert=message,
             ended=False,
+            at=alert.at,
+            quiet=alert.kind is AlertKind.RECOVERED,
+            recovered=alert.kind is AlertKind.RECOVERED,
         )
     except (ValueError, KeyError, TypeError) as error:
         message = f"the stored alert {delivery_id} cannot be read"
         raise OpwatchError(message) from error
+
+
+def as_told(announced: Announcement, now: datetime, newest: datetime | None) -> Announcement:
+    """Return the announcement as it is told at `now`: whether it is late, and whether it was overtaken.
+
+    `newest` is the last end of an operation of the same account, region, app and type, if known.
+    """
+    if announced.at is not None and announced.slow:
+        age_s = announced.duration_s or 0.0
+        waited = now - announced.at
+        return replace(announced, duration_s=age_s + waited.total_seconds()) if waited > LATE_AFTER else announced
+    if announced.ended_at is None:
+        return announced
+    late, overtaken = now - announced.ended_at, newest is not None and newest - announced.ended_at > _ROUNDED
+    return replace(announced, late_s=late.total_seconds() if late > LATE_AFTER else None, overtaken=overtaken)
+
+
+def end_of(tracking: Tracking) -> datetime | None:
+    """Return when the operation of a tracking that has ended did so; None if it was cancelled, or still runs."""
+    if tracking.ended_at is None or tracking.state is State.CANCELLED:
+        return None
+    finished_at = None if tracking.operation is None else tracking.operation.finished_at
+    return _end(tracking.state, tracking.created_at, tracking.ended_at, finished_at)
+
+
+def _end_in(data: dict[str, Any], operation: dict[str, Any]) -> datetime | None:
+    seen_at, tracked_at = _moment(data["ended_at"]), _moment(data["created_at"])
+    if seen_at is None or tracked_at is None:
+        return seen_at
+    return _end(State(data["state"]), tracked_at, seen_at, _moment(operation.get("finished_at")))
+
+
+def _end(state: State, tracked_at: datetime, seen_at: datetime, finished_at: datetime | None) -> datetime:
+    """Choose the API's time of the end if it is credible, else the time at which Opwatch saw it."""
+    if finished_at is None or state not in (State.SUCCEEDED, State.FAILED):
+        return seen_at
+    return finished_at if tracked_at - OLDEST_START <= finished_at <= seen_at else seen_at
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _usual(told: dict[str, Any] | None) -> Usual | None:

@@ -1,12 +1,15 @@
-"""All transitions of a delivery, as pure functions from one record to the next."""
+"""All transitions of a delivery, as pure functions from one record to the next.
+
+A 429 is no failure: it is a request to wait. It uses up no retry, and only the time of the whole schedule ends it.
+"""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from operations.errors import OpwatchError, TransientError
+from operations.errors import OpwatchError, RateLimitedError, Reason, TransientError
 from operations.model import Attempt, Delivery, DeliveryState, Tracking
-from operations.telling import alerts, group_message
+from operations.telling import alerts, group_message, retries
 from operations.telling.group_message import GroupShown
 from operations.telling.retries import next_attempt_at
 from operations.text import first_line, plain
@@ -14,6 +17,10 @@ from operations.text import first_line, plain
 LEASE = timedelta(seconds=30)
 """How long a claim is valid. After that, any worker may claim the delivery."""
 
+
+CLOCKS_DIFFER = timedelta(seconds=1)
+
+DIED = TransientError("the worker died during the attempt: it recorded no result within 30 s")
 
 ATTEMPTS_KEPT = 10
 LONGEST_TEXT = 160
@@ -29,11 +36,15 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """The parameters of the decision: the target's retry delays, the jitter (-1…1), and the alert target."""
+    """The parameters of the decision: the target's retry delays, the jitter (-1…1), and the alert target.
+
+    `alerted_at` is when the operator was told that deliveries to the target fail, if not since told otherwise.
+    """
 
     delays_s: tuple[float, ...] = ()
     jitter: float = 0.0
     alert_target: str | None = None
+    alerted_at: datetime | None = None
 
 
 def claimed(tracking: Tracking, wanted: Collection[Delivery], claim: str, now: datetime) -> Tracking:
@@ -42,7 +53,14 @@ def claimed(tracking: Tracking, wanted: Collection[Delivery], claim: str, now: d
     def taken(delivery: Delivery) -> Delivery:
         if delivery not in wanted:
             return delivery
-        return replace(delivery, claim=claim, attempts=delivery.attempts + 1, next_attempt_at=now + LEASE)
+        planned_at = delivery.next_attempt_at if delivery.state is DeliveryState.RETRYING else None
+        return replace(
+            delivery,
+            claim=claim,
+            attempts=delivery.attempts + 1,
+            next_attempt_at=now + LEASE,
+            planned_retry_at=planned_at if planned_at is not None and planned_at - now > CLOCKS_DIFFER else None,
+        )
 
     return _each_delivery(tracking, taken)
 
@@ -53,7 +71,9 @@ def released(tracking: Tracking, delivery_id: str, claim: str, now: datetime) ->
         tracking,
         delivery_id,
         claim,
-        lambda d: replace(d, claim=None, attempts=d.attempts - 1, next_attempt_at=now),
+        lambda d: replace(
+            d, claim=None, attempts=d.attempts - 1, next_attempt_at=d.planned_retry_at or now, planned_retry_at=None
+        ),
     )
 
 
@@ -69,7 +89,35 @@ def after_attempt(
         return None
     if result.shown is not None:
         after = group_message.told(after, delivery, result.shown, now)
-    return after if result.error is None else alerts.with_failing(after, delivery.id, policy.alert_target, now)
+    if result.error is None:
+        return alerts.with_recovered(after, delivery.id, policy.alert_target, policy.alerted_at, now)
+    return alerts.with_failing(after, delivery.id, policy.alert_target, now)
+
+
+def abandoned(tracking: Tracking, delivery: Delivery, now: datetime, policy: Policy) -> Tracking | None:
+    """Record that the worker of this attempt died: the lease has ended without a result. It counts as a failed attempt.
+
+    The wait counts from the beginning of the attempt.
+    """
+    after = after_attempt(tracking, delivery, Result(error=DIED), now, policy)
+
+    def hurried(each: Delivery) -> Delivery:
+        if each.id != delivery.id or each.next_attempt_at is None:
+            return each
+        return replace(each, next_attempt_at=max(now, each.next_attempt_at - LEASE))
+
+    return None if after is None else _each_delivery(after, hurried)
+
+
+def pause(delivery: Delivery, error: RateLimitedError, now: datetime) -> timedelta:
+    """Return for how long the target of this delivery asks to be left alone."""
+    lasted_s = (now - (delivery.limited_since or now)).total_seconds()
+    return retries.pause(error.retry_after_s, lasted_s if is_limit(error) else 0.0)
+
+
+def is_limit(error: OpwatchError | None) -> bool:
+    """Tell whether the target answered 429. Other answers that ask for a pause are failures."""
+    return isinstance(error, RateLimitedError) and error.reason is Reason.RATE_LIMITED
 
 
 def retried(tracking: Tracking, target: str, now: datetime, by: str | None = None) -> Tracking | None:
@@ -119,17 +167,40 @@ def with_attempt(known: tuple[Attempt, ...], error: str | None, at: datetime) ->
 
 def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, policy: Policy) -> Delivery:
     why = None if error is None else str(error)
-    after = replace(delivery, claim=None, next_attempt_at=None, history=with_attempt(delivery.history, why, now))
+    after = replace(
+        delivery,
+        claim=None,
+        limited_since=None,
+        last_error=why,
+        next_attempt_at=None,
+        planned_retry_at=None,
+        history=with_attempt(delivery.history, why, now),
+    )
     if error is None:
-        return replace(after, state=DeliveryState.DELIVERED, ended_at=now, last_error=None)
-    failures = delivery.failures + 1
+        return replace(after, state=DeliveryState.DELIVERED, ended_at=now)
     if not isinstance(error, TransientError):
-        return replace(after, state=DeliveryState.DEAD, ended_at=now, last_error=why)
+        return replace(after, state=DeliveryState.DEAD, ended_at=now)
+    if is_limit(error):
+        return _limited(replace(after, limited_since=delivery.limited_since or now), error, now, policy)
+    if delivery.planned_retry_at is not None and error is not DIED:  # an attempt ahead of its schedule does not count
+        due_at: datetime | None = max(now, delivery.planned_retry_at)
+        return replace(after, state=DeliveryState.RETRYING, next_attempt_at=due_at)
+    failures = delivery.failures + 1
     due_at = next_attempt_at(failures, error.retry_after_s, policy.delays_s, now=now, jitter=policy.jitter)
     if due_at is None:
         why = f"given up after {failures} failed attempts; the last error: {error}"
         return replace(after, state=DeliveryState.DEAD, ended_at=now, last_error=why)
-    return replace(after, state=DeliveryState.RETRYING, failures=failures, last_error=why, next_attempt_at=due_at)
+    return replace(after, state=DeliveryState.RETRYING, failures=failures, next_attempt_at=due_at)
+
+
+def _limited(delivery: Delivery, error: TransientError, now: datetime, policy: Policy) -> Delivery:
+    """Wait as long as the 429 asks. Give up if 429s alone have lasted as long as all retries would."""
+    lasted_s = (now - (delivery.limited_since or now)).total_seconds()
+    if lasted_s > sum(policy.delays_s) and delivery.attempts > len(policy.delays_s):
+        why = f"given up: rate limited for {lasted_s:.0f} s; the last error: {error}"
+        return replace(delivery, state=DeliveryState.DEAD, ended_at=now, last_error=why)
+    due_at = now + retries.pause(error.retry_after_s, lasted_s)
+    return replace(delivery, state=DeliveryState.RETRYING, next_attempt_at=due_at)
 
 
 def _hurried(delivery: Delivery, now: datetime, by: str | None) -> Delivery:
@@ -137,7 +208,7 @@ def _hurried(delivery: Delivery, now: datetime, by: str | None) -> Delivery:
     if by is not None:  # the text is for older versions, which do not know `by`
         history = (*history, Attempt(at=now, error="retried by hand", by=by))[-ATTEMPTS_KEPT:]
     if delivery.state is DeliveryState.DEAD:
-        again = replace(delivery, state=DeliveryState.PENDING, attempts=0, failures=0, ended_at=None)
+        again = replace(delivery, state=DeliveryState.PENDING, attempts=0, failures=0, limited_since=None, ended_at=None)
         return replace(again, next_attempt_at=now, history=history)
     if delivery.claim is None and delivery.unfinished:
         return replace(delivery, next_attempt_at=now, history=history)

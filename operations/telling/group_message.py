@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from operations.model import Delivery, LiveMessage, State, Tracking
+from operations.model import Delivery, DeliveryState, LiveMessage, State, Tracking, Verdict
 from operations.telling import audience, groups, live
 from operations.telling.audience import Rules
 from operations.telling.groups import Group
@@ -97,6 +97,13 @@ def last_written(shown: GroupMessage, target: str) -> LiveMessage | None:
         key=lambda m: (m.shown_at, m.posted and m.posted.ts),
         default=None,
     )
+
+
+def has_called(group: Group, mine: Tracking, target: str) -> bool:
+    """Tell whether the target was mentioned for another member that went wrong: once for each group is enough."""
+    told = (d for member in group.members if member.id != mine.id for d in member.deliveries if d.run == member.run)
+    wrong = (d for d in told if d.target == target and d.verdict is not Verdict.SUCCEEDED)
+    return any(d.state is DeliveryState.DELIVERED for d in wrong)
 
 
 def up_to_date(shown: GroupMessage, there: LiveMessage | None) -> bool:

@@ -67,9 +67,14 @@ class Group:
 
     def most_telling(self, count: int) -> tuple[Tracking, ...]:
         """Choose `count` members: the worst, then unfinished ones, then the rest. They are in order of joining."""
-        order = {state: place for place, state in enumerate((*WORST_FIRST[:3], State.TRACKING, *WORST_FIRST[3:]))}
-        chosen = sorted(range(len(self.members)), key=lambda at: (order[self.members[at].state], at))[:count]
-        return tuple(self.members[at] for at in sorted(chosen))
+        chosen = {member.id for member in self.worst_first[:count]}
+        return tuple(member for member in self.members if member.id in chosen)
+
+    @property
+    def worst_first(self) -> tuple[Tracking, ...]:
+        """The members: the worst, then unfinished ones, then the rest; those in the same state in order of joining."""
+        order = (*WORST_FIRST[:3], State.TRACKING, *WORST_FIRST[3:])
+        return tuple(sorted(self.members, key=lambda member: order.index(member.state)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ LONGEST_RETRY_AFTER_S = 24 * 3600.0
 LONGEST_PAUSE_S = 27 * 3600.0
 """No retry is later. A delivery that is due later was stored before Redis's clock was set back."""
 
+LEAST_PAUSE_S, PAUSE_SHARE = 1.0, 0.1
+
 JITTER = 0.1
 """Delays vary by up to this share, so that many failed deliveries are not retried at the same instant."""
 
@@ -26,6 +28,15 @@ def next_attempt_at(
     asked_s = min(max(retry_after_s or 0.0, 0.0), LONGEST_RETRY_AFTER_S)
     wait_s = max(delays_s[failures - 1] * (1 + JITTER * jitter), asked_s)
     return now + timedelta(seconds=min(wait_s, LONGEST_PAUSE_S))
+
+
+def pause(asked_s: float | None, lasted_s: float) -> timedelta:
+    """Return how long to wait after a 429: as long as asked, up to a day, but a second at least.
+
+    `lasted_s` is for how long the receiver has answered 429. A tenth of it is the minimum, too.
+    """
+    asked_s = min(asked_s or 0.0, LONGEST_RETRY_AFTER_S)
+    return timedelta(seconds=max(LEAST_PAUSE_S, asked_s, lasted_s * PAUSE_SHARE))
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:

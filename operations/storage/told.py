@@ -1,0 +1,84 @@
+"""What a delivery has to know besides its record: newer outcomes, older messages, and what the operator was told."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+
+from operations.model import AlertKind, Delivery, DeliveryState, Tracking
+from operations.storage.index import RETRYING, ChangeKind, IndexChange, milliseconds, retrying_range, tracking_of
+from operations.storage.records import Records, Stored, from_milliseconds
+from operations.telling import alerts, announcement, line
+
+NEWEST = "opwatch:newest"
+ALERTED = "opwatch:alerted"
+"""The targets of which the operator was told that deliveries fail, by the time of the first alert."""
+
+MOST_READ = 100
+"""Of how many waiting deliveries to a target the oldest is found."""
+
+
+class Told:
+    """Reads what all processes share. Every method raises redis.RedisError if Redis is away."""
+
+    def __init__(self, connection: redis.Redis, records: Records) -> None:
+        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._records = records
+
+    def newest_end(self, tracking: Tracking) -> datetime | None:
+        """Return the last end of an operation of the same account, region, app and type, if known."""
+        key = _newest_key(tracking)
+        at_ms = None if key is None else self._redis.get(key)
+        return None if at_ms is None else from_milliseconds(int(at_ms))
+
+    def alerted_at(self, target: str) -> datetime | None:
+        """Return when the operator was told that deliveries to the target fail, if not since that they work again."""
+        at_ms = self._redis.zscore(ALERTED, target)
+        return None if at_ms is None else from_milliseconds(int(at_ms))
+
+    def oldest_waiting(self, targets: Sequence[str]) -> dict[str, tuple[Stored, Delivery]]:
+        """Return, by target, the oldest delivery that waits for its next attempt, if any; of the first hundred."""
+        pipe = self._redis.pipeline(transaction=False)
+        for target in targets:
+            pipe.zrangebylex(RETRYING, *retrying_range(target), start=0, num=MOST_READ)
+        members = [member.decode() for found in (pipe.execute() if targets else ()) for member in found]
+        waiting: dict[str, tuple[Stored, Delivery]] = {}
+        for stored in self._records.read(dict.fromkeys(map(tracking_of, members))):
+            for delivery in stored.tracking.outgoing:
+                if delivery.target not in targets or not _waits(delivery):
+                    continue
+                known = waiting.get(delivery.target)
+                if known is None or _age(stored, delivery) < _age(*known):
+                    waiting[delivery.target] = stored, delivery
+        return waiting
+
+
+def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
+    """List what to remember when `new` replaces `old`: the end of an operation, and each alert."""
+    key, ended_at = _newest_key(new), announcement.end_of(new)
+    if old is not None and old.ended_at is None and key is not None and ended_at is not None:
+        # A delivery is kept for the retention after its last attempt, so it can be retried even later.
+        kept_s = round(2 * retention.total_seconds())
+        yield IndexChange(ChangeKind.LATEST, key, str(milliseconds(ended_at)), kept_s)
+    for delivery in alerts.news(old, new) if new.alerts else ():
+        if delivery.alert is not None and delivery.alert.kind is AlertKind.FAILING:
+            at_ms = milliseconds(delivery.alert.at)
+            yield IndexChange(ChangeKind.FIRST, ALERTED, delivery.alert.subject, at_ms)
+        elif delivery.alert is not None and delivery.alert.kind is AlertKind.RECOVERED:
+            mark = alerts.mark(AlertKind.FAILING, delivery.alert.subject)  # a failure from now on is news again
+            yield IndexChange(ChangeKind.SCORE, ALERTED, delivery.alert.subject, None)
+            yield IndexChange(ChangeKind.DROP, mark, "", None)
+
+
+def _newest_key(tracking: Tracking) -> str | None:
+    kind = tracking.operation.type if tracking.operation is not None else None
+    return kind and f"{NEWEST}:{tracking.account}:{tracking.region}:{tracking.app}:{kind}"
+
+
+def _waits(delivery: Delivery) -> bool:
+    return delivery.state is DeliveryState.RETRYING and delivery.claim is None
+
+
+def _age(stored: Stored, delivery: Delivery) -> datetime:
+    return line.since(stored.tracking, delivery)
