@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
+from api.schemas import AlertOut, GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
 from operations.model import DeliveryState, State
 from scalingo.operation import APP_PATTERN
 
@@ -30,7 +30,7 @@ _ERRORS = {
 @cache
 def document() -> dict[str, Any]:
     """Return the whole document."""
-    models = (TrackRequest, TrackingOut, TrackingsOut, GroupOut, ProblemOut, HealthOut)
+    models = (TrackRequest, TrackingOut, TrackingsOut, GroupOut, ProblemOut, HealthOut, AlertOut)
     _, definitions = models_json_schema(
         [(model, "validation" if model is TrackRequest else "serialization") for model in models],
         ref_template=_REFERENCE,
@@ -45,6 +45,11 @@ def document() -> dict[str, Any]:
         },
         "security": [{"token": []}],
         "paths": _paths(),
+        "webhooks": {
+            "delivery.failing": _alert("Deliveries to a target fail", "delivery.failing"),
+            "delivery.recovered": _alert("Deliveries to a target work again", "delivery.recovered"),
+            "account.rejected": _alert("The API token of an account is rejected", "account.rejected"),
+        },
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": definitions["$defs"],
@@ -143,6 +148,19 @@ def _paths() -> dict[str, Any]:
                 },
             )
         },
+    }
+
+
+def _alert(summary: str, name: str) -> dict[str, Any]:
+    """Describe a webhook to `OPWATCH_ALERT_TARGET`."""
+    schema = {"allOf": [_ref("AlertOut"), {"properties": {"type": {"const": name}}}]}
+    return {
+        "post": {
+            "summary": f"{summary}; sent to `OPWATCH_ALERT_TARGET`",
+            "security": [],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            "responses": {"2XX": {"description": "accepted"}, "410": {"description": "given up"}},
+        }
     }
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from operations.model import DeliveryState, State
+from operations.model import DeliveryState, State, Verdict
 from operations.telling.groups import LARGEST as LARGEST_GROUP
 from scalingo.operation import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
 
@@ -116,6 +116,34 @@ class TrackingOut(BaseModel):
     group: str | None
     created_by: str
     deliveries: list[DeliveryOut]
+
+
+class AlertData(BaseModel):
+    """What an alert is about. An alert about a target names it, and a delivery to it."""
+
+    message: str
+    error: str = Field(default="", description="not in `delivery.recovered`")
+    failing_since: str = Field(default="", description="only in `delivery.recovered`: the time of the first alert")
+    target: str = Field(default="", description="this field and the next four are not in `account.rejected`")
+    delivery: str = ""
+    state: DeliveryState = DeliveryState.DEAD
+    attempts: int = 0
+    verdict: Verdict = Verdict.FAILED
+    id: str
+    app: str
+    operation_id: str
+    region: str
+    account: str
+    context: dict[str, str]
+    run: int
+
+
+class AlertOut(BaseModel):
+    """An alert to the operator, as a webhook gets it."""
+
+    type: Literal["delivery.failing", "delivery.recovered", "account.rejected"]
+    timestamp: str
+    data: AlertData
 
 
 class TrackingsOut(BaseModel):

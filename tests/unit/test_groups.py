@@ -144,6 +144,21 @@ def test_of_very_many_members_those_that_went_wrong_are_chosen_first() -> None:
     assert written["counts"] == {**dict.fromkeys(map(str, State), 0), "succeeded": 198, "failed": 1, "tracking": 1}
 
 
+def test_one_that_may_still_succeed_is_more_telling_than_one_that_runs() -> None:
+    states = (State.SUCCEEDED, State.TRACKING, State.TIMED_OUT, State.CANCELLED, State.LOST, State.FAILED)
+    members = [member(at, at, None if state is State.TRACKING else 9, state) for at, state in enumerate(states)]
+    group = group_at(30, *members)
+    assert [each.state for each in group.worst_first] == [
+        State.FAILED,
+        State.LOST,
+        State.TIMED_OUT,
+        State.TRACKING,
+        State.CANCELLED,
+        State.SUCCEEDED,
+    ]
+    assert {each.state for each in group.most_telling(3)} == {State.FAILED, State.LOST, State.TIMED_OUT}
+
+
 @given(several(), st.randoms())
 def test_the_order_in_which_members_are_found_does_not_matter(members: list[Tracking], random: Any) -> None:
     shuffled = list(members)
