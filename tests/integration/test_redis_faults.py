@@ -1,5 +1,7 @@
 """A worker's connection to Redis breaks at the worst moment: claims are released, not left to their leases."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +15,8 @@ from rq.serializers import JSONSerializer
 
 from local.valkey import Valkey
 from operations.model import State
+from operations.storage.budget import Budget
+from operations.storage.locks import Locks
 from operations.storage.store import Store
 from operations.telling.attempts import LEASE
 from standin.api import ScalingoApi
@@ -23,7 +27,7 @@ from tests.support.running import wait_until
 from workers.deliver import delivery_round
 from workers.doorbell import Doorbell, Round, enqueue, tidy
 from workers.look import look_round
-from workers.runtime import Runtime
+from workers.runtime import Runtime, SharedGate
 
 
 @pytest.fixture
@@ -165,3 +169,37 @@ def test_one_late_answer_does_not_put_the_clock_back(proxy: RedisProxy, store: S
 
 def asks_for_the_time(chunk: bytes) -> bool:
     return b"$4\r\nTIME\r\n" in chunk
+
+
+class _SlowLocks(Locks):
+    """Locks whose answer comes late."""
+
+    taken, answer = threading.Event(), threading.Event()
+
+    def acquire(self, name: str, worker: str, lasts_s: int) -> str | None:
+        token = super().acquire(name, worker, lasts_s)
+        self.taken.set()
+        self.answer.wait(60)
+        return token
+
+
+def test_a_lock_that_is_taken_while_the_process_stops_is_released(connection: redis.Redis) -> None:
+    locks = _SlowLocks(connection)
+    gate = SharedGate(Budget(connection, 60), locks, "stopping")
+
+    async def sign_in() -> None:
+        async with gate.signing_in("default"):
+            pytest.fail("it was cancelled before")
+
+    async def stopped() -> None:
+        task = asyncio.create_task(sign_in())
+        await asyncio.to_thread(locks.taken.wait, 60)
+        task.cancel()
+        await asyncio.sleep(0)
+        assert connection.exists("opwatch:lock:sign-in:default")
+        locks.answer.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stopped())
+    assert not connection.exists("opwatch:lock:sign-in:default")

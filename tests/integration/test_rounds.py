@@ -12,10 +12,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 
 from config.settings import Settings
 from operations.model import Delivery, DeliveryState, State, Tracking
 from operations.storage.budget import GOOD_FOR_S
+from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import OUTBOX
 from operations.storage.records import WINDOW
 from operations.storage.store import Store
@@ -462,6 +464,17 @@ class TestDeliveries:
             assert len(receiver.requests) == 1
         finally:
             clock.stop()
+
+    def test_a_worker_that_has_just_started_waits_for_the_heartbeats_of_others(
+        self, store: Store, connection: redis.Redis
+    ) -> None:
+        heartbeat = Heartbeat(connection)
+        assert not heartbeat.is_settled
+        began_at_s = time.monotonic()
+        heartbeat.beat("new", store.records.now())
+        while not heartbeat.is_settled:
+            heartbeat.beat("new", store.records.now())
+        assert time.monotonic() - began_at_s >= 1  # others send theirs each second
 
     @pytest.mark.usefixtures("runtime")
     def test_rounds_at_once_tell_only_once(self, store: Store, settings: Settings, receiver: Receiver) -> None:

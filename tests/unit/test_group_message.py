@@ -182,7 +182,15 @@ def test_any_group_keeps_to_slacks_limits_and_pings_nobody(
 def test_the_failures_of_a_long_group_are_not_among_those_left_out() -> None:
     members = [member(number, State.SUCCEEDED) for number in range(200)]
     members[150] = member(150, State.FAILED, "blog")
-    assert any(line.startswith("❌ *blog*") for line in lines(*members, second=900))
+    assert lines(*members, second=900)[1].startswith("❌ *blog*")
+
+
+@pytest.mark.parametrize(("count", "first"), [(10, "✅"), (11, "❌")])
+def test_in_a_long_group_failures_come_first(count: int, first: str) -> None:
+    members = [member(number, State.SUCCEEDED) for number in range(count - 1)]
+    shown_lines = lines(*members, member(count, State.FAILED, "blog"), second=900)
+    assert shown_lines[1].startswith(first)
+    assert any(line.startswith("❌ *blog*") for line in shown_lines)
 
 
 def test_the_digest_changes_with_what_is_shown_and_not_with_time() -> None:
