@@ -222,7 +222,7 @@ class TestFailingDeliveries:
         receiver.script("/webhook", Reply(410))
         failed(store, settings, notify=("webhook", "slack"))
         tell_all(store)
-        alert, outcome = sorted((message["text"] for message in told(receiver, "/slack")), reverse=True)
+        alert, outcome = sorted(message["text"] for message in told(receiver, "/slack"))
         assert outcome.startswith("❌ shop: restart failed")
         assert alert == FAILING, "the same channel is not told the outcome twice"
 

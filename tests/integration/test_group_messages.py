@@ -254,6 +254,16 @@ def test_a_reply_that_is_put_off_repeats_neither_the_message_nor_the_edit(
     ]
 
 
+def test_only_the_first_failure_of_a_group_calls_somebody(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+) -> None:
+    two = another(store, scalingo, "blog")
+    for identity in (one, two):
+        ended(store, scalingo, identity, outcome="error", error="it broke")
+    replies = [body["text"] for _, body in calls(receiver) if "thread_ts" in body]
+    assert [text.split(":")[0] for text in replies] == ["<!here> ❌ shop", "❌ blog"]
+
+
 def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, one: str) -> None:
     tracking = found(store, one).tracking
     first, second = (
