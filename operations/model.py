@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""No time outside these bounds is accepted or stored, so that sums stay within the range of a datetime."""
+"""No time outside these bounds is accepted or stored, so that sums stay in range."""
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
 OLDEST_START = timedelta(days=1)
@@ -47,10 +47,7 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One answer of the API, as far as it was understood. All decisions depend on `status` alone.
-
-    Source: https://developers.scalingo.com/operations
-    """
+    """One answer of the API (https://developers.scalingo.com/operations). All decisions depend on `status` alone."""
 
     status: str
     type: str | None = None
@@ -111,10 +108,10 @@ class Attempt:
 class Delivery:
     """The task to tell one target a verdict, an `alert`, or (with neither) a warning that the operation is slow.
 
-    `attempts` counts attempts begun, `failures` failed ones, which decide the backoff. `limited_since` is when the
-    target first answered 429, if it has since answered nothing else. While `claim` is set, `next_attempt_at` is the end
-    of its lease, and `planned_retry_at` the planned time of an earlier attempt. `ended_at` is when it was delivered or
-    given up; `planned_at` when it was requested, if after the outcome. `id` never changes: it is the `webhook-id` too.
+    `attempts` counts attempts begun, `failures` failed ones, which decide the backoff. `limited_since`: when the target
+    first answered 429, and since then nothing else; `asked_until`: the end of a `Retry-After`. While `claim` is set,
+    `next_attempt_at` is the end of its lease, `planned_retry_at` the planned time of an earlier attempt. `ended_at` is
+    when it was delivered or given up, `planned_at` when it was requested, if later. `id` never changes.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -125,6 +122,7 @@ class Delivery:
     attempts: int = 0
     failures: int = 0
     limited_since: Moment | None = None
+    asked_until: Moment | None = None
     last_error: str | None = None
     next_attempt_at: Moment | None = None
     planned_retry_at: Moment | None = None

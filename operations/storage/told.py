@@ -77,7 +77,7 @@ def _newest_key(tracking: Tracking) -> str | None:
 
 
 def _waits(delivery: Delivery) -> bool:
-    return delivery.state is DeliveryState.RETRYING and delivery.claim is None
+    return delivery.state is DeliveryState.RETRYING and delivery.claim is None and not delivery.warns
 
 
 def _age(stored: Stored, delivery: Delivery) -> datetime:

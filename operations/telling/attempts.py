@@ -17,8 +17,8 @@ from operations.text import first_line, plain
 LEASE = timedelta(seconds=30)
 """How long a claim is valid. After that, any worker may claim the delivery."""
 
-
 CLOCKS_DIFFER = timedelta(seconds=1)
+"""An attempt counts as ahead of its schedule only if it is earlier than this: workers' readings of the time differ."""
 
 DIED = TransientError("the worker died during the attempt: it recorded no result within 30 s")
 
@@ -171,6 +171,7 @@ def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, po
         delivery,
         claim=None,
         limited_since=None,
+        asked_until=None,
         last_error=why,
         next_attempt_at=None,
         planned_retry_at=None,
@@ -182,6 +183,8 @@ def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, po
         return replace(after, state=DeliveryState.DEAD, ended_at=now)
     if is_limit(error):
         return _limited(replace(after, limited_since=delivery.limited_since or now), error, now, policy)
+    if error.retry_after_s:
+        after = replace(after, asked_until=now + retries.pause(error.retry_after_s, 0.0))
     if delivery.planned_retry_at is not None and error is not DIED:  # an attempt ahead of its schedule does not count
         due_at: datetime | None = max(now, delivery.planned_retry_at)
         return replace(after, state=DeliveryState.RETRYING, next_attempt_at=due_at)

@@ -20,13 +20,15 @@ def since(tracking: Tracking, delivery: Delivery) -> datetime:
 def first(due: Delivery, older: Delivery | None, now: datetime) -> Delivery | None:
     """Choose which is attempted: the oldest that is `due`, or an `older` one that waits for its next attempt.
 
-    The older one has one attempt ahead of its schedule for each newer one; if that fails, the newer one goes. None:
-    neither, because the target answered 429, and asked for a pause.
+    The older one has one attempt ahead of its schedule for each newer one, unless the target asked for a pause; if that
+    fails, the newer one goes. None: neither, because the target answered 429.
     """
     if older is None:
         return due
-    wait = (older.next_attempt_at or now) - now
-    if older.limited_since is not None and wait <= LONGEST_WAIT:
-        return None if wait > timedelta() else older
+    if older.limited_since is not None:
+        wait = (older.next_attempt_at or now) - now
+        return older if wait <= timedelta() else due if wait > LONGEST_WAIT else None
+    if older.asked_until is not None and older.asked_until > now:
+        return due
     attempted_at = older.history[-1].at if older.history else EARLIEST
     return older if attempted_at < (due.next_attempt_at or now) else due

@@ -124,7 +124,9 @@ LIMITED = {"limited_since": NOW - SECOND}
         (waiting(history=(Attempt(at=NOW, error="500"),)), "due"),  # it was just tried
         (waiting(**LIMITED), None),
         (waiting(**LIMITED, next_attempt_at=NOW), "older"),
-        (waiting(**LIMITED, next_attempt_at=NOW + timedelta(hours=1)), "older"),
+        (waiting(**LIMITED, next_attempt_at=NOW + timedelta(hours=1)), "due"),
+        (waiting(asked_until=NOW + SECOND), "due"),  # the target asked for that
+        (waiting(asked_until=NOW), "older"),
     ],
 )
 def test_an_older_message_goes_first_but_holds_up_no_other_for_long(older: Delivery | None, chosen: str | None) -> None:
