@@ -184,7 +184,7 @@ def test_an_outcome_whose_reply_fails_is_told_at_the_same_message_again(
     receiver.script(POST, failing, posted())
     scalingo.finish(operation_of(shown), outcome="error")
     look(store, shown)
-    hold(delivery_round, lambda: found(store, shown).tracking.deliveries[0].failures == 1, "the failure")
+    hold(delivery_round, lambda: found(store, shown).tracking.deliveries[0].history, "the failure")
     store.update(found(store, shown), lambda t: attempts.retried(t, "deploys", store.records.now()))
     tell_all(store)
     asked = [(method, said.get("ts") or said.get("thread_ts")) for method, said in calls(receiver)[1:]]
