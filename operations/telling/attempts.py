@@ -211,7 +211,9 @@ def _hurried(delivery: Delivery, now: datetime, by: str | None) -> Delivery:
     if by is not None:  # the text is for older versions, which do not know `by`
         history = (*history, Attempt(at=now, error="retried by hand", by=by))[-ATTEMPTS_KEPT:]
     if delivery.state is DeliveryState.DEAD:
-        again = replace(delivery, state=DeliveryState.PENDING, attempts=0, failures=0, limited_since=None, ended_at=None)
+        again = replace(
+            delivery, state=DeliveryState.PENDING, attempts=0, failures=0, limited_since=None, ended_at=None
+        )
         return replace(again, next_attempt_at=now, history=history)
     if delivery.claim is None and delivery.unfinished:
         return replace(delivery, next_attempt_at=now, history=history)
