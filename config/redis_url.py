@@ -20,6 +20,8 @@ _FORM = f"must be the URL of one server, as redis://…, rediss://… or unix://
 
 def fault_of(given: str) -> str:
     """Say what is wrong with the URL, without any part of it; an empty text if nothing is."""
+    if "sentinel" in given.partition("://")[0].lower():
+        return "names a Sentinel, which Opwatch cannot ask: give the address of the primary (redis://…)"
     if not (given.isprintable() and " " not in given and "#" not in given and _names_a_server(given)):
         return _FORM
     url = urlsplit(given)

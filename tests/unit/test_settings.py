@@ -134,7 +134,7 @@ def test_a_wrong_value_is_a_fault_that_names_the_variable_and_hides_the_value(na
     ("url", "said"),
     [
         ("http://:hidden@127.0.0.1", "one server"),
-        ("redis+sentinel://hidden:26379/mymaster", "one server"),
+        ("redis+sentinel://hidden:26379/mymaster", "names a Sentinel"),
         ("REDIS://hidden", "one server"),
         ("redis://:hidden@127.0.0.1:port", "one server"),
         ("redis://hidden:0/0", "one server"),
