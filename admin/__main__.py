@@ -51,6 +51,8 @@ def _carried_out(arguments: Sequence[str] | None) -> int:
     given = parser.parse_args(arguments)
     try:
         return _carry_out(parser, given)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         with suppress(OSError):
             print(f"the output could not be written: {error.strerror}", file=sys.stderr)

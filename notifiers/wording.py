@@ -100,7 +100,7 @@ def _since(announcement: Announcement, dated: Callable[[datetime, str], str]) ->
     yield f"ended {dated(at, f'{at:%H:%M} UTC' if same_day else f'{at:%Y-%m-%d %H:%M} UTC')}"
     if late_s is not None:
         unit = _unit(late_s)
-        yield f"told {_count(late_s, unit)} {unit} late"
+        yield f"told {_count(late_s, unit)}{NO_BREAK}{unit} late"
     if announcement.overtaken:
         yield "overtaken by a newer outcome"
 

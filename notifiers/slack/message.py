@@ -53,14 +53,15 @@ def fallback_text(announcement: Announcement) -> str:
     outcome = inert(wording.outcome(announcement) + (f": {cause}" if cause else ""))
     if announcement.alert is None:
         return outcome
-    return alert_line(announcement.alert) + (f"\n{outcome}" if announcement.ended else "")
+    return alert_line(announcement) + (f"\n{outcome}" if announcement.ended else "")
 
 
-def alert_line(alert: str) -> str:
+def alert_line(announcement: Announcement) -> str:
     """Write an alert, with markup: only the name of a target at its beginning is code."""
+    alert = announcement.alert or ""
     own = _ALERTS_OWN.match(alert)
     begun = own[0] if own else ""
-    return f"{wording.ALERT_MARK} {begun}{inert(alert[len(begun) :])}"
+    return f"{wording.alert_mark(announcement)} {begun}{inert(alert[len(begun) :])}"
 
 
 def escape(text: str) -> str:
@@ -118,7 +119,7 @@ def context_block(context: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
     if announcement.alert is not None:
-        yield section(pinged + alert_line(announcement.alert))
+        yield section(pinged + alert_line(announcement))
         pinged = ""
     if announcement.ended or announcement.slow:
         yield section(pinged + outcome_line(announcement))

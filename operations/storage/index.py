@@ -1,4 +1,4 @@
-"""Derives the index entries of a record, and the changes between two versions of a record. Pure.
+"""Derives the index entries of a record, and the changes between two versions of one. Pure.
 
 One script writes the record and its entries: an unfinished tracking is always in `due`, a delivery in `outbox`.
 """
@@ -26,8 +26,7 @@ COUNTERS = "opwatch:counters"
 DURATIONS = "opwatch:durations"
 CANCELLED, ENDED_BY = "opwatch:cancelled", "opwatch:ended-by"
 """Sets for each caller, by `last_end`: what was cancelled without a delivery, and what has ended."""
-GROUP = "opwatch:group"
-BODY = "opwatch:announcement"
+GROUP, BODY = "opwatch:group", "opwatch:announcement"
 ENDED = "opwatch:ended"
 """The channel on which the end of a tracking is published: its id and, after a space, its group if any."""
 

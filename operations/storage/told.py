@@ -59,7 +59,7 @@ def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> I
     key, ended_at = _newest_key(new), announcement.end_of(new)
     if old is not None and old.ended_at is None and key is not None and ended_at is not None:
         # A delivery is kept for the retention after its last attempt, so it can be retried even later.
-        kept_s = round(2 * retention.total_seconds())
+        kept_s = max(1, round(2 * retention.total_seconds()))
         yield IndexChange(ChangeKind.LATEST, key, str(milliseconds(ended_at)), kept_s)
     for delivery in alerts.news(old, new) if new.alerts else ():
         if delivery.alert is not None and delivery.alert.kind is AlertKind.FAILING:

@@ -94,7 +94,8 @@ class TestExpired:
         assert short.records.get(identity) is not None, "a delivery is unfinished"
         attempted(short, identity, "failures", PermanentError("410"))
         maintain(connection, short)
-        assert {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"} == set()
+        kept = {key for key in connection.keys("opwatch:*") if connection.type(key) != b"hash"}
+        assert {key for key in kept if connection.ttl(key) < 0} == set()  # the rest expires by itself
 
     def test_what_is_watched_or_ended_lately_is_kept(self, store: Store, connection: redis.Redis) -> None:
         running = tracked(store, operation_id(1))
@@ -379,7 +380,9 @@ class TestCancelled:
         seen(store, waiting, DONE, RULES)
         for number in range(100, 200):
             begin = begun(store, operation_id(number), group=f"deploy {number}")
-            store.add(replace(begin, **over(store) | {"ended_at": begin.created_at + timedelta(milliseconds=number)}))
+            store.add(
+                replace(begin, **over(store) | {"ended_at": begin.created_at + timedelta(milliseconds=number - 1000)})
+            )
         for number in range(200, 260):
             cancel(store, tracked(store, operation_id(number), notify=("all",)))
         maintain(connection, store)

@@ -47,18 +47,18 @@ OVERTAKEN = told(timedelta(seconds=5), ENDED + 3 * SECOND)
         (told(timedelta(0)), ""),
         (told(timedelta(seconds=60), ENDED), ""),
         (told(-SECOND, ENDED - SECOND), ""),
-        (told(timedelta(seconds=61)), ", ended 12:00 UTC, told 61 s late"),
-        (LATE, ", ended 12:00 UTC, told 25 min late"),
-        (LONG_LATE, ", ended 2026-03-01 12:00 UTC, told 50 h late"),
+        (told(timedelta(seconds=61)), ", ended 12:00 UTC, told 61\u00a0s late"),
+        (LATE, ", ended 12:00 UTC, told 25\u00a0min late"),
+        (LONG_LATE, ", ended 2026-03-01 12:00 UTC, told 50\u00a0h late"),
         (OVERTAKEN, ", ended 12:00 UTC, overtaken by a newer outcome"),
         (
             told(timedelta(minutes=25), ENDED + SECOND),
-            ", ended 12:00 UTC, told 25 min late, overtaken by a newer outcome",
+            ", ended 12:00 UTC, told 25\u00a0min late, overtaken by a newer outcome",
         ),
     ],
 )
 def test_a_late_message_says_when_it_ended_and_what_has_overtaken_it(announced: Announcement, said: str) -> None:
-    assert wording.headline(announced) == f"❌ shop: restart failed after 42 s{said}"
+    assert wording.headline(announced) == f"❌ shop: restart failed after 42\u00a0s{said}"
 
 
 @pytest.mark.parametrize("announced", [LATE, OVERTAKEN])
@@ -100,9 +100,9 @@ def test_the_end_is_that_of_the_api_if_it_is_credible(finished_at: datetime | No
 
 def test_a_warning_that_is_late_says_how_long_it_runs_by_now() -> None:
     warning = read_body("an-id", slow_body_of(a_tracking(), 65.0, NOW))
-    assert wording.headline(as_told(warning, NOW + SECOND, None)).endswith("still running after 1 min 5 s")
+    assert wording.headline(as_told(warning, NOW + SECOND, None)).endswith("still running after 1\u00a0min 5\u00a0s")
     assert wording.headline(as_told(warning, NOW + timedelta(minutes=3), None)).endswith(
-        "still running after 4 min 5 s"
+        "still running after 4\u00a0min 5\u00a0s"
     )
 
 
