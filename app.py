@@ -11,7 +11,7 @@ import time
 import structlog
 from flask import Flask, Response, g, request
 
-from api import auth, groups, headers, health, problems, service, trackings
+from api import auth, events, groups, headers, health, problems, service, trackings
 from config import logs, settings
 from config.web import LARGEST_BODY_BYTES, REQUEST_ID_HEADER, request_id_of
 from page import pages, signing_in
@@ -36,7 +36,7 @@ class App(Flask):
             "request",
             request_id=g.request_id,
             method=request.method,
-            path=request.path,
+            path=auth.without_events_secret(request.path),
             status=response.status_code,
             caller=g.get("caller"),
             tracking=g.get("tracking"),
@@ -60,6 +60,7 @@ def create_app() -> Flask:
     app.teardown_request(auth.release)
     app.register_blueprint(trackings.routes)
     app.register_blueprint(groups.routes)
+    app.register_blueprint(events.routes)
     app.register_blueprint(health.routes)
     for routes in (signing_in.routes, pages.routes, pages.files):
         app.register_blueprint(routes)

@@ -24,7 +24,7 @@ from operations.storage.locks import Locks
 from operations.storage.maintenance import Maintenance
 from operations.storage.overview import Overview
 from operations.storage.records import Records
-from scalingo.client import Client
+from scalingo.client import Client, Hosts
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.loop import api_session
 from workers.runtime import REDIS_TIMEOUT_S, SharedGate
@@ -144,8 +144,7 @@ async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis
         client = Client(
             http,
             accounts=settings.accounts,
-            regions=settings.regions,
-            auth_url=settings.auth_url,
+            hosts=Hosts(settings.regions, settings.database_apis, settings.auth_url),
             gate=SharedGate(budget, Locks(connection), "admin"),
         )
         for trying in [asyncio.ensure_future(_account(client, budget, name)) for name in settings.accounts]:
@@ -157,7 +156,7 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
     name = f"account {account}"
     try:
         async with asyncio.timeout(SIGN_IN_WITHIN_S):
-            await client.sign_in(account)
+            await client.sign_in.bearer(account)
             share = (await asyncio.to_thread(budget.balance, account)).share
     except TimeoutError:
         what = (

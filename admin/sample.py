@@ -32,7 +32,8 @@ def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
         context={"test": NOTE},
         state=State.TRACKING if slow else State(kind),
         operation=Operation(
-            status="running" if slow else "error" if failed else "done",
+            status="test",
+            outcome=None if slow or kind not in (Verdict.SUCCEEDED, Verdict.FAILED) else Verdict(kind),
             type="test",
             created_at=now - _TOOK,
             error=f"This is a test: {NOTE}." if failed else None,
@@ -51,5 +52,5 @@ def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
 def running(ending: Announcement) -> Progress:
     """Make the progress of the same operation, for targets with live messages."""
     return Progress(
-        app=ending.app, type=ending.type, status="running", age_s=12.0, usual=ending.usual, context=ending.context
+        app=ending.app, type=ending.type, status="under way", age_s=12.0, usual=ending.usual, context=ending.context
     )

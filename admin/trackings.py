@@ -58,7 +58,8 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
         told.append(f"no answer yet: {first_line(plain(tracking.last_error), _ERROR_LIMIT)}")
     took, age = (wording.for_terminals(wording.duration(seconds)) for seconds in (took_s, age_s))
     begun = f"{tracking.created_at.astimezone(UTC):%b %d %H:%M:%S}Z, {age} ago"
-    cells = [tracking.id, tracking.app, kind or "-", str(tracking.state), took or "-", begun, tracking.group or "-"]
+    what = wording.type_name(tracking.kind, kind)
+    cells = [tracking.id, tracking.app, what, str(tracking.state), took or "-", begun, tracking.group or "-"]
     return tuple(" ".join(plain(cell).split()) for cell in (*cells, ", ".join(told) or "-"))
 
 

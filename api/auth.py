@@ -9,14 +9,23 @@ from pydantic import SecretStr
 
 from api.problems import ProblemError
 from api.service import service
+from config.settings import Settings
 
 HEALTH_CHECK = "/healthz"
 """It only tells whether the process is alive, so it skips the queue."""
 
 
+EVENTS_CALLER = "scalingo"
+"""The `created_by` of what an event began."""
+
+EVENTS_PREFIX = "/v1/scalingo/"
+
+
 def admit() -> None:
     """Find the caller of the request's token, and wait for that caller's turn."""
     g.bearer = caller_of(_token_in(request.headers.get("Authorization", "")), service().settings.tokens)
+    if has_events_secret(request.path, service().settings):
+        g.bearer = EVENTS_CALLER
     if request.path == HEALTH_CHECK:
         return
     if not service().queue.acquire(g.bearer):
@@ -50,6 +59,20 @@ def caller_of(token: str, tokens: Mapping[str, SecretStr]) -> str | None:
         if hmac.compare_digest(given, secret.get_secret_value().encode()):
             found = name
     return found
+
+
+def has_events_secret(path: str, settings: Settings) -> bool:
+    """Tell whether a path is the one for events, with the right secret. Constant time."""
+    secret = settings.events_secret
+    given = path.removeprefix(EVENTS_PREFIX) if path.startswith(EVENTS_PREFIX) else ""
+    return secret is not None and hmac.compare_digest(
+        given.encode("utf-8", "replace"), secret.get_secret_value().encode()
+    )
+
+
+def without_events_secret(path: str) -> str:
+    """Return a path as a log may show it."""
+    return f"{EVENTS_PREFIX}…" if path.startswith(EVENTS_PREFIX) else path
 
 
 def _token_in(authorization: str) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from api.schemas import AlertOut, GroupOut, HealthOut, ListQuery, ProblemOut, TrackingOut, TrackingsOut, TrackRequest
-from operations.model import DeliveryState, State
-from scalingo.operation import APP_PATTERN
+from api import parameters
+from api.answers import AlertOut, GroupOut, HealthOut, ProblemOut, TrackingOut, TrackingsOut
+from api.parameters import parameter
+from api.schemas import TrackRequest
 
 VERSION = "0.1.0"
 _REFERENCE = "#/components/schemas/{model}"
@@ -58,10 +59,11 @@ def document() -> dict[str, Any]:
 
 
 def _paths() -> dict[str, Any]:
-    identity = _parameter("identity", "path", {"type": "string"}, "`<region>-<operation_id>`")
-    group = _parameter("group", "path", {"type": "string", "minLength": 1}, "percent-encoded, `/` included")
-    target = _parameter("target", "path", {"type": "string"}, "a target's name")
-    prefer = _parameter("Prefer", "header", {"type": "string"}, "`wait=N` waits for the end, N ≤ 25 s")
+    identity = parameter("identity", "path", {"type": "string"}, "`<region>-<operation_id>`")
+    group = parameter("group", "path", {"type": "string", "minLength": 1}, "percent-encoded, `/` included")
+    target = parameter("target", "path", {"type": "string"}, "a target's name")
+    secret = parameter("secret", "path", {"type": "string"}, "`OPWATCH_EVENTS_SECRET`")
+    prefer = parameter("Prefer", "header", {"type": "string"}, "`wait=N` waits for the end, N ≤ 25 s")
     return {
         "/v1/operations": {
             "post": {
@@ -70,7 +72,7 @@ def _paths() -> dict[str, Any]:
                     "required": True,
                     "content": {
                         "application/json": {"schema": _ref("TrackRequest")},
-                        "application/x-www-form-urlencoded": {"schema": _form()},
+                        "application/x-www-form-urlencoded": {"schema": parameters.form()},
                     },
                 },
                 "responses": {
@@ -81,7 +83,7 @@ def _paths() -> dict[str, Any]:
             },
             "get": {
                 "summary": "List trackings, newest first",
-                "parameters": _list_parameters(),
+                "parameters": parameters.of_list(),
                 "responses": {
                     "200": _json('`{"operations": […], "next_cursor": "…" or null}`', "TrackingsOut"),
                     **_problems(401, 422, 503),
@@ -120,6 +122,21 @@ def _paths() -> dict[str, Any]:
                 "parameters": [group, prefer],
                 "responses": {"200": _lined("the group", "GroupOut"), **_problems(401, 404, 503)},
             },
+        },
+        "/v1/scalingo/{secret}": {
+            "post": {
+                "summary": "Take an event of Scalingo's notifier: look at its deployment now, or begin to track it",
+                "security": [],
+                "parameters": [secret, *parameters.of_event()],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": {"description": "the event, as Scalingo sends it"}}},
+                },
+                "responses": {
+                    "204": {"description": "taken, or about something else"},
+                    **_problems(400, 404, 408, 413, 415, 422, 429, 503),
+                },
+            }
         },
         "/healthz": {"get": _open("The web process is alive", {"200": _json("alive", "HealthOut")})},
         "/readyz": {
@@ -202,36 +219,3 @@ def _problems(*statuses: int) -> dict[str, Any]:
 
 def _open(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
     return {"summary": summary, "security": [], "responses": responses}
-
-
-def _parameter(name: str, where: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": where, "required": where == "path", "schema": schema, "description": description}
-
-
-def _list_parameters() -> list[dict[str, Any]]:
-    properties = ListQuery.model_json_schema()["properties"]
-    return [
-        _parameter("app", "query", {"type": "string", "pattern": APP_PATTERN}, "only this app"),
-        _parameter("state", "query", {"enum": [state.value for state in State]}, "only this state"),
-        _parameter(
-            "delivery",
-            "query",
-            {"enum": [state.value for state in DeliveryState]},
-            "only with a delivery of the current run in this state",
-        ),
-        _parameter("group", "query", properties["group"]["anyOf"][0], "only this group"),
-        _parameter("limit", "query", properties["limit"], "how many at most"),
-        _parameter("cursor", "query", properties["cursor"]["anyOf"][0], "`next_cursor` of the page before"),
-    ]
-
-
-def _form() -> dict[str, Any]:
-    """Describe the form: the same fields as text, `notify` separated by commas, one `context.<name>` per name."""
-    names = [name for name in TrackRequest.model_fields if name != "context"]
-    return {
-        "type": "object",
-        "properties": {name: {"type": "string"} for name in names},
-        "patternProperties": {r"^context\.[A-Za-z0-9_.-]{1,64}$": {"type": "string", "maxLength": 500}},
-        "additionalProperties": False,
-        "anyOf": TrackRequest.model_json_schema()["anyOf"],
-    }

@@ -1,13 +1,15 @@
-"""The schemas of requests and answers: they validate requests, and `/openapi.json` is made from them."""
+"""The schemas of requests: they validate requests, and `/openapi.json` is made from them."""
 
 import json
-from typing import Annotated, Any, Literal, Self
+import re
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from operations.model import DeliveryState, State, Verdict
+from operations.model import DeliveryState, State
 from operations.telling.groups import LARGEST as LARGEST_GROUP
-from scalingo.operation import APP_PATTERN, LONGEST_URL, OPERATION_ID_PATTERN
+from scalingo.address import LONGEST_URL
+from scalingo.api_kind import ADDON_PATTERN, APP_PATTERN, ID_PATTERN, UUID_PATTERN
 
 DEFAULT_TIMEOUT_S = 3600
 CONTEXT_LIMIT_BYTES = 4_000
@@ -18,6 +20,17 @@ ContextName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$"
 ContextValue = Annotated[str, StringConstraints(max_length=500)]
 
 
+THING_IDS = ("operation_id", "deployment_id", "backup_id")
+
+
+def _is_uuid(value: str) -> str:
+    if re.fullmatch(UUID_PATTERN, value) is None:
+        hint = "; this is its other id" if re.fullmatch(ID_PATTERN, value) else ""
+        message = f"must be the deployment's uuid, as its `id` and `links.output` have it{hint}"
+        raise ValueError(message)
+    return value
+
+
 def _fits(context: dict[str, str]) -> dict[str, str]:
     if context and len(json.dumps(context, ensure_ascii=False).encode()) > CONTEXT_LIMIT_BYTES:
         message = f"must take at most {CONTEXT_LIMIT_BYTES} bytes as JSON"
@@ -26,19 +39,35 @@ def _fits(context: dict[str, str]) -> dict[str, str]:
 
 
 class TrackRequest(BaseModel):
-    """Track this operation: `operation_url`, or `app` and `operation_id`."""
+    """Track this: `operation_url`, or `app` and one of `operation_id`, `deployment_id` and `backup_id`."""
 
     model_config = ConfigDict(
         extra="forbid",
         hide_input_in_errors=True,
-        json_schema_extra={"anyOf": [{"required": ["operation_url"]}, {"required": ["app", "operation_id"]}]},
+        json_schema_extra={
+            "anyOf": [
+                {"required": ["operation_url"]},
+                {"required": ["app", "operation_id"]},
+                {"required": ["app", "deployment_id"]},
+                {"required": ["app", "backup_id", "addon_id"]},
+            ],
+        },
     )
 
     operation_url: str | None = Field(
-        default=None, max_length=LONGEST_URL, description="the Location header, unchanged"
+        default=None,
+        max_length=LONGEST_URL,
+        description="a Location header or a deployment's `links.output`, unchanged",
     )
     app: str | None = Field(default=None, pattern=APP_PATTERN)
-    operation_id: str | None = Field(default=None, pattern=OPERATION_ID_PATTERN)
+    operation_id: str | None = Field(
+        default=None, pattern=ID_PATTERN, description="with `addon_id`: of a database's operation"
+    )
+    deployment_id: Annotated[str, AfterValidator(_is_uuid)] | None = Field(
+        default=None, max_length=64, description="the deployment's uuid", json_schema_extra={"pattern": UUID_PATTERN}
+    )
+    backup_id: str | None = Field(default=None, pattern=ID_PATTERN, description="of a database's backup")
+    addon_id: str | None = Field(default=None, pattern=ADDON_PATTERN, description="the database's addon")
     region: str | None = Field(default=None, max_length=41, description="default: the configured one")
     account: str | None = Field(default=None, max_length=41, description="default: `default`")
     notify: list[TargetName] | None = Field(
@@ -57,145 +86,16 @@ class TrackRequest(BaseModel):
 
     @model_validator(mode="after")
     def _names_an_operation(self) -> Self:
-        if self.operation_url is None and (self.app is None or self.operation_id is None):
-            message = "give operation_url, or app and operation_id"
+        if self.operation_url is not None:
+            return self
+        ids = [name for name in THING_IDS if getattr(self, name) is not None]
+        if self.app is None or len(ids) != 1:
+            message = "give operation_url, or app and one of operation_id, deployment_id and backup_id"
+            raise ValueError(message)
+        if self.deployment_id is not None and self.addon_id is not None:
+            message = "a deployment has no addon_id"
             raise ValueError(message)
         return self
-
-
-class OperationOut(BaseModel):
-    """The operation in the API's own words."""
-
-    status: str
-    type: str | None
-    created_at: str | None
-    finished_at: str | None
-    error: str | None
-
-
-class UsualOut(BaseModel):
-    """How long such operations usually take, in seconds: 50 % at most `p50`, 90 % at most `p90`."""
-
-    p50: float
-    p90: float
-    samples: int
-
-
-class DeliveryOut(BaseModel):
-    """The delivery to one target."""
-
-    target: str
-    state: DeliveryState
-    attempts: int
-    last_error: str | None
-    next_attempt_at: str | None
-    delivered_at: str | None
-
-
-class TrackingOut(BaseModel):
-    """One tracking. Times are RFC 3339 in UTC with milliseconds."""
-
-    id: str
-    app: str
-    operation_id: str
-    region: str
-    account: str
-    context: dict[str, str]
-    state: State
-    operation: OperationOut | None
-    created_at: str
-    ended_at: str | None
-    duration_s: float | None
-    usual_duration_s: UsualOut | None
-    polls: int
-    last_polled_at: str | None
-    next_poll_at: str | None
-    last_error: str | None
-    reason: str | None
-    run: int
-    group: str | None
-    created_by: str
-    deliveries: list[DeliveryOut]
-
-
-class AlertData(BaseModel):
-    """What an alert is about. An alert about a target names it, and a delivery to it."""
-
-    message: str
-    error: str = Field(default="", description="not in `delivery.recovered`")
-    failing_since: str = Field(default="", description="only in `delivery.recovered`: the time of the first alert")
-    target: str = Field(default="", description="this field and the next four are not in `account.rejected`")
-    delivery: str = ""
-    state: DeliveryState = DeliveryState.DEAD
-    attempts: int = 0
-    verdict: Verdict = Verdict.FAILED
-    id: str
-    app: str
-    operation_id: str
-    region: str
-    account: str
-    context: dict[str, str]
-    run: int
-
-
-class AlertOut(BaseModel):
-    """An alert to the operator, as a webhook gets it."""
-
-    type: Literal["delivery.failing", "delivery.recovered", "account.rejected"]
-    timestamp: str
-    data: AlertData
-
-
-class TrackingsOut(BaseModel):
-    """A page of trackings, newest first."""
-
-    operations: list[TrackingOut]
-    next_cursor: str | None
-
-
-class GroupOut(BaseModel):
-    """The operations with the same `group`, and their joint state: `tracking` until it is final.
-
-    `members` are in the order of joining. Of more than 100, failed and unfinished ones come first. At `settles_at` the
-    group becomes final if no operation joins before. At `reopened_at` one last joined a final group.
-    """
-
-    group: str
-    state: State
-    final: bool
-    settles_at: str | None
-    size: int | None
-    counts: dict[State, int]
-    created_at: str
-    ended_at: str | None
-    duration_s: float | None
-    reopened_at: str | None
-    members: list[TrackingOut]
-
-
-class FieldError(BaseModel):
-    """What is wrong with one field."""
-
-    field: str
-    message: str
-
-
-class ProblemOut(BaseModel):
-    """An error by RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[FieldError]
-    request_id: str
-
-
-class HealthOut(BaseModel):
-    """The health of Opwatch, and its problems."""
-
-    status: Literal["ok", "unready"]
-    problems: list[str]
 
 
 class ListQuery(BaseModel):

@@ -54,6 +54,7 @@ class Service:
     store: Store
     maintenance: Maintenance
     budget: Budget
+    hints: Budget
     heartbeat: Heartbeat
     health: Health
     account_alerts: AccountAlerts
@@ -78,6 +79,7 @@ def build(settings: Settings) -> Service:
         store=store,
         maintenance=Maintenance(connection, store.records),
         budget=Budget(connection, settings.requests_per_minute),
+        hints=Budget.of_hints(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),
         health=Health(connection),
         account_alerts=AccountAlerts(connection),

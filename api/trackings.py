@@ -1,14 +1,14 @@
 """The routes under /v1/operations."""
 
 import secrets
+from datetime import datetime
 from http import HTTPStatus
-from typing import Any
 
 from flask import Blueprint, Response, g, request
 from pydantic import ValidationError
 from werkzeug.exceptions import UnsupportedMediaType
 
-from api import actions, bodies, responses, waiting
+from api import actions, addresses, bodies, responses, waiting
 from api.auth import require_token
 from api.problems import ProblemError, from_validation
 from api.schemas import DEFAULT_TIMEOUT_S, ListQuery, TrackRequest, form_fields
@@ -19,9 +19,9 @@ from notifiers import wording
 from operations import intake
 from operations.errors import TooManyInFlightError
 from operations.model import State, Tracking
-from operations.storage.records import Stored
+from operations.storage.records import RECORD_VERSION_OF_KIND, Stored
 from operations.telling import announcement, view
-from scalingo.operation import OperationAddress, parse_url
+from scalingo.address import Address
 
 FULL_RETRY_AFTER_S = 10
 
@@ -35,30 +35,10 @@ def track() -> Response:
     wanted = _body()
     parts = service()
     settings = parts.settings
-    where = _address(wanted, settings)
+    where = addresses.address_of(wanted, settings)
     named = wanted.account or None  # an empty one is the default, each time
-    account = named or DEFAULT_ACCOUNT
-    _require_known("account", [account], settings.accounts)
-    _require_known("notify", wanted.notify or [], settings.targets)
     now = parts.records.now()
-    fresh = Tracking(
-        id=f"{where.region}-{where.operation_id}",
-        app=where.app,
-        operation_id=where.operation_id,
-        region=where.region,
-        account=account,
-        created_at=now,
-        created_by=g.caller,
-        timeout_s=wanted.timeout or DEFAULT_TIMEOUT_S,
-        notify_all=wanted.notify is None,
-        notify=tuple(dict.fromkeys(wanted.notify or ())),
-        context=wanted.context or {},
-        group=wanted.group,
-        group_size=wanted.group_size,
-        next_look_at=now,
-        claim=secrets.token_hex(8),
-        caller_counted=True,
-    )
+    fresh = begun(wanted, where, settings, caller=g.caller, now=now)
     g.tracking = fresh.id
     try:
         accepted = intake.track(parts.store, fresh, account=named, rules=settings.rules, now=now, limit=parts.limit)
@@ -72,6 +52,38 @@ def track() -> Response:
     status = HTTPStatus.ACCEPTED if accepted.begun else HTTPStatus.OK
     headers = {"Location": f"/v1/operations/{accepted.tracking.id}"}
     return responses.tracking_response(accepted.tracking, status, headers=headers)
+
+
+def begun(
+    wanted: TrackRequest, where: Address, settings: Settings, *, caller: str, now: datetime, by_event: bool = False
+) -> Tracking:
+    """Make the tracking that a request begins. Its first look is due now."""
+    app = where.app or ""
+    return Tracking(
+        id=where.tracking_id,
+        kind=where.kind,
+        app=app,
+        app_id=where.app_id,
+        addon_id=where.addon_id,
+        by_addon=where.by_addon,
+        operation_id=where.thing_id,
+        region=where.region,
+        account=wanted.account or DEFAULT_ACCOUNT,
+        created_at=now,
+        created_by=caller,
+        timeout_s=wanted.timeout or DEFAULT_TIMEOUT_S,
+        notify_all=wanted.notify is None,
+        notify=tuple(dict.fromkeys(wanted.notify or ())),
+        context=wanted.context or {},
+        group=wanted.group,
+        group_size=wanted.group_size,
+        links=addresses.links(where, settings),
+        next_look_at=now,
+        claim=secrets.token_hex(8),
+        caller_counted=True,
+        by_event=by_event,
+        v=RECORD_VERSION_OF_KIND[where.kind],
+    )
 
 
 @routes.get("/operations")
@@ -133,31 +145,6 @@ def _body() -> TrackRequest:
     except ValidationError as error:
         raise from_validation(error) from None
     raise UnsupportedMediaType("send JSON (Content-Type: application/json) or an HTML form")
-
-
-def _address(wanted: TrackRequest, settings: Settings) -> OperationAddress:
-    """Find the operation's address. The other fields must agree with an `operation_url`."""
-    if wanted.region is not None:
-        _require_known("region", [wanted.region], settings.regions)
-    if wanted.operation_url is None:
-        return OperationAddress(wanted.region or settings.region, wanted.app or "", wanted.operation_id or "")
-    try:
-        where = parse_url(wanted.operation_url.strip(" \t\r\n"), settings.regions)
-    except ValueError as error:
-        raise ProblemError.invalid(("operation_url", str(error))) from None
-    given = {"region": wanted.region, "app": wanted.app, "operation_id": wanted.operation_id}
-    found = {"region": where.region, "app": where.app, "operation_id": where.operation_id}
-    if odd := [name for name, value in given.items() if value not in (None, found[name])]:
-        raise ProblemError.invalid(*((name, "disagrees with operation_url") for name in odd))
-    return where
-
-
-def _require_known(field: str, names: list[str], known: Any) -> None:
-    if unknown := [name for name in names if name not in known]:
-        there = ", ".join(sorted(known))
-        raise ProblemError.invalid(
-            (field, f"{', '.join(map(repr, unknown))} is not configured here; configured: {there}")
-        )
 
 
 def _goes_on(stored: Stored) -> bool:

@@ -24,7 +24,7 @@ from benchmarks.table import print_circumstances, print_table
 from local.http import responds
 from local.processes import Child
 from local.service import free_port
-from scalingo.operation import OFFICIAL_REGIONS
+from scalingo.address import OFFICIAL_REGIONS
 
 ROUNDS = 8
 RUN_S = 2

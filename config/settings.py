@@ -13,11 +13,11 @@ from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretSt
 
 from config import redis_url, targets
 from config.reading import FromEnvironment, Reading
-from config.values import Accounts, BaseUrl, CallerTokens, RedisUrl, WebUrl, accounts_in, words_of
+from config.values import Accounts, BaseUrl, CallerTokens, EventsSecret, RedisUrl, WebUrl, accounts_in, words_of
 from notifiers.targets import Target
 from operations.errors import ConfigError
 from operations.telling.audience import Rules
-from scalingo.operation import OFFICIAL_REGIONS
+from scalingo.address import OFFICIAL_DATABASE_APIS, OFFICIAL_REGIONS
 
 
 class Settings(FromEnvironment):
@@ -59,6 +59,12 @@ class Settings(FromEnvironment):
         alias="SCALINGO_API_URL",
         examples=["https://api.osc-fr1.scalingo.com"],
         description="The API of the default region, if it is not Scalingo's own.",
+    )
+    database_api_url: BaseUrl | None = Field(
+        None,
+        alias="SCALINGO_DB_API_URL",
+        examples=["https://db-api.osc-fr1.scalingo.com"],
+        description="The database API of the default region, without `/api`, if it is not Scalingo's own.",
     )
     auth_url: BaseUrl = Field(
         "https://auth.scalingo.com",
@@ -132,6 +138,25 @@ class Settings(FromEnvironment):
         alias="OPWATCH_ALLOW_PRIVATE_TARGETS",
         description="`true`: targets may be on private addresses and use plain `http`.",
     )
+    public_url: BaseUrl | None = Field(
+        None,
+        alias="OPWATCH_PUBLIC_URL",
+        examples=["https://opwatch.example.com"],
+        description="The address at which people reach the page. Messages then link to an operation's story.",
+    )
+    events_secret: EventsSecret | None = Field(
+        None,
+        alias="OPWATCH_EVENTS_SECRET",
+        examples=["0123456789abcdef0123456789abcdef"],
+        description="Opens `POST /v1/scalingo/<secret>` for [events of Scalingo's notifier]"
+        "(pipelines.md#deployments-that-no-script-starts). At least 24 letters, digits, `_` or `-`.",
+    )
+    deployment_output: Literal["cause", "tail", "off"] = Field(
+        "cause",
+        alias="OPWATCH_DEPLOYMENT_OUTPUT",
+        description="What messages show of a failed deployment's output: `cause` (what says why), `tail` (the last 40 "
+        "lines) or `off` (only the status). Build logs can hold secrets.",
+    )
     max_in_flight: int = Field(
         1000,
         alias="OPWATCH_MAX_IN_FLIGHT",
@@ -200,6 +225,12 @@ class Settings(FromEnvironment):
         """The API's URL of every region, by name."""
         default = OFFICIAL_REGIONS.get(self.region, f"https://api.{self.region}.scalingo.com")
         return {**OFFICIAL_REGIONS, self.region: self.api_url or default}
+
+    @cached_property
+    def database_apis(self) -> Mapping[str, str]:
+        """The database API's URL of every region, by name."""
+        default = OFFICIAL_DATABASE_APIS.get(self.region, f"https://db-api.{self.region}.scalingo.com")
+        return {**OFFICIAL_DATABASE_APIS, self.region: self.database_api_url or default}
 
 
 def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:

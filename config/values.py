@@ -73,6 +73,12 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _events_secret(secret: SecretStr) -> SecretStr:
+    if re.fullmatch(rf"[A-Za-z0-9_-]{{{SHORTEST_TOKEN},200}}", secret.get_secret_value()) is None:
+        raise ValueError(f"must have at least {SHORTEST_TOKEN} letters, digits, _ or - (openssl rand -hex 24)")
+    return secret
+
+
 def _web_url(url: SecretStr) -> SecretStr:
     if fault := url_fault(url.get_secret_value()):
         raise ValueError(fault)
@@ -88,5 +94,6 @@ def _base_url(url: str) -> str:
 Accounts = Annotated[Mapping[str, SecretStr], AfterValidator(_accounts)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 CallerTokens = Annotated[Mapping[str, SecretStr], BeforeValidator(_tokens)]
+EventsSecret = Annotated[SecretStr, AfterValidator(_events_secret)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 WebUrl = Annotated[SecretStr, AfterValidator(_web_url)]

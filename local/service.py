@@ -63,7 +63,12 @@ class Service:
     def use_api(self, url: str) -> None:
         """Make children added from now on use this stand-in of the Scalingo API."""
         self.api = url
-        self.env |= {"SCALINGO_API_TOKEN": API_TOKEN, "SCALINGO_API_URL": url, "SCALINGO_AUTH_URL": url}
+        self.env |= {
+            "SCALINGO_API_TOKEN": API_TOKEN,
+            "SCALINGO_API_URL": url,
+            "SCALINGO_AUTH_URL": url,
+            "SCALINGO_DB_API_URL": url,
+        }
 
     def add(self, name: str, command: str | None = None, env: Mapping[str, str] | None = None) -> Child:
         """Add a process, not yet started: a shell command, by default the Procfile's; `env` changes its environment."""

@@ -4,11 +4,13 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
+from operations.kind import Kind
 from operations.model import DeliveryState, State, Usual, Verdict
 from operations.telling.announcement import Announcement
 from operations.telling.live import Progress
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 
+ONE_OFF = "start-one-off"  # its success means that it has started; how it ends is unknown
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
 PENDING_MARK = "🕐"
@@ -43,8 +45,16 @@ _UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
 
 
 def what(announcement: Announcement | Progress) -> str:
-    """Name the type of operation in the API's word, such as `restart` or `scale`."""
-    return first_line(plain(announcement.type or ""), 40) or "operation"
+    """Name what ran, in the API's word if known: `restart`, `scale`, `deployment`, `database upgrade`, `backup`."""
+    return type_name(announcement.kind, announcement.type)
+
+
+def type_name(kind: Kind, word: str | None) -> str:
+    """Name a type of operation for people; `word` is the API's."""
+    shown = first_line(plain(word or ""), 40)
+    if kind is Kind.DATABASE:
+        return f"database {shown or 'operation'}"
+    return "one-off" if word == ONE_OFF else shown or kind.value
 
 
 def progress(seen: Progress) -> str:
@@ -62,7 +72,7 @@ def progress_mark(seen: Progress) -> str:
         return MARKS[State.CANCELLED]
     if seen.slow:
         return SLOW_MARK
-    return PENDING_MARK if seen.status == "pending" else MARKS[State.TRACKING]
+    return PENDING_MARK if seen.waiting else MARKS[State.TRACKING]
 
 
 def usually(seen: Progress) -> str:
@@ -75,7 +85,8 @@ def verdict(announcement: Announcement) -> str:
     took = duration(announcement.duration_s)
     if announcement.slow:
         return f"still running after {took}"
-    word = WORDS[State(announcement.verdict)]
+    started = announcement.type == ONE_OFF and announcement.verdict is Verdict.SUCCEEDED
+    word = "started" if started else WORDS[State(announcement.verdict)]
     return f"{word} after {took}" if took else word
 
 

@@ -44,10 +44,14 @@ def track(
 def _joined(known: Tracking, fresh: Tracking, account: str | None, rules: Rules, now: datetime) -> Tracking:
     if known.state in looks.RESTARTABLE:
         return looks.started_anew(known, fresh)
+    if not fresh.by_event:
+        known = replace(known, by_event=False)
     if account is not None and account != known.account:
         message = f"{known.id} is already tracked through the account {known.account}"
         raise TrackedOtherwiseError(message)
-    if fresh.app != known.app:
+    if known.app == known.app_id and fresh.app != fresh.app_id:  # its name was not known
+        known = replace(known, app=fresh.app, links=fresh.links)
+    elif fresh.app not in (known.app, known.app_id, fresh.app_id):
         known = _moved(known, fresh.app, now)
     return audience.also_told(known, fresh.notify, rules, now)
 
@@ -63,6 +67,7 @@ def _moved(known: Tracking, app: str, now: datetime) -> Tracking:
     return replace(
         known,
         app=app,
+        app_id=None,
         claim=None,  # the answer to a look under way is about the other app
         next_look_at=now,
         last_error=None,

@@ -1,15 +1,14 @@
 """The stored values: trackings, operations, deliveries. All are frozen, and named as in the API."""
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
-"""No time outside these bounds is accepted or stored, so that sums stay in range."""
-Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
+from operations.history import Attempt, Looks, Moment
+from operations.kind import NO_LINKS, Kind, Links
 
 OLDEST_START = timedelta(days=1)
 """If the tracking began later than this after the operation's start, the age counts from the tracking."""
@@ -47,9 +46,15 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One answer of the API (https://developers.scalingo.com/operations). All decisions depend on `status` alone."""
+    """One answer of the API about any kind, as far as it was understood. `status` is the API's own word for people.
+
+    All decisions depend on `outcome`: `SUCCEEDED`, `FAILED`, or None if it has not ended. `waiting` means that it has
+    not begun yet.
+    """
 
     status: str
+    outcome: Verdict | None = None
+    waiting: bool = False
     type: str | None = None
     created_at: Moment | None = None
     finished_at: Moment | None = None
@@ -82,26 +87,6 @@ class Alert:
     subject: str
     at: datetime
     body: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """Looks in a row with the same result `what`: a status, or an error if they `failed`. One has no `last_at`."""
-
-    what: str
-    first_at: Moment
-    last_at: Moment | None = None
-    times: int = 1
-    failed: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One attempt of a delivery: when it ended, and the error if it failed. Or who asked for another one: `by`."""
-
-    at: Moment
-    error: str | None = None
-    by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,8 +167,11 @@ class LiveMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """Opwatch's record of one operation.
+    """Opwatch's record of one operation, or of another `kind` of thing; `operation_id` is then that thing's own id.
 
+    `app` is the app's name. If the caller's URL has Scalingo's id of the app instead, `app_id` is what the API is asked
+    for. `addon_id` is the database's addon, and `by_addon` whether the URL of its operation names the addon.
+    `by_event`: only an event tells of it; `hurried`: an event has moved its look forward.
     `next_look_at` is set only in the state `tracking`; while `claim` is set, it is the end of the lease. With
     `notify_all`, every target with a matching rule is told; `notify` are targets requested by name. `deliveries` tell
     the outcome; `alerts`, hidden from callers, tell the operator; `slow` is the warning of this run. `usual` is as of
@@ -226,8 +214,15 @@ class Tracking:
     slow: Slow | None = None
     looks: tuple[Looks, ...] = ()
     live: tuple[LiveMessage, ...] = ()
+    kind: Kind = Kind.OPERATION
+    app_id: str | None = None
+    addon_id: str | None = None
+    by_addon: bool = False
+    links: Links = NO_LINKS
+    by_event: bool = False
+    hurried: bool = False
     caller_counted: bool = False  # while in flight, for its caller; trackings of older versions do not
-    v: int = 1  # records without it are of version 1: never change this default
+    v: int = 1  # records without it are of version 1: never change this default; kinds but operations are of 2
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:

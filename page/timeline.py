@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from notifiers.wording import WORDS
-from operations.model import Delivery, Looks, State, Tracking
+from operations.history import Looks
+from operations.model import Delivery, State, Tracking
 from operations.text import plain
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span
+from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span, type_name
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
 from operations.storage.failing import FAILING, SHOWN, FailingTarget
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
@@ -98,7 +98,7 @@ def card(tracking: Tracking, now: datetime) -> Card:
     return Card(
         id=tracking.id,
         app=plain(tracking.app),
-        what=_word(operation.type if operation else None) or "operation",
+        what=type_name(tracking.kind, operation.type if operation else None),
         status=_status(tracking),
         mood=_mood(tracking, now),
         line=_so_far(tracking, now) if in_flight else _outcome(tracking),

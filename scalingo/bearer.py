@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from pydantic import SecretStr
 
-from scalingo.operation import parse_json
+from scalingo.answers import parse_json
 
 LASTS_S = 3600.0
 RENEW_AHEAD_S = 300.0
@@ -47,9 +47,21 @@ class Bearer:
 def parse_bearer(status: int, body: bytes) -> str | None:
     """Read the bearer from the answer to a token exchange; None if there is none."""
     document = parse_json(body)
-    token = document.get("token") if status == HTTPStatus.OK and isinstance(document, dict) else None
+    return _usable(document.get("token")) if status == HTTPStatus.OK and isinstance(document, dict) else None
+
+
+def parse_addon_token(status: int, body: bytes) -> str | None:
+    """Read the token of an addon; None if there is none."""
+    document = parse_json(body)
+    addon = (
+        document.get("addon") if status in (HTTPStatus.OK, HTTPStatus.CREATED) and isinstance(document, dict) else None
+    )
+    return _usable(addon.get("token")) if isinstance(addon, dict) else None
+
+
+def _usable(token: object) -> str | None:
     usable = isinstance(token, str) and token.isascii() and token.isprintable() and " " not in token
-    return token if usable and token else None
+    return token if isinstance(token, str) and usable and token else None
 
 
 def lifetime_s(token: str, now: datetime) -> float:

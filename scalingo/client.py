@@ -1,239 +1,153 @@
-"""Asks Scalingo's API about an operation, signed in as one of the configured accounts.
-
-Every request first spends a token of the shared budget. Bearers are only in this process's memory, and are sent only to
-configured hosts; no redirect is followed.
-"""
+"""Looks at operations, deployments, database operations and backups through Scalingo's API."""
 
 import asyncio
-import json
-import re
 import time
-from collections.abc import Awaitable, Mapping
-from contextlib import AbstractAsyncContextManager
-from copy import copy
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import Protocol
+from typing import Literal
 
 import aiohttp
 from pydantic import SecretStr
 
-from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError, no_answer
-from operations.model import Operation, Tracking
-from operations.storage.budget import GOOD_FOR_S
-from operations.telling.retries import parse_retry_after
-from operations.text import CUT_MARK
-from scalingo.bearer import RENEW_AHEAD_S, Bearer, lifetime_s, parse_bearer
-from scalingo.operation import operation_url, parse_answer
+from operations.errors import OperationMissingError, OpwatchError, TransientError
+from operations.kind import Kind
+from operations.model import Operation, Tracking, Verdict
+from operations.telling.announcement import cut_error
+from scalingo import output
+from scalingo.address import API_KINDS
+from scalingo.answers import Answer, failure, parse_answer, parse_json
+from scalingo.sign_in import SignIn
+from scalingo.transport import NEVER_S, Gate, Transport
 
-LARGEST_ANSWER = 4_000_000
-"""Of the long texts in a larger answer only both ends are kept: it still has a status."""
+OutputShown = Literal["cause", "tail", "off"]
+"""What a failed deployment's text shows of its output."""
 
-_MOST_READ = 64_000_000
-_TEXT_END = 100_000
-_STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)("|\\?\Z)', re.DOTALL)
-_TORN_ESCAPE = re.compile(rb"\\+(?:u[0-9a-fA-F]{0,3})?\Z")
-_CUT = json.dumps(CUT_MARK)[1:-1].encode()
-
-SIGN_IN_DEADLINE_S = 5.0
-"""Shorter than a look's deadline: during a sign-in, all looks of the account wait."""
-
-SIGN_IN_PAUSE_S = 5.0
-"""How long after a failed exchange all looks of the account get the same error, without a request."""
+_SPARE_S = 0.5
+_MOST_ROUTES = 1_000
 
 
-class Gate(Protocol):
-    """The budget of an account and its lock for signing in, which all processes share."""
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The configured base URLs: of the API and of the database API by region, and of the auth host."""
 
-    def spend(self, account: str) -> Awaitable[float]:
-        """Wait for one token of the account's budget and spend it. Returns when it was requested (monotonic clock)."""
-
-    def signing_in(self, account: str) -> AbstractAsyncContextManager[None]:
-        """Wait for the lock to exchange this account's token: one process at a time."""
+    apis: Mapping[str, str]
+    database_apis: Mapping[str, str]
+    auth_url: str
 
 
 class Client:
-    """Gets operations. It is bound to one event loop."""
+    """Looks at what is tracked. It is bound to one event loop."""
 
     def __init__(
         self,
         session: aiohttp.ClientSession,
         *,
         accounts: Mapping[str, SecretStr],
-        regions: Mapping[str, str],
-        auth_url: str,
+        hosts: Hosts,
         gate: Gate,
+        output_shown: OutputShown = "cause",
     ) -> None:
-        self._session = session
         self._accounts = accounts
-        self._regions = regions
-        self._auth_url = auth_url
-        self._gate = gate
-        self._bearers: dict[str, Bearer] = {}
-        self._failures: dict[str, tuple[OpwatchError, float]] = {}
-        self._exchanging: dict[str, asyncio.Lock] = {}
+        self._hosts = hosts
+        self._output_shown = output_shown
+        self._transport = Transport(session, gate)
+        self.sign_in = SignIn(self._transport, accounts=accounts, auth_url=hosts.auth_url, gate=gate)
+        self._other_route: dict[str, None] = {}
 
-    async def operation(self, tracking: Tracking, *, granted_at_s: float) -> Operation:
-        """Look at an operation once.
+    async def look(self, tracking: Tracking, *, granted_at_s: float, within_s: float) -> Operation:
+        """Look once. The caller cancels it after `within_s`.
 
         The caller spent the token for this request at `granted_at_s` (monotonic clock). Further tokens are spent here,
         also if the first has expired during a sign-in. Raises the OpwatchError for a missing or unusable answer, and
         SignInRejectedError if the API token is rejected.
         """
-        base_url = self._regions.get(tracking.region)
-        if base_url is None or tracking.account not in self._accounts:
-            missing = f"region {tracking.region}" if base_url is None else f"account {tracking.account}"
+        until_s = time.monotonic() + within_s - _SPARE_S
+        api_kind = API_KINDS[tracking.kind]
+        bases = self._hosts.database_apis if api_kind.in_database_api else self._hosts.apis
+        if tracking.account not in self._accounts or not {tracking.region} <= {*bases} & {*self._hosts.apis}:
+            known = tracking.account in self._accounts
+            missing = f"region {tracking.region}" if known else f"account {tracking.account}"
             message = f"the {missing} is no longer configured: configure it again, or cancel this tracking"
             raise TransientError(message)
-        url = operation_url(base_url, tracking.app, tracking.operation_id)
-        bearer = await self._bearer(tracking.account)
-        allowed = await self._allowed(tracking.account, granted_at_s)
-        status, body, retry_after_s = await self._get(url, bearer, allowed)
-        if status == HTTPStatus.UNAUTHORIZED:
-            self._forget(tracking.account, bearer)
-            bearer = await self._bearer(tracking.account)
-            allowed = await self._allowed(tracking.account)
-            status, body, retry_after_s = await self._get(url, bearer, allowed)
-            if status == HTTPStatus.UNAUTHORIZED:
-                self._forget(tracking.account, bearer)
-                raise _rejected(tracking.account, "a new bearer made from it was refused")
-        return parse_answer(
-            status,
-            body,
-            operation_id=tracking.operation_id,
-            app=tracking.app,
-            retry_after_s=retry_after_s,
-            hide=bearer.hide,  # a debug page may echo the request's headers, and its text is stored and announced
-        )
-
-    async def sign_in(self, account: str) -> None:
-        """Exchange an account's API token for a bearer, unless a valid one is in memory. Raises OpwatchError."""
-        await self._bearer(account)
-
-    def is_signed_in(self, account: str) -> bool:
-        """Tell whether a valid bearer is in memory. Thread-safe."""
-        known = self._bearers.get(account)
-        return known is not None and time.monotonic() < known.renew_at_s
-
-    def is_signing_in(self, account: str) -> bool:
-        """Tell whether an exchange is in progress. Thread-safe."""
-        exchanging = self._exchanging.get(account)
-        return exchanging is not None and exchanging.locked()
-
-    def is_refused_for_now(self, account: str) -> bool:
-        """Tell whether an exchange failed a moment ago, so that looks only get the same error. Thread-safe."""
-        _, until_s = self._failures.get(account, (None, 0.0))
-        return time.monotonic() < until_s
-
-    async def _allowed(self, account: str, granted_at_s: float = float("-inf")) -> aiohttp.ClientTimeout:
-        """Make sure that a token is valid, spending another if needed. Returns how soon the request must be sent."""
-        while (good_for_s := granted_at_s + GOOD_FOR_S - time.monotonic()) <= 0:
-            granted_at_s = await self._gate.spend(account)
-        return aiohttp.ClientTimeout(connect=good_for_s)
-
-    async def _get(self, url: str, bearer: Bearer, allowed: aiohttp.ClientTimeout) -> tuple[int, bytes, float | None]:
-        headers = {
-            "Authorization": bearer.header,
-            "Accept": "application/json",
-            "Content-Type": "application/json",
-        }
-        try:
-            async with self._session.get(url, headers=headers, timeout=allowed, allow_redirects=False) as response:
-                return response.status, await _read(response), _retry_after_s(response)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise no_answer(error) from error
-
-    async def _bearer(self, account: str) -> Bearer:
-        """Return a bearer that is valid for some minutes, exchanging the API token if needed."""
-        async with self._exchanging.setdefault(account, asyncio.Lock()):
-            if self.is_signed_in(account):
-                return self._bearers[account]
-            failure, until_s = self._failures.get(account, (None, 0.0))
-            if failure is not None and time.monotonic() < until_s:
-                raise copy(failure)  # each raise adds to a traceback
+        paths = api_kind.paths(tracking)
+        if tracking.id in self._other_route:
+            paths = paths[::-1]
+        for path in paths:
+            answer = await self._ask(tracking, bases[tracking.region] + path, granted_at_s)
+            granted_at_s = NEVER_S
             try:
-                async with self._gate.signing_in(account):
-                    fresh = await self._exchange_in_time(account, await self._allowed(account))
-            except OpwatchError as error:
-                self._failures[account] = (copy(error), time.monotonic() + SIGN_IN_PAUSE_S)
-                raise
-            self._bearers[account] = fresh
-            return fresh
+                seen = parse_answer(api_kind, answer, thing_id=tracking.operation_id, app=tracking.app)
+            except OperationMissingError:
+                if path == paths[-1]:
+                    raise
+                continue
+            self._remember_route(tracking, is_other=path != api_kind.paths(tracking)[0])
+            break
+        wants_text = tracking.kind is Kind.DEPLOYMENT and seen.outcome is Verdict.FAILED
+        return await self._with_text(tracking, seen, until_s) if wants_text else seen
 
-    async def _exchange_in_time(self, account: str, allowed: aiohttp.ClientTimeout) -> Bearer:
+    async def _ask(self, tracking: Tracking, url: str, granted_at_s: float) -> Answer:
+        if not API_KINDS[tracking.kind].in_database_api:
+            return await self.sign_in.ask("GET", url, tracking.account, granted_at_s)
+        answer = Answer(HTTPStatus.UNAUTHORIZED, b"")
+        for granted in (granted_at_s, NEVER_S):
+            token = await self.sign_in.addon_token(tracking, self._hosts.apis[tracking.region])
+            allowed = await self._transport.allowed(tracking.account, granted)
+            answer = (await self._transport.send("GET", url, token.header, allowed))._replace(hide=token.hide)
+            if not _rejects_token(answer):
+                return answer
+            self.sign_in.forget(token)
+        raise TransientError(f"the database API rejects a new token of the addon ({answer.status})")
+
+    def _remember_route(self, tracking: Tracking, *, is_other: bool) -> None:
+        self._other_route.pop(tracking.id, None)
+        if is_other and tracking.kind in (Kind.DATABASE, Kind.BACKUP):
+            self._other_route[tracking.id] = None
+            if len(self._other_route) > _MOST_ROUTES:
+                del self._other_route[next(iter(self._other_route))]
+
+    async def _with_text(self, tracking: Tracking, failed: Operation, until_s: float) -> Operation:
+        """Add the reason of a failed deployment, from its output; the status, if that cannot be read in time."""
+        if self._output_shown == "off":
+            return replace(failed, error=failed.status)
         try:
-            async with asyncio.timeout(SIGN_IN_DEADLINE_S):
-                return await self._exchange(account, allowed)
+            async with asyncio.timeout(until_s - time.monotonic()):
+                text = await self._text_of_output(tracking, failed.status) or failed.status
         except TimeoutError:
-            raise TransientError(f"signing in: no answer within {SIGN_IN_DEADLINE_S:.0f} s") from None
+            text = f"{failed.status} (its output could not be read in time)"
+        except OpwatchError as error:
+            text = f"{failed.status} (its output could not be read: {error})"
+        cut = cut_error(text)
+        return replace(failed, error=cut, error_truncated=cut != text)
 
-    async def _exchange(self, account: str, allowed: aiohttp.ClientTimeout) -> Bearer:
-        """Exchange the account's API token for a bearer.
+    async def _text_of_output(self, tracking: Tracking, status: str) -> str:
+        """Read the output as a stream, and keep its end.
 
-        https://developers.scalingo.com/tokens#exchange-token
+        https://developers.scalingo.com/deployments#get-the-output-of-a-deployment
         """
-        login = aiohttp.encode_basic_auth("", self._accounts[account].get_secret_value())
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "Authorization": login}
-        asked_at_s = time.monotonic()
-        try:
-            async with self._session.post(
-                f"{self._auth_url}/v1/tokens/exchange", headers=headers, timeout=allowed, allow_redirects=False
-            ) as response:
-                status, body, retry_after_s = response.status, await _read(response), _retry_after_s(response)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise TransientError(f"signing in: {no_answer(error)}") from error
-        token = parse_bearer(status, body)
-        if token is not None:
-            lasts_s = lifetime_s(token, datetime.now(UTC))
-            return Bearer(SecretStr(token), asked_at_s + max(lasts_s - RENEW_AHEAD_S, lasts_s / 2))
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            raise _rejected(account, f"the exchange answered {status}")
-        raise _sign_in_failure(status, retry_after_s)
-
-    def _forget(self, account: str, bearer: Bearer) -> None:
-        if self._bearers.get(account) is bearer:
-            del self._bearers[account]
+        bearer = await self.sign_in.bearer(tracking.account)
+        allowed = await self._transport.allowed(tracking.account)
+        (path,) = API_KINDS[tracking.kind].paths(tracking)
+        url = f"{self._hosts.apis[tracking.region]}{path}/output"
+        async with self._transport.opened("GET", url, bearer.header, allowed, accept="text/plain") as response:
+            end = output.Tail()
+            async for chunk in response.content.iter_any():
+                end.add(chunk)
+            answer = Answer(response.status, end.text().encode())
+        if answer.status != HTTPStatus.OK:
+            raise failure(answer._replace(hide=bearer.hide), app=tracking.app, resource="output")
+        if self._output_shown == "tail":
+            shown = await asyncio.to_thread(output.tail, end.text())
+        else:
+            shown = await asyncio.to_thread(output.cause, end.text(), status)
+        return bearer.hide(shown)
 
 
-def _rejected(account: str, why: str) -> SignInRejectedError:
-    return SignInRejectedError(
-        f"Scalingo rejects the API token of the account {account} ({why}): create a new one and set it"
+def _rejects_token(answer: Answer) -> bool:
+    """Tell whether the database API rejects a token: it answers 400 instead of 401."""
+    document = parse_json(answer.body) if answer.status == HTTPStatus.BAD_REQUEST else None
+    said = document.get("error") if isinstance(document, dict) else None
+    return answer.status == HTTPStatus.UNAUTHORIZED or (
+        isinstance(said, str) and said.strip().lower() == "unauthorized"
     )
-
-
-def _sign_in_failure(status: int, retry_after_s: float | None) -> OpwatchError:
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return RateLimitedError("signing in: Scalingo asks for fewer requests (429)", retry_after_s=retry_after_s)
-    return TransientError(f"signing in: Scalingo answered {status} without a bearer", retry_after_s=retry_after_s)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Read the body, without the middle of long texts. A status other than 200 counts even if its body breaks off."""
-    body, read = bytearray(), 0
-    try:
-        async for part in response.content.iter_chunked(65_536):
-            body += part
-            read += len(part)
-            if len(body) > LARGEST_ANSWER:
-                body[:] = _STRING.sub(_shortened, body)
-            if len(body) > LARGEST_ANSWER or read > _MOST_READ:
-                break
-    except (aiohttp.ClientError, OSError):
-        if response.status == HTTPStatus.OK:
-            raise
-    return bytes(body)
-
-
-def _shortened(string: re.Match[bytes]) -> bytes:
-    """Cut the middle of a long JSON string, between two of its escapes."""
-    text, start = string[1], len(string[1]) - _TEXT_END
-    if start <= _TEXT_END:
-        return string[0]
-    while start > 0 and text[start] in b'"\\':
-        start -= 1
-    return b'"' + _TORN_ESCAPE.sub(b"", text[:_TEXT_END]) + _CUT + text[start:] + string[2]
-
-
-def _retry_after_s(response: aiohttp.ClientResponse) -> float | None:
-    value = response.headers.get("Retry-After")
-    return None if value is None else parse_retry_after(value, datetime.now(UTC))

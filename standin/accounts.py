@@ -4,7 +4,7 @@ import base64
 import json
 from collections import defaultdict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 WINDOW_S = 60.0
@@ -12,10 +12,11 @@ WINDOW_S = 60.0
 
 @dataclass(frozen=True)
 class Bearer:
-    """The account of a bearer, and when it expires (unix time)."""
+    """The account of a bearer, and when it expires (unix time). `addon` is set for an addon's token."""
 
     account: str
     expires_at: float
+    addon: str | None = None
 
 
 class Accounts:
@@ -26,7 +27,7 @@ class Accounts:
         self._bearers: dict[str, Bearer] = {}
         self._numbers = count(1)
 
-    def exchange(self, account: str, now: float, lifetime_s: int) -> str:
+    def exchange(self, account: str, now: float, lifetime_s: int, *, addon: str | None = None) -> str:
         """Return a new bearer, shaped like a JWT; `iat` and `exp` are whole seconds, as Scalingo's are."""
         issued_at = int(now)
         claims = {
@@ -37,7 +38,7 @@ class Accounts:
             "jti": next(self._numbers),
         }
         token = ".".join([_segment({"alg": "none", "typ": "JWT"}), _segment(claims), _base64url(b"not a signature")])
-        self._bearers[token] = Bearer(account, issued_at + lifetime_s)
+        self._bearers[token] = Bearer(account, issued_at + lifetime_s, addon)
         return token
 
     def by_api_token(self, authorization: str) -> str | None:
@@ -63,7 +64,7 @@ class Accounts:
 
     def expire_bearers(self) -> None:
         """Expire every bearer issued so far; their accounts stay known."""
-        self._bearers = {token: Bearer(bearer.account, 0) for token, bearer in self._bearers.items()}
+        self._bearers = {token: replace(bearer, expires_at=0) for token, bearer in self._bearers.items()}
 
 
 class SlidingWindow:

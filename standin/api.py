@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 from aiohttp import web
 from pydantic import with_config
@@ -17,7 +17,7 @@ from standin import control
 from standin.accounts import Accounts
 from standin.faults import Fault, Target
 from standin.loopback import LoopbackServer, RequestLog
-from standin.operations import DEFAULT_ERROR, DateStyle, Operation, Outcome, new_id
+from standin.operations import DEFAULT_ERROR, DateStyle, Kind, Operation, new_id, new_uuid
 from standin.replies import Fate, send
 from standin.state import ApiState, Call, Settings
 
@@ -55,10 +55,11 @@ class SettingsChange(TypedDict, total=False):
     retry_after_s: int | None
     bearer_lifetime_s: int
     latency_s: float
+    database_route: Literal["both", "addon", "short"]
 
 
 class ScalingoApi(LoopbackServer):
-    """The part of Scalingo's API about operations. Its state survives `stop` and `start`.
+    """The part of Scalingo's API about operations, deployments and databases. Its state survives `stop` and `start`.
 
     Thread-safe. `clock` returns the unix time.
     """
@@ -113,19 +114,27 @@ class ScalingoApi(LoopbackServer):
         app: str = "shop",
         *,
         id: str | None = None,  # noqa: A002 - the API's own word
+        kind: Kind = "operation",
+        addon_id: str | None = None,
         type: str = "restart",  # noqa: A002 - the API's own word
         pending_s: float = 0,
         duration_s: float | None = 0,
-        outcome: Outcome = "done",
+        outcome: str = "",
         error: str | None = DEFAULT_ERROR,
-        running_status: str = "running",
+        output: str | None = None,
+        output_bytes: int = 0,
+        running_status: str = "",
         pending_finished_at: bool = False,
         dates: DateStyle = "Z",
         extra: Mapping[str, Any] | None = None,
     ) -> OperationHandle:
         """Begin an operation now, with a script as in `Operation`; `duration_s=None` waits for `finish`."""
         created = Operation(
-            id=id or new_id(),
+            id=id or (new_uuid() if kind == "deployment" else new_id()),
+            kind=kind,
+            addon_id=addon_id,
+            output=output,
+            output_bytes=output_bytes,
             app=app,
             created_at=self._clock(),
             type=type,
@@ -145,7 +154,7 @@ class ScalingoApi(LoopbackServer):
     def finish(
         self,
         id: str,  # noqa: A002 - the API's own word
-        outcome: Outcome = "done",
+        outcome: str = "",
         error: str | None = DEFAULT_ERROR,
     ) -> None:
         """End an operation now, regardless of its script. Raises KeyError if the id is unknown."""

@@ -9,7 +9,7 @@ All bodies are JSON. The fields are the arguments of the matching method of `Sca
 | POST /_standin/faults                  | `{kind, times?, exchange?, app?, operation_id?}` + the kind's fields |
 | DELETE /_standin/faults                |                                                                      |
 | POST /_standin/expire-bearers          |                                                                      |
-| POST /_standin/settings                | `{limit?, retry_after_s?, bearer_lifetime_s?, latency_s?}`           |
+| POST /_standin/settings                | `{limit?, retry_after_s?, bearer_lifetime_s?, latency_s?, …}`        |
 | GET, DELETE /_standin/requests         |                                                                      |
 """
 

@@ -27,7 +27,13 @@ def too_many_requests(retry_after_s: int | None) -> Reply:
 
 
 INVALID_CREDENTIALS = json_reply(401, {"error": "Invalid credentials"})
-OPERATION_NOT_FOUND = json_reply(404, {"resource": "operation", "error": "not found"})
+DATABASE_UNAUTHORIZED = json_reply(400, {"error": "unauthorized"})
+"""The database API's word for a bad token."""
+
+
+def not_found(resource: str) -> Reply:
+    """Return the 404 of an unknown operation, deployment, …."""
+    return json_reply(404, {"resource": resource, "error": "not found"})
 
 
 def route_not_found(path: str) -> Reply:
@@ -69,7 +75,7 @@ def rate_limited(retry_after_s: int | None = None) -> Fault:
 
 def operation_not_found() -> Fault:
     """404, as for an operation that does not exist."""
-    return _instead(OPERATION_NOT_FOUND)
+    return _instead(not_found("operation"))
 
 
 def unknown_route(path: str = "/v1/unknown") -> Fault:

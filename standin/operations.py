@@ -1,26 +1,33 @@
-"""The life of a Scalingo operation, as a function of time."""
+"""The life of a Scalingo operation, deployment, database operation or backup, as a function of time."""
 
 import hashlib
 import secrets
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 
-Outcome = Literal["done", "error"]
+Kind = Literal["operation", "deployment", "database", "backup"]
 DateStyle = Literal["Z", "+00:00", "+02:00"]
 
 DEFAULT_ERROR = "container web-1 failed to restart"
 RESTART_PENDING_S = 1.0
 RESTART_DURATION_S = 5.0
+DEFAULT_OUTPUT = "<-- Start deployment of {app} -->\n       Fetching source code\n-----> Ruby app detected\n"
+
+WAITING = {"operation": "pending", "deployment": "queued", "database": "pending", "backup": "scheduled"}
+RUNNING = {"operation": "running", "deployment": "building", "database": "running", "backup": "running"}
+DONE = {"operation": "done", "deployment": "success", "database": "finished", "backup": "done"}
+"""The API's words for each kind."""
 
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation: pending, then running, then its outcome."""
+    """One of them: pending, then running, then its outcome."""
 
     id: str
-    """24 hex digits."""
+    """24 hex digits; of a deployment, a uuid."""
     app: str
     created_at: float
     """Unix time; `pending_s` and `duration_s` both count from here."""
@@ -28,47 +35,71 @@ class Operation:
     pending_s: float = 0
     duration_s: float | None = 0
     """None: it runs until `finish`."""
-    outcome: Outcome = "done"
+    outcome: str = ""
+    """The API's word for the end; empty: a success."""
     error: str | None = DEFAULT_ERROR
-    """Shown only with the outcome `error`."""
-    running_status: str = "running"
-    """The API's word for running: clients must treat unknown words as unfinished."""
+    """Shown only with the outcome `error`, or `user-error` of a database."""
+    running_status: str = ""
+    """The API's word for running (empty: the kind's): clients must treat unknown words as unfinished."""
     pending_finished_at: bool = False
     """Whether it has a `finished_at` while still pending, as in the documented example."""
     dates: DateStyle = "Z"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Added to the body, or replacing its fields, in every status."""
+    kind: Kind = "operation"
+    addon_id: str | None = None
+    output: str | None = None
+    """The output of a deployment; None: a short one."""
+    output_bytes: int = 0
+    """The output is filled up in front to so many bytes."""
 
     @property
     def app_id(self) -> str:
         """The app's own id, 24 hex digits, always the same for the same name."""
-        return hashlib.sha256(self.app.encode()).hexdigest()[:24]
+        return app_id(self.app)
 
     def status(self, now: float) -> str:
         """Return the API's word for the state."""
         age_s = now - self.created_at
         if self.duration_s is not None and age_s >= self.duration_s:
-            return self.outcome
-        return "pending" if age_s < self.pending_s else self.running_status
+            return self.outcome or DONE[self.kind]
+        return WAITING[self.kind] if age_s < self.pending_s else self.running_status or RUNNING[self.kind]
 
-    def body(self, now: float) -> dict[str, Any]:
+    def body(self, now: float, base_url: str = "") -> dict[str, Any]:
         """Return the operation as the API shows it; a field that does not apply is absent, not null."""
-        status = self.status(now)
         body: dict[str, Any] = {
             "id": self.id,
-            "app_id": self.app_id,
             "created_at": self._date(self.created_at),
-            "status": status,
-            "type": self.type,
-            "message": None,
+            "status": self.status(now),
         }
-        if status == self.outcome and self.duration_s is not None:
-            body["finished_at"] = self._date(self.created_at + self.duration_s)
-            if status == "error":
-                body["error"] = self.error
-        elif status == "pending" and self.pending_finished_at:
-            body["finished_at"] = self._date(self.created_at + self.pending_s)
+        over = self.duration_s is not None and now - self.created_at >= self.duration_s
+        ended_at = self._date(self.created_at + self.duration_s) if over and self.duration_s is not None else None
+        match self.kind:
+            case "operation":
+                body |= {"app_id": self.app_id, "type": self.type, "message": None}
+                body |= {"finished_at": ended_at} if over else {}
+                body |= {"error": self.error} if over and self.outcome == "error" else {}
+                if now - self.created_at < self.pending_s and self.pending_finished_at:
+                    body["finished_at"] = self._date(self.created_at + self.pending_s)
+            case "deployment":
+                links = {"output": f"{base_url}/v1/apps/{self.app_id}/deployments/{self.id}/output"}
+                body |= {"app_id": self.app_id, "finished_at": ended_at, "git_ref": None, "type": "deployment"}
+                body |= {"duration": round(self.duration_s or 0) if over else 0, "links": links}
+            case "database":
+                body |= {"type": self.type, "finished_at": ended_at, "error": self.error if self._failed(now) else None}
+            case "backup":
+                body |= {"database_id": self.addon_id, "name": None}
         return body | dict(self.extra)
+
+    def whole_output(self) -> bytes:
+        """Return the output of a deployment that has ended."""
+        whole = (DEFAULT_OUTPUT.format(app=self.app) if self.output is None else self.output).encode()
+        filler = b"       Installing dependencies\n"
+        missing = max(0, self.output_bytes - len(whole))
+        return (filler * (missing // len(filler) + 1))[:missing] + whole
+
+    def _failed(self, now: float) -> bool:
+        return self.status(now) in ("error", "user-error")
 
     def _date(self, unix_time: float) -> str:
         zone = timezone(timedelta(hours=2)) if self.dates == "+02:00" else UTC
@@ -81,8 +112,25 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-def restart(app: str, action: str, now: float) -> Operation:
-    """Return the operation of a restart or a scale: pending for 1 s, done after 5 s."""
+def new_uuid() -> str:
+    """Return a deployment's id."""
+    return str(uuid.uuid4())
+
+
+def app_id(app: str) -> str:
+    """Return the app's own id, 24 hex digits, always the same for the same name."""
+    return hashlib.sha256(app.encode()).hexdigest()[:24]
+
+
+def begun(kind: Kind, app: str, word: str, now: float, addon_id: str | None = None) -> Operation:
+    """Return what a POST begins: a restart, a deployment, …: it waits for 1 s, and succeeds after 5 s."""
     return Operation(
-        new_id(), app, created_at=now, type=action, pending_s=RESTART_PENDING_S, duration_s=RESTART_DURATION_S
+        new_uuid() if kind == "deployment" else new_id(),
+        app,
+        created_at=now,
+        type=word,
+        pending_s=RESTART_PENDING_S,
+        duration_s=RESTART_DURATION_S,
+        kind=kind,
+        addon_id=addon_id,
     )

@@ -2,21 +2,34 @@
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from standin.accounts import Accounts, SlidingWindow
 from standin.faults import (
+    DATABASE_UNAUTHORIZED,
     INVALID_CREDENTIALS,
-    OPERATION_NOT_FOUND,
     FaultQueue,
     json_reply,
+    not_found,
     route_not_found,
     too_many_requests,
 )
-from standin.operations import Operation, restart
+from standin.operations import Operation, begun
 from standin.replies import Reply
 
 EXCHANGE = "/v1/tokens/exchange"
-ROUTE = re.compile(r"/v1/apps/(?P<app>[^/]+)(?:/operations/(?P<operation_id>[^/]+)|/(?P<action>restart|scale)|/.*)?")
+ROUTE = re.compile(
+    r"/v1/apps/(?P<app>[^/]+)"
+    r"(?:/(?:operations|deployments)/(?P<operation_id>[^/]+)(?P<output>/output)?"
+    r"|/addons/(?P<addon>[^/]+)/token"
+    r"|/(?:scm_repo_link/)?(?P<action>restart|scale|deployments|manual_deploy)"
+    r"|/.*)?"
+)
+DATABASE_ROUTE = re.compile(
+    r"/api(?:/databases/(?P<addon>[^/]+))?"
+    r"/(?:(?:operations|backups)/(?P<operation_id>[^/]+)|(?P<action>upgrade|backups))"
+)
+_NAMED = ("app", "operation_id", "output", "addon", "action")
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,8 @@ class Settings:
     bearer_lifetime_s: int = 3600
     latency_s: float = 0
     """The delay of every answer after its state was read."""
+    database_route: Literal["both", "addon", "short"] = "both"
+    """Which route of a database's operation or backup is known: with the addon, without, or both."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +56,16 @@ class Call:
     authorization: str
     app: str | None
     operation_id: str | None
+    output: str | None
+    addon: str | None
     action: str | None
 
     @classmethod
     def parse(cls, method: str, path: str, authorization: str) -> "Call":
-        """Find app, operation and action in the path; None if missing."""
-        route = ROUTE.fullmatch(path)
-        named = route.group("app", "operation_id", "action") if route else (None, None, None)
-        return cls(method, path, authorization, *named)
+        """Find app, operation, addon and action in the path; None if missing."""
+        route = ROUTE.fullmatch(path) or DATABASE_ROUTE.fullmatch(path)
+        named = route.groupdict() if route else {}
+        return cls(method, path, authorization, *(named.get(name) for name in _NAMED))
 
 
 class ApiState:
@@ -63,7 +80,14 @@ class ApiState:
         self._base_url = base_url
 
     def url(self, operation: Operation) -> str:
-        """Return the operation's URL."""
+        """Return the URL of an operation, a deployment or a backup, as the answer that began it has it."""
+        match operation.kind:
+            case "deployment":
+                return f"{self._base_url}/v1/apps/{operation.app_id}/deployments/{operation.id}/output"
+            case "database":
+                return f"{self._base_url}/api/operations/{operation.id}"
+            case "backup":
+                return f"{self._base_url}/api/databases/{operation.addon_id}/backups/{operation.id}"
         return f"{self._base_url}/v1/apps/{operation.app}/operations/{operation.id}"
 
     def account(self, call: Call) -> str | None:
@@ -89,10 +113,14 @@ class ApiState:
         match call:
             case Call(method="POST", path="/v1/tokens/exchange"):
                 return self._exchange(call, now)
-            case Call(method="GET", app=str(app), operation_id=str(operation_id)):
-                return self._refusal(call, now) or self._show(app, operation_id, now)
+            case Call(method="POST", app=str(app), addon=str(addon)):
+                return self._refusal(call, now) or self._addon_token(call, app, addon, now)
+            case Call(method="GET", operation_id=str()):
+                return self._refusal(call, now) or self._show(call, now)
             case Call(method="POST", app=str(app), action=str(action)):
-                return self._refusal(call, now) or self._restart(app, action, now)
+                return self._refusal(call, now) or self._begin_in_app(app, action, now)
+            case Call(method="POST", addon=str(addon), action=str(action)):
+                return self._refusal(call, now) or self._begin_in_database(addon, action, now)
         return route_not_found(call.path)
 
     def _exchange(self, call: Call, now: float) -> Reply:
@@ -102,17 +130,56 @@ class ApiState:
         return json_reply(200, {"token": self.accounts.exchange(account, now, self.settings.bearer_lifetime_s)})
 
     def _refusal(self, call: Call, now: float) -> Reply | None:
-        """Return None if the call's bearer is valid."""
+        """Return None if the call's bearer is valid for it: in the database API, an addon's own token."""
         bearer = self.accounts.by_bearer(call.authorization)
-        return None if bearer and now < bearer.expires_at else INVALID_CREDENTIALS
+        in_database = call.app is None
+        valid = bearer is not None and now < bearer.expires_at and (bearer.addon is not None) == in_database
+        if valid and bearer is not None and call.addon in (None, bearer.addon, *([call.addon] if call.app else [])):
+            return None
+        return DATABASE_UNAUTHORIZED if in_database else INVALID_CREDENTIALS
 
-    def _show(self, app: str, operation_id: str, now: float) -> Reply:
-        operation = self.operations.get(operation_id)
-        if operation is None or app not in (operation.app, operation.app_id):
-            return OPERATION_NOT_FOUND
-        return json_reply(200, {"operation": operation.body(now)})
+    def _addon_token(self, call: Call, app: str, addon: str, now: float) -> Reply:
+        if not any(each.addon_id == addon and app in (each.app, each.app_id) for each in self.operations.values()):
+            return not_found("addon")
+        account = self.account(call) or ""
+        token = self.accounts.exchange(account, now, self.settings.bearer_lifetime_s, addon=addon)
+        return json_reply(200, {"addon": {"id": addon, "token": token}})
 
-    def _restart(self, app: str, action: str, now: float) -> Reply:
-        operation = restart(app, action, now)
+    def _show(self, call: Call, now: float) -> Reply:
+        found = self.operations.get(call.operation_id or "")
+        bearer = self.accounts.by_bearer(call.authorization)
+        words = next(word for word in ("operations", "deployments", "backups") if f"/{word}/" in call.path)
+        if call.app is not None:
+            kinds = ("deployment",) if words == "deployments" else ("operation",)
+            mine = found is not None and call.app in (found.app, found.app_id)
+        else:
+            kinds = ("backup",) if words == "backups" else ("database",)
+            by_addon = call.addon is not None
+            mine = found is not None and bearer is not None and found.addon_id == bearer.addon
+            mine = mine and self.settings.database_route in ("both", "addon" if by_addon else "short")
+        if found is None or not mine or found.kind not in kinds:
+            return not_found(words.removesuffix("s"))
+        if call.output:
+            return Reply(200, found.whole_output(), {"Content-Type": "text/plain; charset=utf-8"})
+        name = "database_backup" if found.kind == "backup" else words.removesuffix("s")
+        return json_reply(200, {name: found.body(now, self._base_url)})
+
+    def _begin_in_app(self, app: str, action: str, now: float) -> Reply:
+        deploys = action in ("deployments", "manual_deploy")
+        operation = begun("deployment" if deploys else "operation", app, action, now)
         self.operations[operation.id] = operation
-        return json_reply(202, {}, Location=self.url(operation))
+        if not deploys:
+            return json_reply(202, {}, Location=self.url(operation))
+        body = operation.body(now, self._base_url)
+        if action == "manual_deploy":
+            del body["links"]
+        return json_reply(200 if action == "manual_deploy" else 201, {"deployment": body})
+
+    def _begin_in_database(self, addon: str, action: str, now: float) -> Reply:
+        app = next((each.app for each in self.operations.values() if each.addon_id == addon), "shop")
+        operation = begun("backup" if action == "backups" else "database", app, "upgrade", now, addon)
+        self.operations[operation.id] = operation
+        if action == "backups":
+            return json_reply(201, {"database_backup": operation.body(now)})
+        body = {"message": "Database upgrade is pending", "operation_id": operation.id}
+        return json_reply(202, body, Location=self.url(operation))

@@ -12,28 +12,24 @@ from functools import partial
 import redis
 import structlog
 
-from config.settings import Settings
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
-from operations.storage.records import WINDOW, Stored
+from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.storage.tallies import detection_s
 from operations.telling.attempts import is_anything_due
 from operations.telling.view import timestamp
-from operations.watching import looks, pace
-from scalingo.client import Client
+from operations.watching import looks
+from scalingo.transport import NEVER_S
+from workers import choice
+from workers.choice import LOOK_DEADLINE_S
 from workers.loop import AT_ONCE
 from workers.runtime import LOOKS_FOLD_S, Runtime, current, in_thread
 
 log = structlog.get_logger()
 
-LOOK_DEADLINE_S = 10.0
-LARGEST_WINDOW = 20_000
-LOOKS_WITHOUT_REQUEST = 10
 CATCH_UP_WITHIN_S = 0.5
 """A round must not run ahead of the event loop: it would claim what other workers could do, and tokens would expire."""
-
-_NEVER = float("-inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +48,15 @@ def look_round() -> None:
     """
     runtime, began_at_s = current(), time.monotonic()
     due: dict[str, list[Stored]] = defaultdict(list)
-    for stored in runtime.records.due_trackings(_window(runtime.settings)):
+    for stored in runtime.records.due_trackings(choice.window(runtime.settings)):
         due[stored.tracking.account].append(stored)
-    signed_in = {account for account in due if runtime.client.is_signed_in(account)}
-    asked_at_s = time.monotonic()
-    granted = runtime.budget.spend_each({account: len(due[account]) if account in signed_in else 0 for account in due})
-    chosen: list[tuple[Stored, float]] = []
-    for account, (tokens, wait_s) in granted.items():
-        if account in signed_in:
-            chosen += ((stored, asked_at_s) for stored in _most_worth(runtime, due[account], tokens))
-        else:
-            looks_now = _looks_to_sign_in(runtime.client, account, wait_s)
-            chosen += ((stored, _NEVER) for stored in _most_worth(runtime, due[account], looks_now))
+    chosen, granted = choice.choose(runtime, due)
     claimed, all_due = _claim_and_look(runtime, chosen), sum(map(len, due.values()))
     log.log(
         logging.INFO if 0 < claimed < all_due else logging.DEBUG,
         "look round",
         due=all_due,
-        granted=sum(tokens for tokens, _ in granted.values()),
+        granted=granted,
         claimed=claimed,
         took_ms=round((time.monotonic() - began_at_s) * 1000, 2),
     )
@@ -93,34 +80,6 @@ def release_looks_of(runtime: Runtime, workers: frozenset[str]) -> int:
     return released
 
 
-def _window(settings: Settings) -> int:
-    """Say how many due trackings to choose from: all, so that one caller's cannot hide another's."""
-    return min(LARGEST_WINDOW, max(WINDOW, 2 * settings.max_in_flight * len(settings.accounts)))
-
-
-def _looks_to_sign_in(client: Client, account: str, token_in_s: float) -> int:
-    """Say how many looks to make now for an account that is not signed in.
-
-    Without a bearer, tokens would expire unused: one look signs in for all, and spends tokens as needed. After a failed
-    sign-in, looks make no request: they fail at once, with the error.
-    """
-    if client.is_refused_for_now(account):
-        return LOOKS_WITHOUT_REQUEST
-    return 0 if client.is_signing_in(account) or token_in_s > LOOK_DEADLINE_S / 2 else 1
-
-
-def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored]:
-    """Choose `wanted` of one account's due trackings; in no order if all are chosen."""
-    if wanted >= len(due):
-        return due
-    if wanted == 0:
-        return []
-    known = {stored.tracking.id: stored for stored in due}
-    trackings = [stored.tracking for stored in due]
-    ordered = pace.by_worth(zip(trackings, runtime.learned.durations(trackings), strict=True), runtime.records.now())
-    return [known[tracking.id] for tracking in ordered[:wanted]]
-
-
 def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int:
     """Claim what no other round has claimed in the meantime, and start a look at each. Returns how many."""
     started = 0
@@ -131,7 +90,7 @@ def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int
         try:
             answers = runtime.store.update_all([_claiming(stored, claim, now) for stored, _ in some])
         except redis.RedisError:  # the claims may have been stored
-            runtime.loop.submit(*(partial(_release, runtime, Claimed(stored, claim, _NEVER)) for stored, _ in some))
+            runtime.loop.submit(*(partial(_release, runtime, Claimed(stored, claim, NEVER_S)) for stored, _ in some))
             raise
         mine = [
             Claimed(answer, claim, granted_at_s)
@@ -178,7 +137,8 @@ async def _ask(runtime: Runtime, claimed: Claimed) -> Operation | OpwatchError:
     """Ask the API once. Errors are returned, not raised."""
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
-            return await runtime.client.operation(claimed.stored.tracking, granted_at_s=claimed.granted_at_s)
+            asked = claimed.stored.tracking
+            return await runtime.client.look(asked, granted_at_s=claimed.granted_at_s, within_s=LOOK_DEADLINE_S)
     except OpwatchError as error:
         return error
     except TimeoutError:

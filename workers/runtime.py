@@ -29,7 +29,7 @@ from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
 from operations.telling.attempts import Policy
 from operations.telling.audience import Rules
-from scalingo.client import Client
+from scalingo.client import Client, Hosts
 from workers.doorbell import Doorbell, Round
 from workers.loop import Batches, HttpLoop, TargetSlots
 
@@ -105,6 +105,7 @@ class Runtime:
     changes: Batches[Change, Stored | None]
     learned: Learned
     budget: Budget
+    events_budget: Budget
     heartbeat: Heartbeat
     health: Health
     locks: Locks
@@ -179,6 +180,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         changes=Batches(store.update_all),
         learned=Learned(connection),
         budget=budget,
+        events_budget=Budget.of_events(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),
         health=Health(connection),
         locks=locks,
@@ -188,8 +190,8 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         client=Client(
             loop.api,
             accounts=settings.accounts,
-            regions=settings.regions,
-            auth_url=settings.auth_url,
+            hosts=Hosts(settings.regions, settings.database_apis, settings.auth_url),
+            output_shown=settings.deployment_output,
             gate=SharedGate(budget, locks, name),
         ),
         looks_due=Doorbell(connection, Round.LOOK, fold_s=LOOKS_FOLD_S),

@@ -70,10 +70,21 @@ class Balance(NamedTuple):
 class Budget:
     """Grants the tokens that requests to the API spend."""
 
-    def __init__(self, connection: redis.Redis, requests_per_minute: int) -> None:
+    def __init__(self, connection: redis.Redis, requests_per_minute: int, *, name: str = "budget") -> None:
         self.allowance = Allowance.per_minute(requests_per_minute)
+        self._name = name
         self._spend = _script(connection, "spend.lua")
         self._slow_down = _script(connection, "slow_down.lua")
+
+    @classmethod
+    def of_events(cls, connection: redis.Redis, requests_per_minute: int) -> "Budget":
+        """Make the budget that what only events tell of must spend besides: half of the account's."""
+        return cls(connection, requests_per_minute // 2, name="events")
+
+    @classmethod
+    def of_hints(cls, connection: redis.Redis, requests_per_minute: int) -> "Budget":
+        """Make the budget of looks that events move forward: a quarter of the account's, since each may cost two."""
+        return cls(connection, max(2, requests_per_minute // 4), name="hints")
 
     def spend(self, account: str, wanted: int) -> Grant:
         """Spend up to `wanted` tokens of one account's bucket."""
@@ -99,18 +110,17 @@ class Budget:
         Returns None if another 429 of the same burst was applied already.
         """
         pause_s = min(max(retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
-        first = self._slow_down(keys=[_key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S, LONGEST_PAUSE_S])
+        first = self._slow_down(keys=[self._key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S, LONGEST_PAUSE_S])
         return first and SlowedDown(float(first[0]), datetime.fromtimestamp(float(first[1]), UTC))
 
+    def _key(self, account: str) -> str:
+        return f"opwatch:{self._name}:{account}"
+
     def _buckets(self, wanted: Mapping[str, int]) -> dict[str, Any]:
-        size, keys = self.allowance, [_key(account) for account in wanted]
+        size, keys = self.allowance, [self._key(account) for account in wanted]
         arguments = [size.capacity, size.per_second, GROWS_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S, *wanted.values()]
         return dict(zip(wanted, self._spend(keys=keys, args=arguments), strict=True)) if keys else {}
 
 
 def _script(connection: redis.Redis, name: str) -> Any:  # redis-py types every answer as bytes or str
     return connection.register_script((Path(__file__).parent / name).read_text())
-
-
-def _key(account: str) -> str:
-    return f"opwatch:budget:{account}"

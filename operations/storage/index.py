@@ -23,7 +23,6 @@ RETRYING = "opwatch:retrying"
 DEAD = "opwatch:dead"
 IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
-DURATIONS = "opwatch:durations"
 CANCELLED, ENDED_BY = "opwatch:cancelled", "opwatch:ended-by"
 """Sets for each caller, by `last_end`: what was cancelled without a delivery, and what has ended."""
 GROUP, BODY = "opwatch:group", "opwatch:announcement"
@@ -68,15 +67,16 @@ class IndexChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many operations of one account may be in flight, and how many callers share that."""
+    """How many operations of one account may be in flight, how many callers share that; `own`: one's own share."""
 
     in_flight: int
     callers: int
+    own: int | None = None
 
     @property
     def share(self) -> int:
         """How many operations a caller may have in flight even if others use up the limit."""
-        return max(1, self.in_flight // self.callers)
+        return self.own or max(1, self.in_flight // self.callers)
 
 
 def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
@@ -135,14 +135,6 @@ def limits(old: Tracking | None, new: Tracking, limit: Limit) -> Iterator[IndexC
 def added(counter: str, amount: int = 1) -> IndexChange:
     """Make the change that adds to a counter."""
     return IndexChange(ChangeKind.INCREMENT, COUNTERS, counter, amount)
-
-
-def durations_keys(tracking: Tracking) -> tuple[str, ...]:
-    """Return the keys of the learned durations: of the app and type, and of the type, if known."""
-    kind = tracking.operation.type if tracking.operation is not None else None
-    if kind is None:
-        return ()
-    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{kind}", f"{DURATIONS}-of-type:{kind}"
 
 
 def caller_field(account: str, caller: str) -> str:

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import redis
 
+from operations.kind import Kind
 from operations.model import Tracking
-from operations.storage.index import durations_keys
 from operations.watching.durations import KEPT, LONGEST_S, Durations
 
+DURATIONS = "opwatch:durations"
 KEPT_FOR_S = 10.0
 MOST_KEPT = 5_000
 
@@ -25,25 +26,40 @@ class Learned:
     def __init__(self, connection: redis.Redis, *, most_kept: int = MOST_KEPT) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._most_kept = most_kept
-        self._known: dict[tuple[str, ...], _Known] = {(): _Known(float("inf"), Durations.learn())}
+        self._unknown: dict[tuple[str, ...], _Known] = {
+            (kind,): _Known(float("inf"), Durations.learn(kind=kind)) for kind in Kind
+        }
+        self._known: dict[tuple[str, ...], _Known] = dict(self._unknown)
 
     def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
         """Return the distribution of durations for each of these operations, with at most one request to Redis."""
-        wanted = [durations_keys(tracking) for tracking in trackings]
+        wanted = [(tracking.kind, *durations_keys(tracking)) for tracking in trackings]
         known, now_s = self._known, time.monotonic()
         missing = [keys for keys in dict.fromkeys(wanted) if keys not in known or known[keys].until_s < now_s]
         if missing:
             if len(known) + len(missing) > self._most_kept:
-                known = self._known = {keys: known[keys] for keys in ((), *wanted) if keys in known}
+                known = self._known = self._unknown | {keys: known[keys] for keys in wanted if keys in known}
             pipe = self._redis.pipeline(transaction=False)
-            for own, of_type in missing:
+            for _, own, of_type in missing:
                 pipe.lrange(own, 0, KEPT - 1)
                 pipe.lrange(of_type, 0, KEPT - 1)
             answers = iter(pipe.execute(raise_on_error=False))
             for keys in missing:
-                read = Durations.learn(_seconds(next(answers)), _seconds(next(answers)))
+                read = Durations.learn(_seconds(next(answers)), _seconds(next(answers)), kind=Kind(keys[0]))
                 known[keys] = _Known(now_s + KEPT_FOR_S, read)
         return [known[keys].durations for keys in wanted]
+
+
+def durations_keys(tracking: Tracking) -> tuple[str, ...]:
+    """Return the keys of the learned durations: of the app and type, and of the type, if known."""
+    word = tracking.operation.type if tracking.operation is not None else None
+    if tracking.kind in (Kind.DEPLOYMENT, Kind.BACKUP):
+        word = tracking.kind.value
+    elif word is not None and tracking.kind is Kind.DATABASE:
+        word = f"database-{word}"
+    if word is None:
+        return ()
+    return f"{DURATIONS}:{tracking.region}:{tracking.app}:{word}", f"{DURATIONS}-of-type:{word}"
 
 
 def _seconds(stored: list[bytes] | redis.RedisError) -> list[float]:

@@ -14,6 +14,7 @@ import redis
 from pydantic import TypeAdapter
 
 from operations.errors import NewerRecordError
+from operations.kind import Kind
 from operations.model import Delivery, LiveMessage, Tracking, tracking_id
 from operations.storage import index
 from operations.storage.due import DueSets, is_due
@@ -24,8 +25,11 @@ from operations.telling.attempts import LEASE
 from operations.telling.audience import delivery_id
 from operations.telling.live import live_id
 
-RECORD_VERSION = 1
-"""The version of records that this code reads and writes. It does not change records of a newer version."""
+RECORD_VERSION = 2
+"""The newest version of records that this code reads. It does not change records of a newer version."""
+
+RECORD_VERSION_OF_KIND = {kind: 1 if kind is Kind.OPERATION else 2 for kind in Kind}
+"""Version 0.1.0 reads version 1, and knows only operations: it would announce any other kind as lost."""
 
 _WIRE = TypeAdapter(Tracking)
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
-from operations.storage.index import ChangeKind, IndexChange, added, durations_keys
+from operations.storage.index import ChangeKind, IndexChange, added
+from operations.storage.learned import durations_keys
 from operations.watching import looks
 from operations.watching.durations import KEPT, LONGEST_S
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from operations.errors import OpwatchError
+from operations.kind import NO_LINKS, Kind, Links
 from operations.model import OLDEST_START, Alert, AlertKind, State, Tracking, Usual, Verdict
 from operations.telling import view
 from operations.text import cut_middle, json_bytes
@@ -29,7 +30,7 @@ class Announcement:
     """One outcome for one target. Webhooks receive `body`, byte for byte the same at every attempt.
 
     `delivery_id` is the same for all attempts. `type` is the operation's (`restart`, `scale`, …), if known, and `usual`
-    how long such operations take.
+    how long such operations take. `links` lead to its logs and its story, `group` is the name of its group.
     An `alert` is a text to the operator; the other fields are then the outcome that could not be delivered. Without an
     outcome, `ended` is false and `verdict` has no meaning. In a warning (`slow`), `duration_s` is the age so far.
     `at` is the date of the message: the end of the operation, or when the warning or alert was planned. `late_s` is set
@@ -57,6 +58,9 @@ class Announcement:
     overtaken: bool = False
     quiet: bool = False
     recovered: bool = False
+    kind: Kind = Kind.OPERATION
+    links: Links = NO_LINKS
+    group: str | None = None
 
     @property
     def slow(self) -> bool:
@@ -110,6 +114,9 @@ def read(delivery_id: str, body: bytes) -> Announcement:
             ended=not slow,
             at=_moment(document["timestamp"]) if slow else ended_at,
             ended_at=ended_at,
+            kind=Kind(data.get("kind", Kind.OPERATION)),  # bodies of version 0.1.0 have neither kind nor links
+            links=_links(data.get("links", {})),
+            group=data.get("group"),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"
@@ -186,6 +193,10 @@ def _end(state: State, tracked_at: datetime, seen_at: datetime, finished_at: dat
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _links(told: dict[str, Any]) -> Links:
+    return Links(logs=told.get("logs"), story=told.get("story"))
 
 
 def _usual(told: dict[str, Any] | None) -> Usual | None:

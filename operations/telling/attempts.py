@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from operations.errors import OpwatchError, RateLimitedError, Reason, TransientError
-from operations.model import Attempt, Delivery, DeliveryState, Tracking
+from operations.history import Attempt
+from operations.model import Delivery, DeliveryState, Tracking
 from operations.telling import alerts, group_message, retries
 from operations.telling.group_message import GroupShown
 from operations.telling.retries import next_attempt_at

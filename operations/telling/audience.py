@@ -47,7 +47,8 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
     delivery, which ends `dead`: so the loss is visible.
     """
     rule = rules.get(target, Rule())
-    wanted = verdict in rule.on and _is_for(tracking, target, rule)
+    unknown = tracking.by_event and verdict is Verdict.LOST and tracking.operation is None  # events can be forged
+    wanted = verdict in rule.on and _is_for(tracking, target, rule) and not unknown
     return Delivery(
         id=delivery_id(tracking, tracking.run, verdict, target),
         target=target,

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from operations.model import EARLIEST, LATEST, State, Tracking
+from operations.history import EARLIEST, LATEST
+from operations.model import State, Tracking
 
 SETTLE = timedelta(seconds=15)
 """How long a group of unknown size waits for another member after the last end.

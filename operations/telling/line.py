@@ -2,7 +2,8 @@
 
 from datetime import datetime, timedelta
 
-from operations.model import EARLIEST, Delivery, Tracking
+from operations.history import EARLIEST
+from operations.model import Delivery, Tracking
 from operations.telling.announcement import end_of
 
 LONGEST_WAIT = timedelta(minutes=10)

@@ -2,8 +2,7 @@
 
 For a target with `live`, the record has a message beside the delivery of the outcome. It is posted once, edited when a
 look changes its content, and refreshed now and then. It has its own index (`index.LIVE`), not the outbox: rounds work
-on it last, and its failure is not a failed delivery. A version without live messages drops it from the record, and
-posts the outcome as a new message.
+on it last, and its failure is not a failed delivery.
 
 When the run ends with a verdict, the outcome's delivery makes the last edit. It waits while another worker writes the
 message, so that the channel does not get a second one.
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from operations.errors import OpwatchError, RateLimitedError, TransientError
+from operations.kind import Kind
 from operations.model import Delivery, LiveMessage, MessageRef, State, Tracking, Usual
 from operations.telling import audience
 from operations.telling.audience import Rules
@@ -39,13 +39,12 @@ LONGEST_PAUSE_S = 600.0
 MOST_POSTS, MOST_LAST_EDITS = 3, 5
 """How often a post is tried (a failed one may have arrived), and how often the last edit."""
 
-TROUBLE_AFTER = timedelta(seconds=30)
-"""When the API has not answered for this long, the message says so."""
+TROUBLE_AFTER = timedelta(seconds=30)  # if the API has not answered for this long, the message says so
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """What a live message shows of an operation without an outcome: in flight, or cancelled (`over`).
+    """What a live message shows of an operation in flight, perhaps not begun yet (`waiting`), or cancelled (`over`).
 
     `age_s` is its running time so far, `trouble` the error if looks fail.
     """
@@ -59,6 +58,8 @@ class Progress:
     slow: bool = False
     over: bool = False
     context: dict[str, str] = field(default_factory=dict)
+    kind: Kind = Kind.OPERATION
+    waiting: bool = False
 
     @property
     def digest(self) -> str:
@@ -94,6 +95,8 @@ def progress(tracking: Tracking, message: LiveMessage | None, now: datetime) -> 
         slow=tracking.slow is not None,
         over=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
         context=tracking.context,
+        kind=tracking.kind,
+        waiting=operation is not None and operation.waiting,
     )
 
 

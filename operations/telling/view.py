@@ -41,11 +41,14 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
     """Return the tracking for an announcement, without the deliveries to others."""
     return {
         "id": tracking.id,
+        "kind": tracking.kind.value,
         "app": tracking.app,
         "operation_id": tracking.operation_id,
+        "addon_id": tracking.addon_id,
         "region": tracking.region,
         "account": tracking.account,
         "context": tracking.context,
+        "links": {"logs": tracking.links.logs, "story": tracking.links.story},
         "state": tracking.state.value,
         "operation": None if tracking.operation is None else _operation(tracking.operation),
         "created_at": timestamp(tracking.created_at),

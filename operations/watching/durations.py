@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from math import sqrt
 
+from operations.kind import Kind
 from operations.model import Usual
 
 KEPT = 50
@@ -32,7 +33,8 @@ LONGEST_S = 172_800.0
 FEWEST_SAMPLES = 3
 """With fewer samples, no duration is called usual."""
 
-PRIOR_MEDIAN_S, PRIOR_SHAPE = 25.0, 1.5
+PRIOR_MEDIAN_S = {Kind.OPERATION: 25.0, Kind.DEPLOYMENT: 240.0, Kind.DATABASE: 600.0, Kind.BACKUP: 600.0}
+PRIOR_SHAPE = 1.5
 _PRIOR_FROM_S, _PRIOR_POINTS = 1.0, 48
 
 Weighted = tuple[float, float]
@@ -55,13 +57,15 @@ class Durations:
     usual: Usual | None = None
 
     @classmethod
-    def learn(cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = ()) -> "Durations":
+    def learn(
+        cls, own_s: Sequence[float] = (), of_type_s: Sequence[float] = (), *, kind: Kind = Kind.OPERATION
+    ) -> "Durations":
         """Learn from durations of the same app and type, and of the type in any app, newest first.
 
         `usual` comes only from the app's own durations: those of other apps say little about it.
         """
         each = WEIGHT_OF_TYPE / max(len(of_type_s), WEIGHT_OF_TYPE)
-        spans = list(_PRIOR)
+        spans = list(_PRIORS[kind])
         spans += _spread((duration_s, each) for duration_s in of_type_s)
         spans += _spread((duration_s, FADE**age) for age, duration_s in enumerate(own_s))
         return cls(*_line(spans), usual=_usual(own_s))
@@ -144,11 +148,11 @@ def _usual(newest_first_s: Sequence[float]) -> Usual | None:
     return Usual(p50=round(p50, 3), p90=round(p90, 3), samples=len(newest_first_s))
 
 
-def _prior() -> tuple[Span, ...]:
+def _prior(median_s: float) -> tuple[Span, ...]:
     """Spread the weight of one operation by a log-logistic distribution, over growing spans."""
     ratio = (LONGEST_S / _PRIOR_FROM_S) ** (1 / _PRIOR_POINTS)
     edges_s = [0.0, *(_PRIOR_FROM_S * ratio**number for number in range(_PRIOR_POINTS + 1))]
-    survive = [1 / (1 + (edge_s / PRIOR_MEDIAN_S) ** PRIOR_SHAPE) for edge_s in edges_s]
+    survive = [1 / (1 + (edge_s / median_s) ** PRIOR_SHAPE) for edge_s in edges_s]
     survive[-1] = 0.0
     return tuple(
         (from_s, to_s, before - after)
@@ -156,4 +160,4 @@ def _prior() -> tuple[Span, ...]:
     )
 
 
-_PRIOR = _prior()
+_PRIORS = {kind: _prior(median_s) for kind, median_s in PRIOR_MEDIAN_S.items()}

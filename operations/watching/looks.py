@@ -16,7 +16,8 @@ from operations.errors import (
     SignInRejectedError,
     TransientError,
 )
-from operations.model import Looks, Operation, State, Tracking, Usual, Verdict
+from operations.history import Looks
+from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.telling import alerts, audience, live
 from operations.telling.attempts import LEASE
 from operations.telling.audience import Rules
@@ -32,6 +33,9 @@ LOST_AFTER_MISSING = timedelta(seconds=60)
 LOST_AFTER_REFUSED_LOOKS = 3
 LOST_AFTER_REFUSED = timedelta(minutes=5)
 TIMED_OUT_AFTER_UNANSWERED = timedelta(minutes=15)
+HURRIED_PAUSE = timedelta(seconds=1)
+"""The pause before the second look that an event causes."""
+
 CLOCK_SKEW = timedelta(seconds=60)
 """How far the API's clock may be ahead of ours before its times are ignored."""
 
@@ -51,8 +55,6 @@ _RESULTS = {
 RESULTS = ("answered", *_RESULTS.values())
 """The results of looks: the labels of a metric, so all are listed."""
 
-_VERDICT_OF_STATUS = {"done": Verdict.SUCCEEDED, "error": Verdict.FAILED}
-
 
 def result(seen: Operation | OpwatchError) -> str:
     """Name the result of a look, for counters and logs: one of RESULTS."""
@@ -69,6 +71,17 @@ def released(tracking: Tracking, claim: str, now: datetime) -> Tracking | None:
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
     return replace(tracking, claim=None, next_look_at=now)
+
+
+def hurried(tracking: Tracking, now: datetime) -> Tracking | None:
+    """Move the next look forward to now, because an event tells of it. None if it has ended, or is hurried already.
+
+    If that look sees it unfinished, another follows soon: the event may be ahead of the API.
+    """
+    if tracking.state is not State.TRACKING or tracking.hurried:
+        return None
+    due = tracking.next_look_at if tracking.claim else now
+    return replace(tracking, hurried=True, next_look_at=due)
 
 
 def after_look(
@@ -95,7 +108,10 @@ def after_look(
         after = replace(after, deliveries=after.deliveries + planned)
         after = live.left_to_deliveries(after) if after.live else after
     else:
-        after = replace(after, claim=None, next_look_at=pace.next_look_at(after, durations, now))
+        due = pace.next_look_at(after, durations, now)
+        if tracking.hurried:
+            due = min(due, now + HURRIED_PAUSE)
+        after = replace(after, claim=None, hurried=False, next_look_at=due)
         if any(rule.slow or rule.live for rule in rules.values()):
             after = live.followed(slow.watched(after, rules), rules)
     return alerts.with_rejected(after, seen, alert_target, now) if isinstance(seen, SignInRejectedError) else after
@@ -105,10 +121,9 @@ def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> 
     """Return the verdict and its reason, if the run ends now. `tracking` already includes this look."""
     past_deadline = now >= tracking.created_at + timedelta(seconds=tracking.timeout_s)
     if isinstance(seen, Operation):
-        verdict = _VERDICT_OF_STATUS.get(seen.status)
-        if verdict is None and past_deadline:
+        if seen.outcome is None and past_deadline:
             return Verdict.TIMED_OUT, f"still {seen.status} after {tracking.timeout_s} s; it may still succeed"
-        return verdict, None
+        return seen.outcome, None
     if isinstance(seen, OperationMissingError) and _is_missing(tracking, now):
         return Verdict.LOST, f"{seen} ({tracking.missing_looks} times over {_span(tracking.missing_since, now)})"
     if isinstance(seen, AccessRefusedError) and _is_refused(tracking, now):

@@ -130,7 +130,7 @@ def run(seed: int) -> str:
             for number in range(OPERATIONS):
                 ends_after_s, outcome = chance.uniform(2, KILLING_S), chance.choice(["done", "error"])
                 app = f"shop-{number}"
-                operation = stage.scalingo.operation(app, duration_s=ends_after_s, outcome=outcome)  # type: ignore[arg-type]
+                operation = stage.scalingo.operation(app, duration_s=ends_after_s, outcome=outcome)
                 tracked[app] = stage.opwatch.track(operation.url)
             killed = _kill_for(stage, chance, KILLING_S)
             for identity in tracked.values():

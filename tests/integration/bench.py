@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from operations.errors import OpwatchError
-from operations.model import Delivery, Operation, Tracking
+from operations.model import Delivery, Operation, Tracking, Verdict
 from operations.storage.maintenance import Maintenance
 from operations.storage.records import Stored
 from operations.storage.store import Store
@@ -21,8 +21,8 @@ from operations.watching.durations import Durations
 from tests.support.running import CALLER_TOKEN, wait_until
 
 OPERATION_ID = "5ed11f2c884fef000f5e502e"
-DONE = Operation(status="done", type="restart")
-BROKEN = Operation(status="error", type="restart", error="it broke")
+DONE = Operation(status="done", outcome=Verdict.SUCCEEDED, type="restart")
+BROKEN = Operation(status="error", outcome=Verdict.FAILED, type="restart", error="it broke")
 RETENTION = timedelta(days=7)
 NO_OTHER_TARGETS = dict.fromkeys(("SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"), "")
 """All settings empty, which counts as unset."""

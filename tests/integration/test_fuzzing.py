@@ -312,8 +312,8 @@ def test_whatever_the_api_answers_the_watch_goes_on(  # noqa: PLR0913, PLR0917 -
 ) -> None:
     connection.flushall()
     scalingo.configure(limit=None)
-    runtime.client._failures.clear()  # noqa: SLF001 - a failed sign-in pauses all looks; the next example waits for none
-    runtime.client._bearers.clear()  # noqa: SLF001
+    runtime.client.sign_in._failures.clear()  # noqa: SLF001 - a failed sign-in pauses all looks; the next example waits for none
+    runtime.client.sign_in._bearers.clear()  # noqa: SLF001
     operation = scalingo.operation(duration_s=None)
     fault = faults._instead(Reply(status, body, {"Content-Type": "application/json"}))  # noqa: SLF001
     scalingo.fault(fault, exchange=exchange, operation_id=None if exchange else operation.id)

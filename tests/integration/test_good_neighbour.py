@@ -55,7 +55,7 @@ def asked(running: Runtime, store: Store, identity: str, granted_at_s: float) ->
 
     async def ask() -> None:
         try:
-            ended.put((await running.client.operation(tracking, granted_at_s=granted_at_s)).status)
+            ended.put((await running.client.look(tracking, granted_at_s=granted_at_s, within_s=10.0)).status)
         except OpwatchError as error:
             ended.put(error)
 
@@ -207,7 +207,7 @@ class TestRefusals:
         later(connection, 70)
         look_round()
         assert looked_at(store, identity, polls=2).state is State.SUCCEEDED
-        assert other.client.is_signed_in("default")
+        assert other.client.sign_in.is_signed_in("default")
 
 
 def signed_in(store: Store, scalingo: ScalingoApi) -> None:

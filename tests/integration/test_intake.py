@@ -50,11 +50,14 @@ class TestWhatIsTaken:
         times = {name: body.pop(name) for name in ("created_at", "next_poll_at")}
         assert body == {
             "id": IDENTITY,
+            "kind": "operation",
             "app": "shop",
             "operation_id": OPERATION_ID,
+            "addon_id": None,
             "region": "osc-fr1",
             "account": "default",
             "context": {},
+            "links": {"logs": None, "story": None},
             "state": "tracking",
             "operation": None,
             "ended_at": None,

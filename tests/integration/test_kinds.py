@@ -15,7 +15,7 @@ from config.settings import load
 from notifiers import Checkable, Notifier, Previewable, kinds
 from notifiers.targets import build
 from operations.errors import ConfigError, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
-from operations.model import Operation, State
+from operations.model import Operation, State, Verdict
 from operations.telling.announcement import Announcement, body_of, read
 from tests.support import plugins
 from tests.support.receiver import Reply
@@ -42,7 +42,9 @@ FAILED = read(
             state=State.FAILED,
             ended_at=NOW,
             duration_s=42.0,
-            operation=Operation(status="error", type="restart", error="@here <!channel> ```boom``` 🐑\nthe end"),
+            operation=Operation(
+                status="error", outcome=Verdict.FAILED, type="restart", error="@here <!channel> ```boom``` 🐑\nthe end"
+            ),
             context={"actor": "jane", "url": "https://ci.example/7"},
         )
     ),

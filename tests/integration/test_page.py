@@ -20,7 +20,7 @@ from werkzeug.test import TestResponse
 from config.settings import Settings
 from local.valkey import Valkey
 from operations.errors import PermanentError, TransientError
-from operations.model import Operation, Usual
+from operations.model import Operation, Usual, Verdict
 from operations.storage.index import BY_END, DEAD, RECENT
 from operations.storage.store import Store
 from operations.telling.audience import Rule, Rules
@@ -367,7 +367,7 @@ def test_texts_from_outside_break_nothing(browser: Browser, store: Store, settin
     evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)> \u202egnp.exe \x1b[31mred\x00"
     context = {"actor": evil, evil: evil, "url": "javascript:alert(1)"}
     identity = tracked(store, operation_id(1), app=evil, created_by=evil, context=context, group=evil)
-    seen(store, identity, Operation(status="error", type=evil, error=evil), settings.rules)
+    seen(store, identity, Operation(status="error", outcome=Verdict.FAILED, type=evil, error=evil), settings.rules)
     attempted(store, identity, "slack", PermanentError(evil))
     answer = browser.get(path.format(id=identity))
     assert answer.status_code == 200

@@ -24,7 +24,7 @@ from operations.storage.store import Store
 from operations.telling import attempts
 from operations.telling.attempts import LEASE
 from operations.watching import looks
-from scalingo.client import LARGEST_ANSWER
+from scalingo.transport import LARGEST_ANSWER
 from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, Caller, found, looked_at, operation_id, seen, tracked
@@ -308,7 +308,7 @@ class TestLooks:
             scalingo.wait_for(1)  # the sign-in, which takes four seconds
         assert sum(found(store, identity).tracking.claim is not None for identity in identities) == 1
         assert running.budget.balance("default").tokens >= 3
-        wait_until(lambda: running.client.is_signed_in("default"), what="the bearer")
+        wait_until(lambda: running.client.sign_in.is_signed_in("default"), what="the bearer")
         look_round()
         claimed = [found(store, identity).tracking for identity in identities]
         assert sum(each.claim is not None or each.polls > 0 for each in claimed) >= 4
@@ -358,7 +358,7 @@ class TestLooks:
         ended: queue.Queue[str] = queue.Queue()
 
         async def ask() -> None:
-            ended.put((await running.client.operation(asked, granted_at_s=time.monotonic() - age_s)).status)
+            ended.put((await running.client.look(asked, granted_at_s=time.monotonic() - age_s, within_s=10.0)).status)
 
         before, began_s = running.budget.balance("default").tokens, time.monotonic()
         running.loop.submit(ask)

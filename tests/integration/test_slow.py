@@ -13,7 +13,8 @@ import redis
 from standardwebhooks import Webhook
 
 from operations.model import Delivery, DeliveryState, Operation, State
-from operations.storage.index import OUTBOX, durations_keys
+from operations.storage.index import OUTBOX
+from operations.storage.learned import durations_keys
 from operations.storage.store import Store
 from operations.telling import attempts
 from operations.watching import looks

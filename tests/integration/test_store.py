@@ -39,9 +39,8 @@ from operations.storage.index import (
     Limit,
     caller_field,
     caller_key,
-    durations_keys,
 )
-from operations.storage.learned import Learned
+from operations.storage.learned import Learned, durations_keys
 from operations.storage.records import Stored, decode, encode, with_ids
 from operations.storage.store import Change, Store
 from operations.telling.attempts import Policy, Result, after_attempt, claimed, released, retried
@@ -290,7 +289,7 @@ class TestCompareAndSwap:
         assert stored is not None
 
         def end(number: int) -> Stored | None:
-            outcome = Operation(status="error", error=f"error {number}")
+            outcome = Operation(status="error", outcome=Verdict.FAILED, error=f"error {number}")
 
             def take_in(tracking: Tracking) -> Tracking | None:
                 now = store.records.now()

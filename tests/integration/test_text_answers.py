@@ -3,7 +3,7 @@
 import pytest
 
 from config.settings import Settings
-from operations.model import Operation
+from operations.model import Operation, Verdict
 from operations.storage.store import Store
 from tests.integration.bench import BROKEN, DONE, OPERATION_ID, Caller, problem, seen
 
@@ -82,7 +82,12 @@ def test_the_whole_error_text_has_an_address_of_its_own(caller: Caller, store: S
     assert caller.get(f"{PATH}/error").status_code == 404
     caller.track()
     assert caller.get(f"{PATH}/error").text == ""
-    seen(store, IDENTITY, Operation(status="error", error="first\r\n\x1b[31msecond ☠\x1b[0m\n"), settings.rules)
+    seen(
+        store,
+        IDENTITY,
+        Operation(status="error", outcome=Verdict.FAILED, error="first\r\n\x1b[31msecond ☠\x1b[0m\n"),
+        settings.rules,
+    )
     answer = caller.get(f"{PATH}/error")
     assert (answer.text, answer.content_type) == ("first\nsecond ☠\n", "text/plain; charset=utf-8")
 

@@ -43,6 +43,7 @@ def environment(redis_url: str, scalingo: ScalingoApi, receiver: Receiver) -> di
         "OPWATCH_ALLOW_PRIVATE_TARGETS": "true",
         "SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"],
         "SCALINGO_API_URL": scalingo.url,
+        "SCALINGO_DB_API_URL": scalingo.url,
         "SCALINGO_AUTH_URL": scalingo.url,
         "SLACK_WEBHOOK_URL": receiver.url("/slack"),
         "WEBHOOK_URL": receiver.url("/webhook"),

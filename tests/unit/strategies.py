@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from notifiers.targets import NAME
 from operations.errors import OpwatchError
+from operations.history import Attempt, Looks
 from operations.model import (
     Alert,
     AlertKind,
-    Attempt,
     Delivery,
     DeliveryState,
     LiveMessage,
-    Looks,
     MessageRef,
     Operation,
     Slow,

@@ -1,21 +1,24 @@
 """Callers' URLs: those of operations are parsed, others refused with a reason."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalingo.operation import (
-    APP_PATTERN,
+from operations.kind import Kind
+from scalingo.address import (
+    API_KINDS,
     LONGEST_URL,
+    OFFICIAL_DATABASE_APIS,
     OFFICIAL_REGIONS,
-    OPERATION_ID_PATTERN,
-    OperationAddress,
-    operation_url,
+    Address,
+    logs_page,
     parse_url,
 )
-from tests.unit.strategies import OPERATION_ID, apps, operation_ids
+from scalingo.api_kind import APP_PATTERN
+from tests.unit.strategies import OPERATION_ID, a_tracking, apps, operation_ids
 
 REGIONS = {**OFFICIAL_REGIONS, "local": "http://127.0.0.1:8080", "Own": "https://API.own.example:8443"}
 PATH = f"/v1/apps/shop/operations/{OPERATION_ID}"
@@ -37,7 +40,78 @@ PATH = f"/v1/apps/shop/operations/{OPERATION_ID}"
 )
 @pytest.mark.parametrize("end", ["", "/"])
 def test_operations_of_configured_and_official_hosts_are_understood(base: str, region: str, end: str) -> None:
-    assert parse_url(base + PATH + end, REGIONS) == OperationAddress(region, "shop", OPERATION_ID)
+    found = Address(region=region, kind=Kind.OPERATION, app="shop", thing_id=OPERATION_ID)
+    assert parse_url(base + PATH + end, REGIONS) == found
+
+
+UUID = "cabf82f2-1cb1-46d4-b09e-bfb6fe09bc18"
+ADDON = f"ad-{UUID}"
+APP_ID = "5ed0fe5d884fef000f5e4fd1"
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "thing_id", "app", "addon_id"),
+    [
+        (f"/v1/apps/shop/deployments/{UUID}", Kind.DEPLOYMENT, UUID, "shop", None),
+        (f"/v1/apps/{APP_ID}/deployments/{UUID}/output", Kind.DEPLOYMENT, UUID, APP_ID, None),
+        (f"/v1/apps/shop/deployments/{UUID}/output/", Kind.DEPLOYMENT, UUID, "shop", None),
+        (f"/api/operations/{OPERATION_ID}", Kind.DATABASE, OPERATION_ID, None, None),
+        (f"/api/databases/{ADDON}/operations/{OPERATION_ID}", Kind.DATABASE, OPERATION_ID, None, ADDON),
+        (f"/api/databases/{APP_ID}/operations/{OPERATION_ID}/", Kind.DATABASE, OPERATION_ID, None, APP_ID),
+        (f"/api/databases/{ADDON}/backups/{OPERATION_ID}", Kind.BACKUP, OPERATION_ID, None, ADDON),
+        (f"/api/backups/{OPERATION_ID}", Kind.BACKUP, OPERATION_ID, None, None),
+    ],
+)
+def test_every_kind_has_its_urls(path: str, kind: Kind, thing_id: str, app: str | None, addon_id: str | None) -> None:
+    bases = OFFICIAL_DATABASE_APIS if path.startswith("/api/") else OFFICIAL_REGIONS
+    found = parse_url(bases["osc-secnum-fr1"] + path, OFFICIAL_REGIONS)
+    assert found == Address(
+        region="osc-secnum-fr1",
+        kind=kind,
+        thing_id=thing_id,
+        app=app,
+        app_id=app if app == APP_ID else None,
+        addon_id=addon_id,
+        by_addon=addon_id is not None,
+    )
+    prefix = {Kind.DATABASE: "db-", Kind.BACKUP: "backup-"}.get(kind, "")
+    assert found.tracking_id == f"osc-secnum-fr1-{prefix}{thing_id}"
+    with pytest.raises(ValueError, match="names a host that is not configured"):  # the other API has no such path
+        parse_url({**OFFICIAL_REGIONS, **OFFICIAL_DATABASE_APIS}["osc-fr1"].replace("db-", "") + path, {}, {})
+
+
+def test_a_deployments_other_id_is_refused_with_a_hint() -> None:
+    with pytest.raises(ValueError, match="give its uuid"):
+        parse_url(f"{HOST}/v1/apps/shop/deployments/{OPERATION_ID}", REGIONS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "paths"),
+    [
+        ({}, [f"/v1/apps/shop/operations/{OPERATION_ID}"]),
+        ({"kind": Kind.DEPLOYMENT, "operation_id": UUID}, [f"/v1/apps/shop/deployments/{UUID}"]),
+        (
+            {"kind": Kind.DEPLOYMENT, "operation_id": UUID, "app_id": APP_ID},
+            [f"/v1/apps/{APP_ID}/deployments/{UUID}"],
+        ),
+        (
+            {"kind": Kind.DATABASE, "addon_id": ADDON},
+            [f"/api/operations/{OPERATION_ID}", f"/api/databases/{ADDON}/operations/{OPERATION_ID}"],
+        ),
+        (
+            {"kind": Kind.BACKUP, "addon_id": ADDON, "by_addon": True},
+            [f"/api/databases/{ADDON}/backups/{OPERATION_ID}", f"/api/backups/{OPERATION_ID}"],
+        ),
+    ],
+)
+def test_a_tracking_is_asked_for_at_the_paths_of_its_kind(fields: dict[str, Any], paths: list[str]) -> None:
+    tracking = a_tracking(**{"app": "shop", "operation_id": OPERATION_ID, **fields})
+    assert list(API_KINDS[tracking.kind].paths(tracking)) == paths
+
+
+def test_the_dashboard_shows_logs_and_deployments() -> None:
+    assert logs_page("osc-fr1", Kind.DATABASE, "shop") == "https://dashboard.scalingo.com/apps/osc-fr1/shop/logs"
+    assert logs_page("osc-fr1", Kind.DEPLOYMENT, "shop").endswith("/apps/osc-fr1/shop/deploy/list")
 
 
 def test_an_override_stands_for_its_region_and_official_hosts_still_lead_there() -> None:
@@ -97,16 +171,16 @@ HOST = "https://api.osc-fr1.scalingo.com"
     ],
 )  # fmt: skip
 def test_anything_else_is_refused_with_a_reason(url: str) -> None:
-    with pytest.raises(ValueError, match=r"^(is|names|must) ") as caught:
+    with pytest.raises(ValueError, match=r"^(is|names|must|has) ") as caught:
         parse_url(url, REGIONS)
     assert len(str(caught.value)) < 300
 
 
 @given(apps, operation_ids, st.sampled_from(sorted(REGIONS)))
 def test_what_we_build_is_taken_apart_again(app: str, operation_id: str, region: str) -> None:
-    assert parse_url(operation_url(REGIONS[region], app, operation_id), REGIONS) == OperationAddress(
-        region, app, operation_id
-    )
+    (path,) = API_KINDS[Kind.OPERATION].paths(a_tracking(app=app, operation_id=operation_id))
+    found = Address(region=region, kind=Kind.OPERATION, app=app, thing_id=operation_id)
+    assert parse_url(REGIONS[region] + path, REGIONS) == found
 
 
 _pieces = st.sampled_from(
@@ -128,6 +202,6 @@ def test_any_text_gives_parts_that_match_the_patterns_or_a_value_error(url: str)
     except ValueError:
         return
     assert found.region in REGIONS
-    assert re.fullmatch(APP_PATTERN, found.app)
-    assert re.fullmatch(OPERATION_ID_PATTERN, found.operation_id)
+    assert re.fullmatch(APP_PATTERN, found.app or "shop")
+    assert re.fullmatch(r"[0-9a-f-]{24,36}", found.thing_id)
     assert "evil" not in url.lower().split("/v1/")[0]

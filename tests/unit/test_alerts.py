@@ -46,7 +46,7 @@ def failed(**changes: Any) -> Tracking:
         ended_at=NOW,
         duration_s=42.0,
         context={"actor": "jane"},
-        operation=Operation(status="error", type="restart", error="it broke\ntwice"),
+        operation=Operation(status="error", outcome=Verdict.FAILED, type="restart", error="it broke\ntwice"),
         deliveries=(delivery,),
     )
 

@@ -99,7 +99,7 @@ def test_a_cut_error_takes_at_most_8_kB_inside_json(error: str) -> None:  # noqa
 
 
 _GOOD: dict[str, Any] = json.loads(
-    body_of(a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error")))
+    body_of(a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error", outcome=Verdict.FAILED)))
 )
 
 

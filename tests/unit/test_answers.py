@@ -17,12 +17,14 @@ from operations.errors import (
     RateLimitedError,
     TransientError,
 )
-from operations.model import Operation, State
+from operations.kind import Kind
+from operations.model import Operation, State, Verdict
 from operations.storage.records import decode, encode
 from operations.telling import view
 from operations.telling.announcement import body_of
 from operations.text import CUT_MARK, json_bytes
-from scalingo import operation
+from scalingo.address import API_KINDS
+from scalingo.answers import Answer, Hide, parse_answer
 from scalingo.bearer import Bearer, parse_bearer
 from tests.unit.strategies import NOW, OPERATION_ID, a_tracking
 
@@ -46,9 +48,16 @@ ID = OPERATION_ID.encode()
 CREATED, FINISHED = datetime(2014, 9, 10, 8, 17, 52, 690_000, UTC), datetime(2014, 9, 10, 8, 17, 59, 120_000, UTC)
 
 
-def read(status: int, body: bytes, operation_id: str = OPERATION_ID, retry_after_s: float | None = None) -> Operation:
+def read(
+    status: int,
+    body: bytes,
+    thing_id: str = OPERATION_ID,
+    retry_after_s: float | None = None,
+    hide: Hide = str,
+    kind: Kind = Kind.OPERATION,
+) -> Operation:
     """Read an answer about the app `shop`."""
-    return operation.parse_answer(status, body, operation_id=operation_id, app="shop", retry_after_s=retry_after_s)
+    return parse_answer(API_KINDS[kind], Answer(status, body, retry_after_s, hide), thing_id=thing_id, app="shop")
 
 
 def ok(**fields: Any) -> bytes:
@@ -67,13 +76,14 @@ def ok(**fields: Any) -> bytes:
         (
             PENDING,
             "54100930736f7563d5030000",
-            Operation(status="pending", type="restart", created_at=CREATED, finished_at=FINISHED),
+            Operation(status="pending", waiting=True, type="restart", created_at=CREATED, finished_at=FINISHED),
         ),
         (
             FAILED,
             "54100930736f7563d5030000",
             Operation(
                 status="error",
+                outcome=Verdict.FAILED,
                 type="restart",
                 created_at=CREATED,
                 finished_at=FINISHED,
@@ -105,10 +115,10 @@ def test_recorded_operations_are_read_as_they_stand(body: bytes, operation_id: s
         ({"created_at": "2014-09-10T10:17:52.690+02:00"}, {"created_at": CREATED}),
         ({"status": "do\x1b[31mne"}, {"status": "(done)"}),
         ({"status": " done"}, {"status": "(done)"}),
-        ({"status": "done", "error": "of no account"}, {"status": "done"}),
+        ({"status": "done", "error": "of no account"}, {"status": "done", "outcome": Verdict.SUCCEEDED}),
         (
             {"status": "error", "error": "lone \ud800 surrogate", "type": "\udfff"},
-            {"status": "error", "error": "lone ? surrogate", "type": "?"},
+            {"status": "error", "outcome": Verdict.FAILED, "error": "lone ? surrogate", "type": "?"},
         ),
     ],
 )
@@ -120,7 +130,8 @@ def test_what_cannot_be_understood_is_left_out_and_the_rest_kept(
 
 @pytest.mark.parametrize("fields", [{}, {"id": None}, {"id": ""}, {"id": OPERATION_ID.upper()}])
 def test_an_absent_id_is_the_one_we_asked_for_and_capitals_do_not_matter(fields: dict[str, Any]) -> None:
-    assert read(200, json.dumps({"operation": {"status": "done", **fields}}).encode()) == Operation(status="done")
+    body = json.dumps({"operation": {"status": "done", **fields}}).encode()
+    assert read(200, body) == Operation(status="done", outcome=Verdict.SUCCEEDED)
 
 
 @pytest.mark.parametrize(
@@ -305,19 +316,14 @@ def test_no_escape_and_no_cut_lets_the_bearer_through(written: str) -> None:
         said = (before + written + " end").encode()
         for field in ("error", "type", "status"):
             body = b'{"operation":{"status":"error","%s":"%s"}}' % (field.encode(), said)
-            found = operation.parse_answer(
-                200, body, operation_id=OPERATION_ID, app="shop", retry_after_s=None, hide=bearer.hide
-            )
-            texts.append(str(found))
+            texts.append(str(read(200, body, hide=bearer.hide)))
         for status, body in (
             (400, b'{"error":"%s"}' % said),
             (404, b'{"resource":"%s","error":"x"}' % said),
             (502, said),
         ):
             with pytest.raises(OpwatchError) as caught:
-                operation.parse_answer(
-                    status, body, operation_id=OPERATION_ID, app="shop", retry_after_s=None, hide=bearer.hide
-                )
+                read(status, body, hide=bearer.hide)
             texts.append(str(caught.value))
     for text in texts:
         assert not [start for start in range(len(BEARER) - 16) if BEARER[start : start + 16] in text], text
@@ -355,3 +361,43 @@ def test_a_bearer_is_taken_only_from_a_200_that_holds_a_usable_one(status: int, 
 def test_no_answer_whatever_makes_the_reader_of_bearers_fail(status: int, body: bytes) -> None:
     token = parse_bearer(status, body)
     assert token is None or (token.isascii() and token.isprintable())
+
+
+UUID = "cabf82f2-1cb1-46d4-b09e-bfb6fe09bc18"
+
+
+@pytest.mark.parametrize(
+    ("kind", "succeeded", "failed", "waiting", "running"),
+    [
+        (Kind.OPERATION, "done", "error", "pending", "running finished success queued"),
+        (
+            Kind.DEPLOYMENT,
+            "success",
+            "build-error crashed-error timeout-error hook-error aborted odd-error",
+            "queued",
+            "building pushing starting done error Success",
+        ),
+        (Kind.DATABASE, "finished done", "error user-error cancelled", "pending", "running cancelling success"),
+        (Kind.BACKUP, "done", "error cancelled", "scheduled pending", "running cancelling finished"),
+    ],
+)
+def test_each_kind_has_its_words_and_any_other_is_unfinished(
+    kind: Kind, succeeded: str, failed: str, waiting: str, running: str
+) -> None:
+    thing_id = UUID if kind is Kind.DEPLOYMENT else OPERATION_ID
+    name = {Kind.DEPLOYMENT: "deployment", Kind.BACKUP: "database_backup"}.get(kind, "operation")
+    for words, outcome in ((succeeded, Verdict.SUCCEEDED), (failed, Verdict.FAILED), (waiting, None), (running, None)):
+        for word in words.split():
+            body = json.dumps({name: {"id": thing_id, "status": word, "error": None}}).encode()
+            seen = read(200, body, thing_id, kind=kind)
+            assert (seen.status, seen.outcome, seen.waiting) == (word, outcome, words == waiting)
+            assert seen.type == {Kind.DEPLOYMENT: "deployment", Kind.BACKUP: "backup"}.get(kind)
+            says_status = outcome is Verdict.FAILED and kind in (Kind.DATABASE, Kind.BACKUP)
+            assert seen.error == (word if says_status else None)
+
+
+@pytest.mark.parametrize("fields", [{"id": "another"}, {"id": OPERATION_ID}, {"status": None}])
+def test_another_deployments_answer_is_none_about_this_one(fields: dict[str, Any]) -> None:
+    body = json.dumps({"deployment": {"id": UUID, "status": "success", **fields}}).encode()
+    with pytest.raises(TransientError, match="a body that is not a deployment"):
+        read(200, body, UUID, kind=Kind.DEPLOYMENT)

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from operations.model import AlertKind
-from operations.storage.index import DURATIONS
+from operations.storage.learned import DURATIONS
 from operations.telling.alerts import mark
 from workers.doorbell import Round
 

@@ -17,7 +17,7 @@ def after(seconds: float) -> datetime:
 
 def ended(finished_at: datetime | None, *, seen_s: float = 60, created_at: datetime | None = None) -> Tracking:
     """Return a tracking, begun at NOW, whose end was seen so many seconds later."""
-    operation = Operation(status="done", created_at=created_at, finished_at=finished_at)
+    operation = Operation(status="done", outcome=Verdict.SUCCEEDED, created_at=created_at, finished_at=finished_at)
     return a_tracking(state=State.SUCCEEDED, operation=operation, next_look_at=None, ended_at=after(seen_s))
 
 
@@ -62,7 +62,7 @@ def test_an_end_that_was_not_seen_has_no_delay(state: State) -> None:
 
 
 def test_an_operation_that_is_watched_has_no_delay_whatever_its_time() -> None:
-    assert detection_s(a_tracking(operation=Operation(status="pending", finished_at=after(30)))) is None
+    assert detection_s(a_tracking(operation=Operation(status="pending", waiting=True, finished_at=after(30)))) is None
 
 
 @settings(max_examples=40)

@@ -18,7 +18,8 @@ from dotenv import dotenv_values
 from pydantic.fields import FieldInfo
 
 from api import headers, openapi
-from api.schemas import TrackingOut, TrackRequest
+from api.answers import TrackingOut
+from api.schemas import TrackRequest
 from config.reading import variables
 from config.settings import Settings, load
 from docs import tables
@@ -301,7 +302,9 @@ def test_the_documented_receiver_takes_what_a_webhook_sends(monkeypatch: pytest.
     names: dict[str, Any] = {"__name__": "receiver"}
     exec(compile(block_with("python", "WebhookVerificationError"), "a page", "exec"), names)  # noqa: S102 - our own
     client = names["app"].test_client()
-    tracking = a_tracking(state=State.FAILED, ended_at=NOW, operation=Operation(status="error", error="no 🐑"))
+    tracking = a_tracking(
+        state=State.FAILED, ended_at=NOW, operation=Operation(status="error", outcome=Verdict.FAILED, error="no 🐑")
+    )
     announcement = read("an-id", body_of(tracking))
     webhook = Webhook.model_validate({"url": "https://a.example", "secret": WEBHOOK_SECRET})
     headers = webhook.headers(announcement, datetime.now(UTC))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operations.errors import OpwatchError, PermanentError, TransientError
-from operations.model import Attempt, Looks, Operation, State
+from operations.history import Attempt, Looks
+from operations.model import Operation, State, Verdict
 from operations.storage.records import decode, encode
 from operations.telling import attempts, view
 from operations.telling.announcement import body_of
@@ -69,7 +70,7 @@ def test_each_look_adds_to_the_history_of_its_tracking() -> None:
     met: list[Operation | OpwatchError] = [
         Operation(status="running"),
         TransientError("away"),
-        Operation(status="done"),
+        Operation(status="done", outcome=Verdict.SUCCEEDED),
     ]
     for number, seen in enumerate(met):
         at = NOW + number * SECOND

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations.errors import PermanentError
-from operations.model import DeliveryState, Operation, State, Tracking
+from operations.model import DeliveryState, Operation, State, Tracking, Verdict
 from operations.storage import index
 from operations.storage.index import COUNTERS, ChangeKind, IndexChange, index_changes, milliseconds
 from operations.storage.tallies import tally_changes
@@ -96,7 +96,9 @@ def test_a_wait_is_counted_once_with_what_ended_it() -> None:
         added = (change for change in tally_changes(old, new) if change.key == COUNTERS)
         return {change.member: change.value for change in added if change.member.startswith(("detection", "dwell"))}
 
-    watched = a_tracking(operation=Operation(status="done", finished_at=NOW + timedelta(seconds=4)))
+    watched = a_tracking(
+        operation=Operation(status="done", outcome=Verdict.SUCCEEDED, finished_at=NOW + timedelta(seconds=4))
+    )
     ended = replace(watched, state=State.SUCCEEDED, next_look_at=None, ended_at=NOW + timedelta(seconds=6.5))
     assert counted(watched, ended) == {"detection:default:3": 1, "detection:default:ms": 2500}
     told = a_delivery(state=DeliveryState.DELIVERED, next_attempt_at=None, ended_at=NOW + timedelta(seconds=7))

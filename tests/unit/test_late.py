@@ -13,7 +13,8 @@ from notifiers.email import Email
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
-from operations.model import Attempt, Delivery, DeliveryState, Operation, State, Tracking, Verdict
+from operations.history import Attempt
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
 from operations.telling import alerts, attempts, line
 from operations.telling.announcement import Announcement, announce, as_told, end_of, slow_body_of
 from operations.telling.announcement import read as read_body

@@ -116,7 +116,7 @@ class TestLooks:
 
 class TestShown:
     @pytest.mark.parametrize("change", [
-        {"operation": Operation(status="pending", type="restart")},
+        {"operation": Operation(status="pending", waiting=True, type="restart")},
         {"usual": Usual(p50=1, p90=2, samples=9)},
         {"slow": Slow(body="", deliveries=())},
         {"state": State.CANCELLED},
@@ -226,7 +226,7 @@ class TestOutcomes:
 
     def test_a_look_that_ends_the_watch_at_first_sight_has_no_message(self) -> None:
         claimed = looks.claimed(a_tracking(), "ours", NOW)
-        seen = Operation(status="done", type="restart")
+        seen = Operation(status="done", outcome=Verdict.SUCCEEDED, type="restart")
         looked = looks.after_look(claimed, "ours", seen, now=NOW, durations=Durations.learn(), rules=RULES)
         assert looked is not None
         assert looked.live == ()

@@ -27,7 +27,11 @@ from operations.watching.durations import Durations
 from operations.watching.looks import CLOCK_SKEW
 from tests.unit.strategies import NOW, a_delivery, a_tracking, attempted_by, attempting, operations, trackings
 
-RUNNING, DONE, ERROR = Operation(status="running"), Operation(status="done"), Operation(status="error", error="boom")
+RUNNING, DONE, ERROR = (
+    Operation(status="running"),
+    Operation(status="done", outcome=Verdict.SUCCEEDED),
+    Operation(status="error", outcome=Verdict.FAILED, error="boom"),
+)
 UNKNOWN = Operation(status="finished")
 AWAY, LIMITED, REJECTED = (
     TransientError("away"),
@@ -79,9 +83,9 @@ FINISHED = {"created_at": at(0), "finished_at": at(7)}
         ([(1, ERROR)], "failed", None),
         ([(1, replace(DONE, **FINISHED))], "succeeded", None),
         ([(1, replace(ERROR, **FINISHED))], "failed", None),
-        ([(1, Operation(status="error"))], "failed", None),
+        ([(1, Operation(status="error", outcome=Verdict.FAILED))], "failed", None),
         ([(1, replace(DONE, error="boom"))], "succeeded", None),
-        ([(1, Operation(status="pending", **FINISHED))], "tracking", None),
+        ([(1, Operation(status="pending", waiting=True, **FINISHED))], "tracking", None),
         ([(1, Operation(status="running", **FINISHED, error="boom"))], "tracking", None),
         ([(1, UNKNOWN)], "tracking", None),
         ([(1, Operation(status="DONE"))], "tracking", None),
@@ -229,8 +233,9 @@ def test_the_duration_is_the_apis_where_sane_and_else_ours(
     start_s: float | None, end_s: float | None, duration_s: float
 ) -> None:
     start, end = (None if seconds is None else at(seconds) for seconds in (start_s, end_s))
-    for status in ("done", "error"):
-        assert after([(60, Operation(status=status, created_at=start, finished_at=end))]).duration_s == duration_s
+    for outcome in (Verdict.SUCCEEDED, Verdict.FAILED):
+        seen = Operation(status="over", outcome=outcome, created_at=start, finished_at=end)
+        assert after([(60, seen)]).duration_s == duration_s
 
 
 def test_a_watch_that_ran_out_lasted_as_long_as_we_watched() -> None:

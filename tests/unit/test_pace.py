@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from operations.kind import Kind
 from operations.model import Operation, Tracking
 from operations.storage.budget import Allowance
 from operations.watching import pace
@@ -189,3 +190,22 @@ def test_a_full_bucket_and_a_minute_of_refill_make_the_budget_and_no_more(reques
     assert 1 <= size.capacity <= 5
     assert size.per_second > 0
     assert size.capacity + 60 * size.per_second <= requests_per_minute + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("learned_s", "looks", "late_s"), [([], 25, 8.0), ([270.0, 300.0, 310.0, 330.0, 290.0] * 4, 12, 5.0)]
+)
+def test_a_deployment_of_five_minutes_costs_few_looks_and_is_seen_early(
+    learned_s: list[float], looks: int, late_s: float
+) -> None:
+    durations = Durations.learn(learned_s, learned_s, kind=Kind.DEPLOYMENT)
+    costs, late = [], []
+    for lasts_s in range(285, 316):
+        tracking, at, polls = a_tracking(kind=Kind.DEPLOYMENT, created_at=NOW), NOW, 1
+        while (at - NOW).total_seconds() < lasts_s:
+            tracking = replace(tracking, last_polled_at=at)
+            at, polls = pace.next_look_at(tracking, durations, at), polls + 1
+        costs.append(polls)
+        late.append((at - NOW).total_seconds() - lasts_s)
+    assert sum(costs) / len(costs) <= looks
+    assert sum(late) / len(late) <= late_s

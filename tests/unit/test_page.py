@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from operations.model import Attempt, DeliveryState, Looks, Operation, State, Usual
+from operations.history import Attempt, Looks
+from operations.model import DeliveryState, Operation, State, Usual
 from operations.storage.failing import FailingTarget
 from operations.storage.records import Stored
 from page import throttle, timeline, view

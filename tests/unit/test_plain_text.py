@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 
 from api import plain_text
-from operations.model import Operation, State, Tracking, Usual
+from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.text import plain
 from tests.unit.strategies import NOW, OPERATION_ID, a_text, a_tracking, trackings
 
 USUAL = Usual(p50=15.2, p90=20.4, samples=23)
 RUNNING = Operation(status="running", type="restart", created_at=NOW)
-BROKEN = Operation(status="error", type="restart", error="\x1b[31mweb-1 failed to restart\x1b[0m\nno port")
+BROKEN = Operation(
+    status="error", outcome=Verdict.FAILED, type="restart", error="\x1b[31mweb-1 failed to restart\x1b[0m\nno port"
+)
 
 
 def ended(state: State, **changes: Any) -> Tracking:
@@ -45,7 +47,7 @@ def ended(state: State, **changes: Any) -> Tracking:
             "failed shop: restart failed after 42 s (usually 15–20 s): web-1 failed to restart",
         ),
         (
-            ended(State.FAILED, operation=Operation(status="error", error="x" * 400)),
+            ended(State.FAILED, operation=Operation(status="error", outcome=Verdict.FAILED, error="x" * 400)),
             f"failed shop: operation failed after 42 s: {'x' * 299}…",
         ),
         (ended(State.SUCCEEDED, operation=RUNNING), "succeeded shop: restart succeeded after 42 s"),

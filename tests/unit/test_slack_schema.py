@@ -125,7 +125,7 @@ def test_no_text_from_outside_is_markup_in_a_live_message() -> None:
     ("progress", "said"),
     [
         (RUNNING, "🔄 shop: restart running for 42\u00a0s (usually 15–20 s)"),
-        (replace(RUNNING, status="pending", usual=None), "🕐 shop: restart pending for 42\u00a0s"),
+        (replace(RUNNING, status="pending", waiting=True, usual=None), "🕐 shop: restart pending for 42\u00a0s"),
         (replace(RUNNING, type=None, status=""), "🔄 shop: operation under way for 42\u00a0s (usually 15–20 s)"),
         (replace(RUNNING, slow=True), "⏳ shop: restart still running after 42\u00a0s (usually 15–20 s)"),
         (replace(RUNNING, over=True, trouble="503"), "⏹️ shop: restart cancelled after 42\u00a0s"),

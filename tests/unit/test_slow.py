@@ -23,7 +23,10 @@ from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, tra
 
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
 NOBODY: Rules = {"all": Rule()}
-RUNNING, DONE = Operation(status="running", type="restart", created_at=NOW), Operation(status="done", type="restart")
+RUNNING, DONE = (
+    Operation(status="running", type="restart", created_at=NOW),
+    Operation(status="done", outcome=Verdict.SUCCEEDED, type="restart"),
+)
 SHORT = Durations.learn([1.0] * 10)
 SLOW_FROM_S = 12.0
 
