@@ -70,21 +70,21 @@ class Balance(NamedTuple):
 class Budget:
     """Grants the tokens that requests to the API spend."""
 
-    def __init__(self, connection: redis.Redis, requests_per_minute: int, *, name: str = "budget") -> None:
+    def __init__(self, connection: redis.Redis, requests_per_minute: int, *, key: str = "opwatch:budget") -> None:
         self.allowance = Allowance.per_minute(requests_per_minute)
-        self._name = name
+        self._prefix = key
         self._spend = _script(connection, "spend.lua")
         self._slow_down = _script(connection, "slow_down.lua")
 
     @classmethod
     def of_events(cls, connection: redis.Redis, requests_per_minute: int) -> "Budget":
         """Make the budget that what only events tell of must spend besides: half of the account's."""
-        return cls(connection, requests_per_minute // 2, name="events")
+        return cls(connection, requests_per_minute // 2, key="opwatch:events")
 
     @classmethod
     def of_hints(cls, connection: redis.Redis, requests_per_minute: int) -> "Budget":
         """Make the budget of looks that events move forward: a quarter of the account's, since each may cost two."""
-        return cls(connection, max(2, requests_per_minute // 4), name="hints")
+        return cls(connection, max(2, requests_per_minute // 4), key="opwatch:hints")
 
     def spend(self, account: str, wanted: int) -> Grant:
         """Spend up to `wanted` tokens of one account's bucket."""
@@ -114,7 +114,7 @@ class Budget:
         return first and SlowedDown(float(first[0]), datetime.fromtimestamp(float(first[1]), UTC))
 
     def _key(self, account: str) -> str:
-        return f"opwatch:{self._name}:{account}"
+        return f"{self._prefix}:{account}"
 
     def _buckets(self, wanted: Mapping[str, int]) -> dict[str, Any]:
         size, keys = self.allowance, [self._key(account) for account in wanted]

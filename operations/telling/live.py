@@ -36,8 +36,7 @@ It leaves more than half of Slack's limits to outcomes. https://docs.slack.dev/a
 """
 
 LONGEST_PAUSE_S = 600.0
-MOST_POSTS, MOST_LAST_EDITS = 3, 5
-"""How often a post is tried (a failed one may have arrived), and how often the last edit."""
+MOST_POSTS, MOST_LAST_EDITS = 3, 5  # how often a post is tried (a failed one may have arrived), and the last edit
 
 TROUBLE_AFTER = timedelta(seconds=30)  # if the API has not answered for this long, the message says so
 

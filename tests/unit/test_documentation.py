@@ -154,7 +154,7 @@ def served_routes() -> frozenset[tuple[str, str]]:
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=LEAST, stdout=subprocess.PIPE, check=True)
     return frozenset(
-        (method, rule.replace("<identity>", "<id>").replace("<any_text:name>", "<group>"))
+        (method, rule.replace("<identity>", "<id>").replace("<any_text:name>", "<group>").replace("any_text:", ""))
         for method, rule in json.loads(ran.stdout)
     )
 
