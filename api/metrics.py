@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 from api.openapi import VERSION
 from api.service import Service
 from operations.errors import Reason
+from operations.kind import Kind
 from operations.model import DeliveryState, State
 from operations.storage.index import OUTBOX
 from operations.storage.tallies import DETECTION, DWELL, ORPHANS, attempt
@@ -98,9 +99,12 @@ class Collector:
 
     def _looks(self, counters: dict[str, int]) -> Iterator[Metric]:
         outcomes = CounterMetricFamily("opwatch_outcomes", "Trackings ended", labels=["state"])
+        by_kind = CounterMetricFamily("opwatch_outcomes_by_kind", "Trackings ended", labels=["kind", "state"])
         for state in (each for each in State if each is not State.TRACKING):
             outcomes.add_metric([state.value], counters.get(f"outcomes:{state}", 0))
-        yield outcomes
+            for kind in Kind:
+                by_kind.add_metric([kind.value, state.value], counters.get(f"outcomes-by-kind:{kind}:{state}", 0))
+        yield from (outcomes, by_kind)
         seen = CounterMetricFamily("opwatch_looks", "Looks at operations", labels=["result"])
         for result in looks.RESULTS:
             seen.add_metric([result], counters.get(f"looks:{result}", 0))

@@ -49,6 +49,7 @@ def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
     """List what to count when `new` replaces `old`: an outcome, and each finished delivery."""
     if old is not None and old.ended_at is None and new.ended_at is not None:
         yield added(f"outcomes:{new.state}")
+        yield added(f"outcomes-by-kind:{new.kind}:{new.state}")
         yield from _learned(new)
         if (late_s := detection_s(new)) is not None:
             yield from (added(*each) for each in DETECTION.additions(new.account, late_s))

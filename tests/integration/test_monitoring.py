@@ -260,6 +260,7 @@ class TestMetrics:
         assert series["opwatch_operations_in_flight account=default"] == 0
         assert series["opwatch_operations_in_flight account=other"] == 1
         assert series["opwatch_outcomes_total state=succeeded"] == 1
+        assert series["opwatch_outcomes_by_kind_total kind=operation,state=succeeded"] == 1
         assert series["opwatch_deliveries_total state=delivered,target=webhook"] == 1
         assert series["opwatch_deliveries_total state=skipped,target=failures"] == 1
         assert series["opwatch_deliveries_unfinished "] == 1
@@ -399,7 +400,7 @@ def test_the_description_is_open_and_names_every_route(app: Flask, caller: Calle
         for method in methods
     }
     served = {
-        (rule.rule.replace("<any_text:name>", "<group>"), method)
+        (rule.rule.replace("<any_text:name>", "<group>").replace("any_text:", ""), method)
         for rule in app.url_map.iter_rules()
         if not rule.endpoint.startswith("page")  # the page is not part of the API
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
