@@ -19,7 +19,7 @@ CLIENT_SIDE_IDLE_CHECK_S = 30
 _WRONG_SERVER = frozenset({"READONLY", "MASTERDOWN", "LOADING", "UNBLOCKED"})
 """The codes of a server that is not, or no longer, the primary: another one may answer at the same address."""
 
-_FROM_URL = frozenset({"connection_class", "host", "port", "path", "db", "username", "password", "protocol"})
+_FROM_URL = frozenset({"connection_class", "host", "port", "path", "db", "username", "password"})
 """What a URL decides, besides `ssl_…`. Other options (`decode_responses`, `max_connections`, …) could break Opwatch."""
 
 
@@ -90,6 +90,7 @@ def connect(
         health_check_interval=CLIENT_SIDE_IDLE_CHECK_S,
         retry=Retry(ConstantBackoff(0.05), 1, supported_errors=(redis.ConnectionError,)),
         client_name="opwatch",
+        protocol=2,  # redis-py's default, 3, begins with HELLO, which needs Redis 6
     )
     return client.from_pool(pool)
 

@@ -19,7 +19,7 @@ from operations.storage import index
 from operations.storage import maintenance as limits
 from operations.storage.index import BY_END, COUNTERS, DEAD, DUE, EXPIRING, IN_FLIGHT, LIVE, OUTBOX, RECENT, RETRYING
 from operations.storage.maintenance import KEPT_CANCELLED, Maintenance
-from operations.storage.records import encode
+from operations.storage.records import RECORD_VERSION, encode
 from operations.storage.store import Store
 from operations.storage.tallies import ORPHANS
 from operations.telling import attempts, audience
@@ -74,7 +74,7 @@ def expire_unreadable(connection: redis.Redis, store: Store, numbers: Iterable[i
     """Store records of a newer version that expired before all others."""
     pipe = connection.pipeline(transaction=False)
     for number in numbers:
-        newer = replace(begun(store, operation_id(number)), v=2)
+        newer = replace(begun(store, operation_id(number)), v=RECORD_VERSION + 1)
         pipe.set(index.record_key(newer.id), encode(newer))
         pipe.zadd(EXPIRING, {newer.id: number})
     pipe.execute()

@@ -548,7 +548,8 @@ def test_a_page_that_refreshes_itself_gets_little_and_no_token(
         text = hashlib.sha256(str(number).encode()).hexdigest()
         identity = tracked(store, text[:24], app=f"shop-{text[:6]}", context=context, usual=usual)
         if number >= 50:
-            seen(store, identity, Operation(status="error", type="restart", error=f"{text}\n" * 200), settings.rules)
+            broken = Operation(status="error", outcome=Verdict.FAILED, type="restart", error=f"{text}\n" * 200)
+            seen(store, identity, broken, settings.rules)
             attempted(store, identity, "slack", PermanentError("410 Gone"))
     whole, token, refreshing = browser.get(), browser.form_token(), {"Sec-Fetch-Dest": "empty"}
     assert "Content-Encoding" not in whole.headers, "it has a token and, in a search, what was typed (BREACH)"

@@ -40,6 +40,7 @@ class TestOne:
         now = store.records.now()
         operation = Operation(
             status="error",
+            outcome=Verdict.FAILED,
             type="start-one-off",
             created_at=now - timedelta(seconds=90),
             finished_at=now - timedelta(seconds=20),

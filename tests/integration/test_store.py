@@ -41,7 +41,7 @@ from operations.storage.index import (
     caller_key,
 )
 from operations.storage.learned import Learned, durations_keys
-from operations.storage.records import Stored, decode, encode, with_ids
+from operations.storage.records import RECORD_VERSION, Stored, decode, encode, with_ids
 from operations.storage.store import Change, Store
 from operations.telling.attempts import Policy, Result, after_attempt, claimed, released, retried
 from operations.telling.audience import Rule, Rules
@@ -232,7 +232,7 @@ def ended(store: Store, number: int, *, took_s: float | None, polls: int = 2) ->
     begun = watched(store, number, claim="test", polls=polls - 1)
     end_at = None if took_s is None else begun.created_at
     start_at = None if took_s is None else begun.created_at - timedelta(seconds=took_s)
-    done = replace(RESTART, status="done", created_at=start_at, finished_at=end_at)
+    done = replace(RESTART, status="done", outcome=Verdict.SUCCEEDED, created_at=start_at, finished_at=end_at)
     stored = store.records.get(begun.id)
     assert stored is not None
     now = store.records.now()
@@ -388,7 +388,7 @@ class TestDue:
         self, store: Store, connection: redis.Redis
     ) -> None:
         for number in range(1, 2_001):
-            newer = replace(fresh(store, number), v=2)
+            newer = replace(fresh(store, number), v=RECORD_VERSION + 1)
             connection.set(index.record_key(newer.id), encode(newer))
             connection.zadd(DUE, {newer.id: number})
         one = added(store, 5_000)
