@@ -149,7 +149,7 @@ class Settings(FromEnvironment):
         alias="OPWATCH_EVENTS_SECRET",
         examples=["0123456789abcdef0123456789abcdef"],
         description="Opens `POST /v1/scalingo/<secret>` for [events of Scalingo's notifier]"
-        "(pipelines.md#deployments-that-no-script-starts). At least 24 letters, digits, `_` or `-`.",
+        "(pipelines.md#deployments-that-no-script-starts). At least 24 characters: `openssl rand -hex 24`.",
     )
     deployment_output: Literal["cause", "tail", "off"] = Field(
         "cause",
