@@ -49,6 +49,7 @@ def _preferred_wait_s() -> int | None:
     """Read `Prefer: wait=N` (RFC 7240). Unreadable preferences are ignored, as the RFC says."""
     for preference in request.headers.get("Prefer", "").split(","):
         name, _, value = preference.partition(";")[0].strip().partition("=")
-        if name.strip().lower() == "wait" and value.strip().isascii() and value.strip().isdigit():
-            return min(int(value.strip()[:6]), LONGEST_WAIT_S)
+        seconds = value.strip().strip('"')  # a token or a quoted string
+        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdigit():
+            return min(int(seconds[:6]), LONGEST_WAIT_S)
     return None

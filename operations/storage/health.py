@@ -52,7 +52,10 @@ def error_code(error: redis.RedisError) -> str:
     code: str | None = error.status_code
     if code in _CODES:
         return str(code)
-    found = _CODE.search(str(error).rpartition("caused error: ")[2])
+    text = str(error).rpartition("caused error: ")[2]
+    if "ACL failure in script" in text:
+        return "NOPERM"
+    found = _CODE.search(text)
     return "" if found is None else found[1]
 
 

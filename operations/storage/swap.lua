@@ -62,14 +62,22 @@ local function swap(record, announcement, at, first, last)
   if #counts > 0 and not below then
     return counts
   end
-  redis.call('SET', record, ARGV[at + 1])
-  stored[record] = ARGV[at + 1]
+  -- Redis may refuse any of these commands. What is added comes before the record: an entry without its record is an
+  -- orphan, which maintenance removes, but a record without its entries would never be looked at or announced.
+  local function apply(adds)
+    for i = first, last, 4 do
+      if (ARGV[i] == 'SCORE' and ARGV[i + 3] ~= '') == adds then
+        change(ARGV[i], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3])
+      end
+    end
+  end
+  apply(true)
   if ARGV[at + 2] ~= '' then
     redis.call('SET', announcement, ARGV[at + 2])
   end
-  for i = first, last, 4 do
-    change(ARGV[i], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3])
-  end
+  redis.call('SET', record, ARGV[at + 1])
+  stored[record] = ARGV[at + 1]
+  apply(false)
   return false
 end
 

@@ -1,5 +1,6 @@
 """A user of Redis who may not do everything: what is needed is said to be missing, and what is not is not."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -12,13 +13,16 @@ from pydantic import SecretStr
 
 from admin.__main__ import main
 from config.redis import connect
-from config.settings import Settings
+from config.settings import Settings, load
 from local.valkey import Valkey
+from operations.model import Operation, State
 from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.store import Store
-from tests.integration.bench import OPERATION_ID, RETENTION, Caller, tracked
+from operations.telling.audience import Rule
+from tests.integration.bench import DONE, OPERATION_ID, RETENTION, Caller, seen, tracked
 
+RUNNING = Operation(status="running", type="restart")
 PASSWORD = "a-password"  # noqa: S105 - it opens nothing
 EVERYTHING = "+@all ~* &*"
 
@@ -86,3 +90,25 @@ def test_options_of_the_url_do_not_change_how_opwatch_talks_to_redis(settings: S
         identity = tracked(store, OPERATION_ID)
         assert [each.tracking.id for each in store.records.due_trackings()] == [identity]
         assert Health(connection).refusals() == []
+
+
+@pytest.mark.usefixtures("user")
+def test_a_write_that_is_refused_halfway_loses_nothing(
+    make_app: Callable[[], Flask], connection: redis.Redis, store: Store
+) -> None:
+    caller = Caller(make_app().test_client())
+    granted(connection, "-zadd")
+    refused = caller.track()
+    assert refused.status_code == 503
+    assert refused.json is not None
+    assert "NOPERM: zadd" in refused.json["detail"]
+    granted(connection, "+zadd")
+    assert caller.track().status_code == 202  # the same request again, as the answer says
+    assert [stored.tracking.operation_id for stored in store.records.due_trackings()] == [OPERATION_ID]
+    seen(store, f"osc-fr1-{OPERATION_ID}", RUNNING, {})
+    granted(connection, "-unlink", "-hincrby")
+    limited = Store(connect(load(os.environ), timeout_s=1.0), retention=RETENTION)
+    with pytest.raises(redis.ResponseError):
+        seen(limited, f"osc-fr1-{OPERATION_ID}", DONE, {"slack": Rule()})
+    granted(connection, *EVERYTHING.split())
+    assert [stored.tracking.state for stored, _ in store.records.due_deliveries()] == [State.SUCCEEDED]
