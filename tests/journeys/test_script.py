@@ -227,6 +227,125 @@ def test_what_names_no_operation_is_no_success(script: Script, receiver: Receive
     assert receiver.requests == ()
 
 
+# Deployments, and a database's operations and backups
+
+
+UUID, OTHER_ID, APP_ID = "cabf82f2-1cb1-46d4-b09e-bfb6fe09bc18", "5ed0fe5f884fef000f5e4fd6", "5ed0fe5d884fef000f5e4fd1"
+OUTPUT = f"https://api.osc-fr1.scalingo.com/v1/apps/{APP_ID}/deployments/{UUID}/output"
+DATABASE = f"https://db-api.osc-fr1.scalingo.com/api/operations/{OTHER_ID}"
+ADDON = "ad-6733873b-f6ac-4f3b-a3f0-5a3d2b1c9e0f"
+CREATED = f"HTTP/1.1 201 Created\r\n{JSON}\r\n"
+
+
+def deployment(**fields: object) -> str:
+    about = {"id": UUID, "app_id": APP_ID, "status": "building", "git_ref": 'a "deployment":{"id":null}', **fields}
+    return json.dumps({"deployment": about})
+
+
+OF_SHOP, OF_ADDON = ("--app", "shop"), ("--app=shop", "--addon", ADDON)
+LINKED = deployment(links={"output": OUTPUT})
+RESTORE = f'{CREATED}{{"operation_id":"{OTHER_ID}","message":"x"}}'
+NAMES_A_KIND: Mapping[str, tuple[str, tuple[str, ...], dict[str, str], str]] = {
+    "a deployment": (f"{CREATED}{LINKED}", OF_SHOP, {"operation_url": OUTPUT, "app": "shop"}, f"{OUTPUT} --app shop"),
+    "of no app": (f"{OK}\r\n{LINKED}", (), {"operation_url": OUTPUT}, OUTPUT),
+    "escaped": (CREATED + LINKED.replace("/", "\\/"), (), {"operation_url": OUTPUT}, OUTPUT),
+    "its link": ("", (OUTPUT, *OF_SHOP), {"operation_url": OUTPUT, "app": "shop"}, f"{OUTPUT} --app shop"),
+    **{
+        f"without a link: {links}": (
+            f"{OK}{JSON}\r\n{deployment(links=links)}",
+            OF_SHOP,
+            {"deployment_id": UUID, "app": "shop"},
+            f"--deployment {UUID} --app shop",
+        )
+        for links in (None, {}, {"output": None}, {"output": ""}, {"output": "/v1/x"}, [], "x")
+    },
+    "by its app's id": (
+        f"{OK}\r\n{deployment()}",
+        (),
+        {"deployment_id": UUID, "app": APP_ID},
+        f"--deployment {UUID} --app {APP_ID}",
+    ),
+    "an upgrade": (
+        f'HTTP/2 202 \r\nlocation: {DATABASE}\r\n\r\n{{"operation_id":"{OTHER_ID}","id":"{APP_ID}"}}',
+        OF_ADDON,
+        {"operation_url": DATABASE, "app": "shop", "addon_id": ADDON},
+        f"{DATABASE} --app shop --addon {ADDON}",
+    ),
+    **{
+        name: (
+            answer,
+            OF_ADDON,
+            {f"{word}_id": OTHER_ID, "app": "shop", "addon_id": ADDON},
+            f"--{word} {OTHER_ID} --app shop --addon {ADDON}",
+        )
+        for name, word, answer in (
+            ("a restore", "operation", RESTORE),
+            ("a restore's", "operation", f'{CREATED}{{"operation":{{"id":"{OTHER_ID}","status":"pending"}}}}'),
+            ("a backup", "backup", f'{CREATED}{{"database_backup":{{"id":"{OTHER_ID}","status":"scheduled"}}}}'),
+            ("half of it", "backup", f'{CREATED}{{"database_backup":{{"id":"{OTHER_ID}","status"'),
+        )
+    },
+    "an app's operation": (
+        f'{OK}\r\n{{"operation":{{"id":"{OTHER_ID}","app_id":"{APP_ID}"}}}}',
+        (),
+        {"operation_id": OTHER_ID, "app": APP_ID},
+        f"--operation {OTHER_ID} --app {APP_ID}",
+    ),
+    "a deployment's id": (
+        "",
+        (*OF_SHOP, f"--deployment= {UUID}\r\n"),
+        {"deployment_id": UUID, "app": "shop"},
+        f"--deployment {UUID} --app shop",
+    ),
+}
+NAMES_NO_KIND: Mapping[str, str] = {
+    "its other id": deployment(id=OTHER_ID),
+    **{f"an id {odd!r}": deployment(id=odd) for odd in (None, "", 7, "x", UUID[:-1], f"{UUID}0", [UUID], {"id": UUID})},
+    "a list": f"[{deployment()}]",
+    "a list of ids": f'{{"deployment":[{{"id":"{UUID}"}}]}}',
+    "many": f'{{"deployments":[{{"id":"{UUID}"}}],"meta":{{}}}}',
+    **dict.fromkeys(["[]", "null", '""', "{}", f'"{UUID}"', '{"deployment":null}', '{"deployment":[]}'], ""),
+    "in a string": json.dumps({"message": deployment(), "x": f'{{"operation_id":"{OTHER_ID}"}}'}),
+    "an escaped name": json.dumps({'a","deployment': 1, 'deployment":{"id': UUID}),
+    "a path as a name": json.dumps({"deployment.id": UUID, ".deployment.links.output": OUTPUT, "operation.id": UUID}),
+    "within": json.dumps({"app": {"deployment": {"id": UUID}, "operation_id": OTHER_ID, "operation_url": LOCATION}}),
+    "an app": json.dumps({"app": {"id": APP_ID, "name": "shop", "last_deployment_id": OTHER_ID}}),
+    "a container": json.dumps({"container": {"id": APP_ID, "state": "starting"}}),
+    "an addon": json.dumps({"addon": {"id": ADDON, "status": "provisioning"}, "message": "Database plan is changed"}),
+    "a feature": json.dumps({"name": "redis-rdb", "status": "PENDING_TO_ACTIVATE", "message": "x"}),
+    "a database": json.dumps({"database": {"id": APP_ID, "current_operation_id": OTHER_ID}}),
+    "backups": json.dumps({"database_backups": [{"id": OTHER_ID}]}),
+}
+
+
+def test_every_kind_is_tracked_by_what_its_answer_names_or_handed_over(script: Script, receiver: Receiver) -> None:
+    for name, (answer, options, sent, later) in NAMES_A_KIND.items():
+        receiver.script(POST, Reply(422, "error 422 no\n"), ACCEPTED)
+        ran = script.run("track", *(["-"] if answer else []), *options, "--wait", stdin=answer)
+        assert (name, ran.code, ran.out) == (name, 2, "")
+        assert ran.err.endswith(f" may not be tracked; track it later with: opwatch track {later}\n")
+        ran = script.run("track", *later.split())
+        assert (name, ran.code, ran.out) == (name, 0, f"{ID}\n")
+        assert [form(seen) for seen in receiver.requests[-2:]] == [sent] * 2
+
+
+def test_an_operation_of_a_database_needs_its_addon(script: Script, receiver: Receiver) -> None:
+    ran = script.run("track", "-", *OF_SHOP, "--wait", stdin=RESTORE)
+    assert (ran.code, ran.out, receiver.requests) == (2, "", ())
+    assert "is of a database: name its addon with --addon" in ran.err
+    assert ran.err.endswith(f"opwatch track --operation {OTHER_ID} --app shop\n")
+
+
+def test_an_answer_about_something_else_is_no_success(script: Script, receiver: Receiver) -> None:
+    for name, body in NAMES_NO_KIND.items():
+        ran = script.run("track", "-", *OF_ADDON, "--wait", stdin=f"{CREATED}{body or name}")
+        assert (name, ran.code, ran.out) == (name, 2, "")
+        assert MAY_HAVE_BEGUN in ran.err
+    for status in (400, 404, 500):
+        assert script.run("track", "-", stdin=f"HTTP/1.1 {status} No\r\n\r\n{LINKED}").code == 2
+    assert receiver.requests == ()
+
+
 # Faults
 
 
@@ -484,6 +603,13 @@ WRONG: list[tuple[tuple[str, ...], dict[str, str], str]] = [
     (("track", "\r"), {}, "LOCATION that is not empty"),
     (("track", LOCATION, "--group"), {}, "--group is no option, or lacks its value"),
     (("track", LOCATION, "--nonsense", "x"), {}, "--nonsense is no option of track"),
+    (("track", LOCATION, "--app", "a b"), {}, "--app a b: it has other characters"),
+    (("track", LOCATION, "--addon=$(id)"), {}, "--addon $(id): it has other characters"),
+    (("track", LOCATION, "--deployment", UUID), {}, "one operation at a time"),
+    (("track", "--backup", OTHER_ID, "--operation", OTHER_ID), {}, "one operation at a time"),
+    (("track", "--deployment", "../x"), {}, "it has other characters"),
+    (("track", "--deployment="), {}, "LOCATION that is not empty"),
+    (("track", "--app", "shop", "--backup", " "), {}, "LOCATION that is not empty"),
     (("track", LOCATION, "--wait=yes"), {}, "--wait is true or false, not 'yes'"),
     (("track", "--help"), {}, "--help is no option of track"),
     (("track", "-x"), {}, "-x is no option of track"),
@@ -520,7 +646,21 @@ def without_curl(script: Script) -> Path:
 
 
 def test_line_ends_blanks_and_empty_options_do_no_harm(script: Script, receiver: Receiver) -> None:
-    empty = ["--account", "", "--region=", "--timeout", " ", "--group", "\n", "--group-size=", "--context", ""]
+    empty = [
+        "--account",
+        "",
+        "--region=",
+        "--timeout",
+        " ",
+        "--group",
+        "\n",
+        "--group-size=",
+        "--context",
+        "",
+        "--app=",
+        "--addon",
+        "",
+    ]
     (script.directory / ".curlrc").write_text("fail\nlocation\nverbose\noutput=/dev/null\nrequest=PUT\n")
     messy = {"OPWATCH_URL": f" {receiver.base_url}//\r\n", "OPWATCH_TOKEN": f"\t{TOKEN}\r\n"}
     for location in (f" {LOCATION}\r\n", f"location:{LOCATION}", f"LOCATION:\t{LOCATION} \n"):
