@@ -34,8 +34,18 @@ SAME_REQUEST_S = 0.5
 HURRIED = 130
 """The exit code after a second Ctrl-C."""
 SAMPLE_ERROR = "container web-1 failed to start: listen tcp :5000: bind: address already in use"
-SAMPLES = (("shop", "restart", 4.0, None), ("blog", "scale", 7.0, SAMPLE_ERROR))
-"""App, type, duration and error."""
+SAMPLE_OUTPUT = """-----> Node.js app detected
+       $ npm run build
+       src/cart.ts(14,7): error TS2322: Type 'string' is not assignable to type 'number'.
+ !     Error deploying the application
+ !     → Invalid return code from buildpack
+"""
+SAMPLES: tuple[tuple[str, str, float, dict[str, str]], ...] = (
+    ("shop", "restart", 4.0, {}),
+    ("blog", "scale", 7.0, {"outcome": "error", "error": SAMPLE_ERROR}),
+    ("cart", "deployment", 9.0, {"kind": "deployment", "outcome": "build-error", "output": SAMPLE_OUTPUT}),
+)
+"""App, type, duration and, if it fails, how."""
 
 
 class StopRequested(BaseException):
@@ -116,15 +126,14 @@ class Run:
         except TooLateError:
             self._say(f"the service is not ready: {self._service.missing()}")
         samples = []
-        for app, kind, duration_s, error in SAMPLES if self._settings.uses_standin else ():
-            outcome = "done" if error is None else "error"
+        for app, kind, duration_s, failure in SAMPLES if self._settings.uses_standin else ():
             try:
-                url = self._service.begin(app, type=kind, duration_s=duration_s, outcome=outcome, error=error)
-                samples.append(self._service.track(url))
-            except (OSError, HTTPException, LocalError) as failure:
-                self._say(f"could not track a {kind} of {app}: {failure}")
+                url = self._service.begin(app, type=kind, duration_s=duration_s, **failure)
+                samples.append(self._service.track(url, app=app))
+            except (OSError, HTTPException, LocalError) as error:
+                self._say(f"could not track a {kind} of {app}: {error}")
             else:
-                self._say(f"tracking a {kind} of {app}, which {'fails' if error else 'succeeds'} in {duration_s:g} s")
+                self._say(f"tracking a {kind} of {app}, which {'fails' if failure else 'succeeds'} in {duration_s:g} s")
         self._console.show(welcome(self._settings, self._service.api, samples))
 
     def _wait(self, condition: Callable[[], bool], timeout_s: float, what: str, *, every_s: float = POLL_S) -> None:

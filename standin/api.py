@@ -151,6 +151,11 @@ class ScalingoApi(LoopbackServer):
             self._state.operations[created.id] = created
         return OperationHandle(created.id, app, self._state.url(created))
 
+    def script(self, app: str, **fields: Any) -> None:
+        """Give fields of `Operation` to what the next POST about the app begins."""
+        with self._lock:
+            self._state.scripts[app] = fields
+
     def finish(
         self,
         id: str,  # noqa: A002 - the API's own word

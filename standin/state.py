@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from standin.accounts import Accounts, SlidingWindow
 from standin.faults import (
@@ -76,6 +76,8 @@ class ApiState:
         self.settings = settings
         self.faults = FaultQueue()
         self.operations: dict[str, Operation] = {}
+        self.scripts: dict[str, dict[str, Any]] = {}
+        """By app: fields of what the next POST begins there."""
         self._window = SlidingWindow()
         self._base_url = base_url
 
@@ -167,6 +169,7 @@ class ApiState:
     def _begin_in_app(self, app: str, action: str, now: float) -> Reply:
         deploys = action in ("deployments", "manual_deploy")
         operation = begun("deployment" if deploys else "operation", app, action, now)
+        operation = replace(operation, **self.scripts.pop(app, {}))
         self.operations[operation.id] = operation
         if not deploys:
             return json_reply(202, {}, Location=self.url(operation))

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -13,8 +14,9 @@ import pytest
 import yaml
 
 from standin.api import DEFAULT_TOKENS, ScalingoApi
+from tests.journeys.stage import document, staged
 from tests.support.receiver import Receiver, Reply
-from tests.support.running import ROOT
+from tests.support.running import CALLER_TOKEN, ROOT
 from tests.support.script import PATIENCE_S, SCRIPT
 
 ID = "osc-fr1-5ed11f2c884fef000f5e502e"
@@ -33,6 +35,11 @@ def blocks(text: str, language: str) -> list[str]:
 
 def operate() -> str:
     (found,) = (block for block in blocks((ROOT / "README.md").read_text("utf-8"), "sh") if "opwatch track -" in block)
+    return found
+
+
+def deploy() -> str:
+    (found,) = (block for block in blocks(PAGE, "sh") if block.startswith("#!") and "/deployments" in block)
     return found
 
 
@@ -59,50 +66,134 @@ def answering(receiver: Receiver) -> Receiver:
     return receiver
 
 
-# The README's deploy script
+# The scripts that begin something
 
 
-@pytest.mark.parametrize(("action", "tracked"), [("restart", 1), ("nowhere", 0)])
-def test_the_readmes_script_begins_an_operation_and_waits_for_its_end(
-    answering: Receiver, scalingo: ScalingoApi, action: str, tracked: int
+ARCHIVE = ("shop", "https://a.example/shop.tar.gz?a=1&b=2", "4f2c1aa")
+PROGRAMS = (("dash", "-e"), ("bash", "-eo", "pipefail"), ("busybox", "sh"))
+BEGINS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "operate": (operate(), ("shop", "restart")),
+    "operate, deployments": (operate(), ("shop", "deployments", "{}")),
+    "operate, manual_deploy": (operate(), ("shop", "scm_repo_link/manual_deploy", "{}")),
+    "deploy": (deploy(), ARCHIVE),
+}
+
+
+def environment(receiver: Receiver, scalingo: ScalingoApi, **changes: str | None) -> dict[str, str]:
+    """Return the settings of the scripts; None leaves one out."""
+    services = {"SCALINGO_API_URL": scalingo.url, "SCALINGO_AUTH_URL": scalingo.url, "OPWATCH_URL": receiver.base_url}
+    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"] + "\r\n", "OPWATCH_TOKEN": "x" * 24}
+    return {name: value for name, value in {**services, **tokens, **changes}.items() if value is not None}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_scripts_begin_something_and_wait_for_its_end(
+    answering: Receiver, scalingo: ScalingoApi, program: Sequence[str]
 ) -> None:
-    services = {"SCALINGO_API_URL": scalingo.url, "SCALINGO_AUTH_URL": scalingo.url, "OPWATCH_URL": answering.base_url}
-    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"], "OPWATCH_TOKEN": "x" * 24}
-    ran = shell(operate(), "shop", action, env={**services, **tokens})
-    assert (ran.returncode, ran.stdout) == ((0, SUCCEEDED) if tracked else (2, ""))
-    forms = [seen.body.decode() for seen in answering.requests if seen.path == POST]
-    assert len(forms) == tracked
-    assert all("%2Fv1%2Fapps%2Fshop%2Foperations%2F" in form for form in forms)
+    for name, (source, arguments) in BEGINS.items():
+        ran = shell(source, *arguments, env=environment(answering, scalingo), program=program)
+        assert (name, ran.returncode, ran.stdout) == (name, 0, SUCCEEDED)
+    forms = [dict(parse_qsl(seen.body.decode())) for seen in answering.requests if seen.path == POST]
+    assert [form["app"] for form in forms] == ["shop"] * 4
+    assert "/v1/apps/shop/operations/" in forms[0]["operation_url"]
+    assert forms[1]["operation_url"].endswith("/output")
+    assert len(forms[2]["deployment_id"]) == 36
+    assert forms[3]["operation_url"].endswith("/output")
+    assert (forms[3]["context.commit"], "group" in forms[3]) == ("4f2c1aa", False)
+    ran = shell(operate(), "shop", "nowhere", env=environment(answering, scalingo), program=program)
+    assert (ran.returncode, ran.stdout) == (2, "")
 
 
-STARTS_NOTHING: list[tuple[tuple[str, ...], dict[str, str | None], str]] = [
+STARTS_NOTHING: list[tuple[int, dict[str, str | None], str]] = [
     *(
-        (("shop", "restart"), {name: value}, "set the variables named above")
+        (3, {name: value}, "set the variables named above")
         for name in ("SCALINGO_API_TOKEN", "OPWATCH_URL", "OPWATCH_TOKEN")
         for value in ("", None)
     ),
-    ((), {}, "name an app and an action"),
-    (("shop",), {}, "name an app and an action"),
-    (("shop", "restart"), {"SCALINGO_API_TOKEN": "tk-us-wrong"}, "did not accept SCALINGO_API_TOKEN"),
-    (("shop", "restart"), {"SCALINGO_AUTH_URL": "http://127.0.0.1:1"}, "did not answer"),
+    (0, {}, "name an app"),
+    (1, {}, "name an app"),
+    (3, {"SCALINGO_API_TOKEN": "tk-us-wrong"}, "did not accept SCALINGO_API_TOKEN"),
+    (3, {"SCALINGO_AUTH_URL": "http://127.0.0.1:1"}, "did not answer"),
 ]
 
 
-@pytest.mark.parametrize("program", [("dash",), ("bash",), ("busybox", "sh")])
-def test_the_readmes_script_begins_nothing_that_could_not_be_watched(
-    answering: Receiver, scalingo: ScalingoApi, program: Sequence[str]
+@pytest.mark.parametrize("name", ["operate", "deploy"])
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_scripts_begin_nothing_that_could_not_be_watched(
+    answering: Receiver, scalingo: ScalingoApi, program: Sequence[str], name: str
 ) -> None:
-    services = {"SCALINGO_API_URL": scalingo.url, "SCALINGO_AUTH_URL": scalingo.url, "OPWATCH_URL": answering.base_url}
-    tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"] + "\r\n", "OPWATCH_TOKEN": "x" * 24}
-    for arguments, changes, said in STARTS_NOTHING:
-        env = {name: value for name, value in {**services, **tokens, **changes}.items() if value is not None}
-        ran = shell(operate(), *arguments, env=env, program=program)
-        assert (arguments, changes, ran.returncode, ran.stdout) == (arguments, changes, 2, "")
+    source, arguments = BEGINS[name]
+    for count, changes, said in STARTS_NOTHING:
+        env = environment(answering, scalingo, **changes)
+        ran = shell(source, *arguments[:count], env=env, program=program)
+        assert (count, changes, ran.returncode, ran.stdout) == (count, changes, 2, "")
         assert "nothing was started: " in ran.stderr
         assert said in ran.stderr
+    for odd in ('"', "\\", 'x"},"x":{"') if name == "deploy" else ():
+        assert shell(source, "shop", odd, "1", env=environment(answering, scalingo), program=program).returncode == 2
     assert {seen.path for seen in scalingo.requests} <= {"/v1/tokens/exchange"}
     assert answering.requests == ()
-    assert shell(operate(), "shop", "restart", env={**services, **tokens}, program=program).returncode == 0
+
+
+# A pipeline with the real service
+
+
+DEPLOYS: Mapping[str, tuple[Sequence[str], dict[str, str], int, str]] = {
+    "shop": (PROGRAMS[0], {}, 0, ""),
+    "blog": (
+        PROGRAMS[1],
+        {
+            "outcome": "build-error",
+            "output": "-----> Node.js app detected\n       src/cart.ts(14,7): error TS2322: no\n"
+            " !     Error deploying the application\n !     → Invalid return code from buildpack\n",
+        },
+        1,
+        "src/cart.ts(14,7): error TS2322: no",
+    ),
+    "cart": (
+        PROGRAMS[2],
+        {
+            "outcome": "hook-error",
+            "output": "-----> Node.js app detected\n       Build complete\n"
+            "[postdeploy-2231] PG::UndefinedTable: ERROR:  relation users does not exist\n"
+            " !     Error deploying the application\n !     → Postdeploy hook failed: exit status 1\n",
+        },
+        1,
+        "ERROR:  relation users does not exist",
+    ),
+}
+
+
+def test_a_pipeline_deploys_three_apps_and_each_target_is_told_how_each_ended(tmp_path: Path) -> None:
+    with staged(tmp_path) as stage, ThreadPoolExecutor() as jobs:
+        services = {"SCALINGO_API_URL": stage.scalingo.url, "SCALINGO_AUTH_URL": stage.scalingo.url}
+        tokens = {"SCALINGO_API_TOKEN": DEFAULT_TOKENS["default"], "OPWATCH_TOKEN": CALLER_TOKEN}
+        env = {**services, **tokens, "OPWATCH_URL": f"http://127.0.0.1:{stage.opwatch.port}"}
+        env |= {"DEPLOY": "deploy 7", "DEPLOY_SIZE": "3", "GITHUB_ACTOR": "jane"}
+        running = {}
+        for app, (program, how, *_) in DEPLOYS.items():
+            stage.scalingo.script(app, duration_s=2, **how)
+            arguments = (app, "https://a.example/x.tar.gz", "4f2c1aa")
+            running[app] = jobs.submit(shell, deploy(), *arguments, env=env, program=program)
+        for app, (_, _, code, why) in DEPLOYS.items():
+            ran = running[app].result()
+            state = "failed" if code else "succeeded"
+            assert (app, ran.returncode) == (app, code)
+            assert ran.stdout.startswith(f"{state} osc-fr1-")
+            assert f" {app}: deployment {state} after 2 s" in ran.stdout
+            assert why in ran.stdout
+            identity = ran.stdout.split()[1]
+            for target in ("webhook", "slack"):
+                stage.opwatch.wait_for_delivery(identity, target, "delivered")
+            (told,) = stage.told("/webhook", f'"{app}"')
+            data = document(told)["data"]
+            assert (data["id"], data["state"], data["kind"]) == (identity, state, "deployment")
+            assert (data["group"], data["context"]) == ("deploy 7", {"actor": "jane", "commit": "4f2c1aa"})
+            assert why in (data["operation"]["error"] or "").partition("\n")[0]
+        assert stage.opwatch.request("GET", "/v1/groups/deploy%207").json()["state"] == "failed"
+
+
+# Several operations at once
 
 
 BEGUN = f"printf 'HTTP/1.1 202 Accepted\\r\\nLocation: {LOCATION}\\r\\n\\r\\n'"
@@ -117,7 +208,7 @@ REFUSED = "printf 'HTTP/1.1 429 No\\r\\n\\r\\nRetry later'"
         (f'if [ "$1" = blog ]; then {BEGUN}; else {REFUSED}; fi', SUCCEEDED, 2),
     ],
 )
-@pytest.mark.parametrize("program", [("dash", "-e"), ("bash", "-eo", "pipefail"), ("busybox", "sh")])
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_all_operations_of_a_deploy_are_waited_for(
     answering: Receiver, tmp_path: Path, program: Sequence[str], restart: str, ends: str, code: int
 ) -> None:
@@ -186,11 +277,15 @@ def inputs_of() -> dict[str, dict[str, str]]:
 
 def test_the_action_waits_and_gives_verdict_and_id(answering: Receiver, tmp_path: Path) -> None:
     context = 'actor=Jürgen "J" & $(touch pwned)\n\ncommit=a=b\n'
-    code, _, outputs = run_action(answering, tmp_path, context=context, group="7", notify="slack", timeout="90")
+    code, _, outputs = run_action(
+        answering, tmp_path, context=context, group="7", notify="slack", timeout="90", app="shop", addon="ad-1"
+    )
     assert (code, outputs) == (0, {"state": "succeeded", "id": ID})
     (sent,) = (seen.body.decode() for seen in answering.requests if seen.path == POST)
     assert dict(parse_qsl(sent)) == {
         "operation_url": LOCATION,
+        "app": "shop",
+        "addon_id": "ad-1",
         "context.actor": 'Jürgen "J" & $(touch pwned)',
         "context.commit": "a=b",
         "notify": "slack",
@@ -285,13 +380,18 @@ def test_shellcheck_finds_nothing_in_what_is_there_to_copy(source: str) -> None:
 
 
 def test_the_examples_for_ci_are_yaml_and_use_only_inputs_that_there_are() -> None:
-    workflow, gitlab = (yaml.safe_load(block) for block in blocks(PAGE, "yaml"))
+    workflow, gitlab, deploys, gitlab_deploys = (yaml.safe_load(block) for block in blocks(PAGE, "yaml"))
     restart, wait = workflow["jobs"]["restart"]["steps"]
     assert set(wait["with"]) <= set(inputs_of())
     required = {name for name, about in inputs_of().items() if about.get("required")}
     assert required <= set(wait["with"])
-    for source in (restart["run"], *gitlab["restart"]["script"]):
+    _, deploys_it = deploys["jobs"]["deploy"]["steps"]
+    jobs = (gitlab["restart"]["script"], gitlab_deploys["deploy"]["script"])
+    for source in (restart["run"], deploys_it["run"], *("\n".join(lines) for lines in jobs)):
         assert subprocess.run(["sh", "-n"], input=source, text=True, check=False).returncode == 0
+        assert "${{" not in source
+    for given in (deploys_it["env"], gitlab_deploys["deploy"]["variables"]):
+        assert {"DEPLOY", "DEPLOY_SIZE"} <= set(given)
 
 
 def test_every_option_that_is_shown_is_one() -> None:

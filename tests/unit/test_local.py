@@ -40,8 +40,8 @@ class Web(http.server.BaseHTTPRequestHandler):
         self.answer(200, {})
     def do_POST(self):
         sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        print("tracking", sent["operation_url"], flush=True)
-        self.answer(202, {"id": "osc-fr1-" + sent["operation_url"].rpartition("/")[2]})
+        print("tracking", sent["app"], sent["operation_url"], flush=True)
+        self.answer(202, {"id": "osc-fr1-" + sent["operation_url"].removesuffix("/output").rpartition("/")[2]})
     def answer(self, status, body):
         self.send_response(status)
         self.end_headers()
@@ -350,9 +350,11 @@ def test_runs_the_service_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path,
         standin = run.wait_for(r"^api    \| listening on (http://127.0.0.1:\d+)$")[1]
         web = run.wait_for(r"^web    \| web (\d+) (\S+) (unix:\S+)$")
         assert web[2] == standin
-        assert all(run.wait_for(rf"^web    \| tracking {standin}/v1/apps/{app}/") for app in ("shop", "blog"))
+        samples = [("shop", "operations"), ("blog", "operations"), ("cart", "deployments")]
+        assert all(run.wait_for(rf"^web    \| tracking {app} {standin}/v1/apps/\w+/{path}/") for app, path in samples)
+        run.wait_for(r"^local  \| tracking a deployment of cart, which fails in 9 s$")
         run.wait_for(r"^curl .*/restart \| OPWATCH_URL=\S+ OPWATCH_TOKEN=\w+ bin/opwatch track - --wait$")
-        run.wait_for(r"^curl .*/v1/operations/osc-fr1-\w+$")
+        run.wait_for(r"^curl .*/v1/operations/osc-fr1-[\w-]+$")
         run.process.send_signal(signal.SIGINT)
         assert run.end() == 0
     alive.wait_until_nobody()
