@@ -245,6 +245,7 @@ def deployment(**fields: object) -> str:
 OF_SHOP, OF_ADDON = ("--app", "shop"), ("--app=shop", "--addon", ADDON)
 LINKED = deployment(links={"output": OUTPUT})
 RESTORE = f'{CREATED}{{"operation_id":"{OTHER_ID}","message":"x"}}'
+LINKLESS: list[object] = [None, {}, {"output": None}, {"output": ""}, {"output": "/v1/x"}, [], "x"]
 NAMES_A_KIND: Mapping[str, tuple[str, tuple[str, ...], dict[str, str], str]] = {
     "a deployment": (f"{CREATED}{LINKED}", OF_SHOP, {"operation_url": OUTPUT, "app": "shop"}, f"{OUTPUT} --app shop"),
     "of no app": (f"{OK}\r\n{LINKED}", (), {"operation_url": OUTPUT}, OUTPUT),
@@ -257,7 +258,7 @@ NAMES_A_KIND: Mapping[str, tuple[str, tuple[str, ...], dict[str, str], str]] = {
             {"deployment_id": UUID, "app": "shop"},
             f"--deployment {UUID} --app shop",
         )
-        for links in (None, {}, {"output": None}, {"output": ""}, {"output": "/v1/x"}, [], "x")
+        for links in LINKLESS
     },
     "by its app's id": (
         f"{OK}\r\n{deployment()}",
