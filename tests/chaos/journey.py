@@ -1,6 +1,5 @@
-"""One chaos journey: hundreds of operations are tracked while everything around them fails."""
+"""One chaos journey: hundreds of operations, deployments, … are tracked while everything around them fails."""
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +15,9 @@ import redis
 
 from local.valkey import Valkey
 from standin import faults
-from standin.api import DEFAULT_TOKENS, ScalingoApi
-from tests.chaos.plan import CALMING, Event, plan
+from standin.api import DEFAULT_TOKENS, OperationHandle, ScalingoApi
+from tests.chaos.handed import Handed
+from tests.chaos.plan import CALMING, Event, plan, things
 from tests.chaos.targets import FailingTargets
 from tests.support.receiver import Receiver
 from tests.support.redis_proxy import RedisProxy
@@ -31,21 +31,10 @@ TARGETS = """
     url = "${LEDGER_URL}"
     secret = "${WEBHOOK_SECRET}"
     """
-LONGEST_OPERATION_S = 12.0
+EVENTS_SECRET = "an-events-secret-for-chaos-only"  # noqa: S105 - it opens nothing
 CALLERS = 4
 FAR_AWAY_S = 40.0
 """Longer than a lease. Deliveries due later are retried by hand at the end, so that the journey ends."""
-
-
-@dataclass
-class Handed:
-    """One tracked operation, its result, and its tracking's id."""
-
-    app: str
-    state: str
-    duration_s: float
-    at_s: float
-    identity: str = ""
 
 
 @dataclass
@@ -101,21 +90,25 @@ class Journey:
 
     def _call(self, started_at: float, number: int) -> None:
         for each in self.handed[number::CALLERS]:
-            time.sleep(max(0.0, started_at + each.at_s - time.time()))
-            outcome: Literal["done", "error"] = "done" if each.state == "succeeded" else "error"
-            operation = self.scalingo.operation(each.app, duration_s=each.duration_s, outcome=outcome)
+            time.sleep(max(0.0, started_at + each.thing.at_s - time.time()))
+            begun = each.begin(self.scalingo)
             while not each.identity:
-                self._post(each, operation.url)
+                with suppress(OSError, HTTPException):
+                    self._send(each, begun)
+                time.sleep(0 if each.identity else 0.2)
 
-    def _post(self, each: Handed, operation_url: str) -> None:
-        """Send it until it is accepted, as a deploy script does."""
-        with suppress(OSError, HTTPException):
-            answer = self.opwatch.post({"operation_url": operation_url}, timeout_s=10)
-            if answer.status in (200, 202):
-                each.identity = answer.json()["id"]
-                return
-            assert answer.status == 503, answer
-        time.sleep(0.2)
+    def _send(self, each: Handed, begun: OperationHandle) -> None:
+        """Send it once, as a deploy script and Scalingo's notifier do. An event of a deployment hurries the look."""
+        if not each.thing.by_event:
+            answer = self.opwatch.post(each.request(begun), timeout_s=10)
+            assert answer.status in (200, 202, 503), answer
+            each.identity = answer.json()["id"] if answer.status != 503 else ""
+        if each.deploys:
+            event = each.event(begun)
+            answer = self.opwatch.request("POST", f"/v1/scalingo/{EVENTS_SECRET}", event, token=None, timeout_s=10)
+            assert answer.status in (204, 503), answer
+            if each.thing.by_event and answer.status == 204:
+                each.identity = f"osc-fr1-{begun.id}"
 
     def _do(self, event: Event) -> None:
         acts: dict[str, Callable[[], object]] = {
@@ -189,17 +182,8 @@ def unix_time(rfc3339: str) -> float:
 @contextmanager
 def staged(seed: int, directory: Path, *, operations: int, seconds: float) -> Iterator[Journey]:
     """Set up one seed; odd ones use `appendfsync always`."""
-    rng = random.Random(seed)  # noqa: S311 - the same for the same seed
     appendfsync: Literal["everysec", "always"] = "always" if seed % 2 else "everysec"
-    handed = [
-        Handed(
-            app=f"chaos-{seed}-{number}",
-            state=rng.choice(("succeeded", "failed")),
-            duration_s=rng.uniform(0, LONGEST_OPERATION_S),
-            at_s=number * seconds / operations,
-        )
-        for number in range(operations)
-    ]
+    handed = [Handed(f"chaos-{seed}-{number}", thing) for number, thing in enumerate(things(seed, operations, seconds))]
     valkey = Valkey(directory / "data", appendfsync=appendfsync)
     with (
         valkey,
@@ -212,6 +196,7 @@ def staged(seed: int, directory: Path, *, operations: int, seconds: float) -> It
             scalingo,
             unused,
             settings={
+                "OPWATCH_EVENTS_SECRET": EVENTS_SECRET,
                 "SCALINGO_REQUESTS_PER_MINUTE": str(REQUESTS_PER_MINUTE),
                 "SLACK_WEBHOOK_URL": f"{targets.base_url}/slack",
                 "WEBHOOK_URL": f"{targets.base_url}/webhook",

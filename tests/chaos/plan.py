@@ -1,12 +1,45 @@
-"""The faults and their times, drawn from a seed. Pure."""
+"""What is tracked, and the faults with their times, drawn from a seed. Pure."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from standin.operations import Kind
 
 API_FAULTS = (
     "rate_limited", "internal_error", "html", "not_json", "wrong_shape", "reset", "unauthorized", "operation_not_found",
     "hang", "slow", "drip",
 )  # fmt: skip
+
+FAILURES: Mapping[Kind, tuple[str, ...]] = {
+    "operation": ("error",),
+    "deployment": ("aborted", "build-error", "crashed-error", "timeout-error", "hook-error", "quite-new-error"),
+    "database": ("error", "user-error", "cancelled"),
+    "backup": ("error", "cancelled"),
+}
+"""The API's words for a failure of each kind."""
+
+LONGEST_S = 12.0
+_MIX: tuple[Kind, ...] = ("operation",) * 4 + ("deployment",) * 4 + ("database", "backup")
+_OUTPUT_BYTES = (0,) * 3 + (9_000,) * 6 + (20_000_000,)
+_FAILING_SHARE, _EVENT_SHARE = 0.5, 0.25
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing to track: when it begins, how long it waits and takes in all, and the API's word for its failure.
+
+    `output_bytes` is the size of a deployment's output. `by_event`: no script tracks it, only an event tells of it.
+    """
+
+    kind: Kind
+    at_s: float
+    pending_s: float
+    duration_s: float
+    failure: str
+    """Empty: it succeeds."""
+    output_bytes: int = 0
+    by_event: bool = False
 
 
 @dataclass(frozen=True, order=True)
@@ -68,3 +101,23 @@ def plan(seed: int, seconds: float) -> list[Event]:
             if kind.undo:
                 events.append(Event(at_s + lasts_s, kind.undo, kind.what))
     return sorted(events)
+
+
+def things(seed: int, count: int, seconds: float) -> list[Thing]:
+    """Draw what is tracked, in order, evenly over `seconds` seconds."""
+    rng = random.Random(f"{seed} things")  # noqa: S311 - it has to come out the same for the same seed
+    return [_thing(rng, number * seconds / count) for number in range(count)]
+
+
+def _thing(rng: random.Random, at_s: float) -> Thing:
+    kind, duration_s = rng.choice(_MIX), rng.uniform(0, LONGEST_S)
+    fails, deploys = rng.random() < _FAILING_SHARE, kind == "deployment"
+    return Thing(
+        kind=kind,
+        at_s=at_s,
+        pending_s=rng.uniform(0, duration_s / 2),
+        duration_s=duration_s,
+        failure=rng.choice(FAILURES[kind]) if fails else "",
+        output_bytes=rng.choice(_OUTPUT_BYTES) if deploys else 0,
+        by_event=deploys and rng.random() < _EVENT_SHARE,
+    )

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.chaos.journey import staged, unix_time
-from tests.chaos.plan import CALMING, plan
+from tests.chaos.plan import CALMING, FAILURES, plan, things
 from tests.chaos.proof import prove, told_after_the_record
 from tests.chaos.targets import Receipt
 
@@ -16,6 +16,8 @@ def test_nothing_is_lost_whatever_is_killed_cut_or_made_to_fail(tmp_path: Path) 
     assert findings.lost == 0
     assert findings.faults >= 25
     assert findings.refused > 0
+    assert findings.by_event > 0
+    assert findings.causes > 0
 
 
 def test_a_seed_always_gives_the_same_faults_and_every_fault_is_ended() -> None:
@@ -26,6 +28,16 @@ def test_a_seed_always_gives_the_same_faults_and_every_fault_is_ended() -> None:
     for fault in lasting:
         ends = [end for end in events if (end.at_s, end.what) == (fault.at_s + fault.lasts_s, fault.what)]
         assert [end.act in CALMING for end in ends] == [True]
+
+
+def test_a_seed_always_mixes_the_same_things_of_every_kind_with_every_end() -> None:
+    mixed = things(3, 400, 60)
+    assert mixed == things(3, 400, 60) != things(4, 400, 60)
+    assert {(each.kind, each.failure) for each in mixed} >= {
+        (kind, end) for kind, failures in FAILURES.items() for end in ("", *failures)
+    }
+    assert {each.output_bytes for each in mixed if each.failure} == {0, 9_000, 20_000_000}
+    assert {each.kind for each in mixed if each.by_event} == {"deployment"}
 
 
 def test_a_message_that_comes_after_its_delivery_was_recorded_is_found() -> None:
