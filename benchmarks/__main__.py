@@ -3,11 +3,12 @@
 import argparse
 import sys
 
-from benchmarks import dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady, waiting
+from benchmarks import deployment, dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady, waiting
 from benchmarks.service import run
 
 ALL = {
     "pacing": pacing.main,
+    "deployment": deployment.main,
     "fairness": fairness.main,
     "intake": intake.main,
     "steady": steady.main,

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from operations.kind import Kind
 from operations.model import Operation, Tracking
 from operations.watching import pace
 from operations.watching.durations import KEPT, Durations
@@ -100,10 +101,16 @@ class Clairvoyant(_Queue):
 class Opwatch:
     """Decides with watching/pace.py, and learns. `history_s` are the durations known at the start, newest first."""
 
-    def __init__(self, history_s: Sequence[float], app_of: Callable[[int], str] = lambda _: "shop") -> None:
+    def __init__(
+        self,
+        history_s: Sequence[float],
+        app_of: Callable[[int], str] = lambda _: "shop",
+        kind: Kind = Kind.OPERATION,
+    ) -> None:
         self._app_of = app_of
+        self._kind = kind
         self._known_s = list(history_s)
-        self._durations = Durations.learn(self._known_s, self._known_s)
+        self._durations = Durations.learn(self._known_s, self._known_s, kind=self._kind)
         self._due: dict[str, Tracking] = {}
 
     def begin(self, number: int, at_s: float) -> None:
@@ -114,6 +121,7 @@ class Opwatch:
             app=self._app_of(number),
             operation_id=str(number),
             region="osc-fr1",
+            kind=self._kind,
             account="default",
             created_at=at,
             created_by="ci",
@@ -138,4 +146,4 @@ class Opwatch:
         """Learn its duration."""
         del self._due[str(number)]
         self._known_s = [duration_s, *self._known_s][:KEPT]
-        self._durations = Durations.learn(self._known_s, self._known_s)
+        self._durations = Durations.learn(self._known_s, self._known_s, kind=self._kind)

@@ -18,10 +18,10 @@ from operations.watching.durations import Durations
 WORTH_A_LOOK_S = 0.25
 """The price of a request, in seconds of probable delay. A single operation costs seven to eleven looks."""
 
-WORTH_A_LOOK_AT_LONG_S = 0.37
+WORTH_A_LOOK_AT_LONG_S = 0.33
 """The price for deployments, databases and backups, which take minutes.
 
-A deployment of 5 min costs about 12 looks, or 20 if nothing is known of such durations.
+A deployment of 5 min costs about 11 looks, or 21 if nothing is known of such durations.
 """
 
 SHORTEST_WAIT_S = 1.0
