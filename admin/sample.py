@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.telling import announcement
 from operations.telling.announcement import Announcement
-from operations.telling.live import Progress
+from operations.telling.progress import Progress
 
 SLOW = "slow"
 KINDS = (*(str(verdict) for verdict in Verdict), SLOW)

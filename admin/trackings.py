@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
-from notifiers import wording
+from notifiers import time_wording, wording
 from operations.model import Delivery, DeliveryState, Tracking
 from operations.storage.listing import Listing
 from operations.storage.store import Store
@@ -56,7 +56,7 @@ def _row(tracking: Tracking, now: datetime) -> tuple[str, ...]:
     told = [_told(d) for d in tracking.deliveries if d.run == tracking.run]
     if tracking.ended_at is None and tracking.last_error:
         told.append(f"no answer yet: {first_line(plain(tracking.last_error), _ERROR_LIMIT)}")
-    took, age = (wording.for_terminals(wording.duration(seconds)) for seconds in (took_s, age_s))
+    took, age = (wording.for_terminals(time_wording.duration(seconds)) for seconds in (took_s, age_s))
     begun = f"{tracking.created_at.astimezone(UTC):%b %d %H:%M:%S}Z, {age} ago"
     what = wording.type_name(tracking.kind, kind)
     cells = [tracking.id, tracking.app, what, str(tracking.state), took or "-", begun, tracking.group or "-"]

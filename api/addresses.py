@@ -38,6 +38,12 @@ def links(where: Address, settings: Settings) -> Links:
     return Links(logs=logs, story=story)
 
 
+def place(where: Address, account: str, settings: Settings) -> str:
+    """Name account and region for people, as far as the app's name alone is not enough: unless they are the default."""
+    told = [account] if account != DEFAULT_ACCOUNT and len(settings.accounts) > 1 else []
+    return " in ".join([*told, where.region] if where.region != settings.region else told)
+
+
 def _require_known(field: str, names: list[str], known: Any) -> None:
     if unknown := [name for name in names if name not in known]:
         there = ", ".join(sorted(known))

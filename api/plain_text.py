@@ -9,9 +9,11 @@ from http import HTTPStatus
 from urllib.parse import quote
 
 from notifiers import group_wording, wording
+from notifiers.time_wording import duration
 from operations.model import State, Tracking
-from operations.telling import announcement, live
+from operations.telling import announcement
 from operations.telling.groups import Group
+from operations.telling.progress import progress_of
 from operations.text import first_line, plain
 
 LONGEST_CAUSE = 300
@@ -23,16 +25,17 @@ OVERDUE = timedelta(minutes=16)
 def tracking_line(tracking: Tracking, now: datetime) -> str:
     """Write the state of a tracking: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
     if tracking.state in (State.TRACKING, State.CANCELLED):
-        seen = live.progress(tracking, None, now)
+        seen = progress_of(tracking, None, now)
         so_far = "not seen yet" if tracking.operation is None and not seen.over else wording.progress(seen)
-        words = f"{tracking.app}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
+        words = f"{wording.app(seen)}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
         trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.over else ""
         overdue = now - tracking.created_at - timedelta(seconds=tracking.timeout_s)
         if overdue >= OVERDUE and not seen.over:  # `bin/opwatch` stops waiting at these words
-            words += f": past its deadline for {wording.duration(overdue.total_seconds())}"
+            words += f": past its deadline for {duration(overdue.total_seconds())}"
     else:
         told = announcement.announce(tracking)
-        words, trouble = wording.in_words(told), wording.cause(told)
+        words = wording.in_words(told)
+        trouble = wording.short_cause(told, LONGEST_CAUSE) if wording.cause(told) else ""
     if trouble := first_line(plain(trouble), LONGEST_CAUSE):
         words += f": {trouble}"
     return f"{tracking.state} {tracking.id} {wording.for_terminals(words)}\n"

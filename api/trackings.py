@@ -78,6 +78,7 @@ def begun(
         group=wanted.group,
         group_size=wanted.group_size,
         links=addresses.links(where, settings),
+        place=addresses.place(where, wanted.account or DEFAULT_ACCOUNT, settings),
         next_look_at=now,
         claim=secrets.token_hex(8),
         caller_counted=True,

@@ -6,7 +6,7 @@ Opwatch. docs/notifiers.md has an example.
 
 from importlib.metadata import EntryPoint, entry_points
 
-from notifiers import group_wording, wording
+from notifiers import group_wording, time_wording, wording
 from notifiers.chat.base import Chat
 from notifiers.guard import connect
 from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
@@ -21,11 +21,12 @@ from notifiers.kind import (
     stripped,
 )
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
+from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
 from operations.telling.announcement import Announcement, announce
 from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
-from operations.telling.live import Progress
+from operations.telling.progress import Progress
 from operations.text import cut_middle, encodable, first_line, json_bytes, plain, whole_lines
 
 GROUP = "opwatch.notifiers"
@@ -41,6 +42,7 @@ BUILT_IN = (
 )
 
 __all__ = [
+    "NO_LINKS",
     "PAUSE_S",
     "REFUSED_BY_US",
     "Announcement",
@@ -49,6 +51,7 @@ __all__ = [
     "Group",
     "GroupMessage",
     "Kind",
+    "Links",
     "LiveNotifier",
     "MessageRef",
     "Notifier",
@@ -78,6 +81,7 @@ __all__ = [
     "private_allowed",
     "retry_after_s",
     "stripped",
+    "time_wording",
     "whole_lines",
     "wording",
 ]

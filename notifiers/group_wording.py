@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from notifiers import wording
+from notifiers.time_wording import duration
 from operations.model import State, Tracking
 from operations.telling.groups import WORST_FIRST, Group
 
@@ -15,8 +16,8 @@ def headline(group: Group, now: datetime) -> tuple[str, str]:
     ended, expected = there - group.counts[State.TRACKING], max(there, group.size or 0)
     detail = f" ({tally(group.members)})" if ended else ""
     if group.final:
-        return f"{wording.WORDS[group.state]} after {wording.duration(group.duration_s)}", detail
-    detail = f" after {wording.duration((now - group.created_at).total_seconds())}{detail}"
+        return f"{wording.WORDS[group.state]} after {duration(group.duration_s)}", detail
+    detail = f" after {duration((now - group.created_at).total_seconds())}{detail}"
     if expected > there:
         detail += f", {expected - there} not begun"
     if group.reopened_at is not None:

@@ -9,7 +9,7 @@ from notifiers.judge import answer_code, repeats
 from operations.model import MessageRef
 from operations.telling.announcement import Announcement
 from operations.telling.group_message import GroupMessage
-from operations.telling.live import Progress
+from operations.telling.progress import Progress
 from operations.text import url_fault
 
 if TYPE_CHECKING:

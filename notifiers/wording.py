@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from operations.kind import Kind
-from operations.model import DeliveryState, State, Usual, Verdict
+from notifiers.time_wording import NO_BREAK, count, duration, span, unit_of
+from operations.kind import NO_LINKS, Kind, Links
+from operations.model import DeliveryState, State, Verdict
 from operations.telling.announcement import Announcement
-from operations.telling.live import Progress
+from operations.telling.progress import Progress
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 
 ONE_OFF = "start-one-off"  # its success means that it has started; how it ends is unknown
@@ -34,14 +35,18 @@ DELIVERY_WORDS = {state: "given up" if state is DeliveryState.DEAD else state.va
 """The words for states in messages, one-line answers and on the page."""
 
 NO_ERROR_TEXT = "Scalingo gave no error text"
-NO_BREAK = "\u00a0"
 
-_MINUTE_S, _HOUR_S = 60, 3600
-_WHOLE_FROM_S = 0.95
-_VALUE_LIMIT, _URL_LIMIT = 150, 1_000
+GROUP_LIMIT = 80  # characters of a name
+_VALUE_LIMIT, _URL_LIMIT, _OWN_URL_LIMIT = 150, 1_000, 250
 _KNOWN_FIRST = ("environment", "actor", "commit")
+_BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
+_VERDICT_MARK = re.compile(r"\A\s*!\s+(?:→\s*)?(?=\S)")
 _PING = re.compile(r"[@<](?=[\w!@#&])")
-_UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
+
+
+def app(told: Announcement | Progress) -> str:
+    """Name the app: `shop`; in another region or account than the default, `shop (agency in osc-secnum-fr1)`."""
+    return f"{told.app} ({told.place})" if told.place else told.app
 
 
 def what(announcement: Announcement | Progress) -> str:
@@ -55,6 +60,11 @@ def type_name(kind: Kind, word: str | None) -> str:
     if kind is Kind.DATABASE:
         return f"database {shown or 'operation'}"
     return "one-off" if word == ONE_OFF else shown or kind.value
+
+
+def state_word(state: State, word: str | None) -> str:
+    """Write a state for people; `word` is the API's type of operation. A one-off that is done has only started."""
+    return "started" if word == ONE_OFF and state is State.SUCCEEDED else WORDS[state]
 
 
 def progress(seen: Progress) -> str:
@@ -85,8 +95,7 @@ def verdict(announcement: Announcement) -> str:
     took = duration(announcement.duration_s)
     if announcement.slow:
         return f"still running after {took}"
-    started = announcement.type == ONE_OFF and announcement.verdict is Verdict.SUCCEEDED
-    word = "started" if started else WORDS[State(announcement.verdict)]
+    word = state_word(State(announcement.verdict), announcement.type)
     return f"{word} after {took}" if took else word
 
 
@@ -110,8 +119,8 @@ def _since(announcement: Announcement, dated: Callable[[datetime, str], str]) ->
     same_day = (at + timedelta(seconds=late_s or 0)).date() == at.date()
     yield f"ended {dated(at, f'{at:%H:%M} UTC' if same_day else f'{at:%Y-%m-%d %H:%M} UTC')}"
     if late_s is not None:
-        unit = _unit(late_s)
-        yield f"told {_count(late_s, unit)}{NO_BREAK}{unit} late"
+        unit = unit_of(late_s)
+        yield f"told {count(late_s, unit)}{NO_BREAK}{unit} late"
     if announcement.overtaken:
         yield "overtaken by a newer outcome"
 
@@ -137,7 +146,7 @@ def explanation(announcement: Announcement) -> str:
     """Return the text below the headline: the cause; for an alert, the outcome that could not be delivered."""
     if announcement.alert is None:
         return shown_cause(announcement)
-    return f"{outcome(announcement)}\n{shown_cause(announcement)}".strip() if announcement.ended else ""
+    return f"{outcome(announcement)}\n{shown_cause(announcement)}".rstrip() if announcement.ended else ""
 
 
 def went_wrong(announcement: Announcement) -> bool:
@@ -148,26 +157,45 @@ def went_wrong(announcement: Announcement) -> bool:
     return announcement.alert is not None or bad
 
 
-def context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield name and value of the caller's context, each in one short line, well-known names first; without `url`."""
-    for name in (*_KNOWN_FIRST, *(name for name in given if name not in (*_KNOWN_FIRST, "url"))):
-        label, value = (first_line(plain(text), _VALUE_LIMIT) for text in (name, given.get(name, "")))
+def known_context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield name and value of the well-known entries of the caller's context, each in one short line."""
+    for name in _KNOWN_FIRST:
+        if value := first_line(plain(given.get(name, "")), _VALUE_LIMIT):
+            yield name, value
+
+
+def other_context(given: Mapping[str, str], group: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the name of the group, if any, and the other entries of the context, each in one short line."""
+    if name := first_line(plain(group or ""), GROUP_LIMIT):
+        yield "group", name
+    for name, text in given.items():
+        if name in (*_KNOWN_FIRST, "url"):
+            continue
+        label, value = first_line(plain(name), _VALUE_LIMIT), first_line(plain(text), _VALUE_LIMIT)
         if label and value:
             yield label, value
 
 
-def link(given: Mapping[str, str]) -> str:
-    """Return the `url` of a context if it is an http(s) URL that cannot pass for markup; else an empty text."""
-    url = given.get("url", "")
-    return url if url_fault(url) is None and len(url) <= _URL_LIMIT else ""
+def links(given: Mapping[str, str], own: Links = NO_LINKS) -> Iterator[tuple[str, str]]:
+    """Yield the pages that say more: `details` (the `url` of a context), `logs` and `story`.
+
+    Only http(s) URLs that cannot pass for markup.
+    """
+    for word, url, limit in (
+        ("details", given.get("url"), _URL_LIMIT),
+        ("logs", own.logs, _OWN_URL_LIMIT),
+        ("story", own.story, _OWN_URL_LIMIT),
+    ):
+        if url is not None and url_fault(url) is None and len(url) <= limit:
+            yield word, url
 
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:
     """Write everything below the headline as plain text. A long cause is cut in the middle."""
-    below = "\n".join(
-        [*(f"{name}: {value}" for name, value in context(announcement.context)), link(announcement.context)]
-    ).strip()
-    below = cut_middle(below, limit_bytes // 2, size_bytes)
+    given = announcement.context
+    told = (*known_context(given), *other_context(given, announcement.group), *links(given, announcement.links))
+    below = "\n".join(f"{name}: {value}" for name, value in told)
+    below = whole_lines(cut_middle(below, limit_bytes // 2, size_bytes))
     above = whole_lines(cut_middle(explanation(announcement), limit_bytes - size_bytes(below) - 2, size_bytes))
     return "\n\n".join(part for part in (above, below) if part)
 
@@ -189,12 +217,15 @@ def outcome(announcement: Announcement) -> str:
 
 def in_words(announcement: Announcement) -> str:
     """Write the outcome without an emoji: `shop: restart failed after 42 s (usually 15–20 s)`."""
-    return f"{announcement.app}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
+    return f"{app(announcement)}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
 
 
 def cause(announcement: Announcement) -> str:
-    """Return the error text or else the reason of the verdict, without colours and control characters."""
-    return plain(announcement.error or announcement.reason or "").strip()
+    """Return the error text or else the reason of the verdict, without colours and control characters.
+
+    The blanks before its first line stay: lines of a log are aligned.
+    """
+    return _BLANK_LINES.sub("", plain(announcement.error or announcement.reason or "").rstrip())
 
 
 def shown_cause(announcement: Announcement) -> str:
@@ -203,48 +234,16 @@ def shown_cause(announcement: Announcement) -> str:
     return cause(announcement) or (NO_ERROR_TEXT if failed else "")
 
 
+def short_cause(announcement: Announcement, limit: int) -> str:
+    """Return the first line of the cause, without the ` !   →` of Scalingo's verdict on a deployment."""
+    return first_line(_VERDICT_MARK.sub("", shown_cause(announcement)), limit)
+
+
 def cut_cause(announcement: Announcement, limit: int, size: Callable[[str], int] = len) -> str:
     """Return the cause. A long one loses whole lines in its middle, so that `size` of the result is at most `limit`."""
     return whole_lines(cut_middle(shown_cause(announcement), limit, size))
 
 
-def duration(seconds: float | None) -> str:
-    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty if unknown.
-
-    A no-break space keeps each number and its unit on one line.
-    """
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{seconds:.1f}{NO_BREAK}s"
-    whole = round(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole}{NO_BREAK}s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S}{NO_BREAK}min {whole % _MINUTE_S}{NO_BREAK}s"
-    return f"{whole // _HOUR_S}{NO_BREAK}h {whole % _HOUR_S // _MINUTE_S}{NO_BREAK}min"
-
-
 def for_terminals(text: str) -> str:
     """Write ordinary spaces for no-break ones, where scripts search for words or headers are folded."""
     return text.replace(NO_BREAK, " ")
-
-
-def span(usual: Usual) -> str:
-    """Write the usual duration, from p50 to p90: `15–20 s`, `15 s`, `2–3 min`, `40 s – 3 min`."""
-    upper = _unit(usual.p90)
-    lower = upper if usual.p50 >= _UNITS_S[upper] else _unit(usual.p50)
-    first, last = _count(usual.p50, lower), _count(usual.p90, upper)
-    if lower != upper:
-        return f"{first} {lower} – {last} {upper}"
-    return f"{first} {upper}" if first == last else f"{first}–{last} {upper}"
-
-
-def _unit(seconds: float) -> str:
-    """Choose the largest unit that fits at least twice."""
-    return next((unit for unit, size_s in _UNITS_S.items() if seconds >= 2 * size_s), "s")
-
-
-def _count(seconds: float, unit: str) -> str:
-    """Write the number of units: whole ones, except below a second."""
-    return f"{seconds:.1f}" if seconds < _WHOLE_FROM_S else str(int(seconds / _UNITS_S[unit] + 0.5))

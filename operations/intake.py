@@ -50,7 +50,7 @@ def _joined(known: Tracking, fresh: Tracking, account: str | None, rules: Rules,
         message = f"{known.id} is already tracked through the account {known.account}"
         raise TrackedOtherwiseError(message)
     if known.app == known.app_id and fresh.app != fresh.app_id:  # its name was not known
-        known = replace(known, app=fresh.app, links=fresh.links)
+        known = replace(known, app=fresh.app, links=fresh.links, place=fresh.place)
     elif fresh.app not in (known.app, known.app_id, fresh.app_id):
         known = _moved(known, fresh.app, now)
     return audience.also_told(known, fresh.notify, rules, now)

@@ -169,8 +169,9 @@ class LiveMessage:
 class Tracking:
     """Opwatch's record of one operation, or of another `kind` of thing; `operation_id` is then that thing's own id.
 
-    `app` is the app's name. If the caller's URL has Scalingo's id of the app instead, `app_id` is what the API is asked
-    for. `addon_id` is the database's addon, and `by_addon` whether the URL of its operation names the addon.
+    `app` is the app's name, and `place` its account and region, unless they are the default ones. If the caller's URL
+    has Scalingo's id of the app instead, `app_id` is what the API is asked for. `addon_id` is the database's addon, and
+    `by_addon` whether the URL of its operation names the addon.
     `by_event`: only an event tells of it; `hurried`: an event has moved its look forward.
     `next_look_at` is set only in the state `tracking`; while `claim` is set, it is the end of the lease. With
     `notify_all`, every target with a matching rule is told; `notify` are targets requested by name. `deliveries` tell
@@ -219,6 +220,7 @@ class Tracking:
     addon_id: str | None = None
     by_addon: bool = False
     links: Links = NO_LINKS
+    place: str = ""
     by_event: bool = False
     hurried: bool = False
     caller_counted: bool = False  # while in flight, for its caller; trackings of older versions do not

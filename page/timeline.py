@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from notifiers.wording import WORDS
+from notifiers.wording import state_word
 from operations.history import Looks
 from operations.model import Delivery, State, Tracking
 from operations.text import plain
@@ -30,7 +30,8 @@ def events(tracking: Tracking) -> list[Event]:
         found += _attempts(delivery)
     if tracking.ended_at is not None:
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
-        text = WORDS[tracking.state] + (f" by {plain(tracking.cancelled_by)}" if tracking.cancelled_by else "")
+        said = state_word(tracking.state, tracking.operation.type if tracking.operation else None)
+        text = said + (f" by {plain(tracking.cancelled_by)}" if tracking.cancelled_by else "")
         found.append(Event(at=tracking.ended_at, text=text, detail=plain(tracking.reason or ""), mood=mood))
     return sorted(found, key=lambda event: event.at)
 

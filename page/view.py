@@ -4,7 +4,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from notifiers.wording import DELIVERY_WORDS, WORDS, duration, span, type_name
+from notifiers import wording
+from notifiers.time_wording import duration, span
+from notifiers.wording import DELIVERY_WORDS, type_name
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
 from operations.storage.failing import FAILING, SHOWN, FailingTarget
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
@@ -55,6 +57,8 @@ class Card:
     running: Running | None
     caller: str
     facts: tuple[tuple[str, str], ...]
+    place: str
+    links: tuple[tuple[str, str], ...]
     url: str | None
     error: str
     reason: str
@@ -64,7 +68,7 @@ class Card:
     @property
     def headline(self) -> str:
         """Write its state in one line, for screen readers."""
-        return f"{self.app}: {self.what} {self.line}"
+        return f"{self.app}{f' ({self.place})' if self.place else ''}: {self.what} {self.line}"
 
     @property
     def short_error(self) -> str:
@@ -109,6 +113,8 @@ def card(tracking: Tracking, now: datetime) -> Card:
         facts=tuple(
             (plain(name), plain(value)) for name, value in tracking.context.items() if name != "url" or not linked
         ),
+        place=tracking.place,
+        links=tuple(wording.links({}, tracking.links)),
         url=link if linked else None,
         error=plain(operation.error or "") if operation else "",
         reason=plain(tracking.reason or ""),
@@ -175,7 +181,7 @@ def _is_failing(telling: Telling, target: str) -> bool:
 
 def _status(tracking: Tracking) -> str:
     if tracking.state is not State.TRACKING:
-        return WORDS[tracking.state]
+        return _state_word(tracking)
     return _word(tracking.operation.status) if tracking.operation else "not seen yet"
 
 
@@ -205,9 +211,13 @@ def _so_far(tracking: Tracking, now: datetime) -> str:
 
 def _outcome(tracking: Tracking) -> str:
     took = duration(tracking.duration_s)
-    said = WORDS[tracking.state] + (f" after {took}" if took else "")
+    said = _state_word(tracking) + (f" after {took}" if took else "")
     compares = tracking.usual is not None and tracking.state in (State.SUCCEEDED, State.FAILED, State.TIMED_OUT)
     return said + (f" (usually {span(tracking.usual)})" if compares and tracking.usual else "")
+
+
+def _state_word(tracking: Tracking) -> str:
+    return wording.state_word(tracking.state, tracking.operation.type if tracking.operation else None)
 
 
 def _running(tracking: Tracking, now: datetime) -> Running:

@@ -141,6 +141,8 @@ class Client:
             shown = await asyncio.to_thread(output.tail, end.text())
         else:
             shown = await asyncio.to_thread(output.cause, end.text(), status)
+            if shown and status == "aborted":  # the output of an aborted deployment does not say so
+                shown = f"{status}\n\n{shown}"
         return bearer.hide(shown)
 
 

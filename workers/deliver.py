@@ -181,7 +181,8 @@ def _prepared(runtime: Runtime, claimed: Claimed) -> tuple[Announcement | Opwatc
         return None, policy
     newest = None if delivery.verdict is None else runtime.store.told.newest_end(tracking)
     try:
-        return announcement.as_told(_read(tracking, delivery, body), runtime.records.now(), newest), policy
+        told = replace(_read(tracking, delivery, body), place=tracking.place)
+        return announcement.as_told(told, runtime.records.now(), newest), policy
     except OpwatchError as error:
         return error, policy
 

@@ -19,10 +19,11 @@ from operations.errors import TransientError
 from operations.model import LiveMessage, Tracking
 from operations.storage.index import LIVE
 from operations.storage.records import Stored
-from operations.telling import group_message, live
+from operations.telling import group_message
 from operations.telling.announcement import Announcement
 from operations.telling.group_message import GroupMessage, GroupShown
 from operations.telling.live import Written
+from operations.telling.progress import progress_of
 from workers.runtime import Runtime, to_its_end
 
 log = structlog.get_logger()
@@ -91,7 +92,7 @@ class GroupLease:
         if posted is None or not group_message.up_to_date(shown, there):
             async with asyncio.timeout(EDIT_WITHIN_S if self._edits else None):
                 posted = await self._notifier.show(shown, posted, self._runtime.loop.targets)
-        own = live.progress(self._tracking, LiveMessage(target=self._target.name, run=self._tracking.run), shown.now)
+        own = progress_of(self._tracking, LiveMessage(target=self._target.name, run=self._tracking.run), shown.now)
         written = Written(posted, own.digest, shown.digest)
         self.shown = GroupShown(written, shown.group)
         return written

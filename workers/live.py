@@ -17,7 +17,8 @@ from operations.storage.index import LIVE
 from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.telling import group_message, live
-from operations.telling.live import Progress, Written
+from operations.telling.live import Written
+from operations.telling.progress import Progress, progress_of
 from workers.group_message import GroupLease, UpToDateGroups, lease_for
 from workers.runtime import STALE_AFTER_S, Runtime
 
@@ -75,7 +76,7 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, not
             claimed=claimed,
             message=message,
             claim=claim,
-            wanted=live.progress(claimed.tracking, message, now),
+            wanted=progress_of(claimed.tracking, message, now),
             notifier=notifier,
             claimed_at_s=claimed_at_s,
         )

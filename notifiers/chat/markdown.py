@@ -13,7 +13,7 @@ from notifiers import Announcement, Verdict, wording
 DETAILS_LIMIT = 4_000
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
 
-CONTEXT_LIMIT = 1_200
+CONTEXT_LIMIT = 2_000
 COLOURS = {Verdict.SUCCEEDED: 0x2EB67D, Verdict.FAILED: 0xE01E5A, Verdict.TIMED_OUT: 0xECB22E, Verdict.LOST: 0xECB22E}
 _ATTENTION = 0xECB22E
 _PLAIN_WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
@@ -56,8 +56,9 @@ def colour(announcement: Announcement) -> int:
 
 
 def _outcome(announcement: Announcement) -> str:
-    line = f"{wording.mark(announcement)} **{_shown(announcement.app)}**: {_shown(wording.what(announcement))} "
-    return f"{line}**{wording.verdict(announcement)}**{wording.compared(announcement)}"
+    place = f" ({_shown(announcement.place)})" if announcement.place else ""
+    line = f"{wording.mark(announcement)} **{_shown(announcement.app)}**{place}: {_shown(wording.what(announcement))}"
+    return f"{line} **{wording.verdict(announcement)}**{wording.compared(announcement)}"
 
 
 def _block(announcement: Announcement, limit: int) -> str:
@@ -80,16 +81,13 @@ def _context(announcement: Announcement) -> str:
 
 
 def _entries(announcement: Announcement) -> Iterator[str]:
-    given = dict(wording.context(announcement.context))
-    if environment := given.pop("environment", None):
-        yield f"**{_shown(environment)}**"
-    if actor := given.pop("actor", None):
-        yield f"by {_shown(actor)}"
-    if commit := given.pop("commit", None):
-        yield f"commit {_code(commit)}"
-    if url := wording.link(announcement.context).translate(_IN_URLS):
-        yield f"[details]({url})"
-    for name, value in given.items():
+    given = announcement.context
+    for name, value in wording.known_context(given):
+        introduced = {"actor": f"by {_shown(value)}", "commit": f"commit {_code(value)}"}
+        yield introduced.get(name, f"**{_shown(value)}**")
+    for word, url in wording.links(given, announcement.links):
+        yield f"[{word}]({url.translate(_IN_URLS)})"
+    for name, value in wording.other_context(given, announcement.group):
         yield f"{_shown(name)}: {_shown(value)}"
 
 

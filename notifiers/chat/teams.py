@@ -53,13 +53,13 @@ workflow's run history shows whether it posted the card.
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write a card. Texts from outside are text runs, in which Teams reads no markup."""
         mention = self.mention if wording.went_wrong(announcement) else None
-        url = wording.link(announcement.context)
+        links = wording.links(announcement.context, announcement.links)
         card = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
             "version": "1.4",
             "body": list(_body(announcement, mention)),
-            "actions": [{"type": "Action.OpenUrl", "title": "details", "url": url}] if url else [],
+            "actions": [{"type": "Action.OpenUrl", "title": word, "url": url} for word, url in links],
             "msteams": {"width": "Full", "entities": [_entity(mention)] if mention else []},
         }
         attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "contentUrl": None, "content": card}
@@ -73,7 +73,7 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         yield _runs(_run(wording.headline(announcement), weight="Bolder"))
     if announcement.ended or announcement.slow:
         app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
-        what = _run(f": {wording.what(announcement)} ")
+        what = _run(f"{wording.app(announcement).removeprefix(announcement.app)}: {wording.what(announcement)} ")
         yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
         if cause := wording.cut_cause(announcement, CAUSE_LIMIT_BYTES, lambda text: json_bytes(wording.unpinged(text))):
             yield _runs(_run(cause, fontType="Monospace"))
@@ -84,8 +84,10 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
 
 
 def _phrases(announcement: Announcement) -> Iterator[str]:
-    for name, value in wording.context(announcement.context):
-        yield _INTRODUCED.get(name, f"{name}: ") + value
+    for name, value in wording.known_context(announcement.context):
+        yield _INTRODUCED[name] + value
+    for name, value in wording.other_context(announcement.context, announcement.group):
+        yield f"{name}: {value}"
 
 
 def _runs(*runs: dict[str, Any]) -> dict[str, Any]:

@@ -29,15 +29,13 @@ SECTION_LIMIT = 2_900
 MOST_CAUSES, CAUSE_LIMIT = 10, 120
 """With the longest context, the message stays below 6,000 characters and 50 blocks."""
 
-NAME_LIMIT = 80
-
 
 def message(shown: GroupMessage) -> dict[str, Any]:
     """Build the message; for a single operation, as if it had no group."""
     group = shown.group
     if shown.alone is not None:
         return _alone(shown, shown.alone)
-    mark, name = wording.MARKS[group.state], inert(first_line(plain(group.name), NAME_LIMIT))
+    mark, name = wording.MARKS[group.state], inert(first_line(plain(group.name), wording.GROUP_LIMIT))
     short, detail = map(inert, group_wording.headline(group, shown.now))
     blocks = [section(f"{mark} *{name}*: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
     return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
@@ -87,4 +85,4 @@ def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
         unseen = progress.trouble is not None and not progress.over
         return slack_live.progress_line(progress) + (f", {wording.ALERT_MARK} last look failed" if unseen else ""), ""
     outcome = announce(member)
-    return slack_message.outcome_line(outcome), first_line(wording.shown_cause(outcome), CAUSE_LIMIT)
+    return slack_message.outcome_line(outcome), wording.short_cause(outcome, CAUSE_LIMIT)

@@ -6,11 +6,20 @@ https://docs.slack.dev/reference/methods/chat.update
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 from notifiers import Announcement, Progress, first_line, plain, wording
 from notifiers.slack import message as slack_message
-from notifiers.slack.message import CONTEXT_LIMIT, FIRST_LINE_LIMIT, context_block, inert, section, unmarked
+from notifiers.slack.message import (
+    CONTEXT_LIMIT,
+    FIRST_LINE_LIMIT,
+    app_and_type,
+    context_block,
+    inert,
+    section,
+    unmarked,
+)
 
 _WHOLE_CHANNEL = re.compile(r"<!(?!subteam)")
 
@@ -23,33 +32,34 @@ def progress_message(progress: Progress) -> dict[str, Any]:
         trouble = inert(first_line(plain(progress.trouble), CONTEXT_LIMIT))
         blocks.append(section(f"{wording.ALERT_MARK} {trouble}; still tracking"))
         text += f". {wording.ALERT_MARK} {trouble}; still tracking"
-    return _message(text, [*blocks, *context_block(progress.context)])
+    return _message(text, [*blocks, *context_block(progress.context, progress.links, progress.group)])
 
 
 def progress_line(progress: Progress) -> str:
     """Write the progress of an operation, with markup."""
-    app, what, said = map(inert, (progress.app, wording.what(progress), wording.progress(progress)))
-    return f"{wording.progress_mark(progress)} *{app}*: {what} *{said}*{wording.usually(progress)}"
+    said = inert(wording.progress(progress))
+    return f"{wording.progress_mark(progress)} {app_and_type(progress)} *{said}*{wording.usually(progress)}"
 
 
 def outcome_message(announcement: Announcement) -> dict[str, Any]:
     """Build the final version of the message: the verdict, and the first line of the cause."""
     blocks = [section(slack_message.outcome_line(announcement))]
-    if cause := first_line(wording.shown_cause(announcement), FIRST_LINE_LIMIT):
+    if cause := wording.short_cause(announcement, FIRST_LINE_LIMIT):
         blocks.append({"type": "section", "text": unmarked(cause)})
-    return _message(slack_message.fallback_text(announcement), [*blocks, *context_block(announcement.context)])
+    blocks += context_block(announcement.context, announcement.links, announcement.group)
+    return _message(slack_message.fallback_text(announcement), blocks)
 
 
 def reply(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
-    """Build the reply with the whole error text.
+    """Build the reply with the whole error text, the links and the group's name.
 
     A reply alone notifies nobody, and `<!here>` in a thread only those who follow it. So the reply is also shown in the
     channel, unless it mentions a user or a group of users.
     """
-    built = slack_message.message(announcement, mention)
-    blocks = [block for block in built["blocks"] if block["type"] != "context"]
+    linked = {name: value for name, value in announcement.context.items() if name == "url"}
+    built = slack_message.message(replace(announcement, context=linked), mention)
     pinged = mention is not None and wording.went_wrong(announcement) and not _WHOLE_CHANNEL.search(mention)
-    return {**built, "blocks": blocks, "reply_broadcast": not pinged}
+    return {**built, "reply_broadcast": not pinged}
 
 
 def _message(text: str, blocks: list[dict[str, Any]]) -> dict[str, Any]:

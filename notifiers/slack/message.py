@@ -8,14 +8,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from notifiers import Announcement, Verdict, first_line, plain, wording
+from notifiers import NO_LINKS, Announcement, Links, Progress, Verdict, wording
 
 ERROR_LIMIT = 2_400
 FIRST_LINE_LIMIT = 300
 CONTEXT_LIMIT = 150
 URL_LIMIT = 1_000
 CONTEXT_ELEMENTS = 10
-_RENDERED_SPECIALLY = ("environment", "actor", "commit", "url")
 _WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
 _ALERTS_OWN = re.compile(r"[a-z ]{1,40}`[a-z0-9][a-z0-9_-]{0,40}`")
 _LOOK_ALIKE = str.maketrans({"*": "\u2217", "~": "\u223c", "`": "'"})
@@ -42,14 +41,17 @@ def went_well(announcement: Announcement) -> bool:
 
 
 def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
-    """Build the message without blocks, in case Slack refuses them."""
+    """Build the message without blocks, in case Slack refuses them. Links and the group's name are in its last line."""
     full = message(announcement, mention)
-    return {key: value for key, value in full.items() if key != "blocks"}
+    group = next((inert(f"{name}: {value}") for name, value in wording.other_context({}, announcement.group)), "")
+    below = " · ".join(filter(None, [_links(announcement.context, announcement.links), group]))
+    text = f"{full['text']}\n{below}" if below else full["text"]
+    return {**{key: value for key, value in full.items() if key != "blocks"}, "text": text}
 
 
 def fallback_text(announcement: Announcement) -> str:
     """Write app, operation, verdict, duration and the error's first line in one escaped line, below an alert if any."""
-    cause = first_line(wording.shown_cause(announcement), FIRST_LINE_LIMIT)
+    cause = wording.short_cause(announcement, FIRST_LINE_LIMIT)
     outcome = inert(wording.outcome(announcement) + (f": {cause}" if cause else ""))
     if announcement.alert is None:
         return outcome
@@ -102,8 +104,13 @@ def unmarked(text: str) -> dict[str, Any]:
 def outcome_line(announcement: Announcement) -> str:
     """Write the outcome, or that it is slow, with markup."""
     mark, said = wording.mark(announcement), inert(wording.verdict(announcement))
-    line = f"{mark} *{inert(announcement.app)}*: {inert(wording.what(announcement))} *{said}*"
-    return line + wording.compared(announcement, dated)
+    return f"{mark} {app_and_type(announcement)} *{said}*{wording.compared(announcement, dated)}"
+
+
+def app_and_type(told: Announcement | Progress) -> str:
+    """Write which app it is and what ran, with markup."""
+    app = inert(told.app)
+    return f"*{app}*{inert(wording.app(told)).removeprefix(app)}: {inert(wording.what(told))}"
 
 
 def dated(at: datetime, text: str) -> str:
@@ -111,9 +118,9 @@ def dated(at: datetime, text: str) -> str:
     return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} at {{time}}|{text}>"
 
 
-def context_block(context: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Build the block for a context; empty if there is nothing to show."""
-    elements = list(_context(context))
+def context_block(context: Mapping[str, str], own: Links = NO_LINKS, group: str | None = None) -> list[dict[str, Any]]:
+    """Build the block with context, links and the group's name; empty if there is nothing to show."""
+    elements = list(_context(context, own, group))
     return [{"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}] if elements else []
 
 
@@ -126,26 +133,25 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
         if cause := wording.cut_cause(announcement, ERROR_LIMIT, slack_length):
             text = {"type": "text", "text": cause}
             yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
-    yield from context_block(announcement.context)
+    yield from context_block(announcement.context, announcement.links, announcement.group)
 
 
-def _context(given: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _context(given: Mapping[str, str], own: Links, group: str | None) -> Iterator[dict[str, Any]]:
     """Build the elements. Only plain words get markup, since Slack would read more of it in any other text."""
-    context = {name: first_line(plain(value), CONTEXT_LIMIT) for name, value in given.items()}
-    if environment := context.get("environment"):
-        yield marked(f"*{environment}*") if _WORDS.fullmatch(environment) else unmarked(environment)
-    if actor := context.get("actor"):
-        yield unmarked(f"by {actor}")
-    if commit := context.get("commit", "").replace("`", ""):
-        yield marked(f"commit `{commit}`") if _WORDS.fullmatch(commit) else unmarked(f"commit {commit}")
-    if link := _link(given):
-        yield marked(link)
-    for name, value in context.items():
-        if name not in _RENDERED_SPECIALLY and value:
-            yield unmarked(f"{first_line(plain(name), CONTEXT_LIMIT)}: {value}")
+    for name, value in wording.known_context(given):
+        if name == "environment":
+            yield marked(f"*{value}*") if _WORDS.fullmatch(value) else unmarked(value)
+        elif name == "actor":
+            yield unmarked(f"by {value}")
+        elif commit := value.replace("`", ""):
+            yield marked(f"commit `{commit}`") if _WORDS.fullmatch(commit) else unmarked(f"commit {commit}")
+    if links := _links(given, own):
+        yield marked(links)
+    for name, value in wording.other_context(given, group):
+        yield unmarked(f"{name}: {value}")
 
 
-def _link(given: Mapping[str, str]) -> str:
-    """Link to the context's URL; empty if it is not a URL."""
-    url = escape(wording.link(given))
-    return f"<{url}|details>" if 0 < slack_length(url) <= URL_LIMIT else ""
+def _links(given: Mapping[str, str], own: Links) -> str:
+    """Link to the pages that say more, in one element: Slack shows ten."""
+    there = ((word, escape(url)) for word, url in wording.links(given, own))
+    return " · ".join(f"<{url}|{word}>" for word, url in there if slack_length(url) <= URL_LIMIT)

@@ -31,6 +31,7 @@ class Announcement:
 
     `delivery_id` is the same for all attempts. `type` is the operation's (`restart`, `scale`, …), if known, and `usual`
     how long such operations take. `links` lead to its logs and its story, `group` is the name of its group.
+    `place` names account and region, unless they are the default ones.
     An `alert` is a text to the operator; the other fields are then the outcome that could not be delivered. Without an
     outcome, `ended` is false and `verdict` has no meaning. In a warning (`slow`), `duration_s` is the age so far.
     `at` is the date of the message: the end of the operation, or when the warning or alert was planned. `late_s` is set
@@ -61,6 +62,7 @@ class Announcement:
     kind: Kind = Kind.OPERATION
     links: Links = NO_LINKS
     group: str | None = None
+    place: str = ""
 
     @property
     def slow(self) -> bool:
@@ -70,7 +72,7 @@ class Announcement:
 
 def announce(tracking: Tracking) -> Announcement:
     """Make the announcement of a tracking that has ended with a verdict."""
-    return read(tracking.id, body_of(tracking))
+    return replace(read(tracking.id, body_of(tracking)), place=tracking.place)
 
 
 def body_of(tracking: Tracking) -> bytes:

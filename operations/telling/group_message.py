@@ -14,7 +14,8 @@ from operations.model import Delivery, DeliveryState, LiveMessage, State, Tracki
 from operations.telling import audience, groups, live
 from operations.telling.audience import Rules
 from operations.telling.groups import Group
-from operations.telling.live import REFRESH_EVERY_S, Progress, Written, live_id
+from operations.telling.live import REFRESH_EVERY_S, Written, live_id
+from operations.telling.progress import Progress, progress_of
 
 AGAIN_S = 60.0
 """How often the message is checked for a member that has ended, while the group is not final."""
@@ -52,7 +53,7 @@ class GroupMessage:
 
     def progress(self, member: Tracking) -> Progress:
         """Return a member's progress."""
-        return live.progress(member, LiveMessage(target="", run=member.run), self.now)
+        return progress_of(member, LiveMessage(target="", run=member.run), self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def passed_over(
         message,
         posted=there.posted,
         group_digest=there.group_digest,
-        shows=live.progress(tracking, message, shown.now).digest,
+        shows=progress_of(tracking, message, shown.now).digest,
         shown_at=there.shown_at,
         due_at=None if tracking.state is State.CANCELLED else shown.now + timedelta(seconds=refresh_s),
         claim=None,

@@ -8,15 +8,14 @@ When the run ends with a verdict, the outcome's delivery makes the last edit. It
 message, so that the channel does not get a second one.
 """
 
-import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from operations.errors import OpwatchError, RateLimitedError, TransientError
-from operations.kind import Kind
-from operations.model import Delivery, LiveMessage, MessageRef, State, Tracking, Usual
+from operations.model import Delivery, LiveMessage, MessageRef, State, Tracking
 from operations.telling import audience
 from operations.telling.audience import Rules
+from operations.telling.progress import Progress, progress_of
 
 LEASE = timedelta(seconds=10)
 """How long a claim is valid. Short, because an outcome may wait for it."""
@@ -38,33 +37,6 @@ It leaves more than half of Slack's limits to outcomes. https://docs.slack.dev/a
 LONGEST_PAUSE_S = 600.0
 MOST_POSTS, MOST_LAST_EDITS = 3, 5  # how often a post is tried (a failed one may have arrived), and the last edit
 
-TROUBLE_AFTER = timedelta(seconds=30)  # if the API has not answered for this long, the message says so
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """What a live message shows of an operation in flight, perhaps not begun yet (`waiting`), or cancelled (`over`).
-
-    `age_s` is its running time so far, `trouble` the error if looks fail.
-    """
-
-    app: str
-    type: str | None
-    status: str
-    age_s: float
-    usual: Usual | None = None
-    trouble: str | None = None
-    slow: bool = False
-    over: bool = False
-    context: dict[str, str] = field(default_factory=dict)
-    kind: Kind = Kind.OPERATION
-    waiting: bool = False
-
-    @property
-    def digest(self) -> str:
-        """A digest that changes with everything but the running time."""
-        return hashlib.sha256(repr(replace(self, age_s=0.0)).encode()).hexdigest()[:16]
-
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -78,25 +50,6 @@ class Written:
 def live_id(tracking: Tracking, target: str, run: int) -> str:
     """Make the id of a live message."""
     return f"{tracking.id}_{run}_live_{target}"
-
-
-def progress(tracking: Tracking, message: LiveMessage | None, now: datetime) -> Progress:
-    """Return what a message has to show now; without a message, the progress of the current run."""
-    operation, unanswered = tracking.operation, tracking.unanswered_since
-    silent = unanswered is not None and (tracking.last_polled_at or now) - unanswered >= TROUBLE_AFTER
-    return Progress(
-        app=tracking.app,
-        type=operation.type if operation is not None else None,
-        status=operation.status if operation is not None else "",
-        age_s=tracking.age_s(tracking.ended_at or now),
-        usual=tracking.usual,
-        trouble=tracking.last_error if silent else None,
-        slow=tracking.slow is not None,
-        over=tracking.state is State.CANCELLED or (message is not None and tracking.run != message.run),
-        context=tracking.context,
-        kind=tracking.kind,
-        waiting=operation is not None and operation.waiting,
-    )
 
 
 def followed(tracking: Tracking, rules: Rules) -> Tracking:
@@ -119,7 +72,7 @@ def followed(tracking: Tracking, rules: Rules) -> Tracking:
 def _hurried(tracking: Tracking, message: LiveMessage, at: datetime) -> LiveMessage:
     if message.due_at is None or message.claim is not None or message.shown_at is None or message.run != tracking.run:
         return message
-    if progress(tracking, message, at).digest == message.shows:
+    if progress_of(tracking, message, at).digest == message.shows:
         return message
     return replace(message, due_at=min(message.due_at, max(at, message.shown_at + SPACING)))
 
@@ -196,7 +149,7 @@ def after_edit(
     mine = next((m for m in tracking.live if m.id == message_id and m.claim == claim), None)
     if mine is None:
         return None
-    wanted = progress(tracking, mine, now)
+    wanted = progress_of(tracking, mine, now)
     after = mine
     if isinstance(result, Written):
         after = replace(

@@ -20,6 +20,7 @@ from werkzeug.test import TestResponse
 from config.settings import Settings
 from local.valkey import Valkey
 from operations.errors import PermanentError, TransientError
+from operations.kind import Kind, Links
 from operations.model import Operation, Usual, Verdict
 from operations.storage.index import BY_END, DEAD, RECENT
 from operations.storage.store import Store
@@ -220,6 +221,24 @@ def test_guessing_from_everywhere_is_slowed_down_too(stranger: Browser) -> None:
     assert len(refused) >= 20
     assert refused[0].headers["Retry-After"] == "60"
     assert "Wait a minute" in is_page(refused[0], 429)
+
+
+# What one of another kind shows
+
+
+def test_a_deployment_in_another_region_shows_its_kind_and_links(browser: Browser, store: Store) -> None:
+    uuid = "7d3c5a52-1f0b-4a39-9c2b-0f7d4f0f6c11"
+    logs = "https://dashboard.scalingo.com/apps/osc-fr1/shop/deploy/list"
+    links = Links(logs=logs, story=f"https://opwatch.example.com/operations/osc-fr1-{uuid}")
+    identity = tracked(store, uuid, kind=Kind.DEPLOYMENT, v=2, links=links, place="agency in osc-secnum-fr1")
+    text = is_page(browser.get(f"/operations/{identity}"), 200)
+    assert "<dt>kind</dt><dd>deployment</dd>" in text
+    for url in (links.logs, links.story):
+        assert f'href="{url}"' in text
+    assert "<bdi>shop</bdi> (agency in osc-secnum-fr1)" in text
+    assert "(agency in osc-secnum-fr1)" in is_page(browser.get(), 200)
+    plain = is_page(browser.get(f"/operations/{tracked(store, operation_id(1))}"), 200)
+    assert [part for part in ("<dt>kind", "<dt>logs", "<dt>story", "</bdi> (") if part in plain] == []
 
 
 # Bearers for the API, sessions for the page

@@ -13,7 +13,7 @@ from operations.telling import group_message
 from operations.telling.announcement import Announcement
 from operations.telling.audience import Rule
 from operations.telling.group_message import GroupMessage
-from operations.telling.live import Progress
+from operations.telling.progress import Progress
 
 NOW = datetime(2026, 3, 2, 8, 18, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "config": ("operations", "notifiers", "scalingo.address", "config"),
     "workers": ("operations", "notifiers", "scalingo", "config", "workers"),
     "api": ("operations", "notifiers", "config", "scalingo.address", "scalingo.api_kind", "workers.doorbell", "api"),
-    "page": ("operations", "notifiers.wording", "config", "api", "page"),
+    "page": ("operations", "notifiers.wording", "notifiers.time_wording", "config", "api", "page"),
     "app": ("api", "page", "config"),
     "admin": ("operations", "notifiers", "scalingo", "config", "workers", "admin"),
     "standin": ("standin",),

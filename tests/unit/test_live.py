@@ -11,6 +11,7 @@ from operations.model import LiveMessage, MessageRef, Operation, Slow, State, Tr
 from operations.telling import attempts, audience, live
 from operations.telling.audience import Rule
 from operations.telling.live import LEASE, REFRESH_EVERY_S, SPACING, Written
+from operations.telling.progress import progress_of
 from operations.watching import looks
 from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_delivery, a_tracking
@@ -30,7 +31,7 @@ def watched(*messages: LiveMessage, **changes: Any) -> Tracking:
 
 def a_message(**changes: Any) -> LiveMessage:
     """Return a message that is posted and current, and waits for its refresh."""
-    shows = live.progress(watched(), LiveMessage(target="slack", run=1), NOW).digest
+    shows = progress_of(watched(), LiveMessage(target="slack", run=1), NOW).digest
     sample = LiveMessage(
         id=ID, target="slack", run=1, due_at=NOW + timedelta(seconds=20), posted=POSTED, shows=shows, shown_at=NOW
     )
@@ -124,17 +125,17 @@ class TestShown:
         {"unanswered_since": NOW - timedelta(seconds=31), "last_error": "503"},
     ])  # fmt: skip
     def test_a_message_differs_in_whatever_is_seen_of_it(self, change: dict[str, Any]) -> None:
-        assert live.progress(watched(**change), a_message(), NOW).digest != a_message().shows
+        assert progress_of(watched(**change), a_message(), NOW).digest != a_message().shows
 
     def test_that_time_passes_makes_no_difference(self) -> None:
-        later = live.progress(watched(polls=9, next_look_at=LATER), a_message(), LATER)
+        later = progress_of(watched(polls=9, next_look_at=LATER), a_message(), LATER)
         assert (later.age_s, later.digest) == (5.0, a_message().shows)
 
     @pytest.mark.parametrize(("silent_s", "trouble"), [(29, None), (30, "the API answered 503")])
     def test_that_the_api_does_not_answer_is_shown_after_a_while(self, silent_s: int, trouble: str | None) -> None:
         since = NOW - timedelta(seconds=silent_s)
         tracking = watched(unanswered_since=since, last_error="the API answered 503")
-        assert live.progress(tracking, a_message(), NOW).trouble == trouble
+        assert progress_of(tracking, a_message(), NOW).trouble == trouble
 
 
 class TestAttempts:
@@ -237,7 +238,7 @@ class TestCancelled:
         over = looks.cancelled(watched(a_message()), LATER)
         assert over is not None
         assert over.live == (a_message(due_at=LATER),)
-        shown = live.progress(over, over.live[0], LATER)
+        shown = progress_of(over, over.live[0], LATER)
         assert shown.over
         last = after(watched(under_way(), state=State.CANCELLED, ended_at=LATER), Written(POSTED, shown.digest))
         assert last.due_at is None
@@ -285,5 +286,5 @@ class TestCancelled:
         assert [message.target for message in anew.live] == ["slack", "untold"]
         seen = live.followed(replace(anew, operation=RUNNING, last_polled_at=NOW), RULES)
         assert [(m.target, m.run) for m in seen.live] == [("slack", 1), ("untold", 1), ("slack", 2)]
-        assert live.progress(seen, seen.live[0], NOW).over
-        assert not live.progress(seen, seen.live[2], NOW).over
+        assert progress_of(seen, seen.live[0], NOW).over
+        assert not progress_of(seen, seen.live[2], NOW).over

@@ -17,6 +17,7 @@ from notifiers.chat import markdown
 from notifiers.chat.base import Chat
 from notifiers.email import Email
 from notifiers.targets import build
+from operations.kind import NO_LINKS, Links
 from operations.model import Usual, Verdict
 from operations.telling.announcement import Announcement
 from operations.text import first_line, plain
@@ -37,6 +38,9 @@ hostile = st.tuples(st.lists(st.sampled_from(HOSTILE), max_size=8), st.sampled_f
 monsters = st.tuples(hostile, st.sampled_from([1, 10, 2_000])).map(lambda drawn: (drawn[0] * drawn[1])[:12_000])
 contexts = st.dictionaries(st.sampled_from(["environment", "actor", "commit", "url"]) | hostile, monsters, max_size=8)
 urls = st.sampled_from([{}, {"url": "https://ci.example/?a=(b)[c]*_`\\"}, {"url": "https://ci.example/" + "@" * 900}])
+own_urls = st.sampled_from(
+    [None, "https://o.example/" + "a" * 230, "https://evil.example/<x>", "javascript:alert(1)", ""]
+)
 nasty = st.builds(
     replace,
     st.just(SHOP),
@@ -47,6 +51,9 @@ nasty = st.builds(
     context=st.tuples(contexts, urls).map(lambda drawn: drawn[0] | drawn[1]),
     alert=st.none() | hostile.map(lambda text: first_line(plain(text), 250) or "nothing"),
     ended=st.booleans(),
+    links=st.builds(Links, logs=own_urls, story=own_urls),
+    group=st.none() | monsters,
+    place=st.sampled_from(["", "agency_2 in osc-secnum-fr1"]),
 )
 PINGS = re.compile(r"(^|[\s>`(*])@[\w.-]|<[@!#&]|<at>")
 """Mentions in any of these chats; in Rocket.Chat they work even inside code."""
@@ -135,8 +142,9 @@ def test_no_text_from_outside_is_read_as_markup(announcement: Announcement) -> N
         }  # fmt: skip
         assert len([token for token in tokens if token.type == "fence"]) <= 1
         links = [str(child.attrGet("href")) for child in inline if child.type == "link_open"]
-        assert len(links) <= 1
+        assert len(links) <= 3
         assert all(link.startswith("https://") for link in links)
+        assert "evil" not in "".join(links)
         plain = " ".join(child.content for child in inline if child.type == "text")
         assert not re.search(r"https?:|www\.|evil", plain)
 
@@ -165,8 +173,14 @@ def test_only_our_own_mention_may_call_somebody_in_discord() -> None:
         assert target.document(SHOP)["allowed_mentions"] == allowed
 
 
+LINKS = Links(
+    logs="https://dashboard.scalingo.com/apps/osc-fr1/shop/logs",
+    story="https://opwatch.example.com/operations/osc-fr1-5ed11f2c884fef000f5e502e",
+)
 TOLD = replace(
     SHOP,
+    links=LINKS,
+    group="deploy 42",
     usual=Usual(p50=15.2, p90=20.4, samples=9),
     context={
         "team": "web",
@@ -185,9 +199,13 @@ def test_all_chats_say_the_same_at_a_glance(kind: str) -> None:
     assert "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)" in text
     assert "container web-1 failed to restart" in text
     assert "boot timeout" in text
-    for said in ("production · by jane.doe · commit 4f2c1aa", " · team: web"):
+    for said in ("production · by jane.doe · commit 4f2c1aa", " · group: deploy 42 · team: web"):
         assert said in text
-    assert "https://ci.example/7" in json.dumps(document)
+    for url in ("https://ci.example/7", LINKS.logs, LINKS.story):
+        assert url is not None
+        assert url in json.dumps(document)
+    without = json.dumps(chat(kind).document(replace(TOLD, context={}, links=NO_LINKS, group=None)))
+    assert [word for word in ("details", "logs", "story", "group", "null,") if f'"{word}' in without] == []
 
 
 def test_markdown_is_as_short_as_slacks_message() -> None:
@@ -195,8 +213,9 @@ def test_markdown_is_as_short_as_slacks_message() -> None:
         "@here ❌ **shop**: restart **failed after 42\u00a0s** (usually 15–20 s)"
     )
     assert markdown.details(TOLD) == (
-        "```\ncontainer web-1 failed to restart  \nboot timeout\n```\n"
-        "**production** · by `jane.doe` · commit `4f2c1aa` · [details](https://ci.example/7) · team: web"
+        "```\n  container web-1 failed to restart  \nboot timeout\n```\n"
+        "**production** · by `jane.doe` · commit `4f2c1aa` · [details](https://ci.example/7)"
+        f" · [logs]({LINKS.logs}) · [story]({LINKS.story}) · group: deploy 42 · team: web"
     )
 
 
@@ -209,7 +228,7 @@ def test_a_warning_and_an_alert_are_told_too(kind: str) -> None:
     assert "⚠️ deliveries to ci-hook are failing: 410 Gone" in told
     assert "❌ shop: restart failed after 42\u00a0s" in told
     assert "boot timeout" in told
-    alone = re.sub(r"[*`']", "", shown(kind, chat(kind).document(replace(alert, ended=False))))
+    alone = re.sub(r"[*`']", "", shown(kind, chat(kind).document(replace(alert, ended=False, links=NO_LINKS))))
     assert "boot timeout" not in alone
     assert "shop" not in alone
 
@@ -245,8 +264,9 @@ def test_a_mail_says_the_same_as_the_chats() -> None:
     assert read["Message-ID"] == "<id_1_failed_slack@example.com>"
     assert read.get_content().replace("\r\n", "\n") == (
         "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)\n\n"
-        "container web-1 failed to restart  \nboot timeout\n\n"
-        "environment: production\nactor: jane.doe\ncommit: 4f2c1aa\nteam: web\nhttps://ci.example/7\n"
+        "  container web-1 failed to restart  \nboot timeout\n\n"
+        "environment: production\nactor: jane.doe\ncommit: 4f2c1aa\ngroup: deploy 42\nteam: web\n"
+        f"details: https://ci.example/7\nlogs: {LINKS.logs}\nstory: {LINKS.story}\n"
     )
 
 

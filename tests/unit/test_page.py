@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from operations.history import Attempt, Looks
-from operations.model import DeliveryState, Operation, State, Usual
+from operations.model import DeliveryState, Operation, State, Usual, Verdict
 from operations.storage.failing import FailingTarget
 from operations.storage.records import Stored
 from page import throttle, timeline, view
@@ -85,6 +85,14 @@ def test_only_addresses_of_the_web_are_linked(url: str, linked: bool) -> None:  
     shown = view.card(a_tracking(context={"url": url}), NOW)
     assert shown.url == (url if linked else None)
     assert [name for name, _ in shown.facts] == ([] if linked else ["url"])
+
+
+def test_a_one_off_that_is_done_has_started_everywhere() -> None:
+    one_off = Operation(status="done", outcome=Verdict.SUCCEEDED, type="start-one-off")
+    done = a_tracking(state=State.SUCCEEDED, ended_at=after(3), duration_s=3.0, operation=one_off, next_look_at=None)
+    shown = view.card(done, after(99))
+    assert (shown.what, shown.status, shown.line) == ("one-off", "started", "started after 3\u00a0s")
+    assert "started" in [event.text for event in timeline.events(done)]
 
 
 def test_what_is_not_told_is_shown_by_target_with_links_to_what_is_not_shown() -> None:

@@ -8,12 +8,19 @@ import pytest
 from hypothesis import given
 
 from api import plain_text
+from operations.kind import Kind
 from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.text import plain
 from tests.unit.strategies import NOW, OPERATION_ID, a_text, a_tracking, trackings
 
 USUAL = Usual(p50=15.2, p90=20.4, samples=23)
 RUNNING = Operation(status="running", type="restart", created_at=NOW)
+ONE_OFF = Operation(status="done", outcome=Verdict.SUCCEEDED, type="start-one-off")
+TOO_SLOW = Operation(
+    status="timeout-error",
+    outcome=Verdict.FAILED,
+    error=" !   → Timeout: shop took too long to boot\n !   Error deploying the application",
+)
 BROKEN = Operation(
     status="error", outcome=Verdict.FAILED, type="restart", error="\x1b[31mweb-1 failed to restart\x1b[0m\nno port"
 )
@@ -51,6 +58,15 @@ def ended(state: State, **changes: Any) -> Tracking:
             f"failed shop: operation failed after 42 s: {'x' * 299}…",
         ),
         (ended(State.SUCCEEDED, operation=RUNNING), "succeeded shop: restart succeeded after 42 s"),
+        (ended(State.SUCCEEDED, operation=ONE_OFF), "succeeded shop: one-off started after 42 s"),
+        (
+            ended(State.FAILED, kind=Kind.DEPLOYMENT, operation=TOO_SLOW, place="agency in osc-secnum-fr1"),
+            "failed shop (agency in osc-secnum-fr1): deployment failed after 42 s: Timeout: shop took too long to boot",
+        ),
+        (
+            a_tracking(operation=RUNNING, place="osc-secnum-fr1"),
+            "tracking shop (osc-secnum-fr1): restart running for 12 s",
+        ),
         (
             ended(State.TIMED_OUT, operation=RUNNING, duration_s=60.0, reason="still running after 60 s"),
             "timed_out shop: restart not finished after 1 min 0 s: still running after 60 s",

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from notifiers import wording
+from notifiers.slack import live as slack_live
 from notifiers.slack.message import message, plain_message, slack_length
+from operations.kind import NO_LINKS, Links
 from operations.model import Usual, Verdict
 from operations.telling.announcement import Announcement, cut_error
 from operations.text import first_line, plain
@@ -29,6 +32,7 @@ SHOP = Announcement(
     duration_s=42.3,
     context={},
 )
+LINKS = Links(logs="https://dashboard.example/shop/logs", story="https://opwatch.example/operations/osc-fr1-1")
 _NASTY = [
     "<!channel>",
     "<@U1>",
@@ -69,6 +73,9 @@ announcements = st.builds(
     usual=st.none() | usuals,
     alert=st.none() | nasty.map(lambda text: first_line(plain(text), 250)),
     ended=st.booleans(),
+    links=st.builds(Links, logs=st.none() | urls, story=st.none() | urls),
+    group=st.none() | values,
+    place=st.sampled_from(["", "agency_2 in osc-secnum-fr1"]),
 ).filter(lambda announcement: announcement.ended or announcement.alert is not None)
 
 
@@ -112,7 +119,7 @@ def check(built: dict[str, Any]) -> None:
 def check_escaped(built: dict[str, Any]) -> None:
     """Assert that our own link is the only markup, and that ampersands are only in entities."""
     for text in mrkdwn(built):
-        bare = re.sub(r"<https?://[^<>|\s]+\|details>", "", text)
+        bare = re.sub(r"<https?://[^<>|\s]+\|(details|logs|story)>", "", text)
         assert "<" not in bare
         assert ">" not in bare
         assert not re.search(r"&(?!amp;|lt;|gt;)", text)
@@ -134,8 +141,10 @@ def test_the_longest_texts_together_keep_to_slacks_limits(char: str, alert: str 
     value = char * (340 // len(char.encode()))
     context = dict.fromkeys(("environment", "actor", "commit", "a", "b", "c", "d", "e", "f"), value)
     context["url"] = "https://ci/?" + "&" * 488
+    links = Links(logs="https://d.example/" + "a" * 232, story="https://o.example/" + "a" * 232)
+    told = replace(SHOP, error=char * 100_000, type=char * 80, context=context, links=links, group=value)
     assert len(json.dumps(context, ensure_ascii=False).encode()) <= 4_000, "as much as the API allows"
-    built = message(replace(SHOP, error=char * 100_000, type=char * 80, context=context, alert=alert))
+    built = message(replace(told, alert=alert))
     check(built)
     check_escaped(built)
 
@@ -198,11 +207,14 @@ def test_a_duration_just_below_a_unit_is_written_in_the_next(seconds: float, sai
 
 
 @given(announcements)
-def test_the_plain_message_is_the_same_without_blocks(announcement: Announcement) -> None:
+def test_the_plain_message_is_the_same_without_blocks_and_with_links_in_its_last_line(
+    announcement: Announcement,
+) -> None:
     built = message(announcement, "<!here>")
-    expected = {"text": built["text"], "unfurl_links": False, "unfurl_media": False}
-    assert plain_message(announcement, "<!here>") == expected
-    assert {key: value for key, value in built.items() if key != "blocks"} == expected
+    alone = replace(announcement, context={}, links=NO_LINKS, group=None)
+    assert plain_message(alone, "<!here>") == {key: value for key, value in built.items() if key != "blocks"}
+    linked = plain_message(replace(announcement, context={}, links=LINKS, group="deploy 42"), "<!here>")["text"]
+    assert linked == f"{built['text']}\n<{LINKS.logs}|logs> · <{LINKS.story}|story> · group: deploy 42"
 
 
 @pytest.mark.parametrize(
@@ -224,6 +236,29 @@ def test_the_plain_message_is_the_same_without_blocks(announcement: Announcement
 def test_only_a_well_formed_web_address_is_linked(url: str, linked: str | None) -> None:
     found = [text for text in mrkdwn(message(replace(SHOP, context={"url": url}))) if "|details>" in text]
     assert found == ([] if linked is None else [linked])
+
+
+def test_links_and_the_groups_name_follow_what_is_known() -> None:
+    context = {"team": "web", "commit": "4f2c1aa", "url": "https://ci.example/7"}
+    told = replace(SHOP, context=context, links=LINKS, group="deploy 42" + "!" * 200)
+    shown = [element["text"] for element in message(told)["blocks"][-1]["elements"]]
+    links = f"<https://ci.example/7|details> · <{LINKS.logs}|logs> · <{LINKS.story}|story>"
+    group = "group: deploy 42" + "!" * (wording.GROUP_LIMIT - 10) + "…"
+    assert shown == ["commit `4f2c1aa`", links, group, "team: web"]
+    assert [element["text"] for element in slack_live.outcome_message(told)["blocks"][-1]["elements"]] == shown
+    assert [element["text"] for element in slack_live.reply(told)["blocks"][-1]["elements"]] == [links, group]
+    crowded = replace(told, context={**context, **{f"note{n}": "x" for n in range(20)}})
+    assert [element["text"] for element in message(crowded)["blocks"][-1]["elements"]][:4] == shown
+
+
+def test_two_messages_of_one_name_in_two_regions_differ() -> None:
+    for place, said in (
+        ("", "*shop*: restart"),
+        ("agency in osc-secnum-fr1", "*shop* (agency in osc-secnum-fr1): restart"),
+    ):
+        built = message(replace(SHOP, place=place))
+        assert said in built["blocks"][0]["text"]["text"]
+        assert said.replace("*", "") in built["text"]
 
 
 def test_the_context_is_shown_with_what_is_known_first() -> None:
@@ -256,7 +291,7 @@ def check_inert(built: dict[str, Any]) -> None:
     for text in mrkdwn(built):
         ours = re.sub(r"^commit `(\w+)`$|`(ci-hook)`", r"\1\2", text)
         assert [each for each in ACTIVE if each in ours] == []
-        bare = re.sub(r"\*([^*]*)\*|^<https://ci[^>]*>$", r"\1", ours)
+        bare = re.sub(r"\*([^*]*)\*|<https://ci[^>]*>( · )?", r"\1", ours)
         assert not re.search(r"[*~`]|(?<!\w)_|_(?!\w)|://|:[\w+-]+:|[#@]\w", re.sub(r"&lt;[@#]", "", bare)), text
 
 

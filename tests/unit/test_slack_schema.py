@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from operations.telling.announcement import Announcement
-from operations.telling.live import Progress
+from operations.telling.progress import Progress
 from tests.support.block_kit import page
 from tests.support.slack_samples import FAILED, LOST, RUNNING, SUCCEEDED, TIMED_OUT, samples
 from tests.unit.strategies import apps, usuals

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers import wording
+from notifiers.time_wording import span
 from operations.model import State, Usual, Verdict
 from operations.telling.announcement import Announcement
 from tests.unit.strategies import usuals
@@ -43,12 +44,12 @@ def usual(p50: float, p90: float) -> Usual:
     ],
 )
 def test_what_is_usual_is_a_range_in_whole_units(p50: float, p90: float, said: str) -> None:
-    assert wording.span(usual(p50, p90)) == said
+    assert span(usual(p50, p90)) == said
 
 
 @given(usuals)
 def test_a_range_says_what_is_usual_to_within_half_a_unit_and_never_backwards(each: Usual) -> None:
-    said = wording.span(each)
+    said = span(each)
     match = re.fullmatch(r"(?:(?P<low>[\d.]+)(?: (?P<own>s|min) – |–))?(?P<high>[\d.]+) (?P<unit>s|min|h)", said)
     assert match is not None, said
     unit_s = UNITS_S[match["unit"]]
@@ -86,7 +87,7 @@ def test_what_is_usual_is_said_behind_a_line_that_stays_as_it_was(
 ) -> None:
     without = replace(SHOP, verdict=verdict, duration_s=duration_s)
     line = wording.outcome(replace(without, usual=each))
-    assert line in (wording.outcome(without), f"{wording.outcome(without)} (usually {wording.span(each)})")
+    assert line in (wording.outcome(without), f"{wording.outcome(without)} (usually {span(each)})")
 
 
 def test_people_are_told_of_every_state_in_words_that_differ() -> None:

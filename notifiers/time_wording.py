@@ -1,0 +1,46 @@
+"""The words for durations, the same in every kind. Pure."""
+
+from operations.model import Usual
+
+NO_BREAK = "\u00a0"
+
+_MINUTE_S, _HOUR_S = 60, 3600
+_WHOLE_FROM_S = 0.95
+_UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
+
+
+def duration(seconds: float | None) -> str:
+    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty if unknown.
+
+    A no-break space keeps each number and its unit on one line.
+    """
+    if seconds is None:
+        return ""
+    if seconds < 1:
+        return f"{seconds:.1f}{NO_BREAK}s"
+    whole = round(seconds)
+    if whole < _MINUTE_S:
+        return f"{whole}{NO_BREAK}s"
+    if whole < _HOUR_S:
+        return f"{whole // _MINUTE_S}{NO_BREAK}min {whole % _MINUTE_S}{NO_BREAK}s"
+    return f"{whole // _HOUR_S}{NO_BREAK}h {whole % _HOUR_S // _MINUTE_S}{NO_BREAK}min"
+
+
+def span(usual: Usual) -> str:
+    """Write the usual duration, from p50 to p90: `15–20 s`, `15 s`, `2–3 min`, `40 s – 3 min`."""
+    upper = unit_of(usual.p90)
+    lower = upper if usual.p50 >= _UNITS_S[upper] else unit_of(usual.p50)
+    first, last = count(usual.p50, lower), count(usual.p90, upper)
+    if lower != upper:
+        return f"{first} {lower} – {last} {upper}"
+    return f"{first} {upper}" if first == last else f"{first}–{last} {upper}"
+
+
+def unit_of(seconds: float) -> str:
+    """Choose the largest unit that fits at least twice."""
+    return next((unit for unit, size_s in _UNITS_S.items() if seconds >= 2 * size_s), "s")
+
+
+def count(seconds: float, unit: str) -> str:
+    """Write the number of units: whole ones, except below a second."""
+    return f"{seconds:.1f}" if seconds < _WHOLE_FROM_S else str(int(seconds / _UNITS_S[unit] + 0.5))
