@@ -110,6 +110,13 @@ def test_an_empty_output_leaves_the_status(store: Store, scalingo: ScalingoApi) 
 
 
 @pytest.mark.usefixtures("runtime")
+def test_the_text_of_an_aborted_deployment_says_so_first(store: Store, scalingo: ScalingoApi) -> None:
+    after, _ = looked(store, scalingo, outcome="aborted", output="-----> Build\n       chunk 1\n")
+    assert after.operation is not None
+    assert after.operation.error == "aborted\n\n-----> Build\n       chunk 1"
+
+
+@pytest.mark.usefixtures("runtime")
 def test_an_output_of_50_mb_takes_little_memory(store: Store, scalingo: ScalingoApi) -> None:
     after, _ = looked(store, scalingo, outcome="crashed-error", output=CRASH, output_bytes=9_000)
     assert after.state is State.FAILED
