@@ -168,13 +168,14 @@ NAMES_IT: Mapping[str, str] = {
     "an escaped one-off": f'{OK}\r\n{{"a":["\\"operation_url\\":\\"x"],"operation_url":"{ESCAPED}"}}',
     "a one-off, and -w": f'{OK}\r\n{{"operation_url":"{LOCATION}"}}\n200',
 }
+NO_CHANGE = 'HTTP/1.1 400 Bad Request\r\n\r\n{"error":"no change in containers formation"}'
 NAMES_IT = {
     **NAMES_IT,
     "an earlier answer, and a refusal": f"{ACCEPTED_HEAD}\r\n{{{LIMITED}",
-    "an earlier answer, and no change": f"{ACCEPTED_HEAD}\r\n{{HTTP/1.1 400 Bad Request\r\n\r\n{{\"error\":\"no change in containers formation\"}}",
+    "an earlier answer, and no change": f"{ACCEPTED_HEAD}\r\n{{{NO_CHANGE}",
     "the header twice": f"{ACCEPTED_HEAD}Location: {LOCATION}\r\n\r\n",
     "an odd reason": ACCEPTED_HEAD.replace("Accepted", 'OK: "begun"!') + "\r\n",
-    "an escaped URL": f"HTTP/1.1 200 OK\r\n\r\n{{\"operation_url\":\"{LOCATION}\"}}".replace("//api", "\\u002f\\u002Fapi"),
+    "an escaped URL": f'HTTP/1.1 200 OK\r\n\r\n{{"operation_url":"{LOCATION}"}}'.replace("//api", "\\u002f\\u002Fapi"),
 }
 NOTHING_TO_DO: Mapping[str, str] = {
     "same": f'{OK}\r\n{{"containers":[]}}',
@@ -192,10 +193,7 @@ NAMES_NOTHING: Mapping[str, tuple[str, str]] = {
     "curl's error": ("curl: (52) Empty reply from server\n", NO_ANSWER),
     "an interim answer": ("HTTP/1.1 100 Continue\r\n\r\n", NO_ANSWER),
     "a proxy, and nothing": ("HTTP/1.1 200 Connection established\r\n\r\n", MAY_HAVE_BEGUN),
-    "an earlier answer was lost": (
-        'HTTP/1.1 504 Gateway Time-out\r\n\r\n<html>HTTP/1.1 400 Bad Request\r\n\r\n{"error":"no change in containers formation"}',
-        MAY_HAVE_BEGUN,
-    ),
+    "an earlier answer was lost": (f"HTTP/1.1 504 Gateway Time-out\r\n\r\n<html>{NO_CHANGE}", MAY_HAVE_BEGUN),
     "no containers": ('HTTP/1.1 200 OK\r\n\r\n{"containers":null}', MAY_HAVE_BEGUN),
     "containers and an error": ('HTTP/1.1 200 OK\r\n\r\n{"containers":[],"error":"x"}', MAY_HAVE_BEGUN),
     "no content": ("HTTP/1.1 204 No Content\r\n\r\n", MAY_HAVE_BEGUN),
