@@ -16,7 +16,7 @@ def address_of(wanted: TrackRequest, settings: Settings) -> Address:
 
     All names must be configured, and the other fields must agree with an `operation_url`.
     """
-    _require_known("region", [wanted.region or settings.region], settings.regions)
+    _require_known("region", [] if wanted.region is None else [wanted.region], settings.regions)
     _require_known("account", [wanted.account or DEFAULT_ACCOUNT], settings.accounts)
     _require_known("notify", wanted.notify or [], settings.targets)
     where = _by_ids(wanted, wanted.region or settings.region)

@@ -9,6 +9,7 @@ from notifiers.targets import Target, build
 from operations.errors import ConfigError
 
 DEFAULT_FILE = "config/targets.toml"
+LARGEST_FILE = 1_000_000
 FROM_SETTINGS = ("slack", "webhook")
 """Kinds that settings can configure: SLACK_CHANNEL is the field `channel` of the target `slack`."""
 
@@ -52,7 +53,8 @@ def _from_file(named: str | None, root: Path) -> dict[str, dict[str, Any]]:
         return {}
     where = f"OPWATCH_TARGETS_FILE: {str(path)!r}"
     try:
-        document = tomllib.loads(path.read_text())
+        with path.open("rb") as file:
+            document = tomllib.loads(file.read(LARGEST_FILE).decode())  # it may be a device without an end
     except OSError as error:
         raise ConfigError([f"{where} cannot be read: {error.strerror}"]) from None
     except (ValueError, RecursionError) as error:

@@ -28,5 +28,5 @@ class Console(Kind):
     def preview(self, announcement: Announcement) -> str:
         """Write the outcome. Lines of an error text are indented, so that they cannot pass for lines of the log."""
         details = "".join(f"\n    | {line}" for line in wording.explanation(announcement).splitlines())
-        group = "".join(f"\n    {name}: {value}" for name, value in wording.other_context({}, announcement.group))
+        group = "".join(f"\n    | {name}: {value}" for name, value in wording.other_context({}, announcement.group))
         return wording.for_terminals(f"{wording.headline(announcement)}{details}{group}")

@@ -121,6 +121,9 @@ class Loopback(ABC):
         finally:
             listener.close()
             self.hang_up()  # asyncio.run then cancels the running tasks
+            for transport in [*loop._transports.values()]:  # type: ignore[attr-defined]  # noqa: SLF001 - a Server knows none before Python 3.13
+                transport.abort()
+            await asyncio.sleep(0)  # they close in the loop's next turn
             self._socket = _bound(self._port)
 
 

@@ -71,8 +71,8 @@ def test_retry_dead_tells_the_oldest_first_and_calls_nobody_for_what_is_overtake
     assert said[0].startswith("<!here> ❌ *app-9*")
     assert [text[0] for text in said[1:]] == ["❌"] * 4 + ["✅"]
     assert [text.partition("told ")[2] for text in said] == [
-        "25 min late",
-        *(f"{late} min late, overtaken by a newer outcome" for late in (20, 15, 10, 5)),
+        "25\u00a0min late",
+        *(f"{late}\u00a0min late, overtaken by a newer outcome" for late in (20, 15, 10, 5)),
         "",
     ]
     assert all("ended <!date^" in text for text in said[:-1])

@@ -417,7 +417,7 @@ class TestNewerVersions:
         for number in (1, 2):
             store.add(fresh(store, number))
         ours, theirs = f"osc-fr1-{operation_id(1)}", f"osc-fr1-{operation_id(2)}"
-        record = found(store, theirs).record.rstrip(b"}") + b',"v":2}'
+        record = found(store, theirs).record.rstrip(b"}") + b',"v":%d}' % (RECORD_VERSION + 1)
         connection.set(f"opwatch:tracking:{theirs}", record)
         assert [stored.tracking.id for stored in store.records.due_trackings()] == [ours]
         assert [stored.tracking.id for _, stored in store.listing.recent()] == [ours]
