@@ -73,5 +73,7 @@ class Handed:
         if self.deploys:
             status_only = error == failure and not self.thing.output_bytes
             unread = f"{failure} (its output could not be read"
-            return status_only or error.startswith((CAUSE, f"aborted\n\n{CAUSE}", unread) if self.thing.output_bytes else unread)
+            return status_only or error.startswith(
+                (CAUSE, f"aborted\n\n{CAUSE}", unread) if self.thing.output_bytes else unread
+            )
         return error == (failure if self.thing.kind == "backup" or failure == "cancelled" else DEFAULT_ERROR)
