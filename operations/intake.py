@@ -52,22 +52,23 @@ def _joined(known: Tracking, fresh: Tracking, account: str | None, rules: Rules,
     if known.app == known.app_id and fresh.app != fresh.app_id:  # its name was not known
         known = replace(known, app=fresh.app, links=fresh.links, place=fresh.place)
     elif fresh.app not in (known.app, known.app_id, fresh.app_id):
-        known = _moved(known, fresh.app, now)
+        known = _moved(known, fresh, now)
     return audience.also_told(known, fresh.notify, rules, now)
 
 
-def _moved(known: Tracking, app: str, now: datetime) -> Tracking:
+def _moved(known: Tracking, fresh: Tracking, now: datetime) -> Tracking:
     """Look for the operation in another app from now on: the first name was mistyped, or the app was renamed.
 
     Raises TrackedOtherwiseError if the API knows it in the first one.
     """
     if known.state is not State.TRACKING or (known.operation is not None and not known.missing_looks):
-        message = f"{known.id} is already tracked as an operation of the app {known.app}, not of {app}"
+        message = f"{known.id} is already tracked as an operation of the app {known.app}, not of {fresh.app}"
         raise TrackedOtherwiseError(message)
     return replace(
         known,
-        app=app,
-        app_id=None,
+        app=fresh.app,
+        app_id=fresh.app_id,
+        links=fresh.links,
         claim=None,  # the answer to a look under way is about the other app
         next_look_at=now,
         last_error=None,

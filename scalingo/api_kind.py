@@ -14,6 +14,11 @@ APP, ID, UUID = f"(?P<app>{APP_PATTERN[1:-1]})", f"(?P<id>{ID_PATTERN[1:-1]})", 
 ADDON = f"(?P<addon>{ADDON_PATTERN[1:-1]})"
 
 
+def app_paths(tracking: Tracking, *, word: str) -> tuple[str, ...]:
+    """Return the only path of something of an app; `word` is the route's."""
+    return (f"/v1/apps/{tracking.app_id or tracking.app}/{word}/{tracking.operation_id}",)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKind:
     """One kind of thing in the API; for people it is `a_name`.

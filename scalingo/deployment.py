@@ -4,22 +4,18 @@ https://developers.scalingo.com/deployments
 """
 
 import re
+from functools import partial
 
-from operations.model import Tracking
-from scalingo.api_kind import APP, APP_PATTERN, ID_PATTERN, UUID, ApiKind
+from scalingo.api_kind import APP, APP_PATTERN, ID_PATTERN, UUID, ApiKind, app_paths
 
 OTHER_ID = re.compile(rf"/v1/apps/{APP_PATTERN[1:-1]}/deployments/{ID_PATTERN[1:-1]}(/output)?/?")
 """The path of a deployment by its second id, which events have; its answer may have the uuid instead."""
 
 
-def _paths(tracking: Tracking) -> tuple[str, ...]:
-    return (f"/v1/apps/{tracking.app_id or tracking.app}/deployments/{tracking.operation_id}",)
-
-
 DEPLOYMENT = ApiKind(
     a_name="a deployment",
     url_path=rf"/v1/apps/{APP}/deployments/{UUID}(/output)?/?",
-    paths=_paths,
+    paths=partial(app_paths, word="deployments"),
     names=("deployment",),
     succeeded=frozenset({"success"}),
     failed=frozenset({"aborted"}),

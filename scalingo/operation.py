@@ -3,18 +3,14 @@
 https://developers.scalingo.com/operations
 """
 
-from operations.model import Tracking
-from scalingo.api_kind import APP, ID, ApiKind
+from functools import partial
 
-
-def _paths(tracking: Tracking) -> tuple[str, ...]:
-    return (f"/v1/apps/{tracking.app_id or tracking.app}/operations/{tracking.operation_id}",)
-
+from scalingo.api_kind import APP, ID, ApiKind, app_paths
 
 OPERATION = ApiKind(
     a_name="an operation",
     url_path=rf"/v1/apps/{APP}/operations/{ID}/?",
-    paths=_paths,
+    paths=partial(app_paths, word="operations"),
     names=("operation",),
     succeeded=frozenset({"done"}),
     failed=frozenset({"error"}),

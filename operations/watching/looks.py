@@ -80,8 +80,8 @@ def hurried(tracking: Tracking, now: datetime) -> Tracking | None:
     """
     if tracking.state is not State.TRACKING or tracking.hurried:
         return None
-    due = tracking.next_look_at if tracking.claim else now
-    return replace(tracking, hurried=True, next_look_at=due)
+    due = tracking.next_look_at
+    return replace(tracking, hurried=True, next_look_at=due if due is None or tracking.claim else min(due, now))
 
 
 def after_look(

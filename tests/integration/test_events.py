@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from werkzeug.test import TestResponse
 from operations.model import DeliveryState, State
 from operations.storage.store import Store
 from operations.watching import looks
+from scalingo.address import OFFICIAL_REGIONS
 from standin.api import ScalingoApi
 from tests.integration.bench import Caller, found, tracked
 from tests.integration.rounds import hold, look
+from tests.unit.strategies import NOW, a_tracking
 from workers.look import look_round
 from workers.runtime import Runtime
 
@@ -128,6 +131,30 @@ def test_an_event_hurries_a_look_and_a_second_one_if_it_is_ahead_of_the_api(
     hold(look_round, lambda: found(store, identity).tracking.state is State.SUCCEEDED)
     assert send(caller, event(type_data={"deployment_uuid": begun.id})).status_code == 204
     assert found(store, identity).tracking.polls == 3
+
+
+def test_a_hint_only_moves_a_look_forward() -> None:
+    overdue = a_tracking(next_look_at=NOW - timedelta(seconds=9))
+    for tracking, due in (
+        (overdue, overdue.next_look_at),
+        (replace(overdue, next_look_at=NOW + timedelta(seconds=9)), NOW),
+        (replace(overdue, claim="a look", next_look_at=NOW + timedelta(seconds=9)), NOW + timedelta(seconds=9)),
+    ):
+        after = looks.hurried(tracking, NOW)
+        assert after is not None
+        assert after.next_look_at == due
+        assert looks.hurried(after, NOW) is None
+
+
+def test_an_app_that_takes_the_place_of_a_mistyped_one_brings_its_links(
+    make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCALINGO_API_URL", OFFICIAL_REGIONS["osc-fr1"])
+    caller = Caller(make_app().test_client())
+    url = f"{OFFICIAL_REGIONS['osc-fr1']}/v1/apps/{'a' * 24}/deployments/{UUID}/output"
+    assert caller.track(app="shpo", deployment_id=UUID, operation_id=None).json["links"]["logs"].count("/shpo/") == 1
+    moved = caller.track(operation_url=url, app="shop").json
+    assert (moved["app"], moved["links"]["logs"].count("/shop/")) == ("shop", 1)
 
 
 def test_a_forged_event_is_lost_in_silence(

@@ -96,7 +96,7 @@ class TestOne:
     def test_waiting_lasts_as_long_as_asked_for_at_most(self, caller: Caller) -> None:
         caller.track()
         began_s = time.monotonic()
-        answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": "wait=1"})
+        answer = caller.get(f"/v1/operations/{IDENTITY}", headers={"Prefer": 'respond-async, wait="1"'})
         assert time.monotonic() - began_s >= 1
         assert answer.json["state"] == "tracking"
         assert answer.headers["Preference-Applied"] == "wait=1"

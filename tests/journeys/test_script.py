@@ -542,6 +542,15 @@ def test_a_tool_that_fails_is_no_verdict(script: Script, tool: str) -> None:
         assert (arguments, ran.code > 1, ran.out) == (arguments, True, "")
 
 
+def test_nothing_around_the_script_changes_a_verdict(script: Script, receiver: Receiver) -> None:
+    receiver.script(GET, SUCCEEDED)
+    (script.directory / "rm").unlink(missing_ok=True)
+    (script.directory / "rm").write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    (script.directory / "rm").chmod(0o755)
+    assert script.run("wait", ID).code == 0
+    assert script.run("wait", ID, SHELLOPTS="noclobber").code == 0
+
+
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 @pytest.mark.parametrize("reply", [Reply(hang_s=60), Reply(503, "", {"Retry-After": "60"})])
 def test_a_signal_to_the_shell_alone_ends_the_waiting_at_once(
