@@ -5,6 +5,7 @@ https://prometheus.io/docs/practices/naming/
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import product
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -15,9 +16,11 @@ from api.service import Service
 from operations.errors import Reason
 from operations.kind import Kind
 from operations.model import DeliveryState, State
+from operations.storage.glances import glances_counter, hints_counter
 from operations.storage.index import OUTBOX
 from operations.storage.tallies import DETECTION, DWELL, ORPHANS, attempt
 from operations.watching import looks
+from operations.watching.glances import Word
 
 OVERDUE = timedelta(seconds=60)
 
@@ -109,12 +112,30 @@ class Collector:
         for result in looks.RESULTS:
             seen.add_metric([result], counters.get(f"looks:{result}", 0))
         yield seen
+        yield from self._glances(counters)
         detection = HistogramMetricFamily(
             "opwatch_detection_delay_seconds", "From an operation's end until Opwatch saw it", labels=["account"]
         )
         for account in self._parts.settings.accounts:
             detection.add_metric([account], *DETECTION.read(counters, account))
         yield detection
+
+    def _glances(self, counters: dict[str, int]) -> Iterator[Metric]:
+        made = CounterMetricFamily("opwatch_glances", "Glances at all apps of an account", labels=["account", "result"])
+        turned = CounterMetricFamily("opwatch_revealed", "Apps that a glance saw no longer busy", labels=["account"])
+        hints = CounterMetricFamily(
+            "opwatch_hints",
+            "Looks that showed whether the glance before was right",
+            labels=["account", "word", "right"],
+        )
+        for account in self._parts.settings.accounts:
+            for result in ("answered", "failed"):
+                made.add_metric([account, result], counters.get(glances_counter(account, result), 0))
+            turned.add_metric([account], counters.get(glances_counter(account, "revealed"), 0))
+            for word, right in product(Word, (True, False)):
+                count = counters.get(hints_counter(account, word, right=right), 0)
+                hints.add_metric([account, word.value, "yes" if right else "no"], count)
+        yield from (made, turned, hints)
 
     def _deliveries(self, counters: dict[str, int]) -> Iterator[Metric]:
         ended = CounterMetricFamily("opwatch_deliveries", "Deliveries finished", labels=["target", "state"])

@@ -3,11 +3,25 @@
 import argparse
 import sys
 
-from benchmarks import deployment, dwell, fairness, intake, limit, neighbour, pacing, rest, scale, steady, waiting
+from benchmarks import (
+    deployment,
+    dwell,
+    fairness,
+    intake,
+    liars,
+    limit,
+    neighbour,
+    pacing,
+    rest,
+    scale,
+    steady,
+    waiting,
+)
 from benchmarks.service import run
 
 ALL = {
     "pacing": pacing.main,
+    "liars": liars.main,
     "deployment": deployment.main,
     "fairness": fairness.main,
     "intake": intake.main,

@@ -16,7 +16,7 @@ Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 class Looks:
     """Consecutive looks with the same result `what`: a status of the API, or an error if they `failed`.
 
-    `last_at` is None for a single look.
+    `last_at` is None for a single look. If `glanced`, it was not a look at the operation, but a glance at its app.
     """
 
     what: str
@@ -24,6 +24,7 @@ class Looks:
     last_at: Moment | None = None
     times: int = 1
     failed: bool = False
+    glanced: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

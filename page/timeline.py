@@ -37,7 +37,7 @@ def events(tracking: Tracking) -> list[Event]:
 
 
 def _looks(tracking: Tracking) -> Iterator[Event]:
-    not_kept = tracking.polls - sum(each.times for each in tracking.looks)
+    not_kept = tracking.polls - sum(each.times for each in tracking.looks if not each.glanced)
     for number, each in enumerate(tracking.looks):
         if number == 1 and not_kept > 0:
             yield Event(at=each.first_at, text="further looks, details not kept", times=not_kept)
@@ -50,6 +50,8 @@ def _look(each: Looks) -> Event:
         return Event(
             at=each.first_at, until=each.last_at, text="look failed", detail=what, times=each.times, mood="odd"
         )
+    if each.glanced:
+        return Event(at=each.first_at, text=f"seen by a glance: the app is {what}")
     return Event(at=each.first_at, until=each.last_at, text=f"looked: {what}", times=each.times)
 
 

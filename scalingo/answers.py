@@ -47,7 +47,7 @@ def parse_answer(kind: ApiKind, answer: Answer, *, thing_id: str, app: str) -> O
         raise failure(answer, app=app, resource=kind.a_name.split()[-1])
     for name in kind.names:
         found = document.get(name) if isinstance(document, dict) else None
-        if isinstance(found, dict) and _is_id(found.get("id"), thing_id) and _word(found.get("status"), answer.hide):
+        if isinstance(found, dict) and _is_id(found.get("id"), thing_id) and word(found.get("status"), answer.hide):
             return _understood(kind, found, answer.hide)
     raise TransientError(f"the API answered 200 with a body that is not {kind.a_name}{_glimpse(answer)}")
 
@@ -72,7 +72,7 @@ def failure(answer: Answer, *, app: str, resource: str) -> OpwatchError:
             "as a collaborator of the app, or name the right account"
         )
     if status == HTTPStatus.NOT_FOUND and isinstance(document, dict) and "error" in document and "url" not in document:
-        named = _word(document.get("resource"), answer.hide) or resource
+        named = word(document.get("resource"), answer.hide) or resource
         what = f"app: {app}" if named == "app" else f"{named} in the app {app}"
         return OperationMissingError(f"the API has no such {what} (404{said})")
     return TransientError(f"the API answered {status}{said or _glimpse(answer)}", retry_after_s=answer.retry_after_s)
@@ -94,7 +94,7 @@ def _understood(kind: ApiKind, found: dict[str, Any], hide: Hide) -> Operation:
         status=status,
         outcome=outcome,
         waiting=found["status"] in kind.waiting,
-        type=kind.type or _word(found.get("type"), hide),
+        type=kind.type or word(found.get("type"), hide),
         created_at=_time(found.get("created_at")),
         finished_at=_time(found.get("finished_at")),
         error=hide(cut) or None,
@@ -104,11 +104,12 @@ def _understood(kind: ApiKind, found: dict[str, Any], hide: Hide) -> Operation:
 
 def _status(value: str, hide: Hide) -> str:
     """Clean a status. A changed one gets parentheses, so that it equals no status with a meaning."""
-    cleaned = _word(value, hide) or ""
+    cleaned = word(value, hide) or ""
     return cleaned if cleaned == value else f"({cleaned})"
 
 
-def _word(value: object, hide: Hide) -> str | None:
+def word(value: object, hide: Hide) -> str | None:
+    """Clean a word of the API, like a status or a type; None if it is none."""
     if isinstance(value, str) and _PLAIN_WORD.fullmatch(value):  # almost all words are
         return hide(value)
     return hide(first_line(plain(encodable(value)), _WORD_LIMIT)) or None if isinstance(value, str) else None

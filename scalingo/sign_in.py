@@ -19,7 +19,7 @@ from operations.model import Tracking
 from scalingo.answers import Answer, failure
 from scalingo.bearer import RENEW_AHEAD_S, Bearer, lifetime_s, parse_addon_token, parse_bearer
 from scalingo.database import token_path
-from scalingo.transport import NEVER_S, Gate, Transport
+from scalingo.transport import MOST_READ, NEVER_S, Gate, Transport
 
 SIGN_IN_DEADLINE_S = 5.0
 """Shorter than a look's deadline: during a sign-in, all looks of the account wait."""
@@ -89,12 +89,14 @@ class SignIn:
             self._bearers[key] = _bearer(token, time.monotonic())
             return self._bearers[key]
 
-    async def ask(self, method: str, url: str, account: str, granted_at_s: float = NEVER_S) -> Answer:
+    async def ask(
+        self, method: str, url: str, account: str, granted_at_s: float = NEVER_S, most_bytes: int = MOST_READ
+    ) -> Answer:
         """Ask the API as an account. A bearer that it rejects is renewed once. Raises OpwatchError."""
         for granted in (granted_at_s, NEVER_S):
             bearer = await self.bearer(account)
             allowed = await self._transport.allowed(account, granted)
-            answer = await self._transport.send(method, url, bearer.header, allowed)
+            answer = await self._transport.send(method, url, bearer.header, allowed, most_bytes)
             if answer.status != HTTPStatus.UNAUTHORIZED:
                 return answer._replace(hide=bearer.hide)
             self.forget(bearer)

@@ -22,7 +22,7 @@ LARGEST_ANSWER = 4_000_000
 
 NEVER_S = float("-inf")
 
-_MOST_READ = 64_000_000
+MOST_READ = 64_000_000
 _TEXT_END = 100_000
 _STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)("|\\?\Z)', re.DOTALL)
 _TORN_ESCAPE = re.compile(rb"\\+(?:u[0-9a-fA-F]{0,3})?\Z")
@@ -55,10 +55,12 @@ class Transport:
             granted_at_s = await self._gate.spend(account)
         return aiohttp.ClientTimeout(connect=good_for_s)
 
-    async def send(self, method: str, url: str, authorization: str, allowed: aiohttp.ClientTimeout) -> Answer:
+    async def send(
+        self, method: str, url: str, authorization: str, allowed: aiohttp.ClientTimeout, most_bytes: int = MOST_READ
+    ) -> Answer:
         """Send a request without a body, and read the answer within bounds."""
         async with self.opened(method, url, authorization, allowed, accept="application/json") as response:
-            return Answer(response.status, await _read(response), _retry_after_s(response))
+            return Answer(response.status, await _read(response, most_bytes), _retry_after_s(response))
 
     @asynccontextmanager
     async def opened(
@@ -75,7 +77,7 @@ class Transport:
             raise no_answer(error) from error
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
     """Read the body, without the middle of long texts. A status other than 200 counts even if its body breaks off."""
     body, read = bytearray(), 0
     try:
@@ -84,7 +86,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
             read += len(part)
             if len(body) > LARGEST_ANSWER:
                 body[:] = _STRING.sub(_shortened, body)
-            if len(body) > LARGEST_ANSWER or read > _MOST_READ:
+            if len(body) > LARGEST_ANSWER or read > most_bytes:
                 break
     except (aiohttp.ClientError, OSError):
         if response.status == HTTPStatus.OK:

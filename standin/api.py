@@ -56,6 +56,8 @@ class SettingsChange(TypedDict, total=False):
     bearer_lifetime_s: int
     latency_s: float
     database_route: Literal["both", "addon", "short"]
+    liar: str
+    apps_on_a_page: int | None
 
 
 class ScalingoApi(LoopbackServer):
@@ -210,7 +212,9 @@ class ScalingoApi(LoopbackServer):
         """Decide on the answer, log it, and send it."""
         if request.path.startswith(control.PREFIX):
             return await control.handle(self, request)
-        call = Call.parse(request.method, request.path, request.headers.get("Authorization", ""))
+        page = request.query.get("page", "")
+        page_number = int(page) if page.isdecimal() else 1
+        call = Call.parse(request.method, request.path, request.headers.get("Authorization", ""), page_number)
         with self._lock:
             now = self._clock()
             account = self._state.account(call)

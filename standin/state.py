@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from standin.accounts import Accounts, SlidingWindow
+from standin.apps import APPS, listed
 from standin.faults import (
     DATABASE_UNAUTHORIZED,
     INVALID_CREDENTIALS,
@@ -45,6 +46,10 @@ class Settings:
     """The delay of every answer after its state was read."""
     database_route: Literal["both", "addon", "short"] = "both"
     """Which route of a database's operation or backup is known: with the addon, without, or both."""
+    liar: str = ""
+    """How the statuses of apps are wrong: one of `standin.apps.LIARS`."""
+    apps_on_a_page: int | None = None
+    """How many apps a page of their list has; None: all are on one, without `meta`."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +64,14 @@ class Call:
     output: str | None
     addon: str | None
     action: str | None
+    page: int = 1
 
     @classmethod
-    def parse(cls, method: str, path: str, authorization: str) -> "Call":
+    def parse(cls, method: str, path: str, authorization: str, page: int = 1) -> "Call":
         """Find app, operation, addon and action in the path; None if missing."""
         route = ROUTE.fullmatch(path) or DATABASE_ROUTE.fullmatch(path)
-        named = route.groupdict() if route else {}
-        return cls(method, path, authorization, *(named.get(name) for name in _NAMED))
+        named = route.groupdict() if route else {"app": path if path == APPS else None}
+        return cls(method, path, authorization, page=page, **{name: named.get(name) for name in _NAMED})
 
 
 class ApiState:
@@ -117,7 +123,7 @@ class ApiState:
                 return self._exchange(call, now)
             case Call(method="POST", app=str(app), addon=str(addon)):
                 return self._refusal(call, now) or self._addon_token(call, app, addon, now)
-            case Call(method="GET", operation_id=str()):
+            case Call(method="GET", operation_id=str()) | Call(method="GET", path="/v1/apps"):
                 return self._refusal(call, now) or self._show(call, now)
             case Call(method="POST", app=str(app), action=str(action)):
                 return self._refusal(call, now) or self._begin_in_app(app, action, now)
@@ -148,6 +154,8 @@ class ApiState:
         return json_reply(200, {"addon": {"id": addon, "token": token}})
 
     def _show(self, call: Call, now: float) -> Reply:
+        if call.path == APPS:
+            return self._list_apps(call.page, now)
         found = self.operations.get(call.operation_id or "")
         bearer = self.accounts.by_bearer(call.authorization)
         words = next(word for word in ("operations", "deployments", "backups") if f"/{word}/" in call.path)
@@ -165,6 +173,14 @@ class ApiState:
             return Reply(200, found.whole_output(), {"Content-Type": "text/plain; charset=utf-8"})
         name = "database_backup" if found.kind == "backup" else words.removesuffix("s")
         return json_reply(200, {name: found.body(now, self._base_url)})
+
+    def _list_apps(self, page: int, now: float) -> Reply:
+        apps, size = listed(self.operations.values(), now, self.settings.liar), self.settings.apps_on_a_page
+        if size is None:
+            return json_reply(200, {"apps": apps})
+        more = page * size < len(apps)
+        pagination = {"current_page": page, "next_page": page + 1 if more else None, "total_count": len(apps)}
+        return json_reply(200, {"apps": apps[(page - 1) * size : page * size], "meta": {"pagination": pagination}})
 
     def _begin_in_app(self, app: str, action: str, now: float) -> Reply:
         deploys = action in ("deployments", "manual_deploy")

@@ -1,37 +1,71 @@
-"""Chooses what a round looks at: what is most worth a look, as far as each account's budget allows."""
+"""Chooses what a round asks the API: what is most worth a request, as far as each account's budget allows."""
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from config.settings import Settings
+from operations.model import Tracking
+from operations.storage.glances import Known, Place
 from operations.storage.records import WINDOW, Stored
 from operations.watching import pace
+from operations.watching.glances import NO_HINT, Hint
+from operations.watching.pace import Candidate
 from scalingo.sign_in import SignIn
 from scalingo.transport import NEVER_S
-from workers.runtime import Runtime
+from workers.glance import LOCK_S, Glance, lock_of
+from workers.runtime import LOOK_DEADLINE_S, Runtime
 
 LARGEST_WINDOW = 20_000
 LOOKS_WITHOUT_REQUEST = 10
-LOOK_DEADLINE_S = 10.0
+FEWEST_FOR_A_GLANCE = 2
+
+Due = Mapping[str, list[Stored]]
+"""The due trackings by account."""
 
 
-def choose(runtime: Runtime, due: Mapping[str, list[Stored]]) -> tuple[list[tuple[Stored, float]], int]:
-    """Choose from the due trackings of each account, and spend a token for each look.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look to make, what glances said before it, and when its token was granted (monotonic clock)."""
 
-    Returns them with the time at which the token was granted (monotonic clock), and the number of tokens.
-    """
-    signed_in = {account for account in due if runtime.client.sign_in.is_signed_in(account)}
-    asked_at_s = time.monotonic()
-    wanted = {account: _admitted(runtime, account, due[account]) if account in signed_in else [] for account in due}
-    granted = runtime.budget.spend_each({account: len(stored) for account, stored in wanted.items()})
-    chosen: list[tuple[Stored, float]] = []
-    for account, (tokens, wait_s) in granted.items():
-        if account in signed_in:
-            chosen += ((stored, asked_at_s) for stored in _most_worth(runtime, wanted[account], tokens))
-        else:
-            looks_now = _looks_to_sign_in(runtime.client.sign_in, account, wait_s)
-            chosen += ((stored, NEVER_S) for stored in _most_worth(runtime, due[account], looks_now))
-    return chosen, sum(tokens for tokens, _ in granted.values())
+    stored: Stored
+    hint: Hint
+    granted_at_s: float
+
+
+@dataclass(slots=True)
+class Choice:
+    """What a round does. `is_short`: with more tokens, it would do more."""
+
+    looks: list[Look] = field(default_factory=list)
+    glances: list[Glance] = field(default_factory=list)
+    tokens: int = 0
+    is_short: bool = False
+
+
+def choose(runtime: Runtime, due: Due) -> Choice:
+    """Choose from the due trackings of each account, and spend a token for each request."""
+    sign_in, choice = runtime.client.sign_in, Choice()
+    signed_in = {account: stored for account, stored in due.items() if sign_in.is_signed_in(account)}
+    asked_at_s, balances = time.monotonic(), runtime.budget.balances(due)
+    tokens = {account: int(balances[account].tokens) for account in signed_in}
+    planned = _plans(runtime, {account: stored for account, stored in signed_in.items() if tokens[account]}, tokens)
+    wanted = {account: len(each.looks) + len(each.glances) for account, each in planned.items()}
+    granted = runtime.budget.spend_each(dict.fromkeys(due, 0) | wanted)
+    for account, (count, wait_s) in granted.items():
+        choice.tokens += count
+        if account not in signed_in:
+            looks_now = _looks_to_sign_in(sign_in, account, wait_s)
+            choice.looks += (Look(stored, NO_HINT, NEVER_S) for stored in due[account][:looks_now])
+        elif account in planned:
+            mine = planned[account]
+            for glance in mine.glances[count:]:
+                runtime.locks.release(lock_of(glance.place), glance.lock)
+            choice.glances += (replace(glance, granted_at_s=asked_at_s) for glance in mine.glances[:count])
+            looks = mine.looks[: max(0, count - len(mine.glances))]
+            choice.looks += (replace(look, granted_at_s=asked_at_s) for look in looks)
+        choice.is_short |= account in signed_in and wanted.get(account, 0) >= tokens[account]
+    return choice
 
 
 def window(settings: Settings) -> int:
@@ -50,22 +84,45 @@ def _looks_to_sign_in(sign_in: SignIn, account: str, token_in_s: float) -> int:
     return 0 if sign_in.is_signing_in(account) or token_in_s > LOOK_DEADLINE_S / 2 else 1
 
 
-def _admitted(runtime: Runtime, account: str, due: list[Stored]) -> list[Stored]:
+def _plans(runtime: Runtime, due: Due, tokens: Mapping[str, int]) -> dict[str, Choice]:
+    """Plan the requests of each account by what they are worth."""
+    now, many = runtime.records.now(), {a: stored for a, stored in due.items() if len(stored) >= FEWEST_FOR_A_GLANCE}
+    places = (Place(account, each.tracking.region) for account, stored in many.items() for each in stored)
+    known = runtime.glances.read(places, now)
+    return {account: _plan(runtime, account, stored, tokens[account], known) for account, stored in due.items()}
+
+
+def _plan(runtime: Runtime, account: str, due: list[Stored], tokens: int, known: Mapping[Place, Known]) -> Choice:
+    now, trackings = runtime.records.now(), [stored.tracking for stored in due]
+    hints = _hints(trackings, known)
+    durations = runtime.learned.durations(trackings)
+    candidates = map(Candidate, trackings, durations, hints.values())
+    costs = {p.region: each.glanced.cost for p, each in known.items() if p.account == account and each.may_glance(now)}
+    plan = pace.plan(candidates, tokens, now, capacity=runtime.budget.allowance.capacity, glances=costs)
+    stored_of = {stored.tracking.id: stored for stored in due}
+    looks = [Look(stored_of[each.id], hints[each.id], NEVER_S) for each in _admitted(runtime, account, plan.looks)]
+    places = [Place(account, region) for region in plan.regions]
+    locks = {place: runtime.locks.acquire(lock_of(place), runtime.name, LOCK_S) for place in places}
+    may = [Glance(place, known[place].glanced, lock) for place, lock in locks.items() if lock is not None]
+    return Choice(looks, may)
+
+
+def _hints(trackings: list[Tracking], known: Mapping[Place, Known]) -> dict[str, Hint]:
+    """Say what glances mean for each tracking; only the newest one of an app can still be running."""
+    newest = {}
+    for each in sorted(trackings, key=lambda each: each.created_at):
+        newest[each.region, each.app] = each.id
+    found = {}
+    for each in trackings:
+        place, is_newest = known.get(Place(each.account, each.region)), newest[each.region, each.app] == each.id
+        found[each.id] = NO_HINT if place is None else place.hint(each, is_newest=is_newest)
+    return found
+
+
+def _admitted(runtime: Runtime, account: str, looks: list[Tracking]) -> list[Tracking]:
     """Leave out what only events tell of, as far as it would take more than half of the budget."""
-    by_event = [stored for stored in due if stored.tracking.by_event]
+    by_event = sum(tracking.by_event for tracking in looks)  # these are the last
     if not by_event:
-        return due
-    tokens = runtime.events_budget.spend(account, len(by_event)).tokens
-    return [stored for stored in due if not stored.tracking.by_event] + _most_worth(runtime, by_event, tokens)
-
-
-def _most_worth(runtime: Runtime, due: list[Stored], wanted: int) -> list[Stored]:
-    """Choose `wanted` of one account's due trackings; in no order if all are chosen."""
-    if wanted >= len(due):
-        return due
-    if wanted == 0:
-        return []
-    known = {stored.tracking.id: stored for stored in due}
-    trackings = [stored.tracking for stored in due]
-    ordered = pace.by_worth(zip(trackings, runtime.learned.durations(trackings), strict=True), runtime.records.now())
-    return [known[tracking.id] for tracking in ordered[:wanted]]
+        return looks
+    refused = by_event - runtime.events_budget.spend(account, by_event).tokens
+    return looks[: len(looks) - refused]

@@ -16,6 +16,7 @@ from notifiers import editing
 from notifiers.targets import Target
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
 from operations.model import Delivery, DeliveryState, Tracking
+from operations.storage.index import added
 from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.storage.tallies import attempt as attempt_counter
@@ -202,7 +203,8 @@ async def _record(runtime: Runtime, claimed: Claimed, result: Result, policy: Po
         return attempts.after_attempt(tracking, delivery, result, runtime.records.now(), policy)
 
     reason = Reason.OK if result.error is None else result.error.reason
-    after = await runtime.record(Change(claimed.stored, decide, counters=(attempt_counter(delivery.target, reason),)))
+    counted = added(attempt_counter(delivery.target, reason))
+    after = await runtime.record(Change(claimed.stored, decide, also=(counted,)))
     _log(claimed, result.error, None if after is None else after.tracking, took_ms)
     if after is not None and attempts.is_anything_due(after.tracking, await in_thread(runtime.records.now)):
         runtime.deliveries_due.ring()  # an alert was planned

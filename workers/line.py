@@ -9,6 +9,7 @@ import structlog
 
 from operations.errors import Reason
 from operations.model import Delivery
+from operations.storage.index import added
 from operations.storage.records import Stored
 from operations.storage.tallies import attempt as attempt_counter
 from operations.telling import attempts, line
@@ -65,7 +66,7 @@ def _abandoned(runtime: Runtime, stored: Stored, delivery: Delivery) -> list[Due
     now, policy = runtime.records.now(), runtime.policy(delivery.target)
     record = partial(attempts.abandoned, delivery=delivery, now=now, policy=policy)
     counted = attempt_counter(delivery.target, Reason.OTHER)
-    after = runtime.store.update(stored, record, counters=(counted,))
+    after = runtime.store.update(stored, record, also=(added(counted),))
     if after is None:
         return []
     log.warning(

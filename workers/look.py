@@ -14,17 +14,19 @@ import structlog
 
 from operations.errors import OpwatchError, RateLimitedError, SignInRejectedError, TransientError
 from operations.model import Operation, State, Tracking
+from operations.storage.glances import evidence_changes
+from operations.storage.index import IndexChange, added
 from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.storage.tallies import detection_s
 from operations.telling.attempts import is_anything_due
 from operations.telling.view import timestamp
 from operations.watching import looks
-from scalingo.transport import NEVER_S
 from workers import choice
-from workers.choice import LOOK_DEADLINE_S
+from workers.choice import Look
+from workers.glance import glance
 from workers.loop import AT_ONCE
-from workers.runtime import LOOKS_FOLD_S, Runtime, current, in_thread
+from workers.runtime import LOOK_DEADLINE_S, LOOKS_FOLD_S, Runtime, current, in_thread
 
 log = structlog.get_logger()
 
@@ -34,11 +36,11 @@ CATCH_UP_WITHIN_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A tracking claimed for one look; the token for it was granted at `granted_at_s` (monotonic clock)."""
+    """A tracking claimed for a look."""
 
     stored: Stored
     claim: str
-    granted_at_s: float
+    look: Look
 
 
 def look_round() -> None:
@@ -50,17 +52,19 @@ def look_round() -> None:
     due: dict[str, list[Stored]] = defaultdict(list)
     for stored in runtime.records.due_trackings(choice.window(runtime.settings)):
         due[stored.tracking.account].append(stored)
-    chosen, granted = choice.choose(runtime, due)
-    claimed, all_due = _claim_and_look(runtime, chosen), sum(map(len, due.values()))
+    chosen, all_due = choice.choose(runtime, due), sum(map(len, due.values()))
+    runtime.loop.submit(*(partial(glance, runtime, each) for each in chosen.glances))
+    claimed = _claim_and_look(runtime, chosen.looks)
     log.log(
-        logging.INFO if 0 < claimed < all_due else logging.DEBUG,
+        logging.INFO if chosen.is_short and claimed else logging.DEBUG,
         "look round",
         due=all_due,
-        granted=granted,
+        granted=chosen.tokens,
+        glances=len(chosen.glances),
         claimed=claimed,
         took_ms=round((time.monotonic() - began_at_s) * 1000, 2),
     )
-    if len(chosen) < all_due and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+    if chosen.is_short and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
         runtime.looks_due.ring()  # the bucket would be full before the clock's next tick
 
 
@@ -80,7 +84,7 @@ def release_looks_of(runtime: Runtime, workers: frozenset[str]) -> int:
     return released
 
 
-def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int:
+def _claim_and_look(runtime: Runtime, chosen: list[Look]) -> int:
     """Claim what no other round has claimed in the meantime, and start a look at each. Returns how many."""
     started = 0
     claim = f"{runtime.name}.{secrets.token_hex(4)}"
@@ -88,13 +92,13 @@ def _claim_and_look(runtime: Runtime, chosen: list[tuple[Stored, float]]) -> int
         some = chosen[start : start + AT_ONCE]
         now = runtime.records.now()
         try:
-            answers = runtime.store.update_all([_claiming(stored, claim, now) for stored, _ in some])
+            answers = runtime.store.update_all([_claiming(each.stored, claim, now) for each in some])
         except redis.RedisError:  # the claims may have been stored
-            runtime.loop.submit(*(partial(_release, runtime, Claimed(stored, claim, NEVER_S)) for stored, _ in some))
+            runtime.loop.submit(*(partial(_release, runtime, Claimed(each.stored, claim, each)) for each in some))
             raise
         mine = [
-            Claimed(answer, claim, granted_at_s)
-            for answer, (_, granted_at_s) in zip(answers, some, strict=True)
+            Claimed(answer, claim, look)
+            for answer, look in zip(answers, some, strict=True)
             if isinstance(answer, Stored)  # another round has claimed the rest
         ]
         started += len(mine)
@@ -138,7 +142,7 @@ async def _ask(runtime: Runtime, claimed: Claimed) -> Operation | OpwatchError:
     try:
         async with asyncio.timeout(LOOK_DEADLINE_S):
             asked = claimed.stored.tracking
-            return await runtime.client.look(asked, granted_at_s=claimed.granted_at_s, within_s=LOOK_DEADLINE_S)
+            return await runtime.client.look(asked, granted_at_s=claimed.look.granted_at_s, within_s=LOOK_DEADLINE_S)
     except OpwatchError as error:
         return error
     except TimeoutError:
@@ -147,15 +151,17 @@ async def _ask(runtime: Runtime, claimed: Claimed) -> Operation | OpwatchError:
 
 def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError) -> Change:
     """Make the change that records a look. It runs later, in a thread that may ask Redis."""
-    seen_at_s, known = time.monotonic(), claimed.stored.tracking
+    seen_at_s, known, hint = time.monotonic(), claimed.stored.tracking, claimed.look.hint
+    learned: list[IndexChange] = []
     if isinstance(seen, Operation):
         known = replace(known, operation=seen)
+        learned = evidence_changes(known, hint, seen, runtime.records.now())
 
     def decide(tracking: Tracking) -> Tracking | None:
         since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been away since
         (durations,) = runtime.learned.durations([known])
         return looks.after_look(
-            tracking,
+            looks.hinted(tracking, hint),
             claimed.claim,
             seen,
             now=runtime.records.now() - since,
@@ -164,7 +170,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
             alert_target=runtime.settings.alert_target,
         )
 
-    return Change(claimed.stored, decide, counters=(f"looks:{looks.result(seen)}",))
+    return Change(claimed.stored, decide, also=(added(f"looks:{looks.result(seen)}"), *learned))
 
 
 async def _release(runtime: Runtime, claimed: Claimed) -> None:

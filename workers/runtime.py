@@ -18,6 +18,7 @@ from config.settings import Settings
 from notifiers.targets import Target
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
+from operations.storage.glances import Glances
 from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import DUE, OUTBOX
@@ -36,6 +37,7 @@ from workers.loop import Batches, HttpLoop, TargetSlots
 T = TypeVar("T")
 
 REDIS_TIMEOUT_S = 5.0
+LOOK_DEADLINE_S = 10.0
 RECORD_WITHIN_S = 600.0
 STALE_AFTER_S = 5.0
 """A claim that was not used for so long (in a suspended process, for example) is released.
@@ -104,6 +106,7 @@ class Runtime:
     store: Store
     changes: Batches[Change, Stored | None]
     learned: Learned
+    glances: Glances
     budget: Budget
     events_budget: Budget
     heartbeat: Heartbeat
@@ -179,6 +182,7 @@ def start(settings: Settings, *, resolver: AbstractResolver | None = None) -> Ru
         store=store,
         changes=Batches(store.update_all),
         learned=Learned(connection),
+        glances=Glances(connection),
         budget=budget,
         events_budget=Budget.of_events(connection, settings.requests_per_minute),
         heartbeat=Heartbeat(connection),

@@ -21,7 +21,6 @@ from operations.model import Tracking
 from operations.storage.index import (
     IndexChange,
     Limit,
-    added,
     body_key,
     index_changes,
     limits,
@@ -44,7 +43,7 @@ class Change:
 
     stored: Stored
     apply: Callable[[Tracking], Tracking | None]
-    counters: Sequence[str] = ()
+    also: Sequence[IndexChange] = ()
     limit: Limit | None = None
 
 
@@ -73,16 +72,16 @@ class Store:
         self,
         stored: Stored,
         change: Callable[[Tracking], Tracking | None],
-        counters: Sequence[str] = (),
+        also: Sequence[IndexChange] = (),
         limit: Limit | None = None,
     ) -> Stored | None:
         """Apply a pure change by compare-and-swap, again after each conflict. Returns the stored record.
 
-        Returns None if `change` returns None (it no longer applies), or the tracking is gone. `counters` are increased
+        Returns None if `change` returns None (it no longer applies), or the tracking is gone. `also` is written
         with it. Nothing is written if nothing changes. An alert is dropped if its subject has a mark. Raises
         TooManyInFlightError if a new run would exceed `limit`.
         """
-        (after,) = self.update_all([Change(stored, change, counters, limit)])
+        (after,) = self.update_all([Change(stored, change, also, limit)])
         if isinstance(after, Exception):
             raise after
         return after
@@ -132,13 +131,13 @@ class Store:
             return None
         if attempt.told:
             after = alerts.without_news(stored.tracking, after)
-        return stored if after == stored.tracking else self._swap_of(stored, after, change.counters, change.limit)
+        return stored if after == stored.tracking else self._swap_of(stored, after, change.also, change.limit)
 
     def _swap_of(
-        self, stored: Stored | None, new: Tracking, counters: Sequence[str] = (), limit: Limit | None = None
+        self, stored: Stored | None, new: Tracking, also: Sequence[IndexChange] = (), limit: Limit | None = None
     ) -> "_Swap":
         old = None if stored is None else stored.tracking
-        changes = [*index_changes(old, new, self.retention), *map(added, counters)]
+        changes = [*index_changes(old, new, self.retention), *also]
         if old is None or (old.ended_at, old.outgoing) != (new.ended_at, new.outgoing):  # few claims and looks
             changes += tally_changes(old, new)
             changes += told_changes(old, new, self.retention)

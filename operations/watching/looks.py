@@ -24,6 +24,7 @@ from operations.telling.audience import Rules
 from operations.text import first_line, plain
 from operations.watching import pace, slow
 from operations.watching.durations import Durations
+from operations.watching.glances import Hint
 
 RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
 """Sending an operation in one of these states again starts its next run: nothing final is known of it."""
@@ -161,10 +162,21 @@ def api_duration_s(tracking: Tracking, verdict: Verdict, now: datetime) -> float
 def with_look(known: tuple[Looks, ...], met: str, at: datetime, *, failed: bool) -> tuple[Looks, ...]:
     """Add a look: to the last entry if the result is the same, else as a new one. Keeps the first and the latest."""
     what = first_line(plain(met), LONGEST_TEXT) if failed else met[:LONGEST_TEXT]
-    if known and (known[-1].what, known[-1].failed) == (what, failed):
+    if known and (known[-1].what, known[-1].failed, known[-1].glanced) == (what, failed, False):
         return (*known[:-1], replace(known[-1], last_at=at, times=known[-1].times + 1))
-    longer = (*known, Looks(what=what, first_at=at, failed=failed))
+    return _longer(known, Looks(what=what, first_at=at, failed=failed))
+
+
+def _longer(known: tuple[Looks, ...], entry: Looks) -> tuple[Looks, ...]:
+    longer = (*known, entry)
     return longer if len(longer) <= LOOKS_KEPT else longer[:1] + longer[2:]
+
+
+def hinted(tracking: Tracking, hint: Hint) -> Tracking:
+    """Remember that a glance has probably shown the end, for the tracking's story."""
+    if not hint.reveals or hint.at is None:
+        return tracking
+    return replace(tracking, looks=_longer(tracking.looks, Looks(what=hint.status, first_at=hint.at, glanced=True)))
 
 
 def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual | None, now: datetime) -> Tracking:

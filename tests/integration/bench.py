@@ -50,7 +50,7 @@ def begun(store: Store, operation: str, /, **changes: Any) -> Tracking:
     return replace(fresh, **changes)
 
 
-def tracked(store: Store, operation: str, **changes: Any) -> str:
+def tracked(store: Store, operation: str, /, **changes: Any) -> str:
     """Store a tracking of an operation; it is due at once."""
     fresh = begun(store, operation, **changes)
     assert store.add(fresh) is None

@@ -295,7 +295,7 @@ class TestCompareAndSwap:
                 now = store.records.now()
                 return looks.after_look(tracking, "mine", outcome, now=now, durations=Durations.learn(), rules=RULES)
 
-            return store.update(stored, take_in, counters=("looks:answered",))
+            return store.update(stored, take_in, also=(index.added("looks:answered"),))
 
         with ThreadPoolExecutor(12) as pool:
             (winner,) = filter(None, pool.map(end, range(24)))
@@ -346,7 +346,9 @@ class TestManyAtOnce:
     def test_one_that_redis_refuses_holds_up_no_other(self, store: Store, connection: redis.Redis) -> None:
         one, other = added(store, 1), added(store, 2)
         connection.set(COUNTERS, "not a hash")
-        refused, after = store.update_all([Change(one, looked_once, ("looks:answered",)), Change(other, looked_once)])
+        refused, after = store.update_all(
+            [Change(one, looked_once, (index.added("looks:answered"),)), Change(other, looked_once)]
+        )
         assert isinstance(refused, redis.ResponseError)
         assert isinstance(after, Stored)
         assert found(store, other.tracking.id).tracking.polls == 1
@@ -507,7 +509,7 @@ class Lifecycles(RuleBasedStateMachine):
             known = Durations.learn([1.0] * 5)
             return looks.after_look(tracking, token, what, now=now, durations=known, rules=RULES, alert_target="ops")
 
-        self._note_alerts(self.store.update(stored, take_in, counters=("looks:any",)))
+        self._note_alerts(self.store.update(stored, take_in, also=(index.added("looks:any"),)))
 
     @rule(claim=claims)
     def release(self, claim: Any) -> None:

@@ -1,0 +1,153 @@
+"""Glances at all apps of an account: what they reveal is looked at first, and nothing is ever believed."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+import redis
+
+from operations.model import Operation, State
+from operations.storage.glances import EVIDENCE, Place, glances_counter, hints_counter
+from operations.storage.index import milliseconds
+from operations.storage.store import Store
+from operations.watching.glances import Word
+from page.timeline import events
+from standin import faults
+from standin.api import OperationHandle, ScalingoApi
+from standin.apps import APPS, LIARS
+from standin.faults import Fault
+from tests.integration.bench import found, tracked
+from tests.integration.rounds import hold
+from workers.look import look_round
+from workers.runtime import Runtime
+
+AS_SCALINGO = {"SCALINGO_REQUESTS_PER_MINUTE": "60"}
+RUNNING = Operation(status="running", type="restart")
+HERE = Place("default", "osc-fr1")
+
+
+def in_flight(scalingo: ScalingoApi, store: Store, count: int, **script: object) -> list[OperationHandle]:
+    """Begin operations, each of an app of its own, that were last looked at half a minute ago."""
+    now = store.records.now()
+    begun = [scalingo.operation(f"shop-{n}", duration_s=None, **script) for n in range(count)]  # type: ignore[arg-type]
+    for each in begun:
+        tracked(
+            store,
+            each.id,
+            app=each.app,
+            created_at=now - timedelta(seconds=40),
+            operation=replace(RUNNING, created_at=now - timedelta(seconds=40)),
+            polls=1,
+            last_polled_at=now - timedelta(seconds=30),
+        )
+    return begun
+
+
+def glances(scalingo: ScalingoApi) -> int:
+    """Count the requests for the list of apps."""
+    return sum(seen.path == APPS for seen in scalingo.requests)
+
+
+def signed_in(start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi) -> Runtime:
+    """Start a worker whose bearer is there, so that its next rounds can choose."""
+    running = start_worker(**AS_SCALINGO)
+    first = tracked(store, scalingo.operation("first", duration_s=0).id, app="first")
+    hold(look_round, lambda: found(store, first).tracking.state is State.SUCCEEDED, "the first look")
+    scalingo.clear_requests()
+    return running
+
+
+def has_glanced(running: Runtime, result: str = "answered") -> bool:
+    """Tell whether a glance was stored with this result."""
+    return running.overview.counters().get(glances_counter("default", result), 0) > 0
+
+
+def test_what_a_glance_reveals_is_looked_at_first_and_its_story_says_so(
+    start_worker: Callable[..., Runtime], store: Store, connection: redis.Redis, scalingo: ScalingoApi
+) -> None:
+    running = signed_in(start_worker, store, scalingo)
+    earned = [f"{milliseconds(store.records.now())} {word} 1 operation:restart" for word in Word] * 20
+    connection.lpush(f"{EVIDENCE}:default:osc-fr1", *earned)
+    begun = in_flight(scalingo, store, 20)
+    hold(look_round, lambda: has_glanced(running), "a glance")
+    ended = begun[13]
+    scalingo.finish(ended.id)
+    hold(look_round, lambda: found(store, f"osc-fr1-{ended.id}").tracking.ended_at, "the end")
+    seen = [each for each in scalingo.requests if each.operation_id in {one.id for one in begun}]
+    assert seen[-1].operation_id == ended.id
+    assert len(seen) < 15  # round-robin would need 20
+    told = [event.text for event in events(found(store, f"osc-fr1-{ended.id}").tracking)]
+    assert "seen by a glance: the app is running" in told
+    assert running.overview.counters()[hints_counter("default", Word.TURNED, right=True)] == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.forbidden(),
+        faults.operation_not_found(),
+        faults.internal_error(),
+        faults.rate_limited(),
+        faults.html(),
+        faults.not_json(),
+        faults.wrong_shape(),
+        faults.wrong_shape({"apps": [None, {"name": 7, "status": {}}, {"id": "x"}], "meta": []}),
+        faults.answer(200, '{"apps": [' + '{"name": "padding", "status": "running"},' * 500_000 + "{}]}"),  # 20 MB
+        faults.reset(),
+    ],
+    ids=["403", "404", "500", "429", "html", "cut", "list", "odd", "20 MB", "reset"],
+)
+def test_where_glances_fail_they_rest_and_looks_go_on(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, fault: Fault
+) -> None:
+    running = signed_in(start_worker, store, scalingo)
+    scalingo.fault(fault, times=None, app=APPS)
+    begun = in_flight(scalingo, store, 4)
+    hold(look_round, lambda: has_glanced(running, "failed") or has_glanced(running), "a glance")
+    scalingo.finish(begun[2].id, "error", "it broke")
+    ended = hold(look_round, lambda: found(store, f"osc-fr1-{begun[2].id}").tracking.ended_at, "the end")
+    assert ended is not None
+    assert found(store, f"osc-fr1-{begun[2].id}").tracking.state is State.FAILED
+    known = running.glances.read([HERE], store.records.now())[HERE]
+    assert known.may_glance(store.records.now()) is has_glanced(running)
+    assert glances(scalingo) <= 2
+
+
+def test_all_pages_of_the_list_are_read_each_for_a_token(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi
+) -> None:
+    running = signed_in(start_worker, store, scalingo)
+    scalingo.configure(apps_on_a_page=8)
+    in_flight(scalingo, store, 20)  # and the first one: three pages
+    hold(look_round, lambda: has_glanced(running), "a glance")
+    known = running.glances.read([HERE], store.records.now())[HERE].glanced
+    assert (len(known.sights), glances(scalingo), int(known.cost)) == (42, 3, 3)  # each by its name and its id
+
+
+@pytest.mark.parametrize("liar", sorted(set(LIARS) - {""}))
+def test_whatever_a_glance_says_the_verdict_is_that_of_a_look(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, liar: str
+) -> None:
+    running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="600")
+    scalingo.configure(liar=liar, limit=None)
+    begun = in_flight(scalingo, store, 6)
+    hold(look_round, lambda: has_glanced(running), "a glance")
+    for number, each in enumerate(begun):
+        scalingo.finish(each.id, "error" if number % 2 else "")
+    hold(look_round, lambda: all(found(store, f"osc-fr1-{one.id}").tracking.ended_at for one in begun), "all ends")
+    verdicts = [found(store, f"osc-fr1-{one.id}").tracking.state for one in begun]
+    assert verdicts == [State.SUCCEEDED, State.FAILED] * 3
+
+
+def test_one_worker_at_a_time_glances(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi
+) -> None:
+    running = signed_in(start_worker, store, scalingo)
+    held = running.locks.acquire("glance:default:osc-fr1", "another-worker", 60)
+    begun = in_flight(scalingo, store, 12)
+    hold(look_round, lambda: any(found(store, f"osc-fr1-{one.id}").tracking.polls > 1 for one in begun), "a look")
+    assert held is not None
+    assert glances(scalingo) == 0
+    running.locks.release("glance:default:osc-fr1", held)
+    hold(look_round, lambda: has_glanced(running), "a glance")

@@ -1,0 +1,72 @@
+"""Glances at all apps of an account, so that looks go to what has probably ended. It only gives hints."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+import redis
+import structlog
+
+from operations.errors import OpwatchError, RateLimitedError, TransientError
+from operations.storage.glances import BYTES_OF_A_REQUEST, Glanced, Place
+from operations.watching.glances import merged
+from scalingo.apps import Listed
+from workers.runtime import LOOK_DEADLINE_S, Runtime, in_thread
+
+log = structlog.get_logger()
+
+LOCK_S = int(LOOK_DEADLINE_S) + 5
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A glance to make, after what is known; the token for it was granted at `granted_at_s`."""
+
+    place: Place
+    known: Glanced
+    lock: str
+    granted_at_s: float = 0.0
+
+
+def lock_of(place: Place) -> str:
+    """Name the lock that lets one worker at a time glance at a place."""
+    return f"glance:{place.account}:{place.region}"
+
+
+async def glance(runtime: Runtime, wanted: Glance) -> None:
+    """Glance once, store what it shows, and start a round of looks if an app is no longer busy."""
+    place, account = wanted.place, wanted.place.account
+    try:
+        seen = await _ask(runtime, wanted)
+        now = runtime.records.now()
+        if isinstance(seen, OpwatchError):
+            await _store(runtime, place, wanted.known.failed(now), {"failed": 1})
+            log.warning("glances rest", account=account, region=place.region, error=str(seen))
+            if isinstance(seen, RateLimitedError):
+                await in_thread(partial(runtime.budget.slow_down, account, seen.retry_after_s))
+            return
+        sights = merged(wanted.known.sights, seen.apps, now)
+        turned = {id(app) for name, app in seen.apps.items() if sights[name].busy_at and sights[name].idle_since == now}
+        cost = seen.requests + seen.size / BYTES_OF_A_REQUEST
+        await _store(runtime, place, Glanced(sights, now, cost), {"answered": 1, "revealed": len(turned)})
+        log.info("glanced", account=account, region=place.region, apps=len(seen.apps), revealed=len(turned))
+        if turned:
+            runtime.looks_due.ring()
+    finally:
+        with suppress(redis.RedisError):  # the lock runs out by itself
+            await asyncio.to_thread(runtime.locks.release, lock_of(place), wanted.lock)
+
+
+async def _ask(runtime: Runtime, wanted: Glance) -> Listed | OpwatchError:
+    try:
+        async with asyncio.timeout(LOOK_DEADLINE_S):
+            return await runtime.client.glance(*wanted.place, granted_at_s=wanted.granted_at_s)
+    except OpwatchError as error:
+        return error
+    except TimeoutError:
+        return TransientError(f"no answer within {LOOK_DEADLINE_S:.0f} s")
+
+
+async def _store(runtime: Runtime, place: Place, after: Glanced, counts: dict[str, int]) -> None:
+    await in_thread(partial(runtime.glances.save, place, after, counts))
