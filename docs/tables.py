@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from api import openapi
 from config.reading import variables
 from config.settings import Settings
-from notifiers import BUILT_IN, Kind
+from notifiers import BUILT_IN, Kind, Mentioning
 
 HERE = Path(__file__).parent
 _UNITS_S = {"h": 3600, "min": 60, "s": 1}
@@ -98,6 +98,8 @@ def _example_lines() -> Iterator[str]:
 def _kind(name: str, kind: type[Kind]) -> str:
     """Write the section of a kind from its own description."""
     limits = f"- Limits: {kind.limits}\n" if kind.limits else ""
+    if issubclass(kind, Mentioning):
+        limits = f"- A `mention` is {kind.mentions_in_words}.\n{limits}"
     return (
         f"## {name}\n\n{(kind.__doc__ or '').splitlines()[0]}\n\n{kind.set_up}\n{''.join(_fields(kind))}{limits}"
         f"- Messages that a worker sends at the same time: {kind.at_once}.\n"
@@ -107,7 +109,8 @@ def _kind(name: str, kind: type[Kind]) -> str:
 
 def _fields(kind: type[Kind]) -> Iterator[str]:
     schema = kind.model_json_schema(mode="validation")
-    if fields := schema.get("properties", {}):
+    common = Mentioning.model_fields  # described once, for all kinds
+    if fields := {name: field for name, field in schema.get("properties", {}).items() if name not in common}:
         yield "| field | type | default | meaning |\n|---|---|---|---|\n"
         for name, field in fields.items():
             default = "required" if name in schema.get("required", ()) else _default(field.get("default"))

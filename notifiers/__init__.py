@@ -6,7 +6,7 @@ Opwatch. docs/notifiers.md has an example.
 
 from importlib.metadata import EntryPoint, entry_points
 
-from notifiers import group_wording, time_wording, wording
+from notifiers import group_wording, row_wording, time_wording, wording
 from notifiers.chat.base import Chat
 from notifiers.guard import connect
 from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
@@ -20,6 +20,7 @@ from notifiers.kind import (
     private_allowed,
     stripped,
 )
+from notifiers.mention import Mentioning
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
@@ -53,6 +54,7 @@ __all__ = [
     "Kind",
     "Links",
     "LiveNotifier",
+    "Mentioning",
     "MessageRef",
     "Notifier",
     "OpwatchError",
@@ -80,6 +82,7 @@ __all__ = [
     "plain",
     "private_allowed",
     "retry_after_s",
+    "row_wording",
     "stripped",
     "time_wording",
     "whole_lines",

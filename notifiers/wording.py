@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
+from notifiers import row_wording
 from notifiers.time_wording import NO_BREAK, count, duration, span, unit_of
 from operations.kind import NO_LINKS, Kind, Links
 from operations.model import DeliveryState, State, Verdict
@@ -91,12 +92,11 @@ def usually(seen: Progress) -> str:
 
 
 def verdict(announcement: Announcement) -> str:
-    """Write verdict and duration: `failed after 42 s`; for a slow operation, `still running after 42 s`."""
+    """Write verdict and duration: `failed after 42 s (3rd in a row)`; of a slow one, `still running after 42 s`."""
     took = duration(announcement.duration_s)
     if announcement.slow:
         return f"still running after {took}"
-    word = state_word(State(announcement.verdict), announcement.type)
-    return f"{word} after {took}" if took else word
+    return row_wording.verdict(announcement, state_word(State(announcement.verdict), announcement.type), took)
 
 
 def compared(announcement: Announcement, dated: Callable[[datetime, str], str] | None = None) -> str:
@@ -107,7 +107,8 @@ def compared(announcement: Announcement, dated: Callable[[datetime, str], str] |
     """
     lost = announcement.verdict is Verdict.LOST and not announcement.slow
     known = announcement.usual is not None and announcement.duration_s is not None and not lost
-    usual = f" (usually {span(announcement.usual)})" if announcement.usual is not None and known else ""
+    usual = f"usually {span(announcement.usual)}" if announcement.usual is not None and known else ""
+    usual = usual and (f", {usual}" if row_wording.failed_again(announcement) else f" ({usual})")
     return usual + "".join(f", {each}" for each in _since(announcement, dated or (lambda _, text: text)))
 
 

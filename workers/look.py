@@ -20,6 +20,7 @@ from operations.storage.tallies import detection_s
 from operations.telling.attempts import is_anything_due
 from operations.telling.view import timestamp
 from operations.watching import looks
+from operations.watching.row import UNKNOWN
 from scalingo.transport import NEVER_S
 from workers import choice
 from workers.choice import LOOK_DEADLINE_S
@@ -154,6 +155,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
     def decide(tracking: Tracking) -> Tracking | None:
         since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been away since
         (durations,) = runtime.learned.durations([known])
+        ended = known.operation is not None and known.operation.outcome is not None
         return looks.after_look(
             tracking,
             claimed.claim,
@@ -162,6 +164,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
             durations=durations,
             rules=runtime.rules,
             alert_target=runtime.settings.alert_target,
+            earlier=runtime.store.told.earlier(known) if ended else UNKNOWN,
         )
 
     return Change(claimed.stored, decide, counters=(f"looks:{looks.result(seen)}",))

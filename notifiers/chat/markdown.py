@@ -22,8 +22,8 @@ _IN_URLS = {ord(char): f"%{ord(char):02X}" for char in "()[]*_~`\\"}
 
 
 def headline(announcement: Announcement, mention: str | None) -> str:
-    """Write the announcement in one line, after the mention if something went wrong."""
-    pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
+    """Write the announcement in one line, after the mention, if any."""
+    pinged = f"{mention} " if mention else ""
     if announcement.alert is not None:
         return f"{pinged}{wording.alert_mark(announcement)} {_shown(announcement.alert)}"
     return pinged + _outcome(announcement)

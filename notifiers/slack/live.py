@@ -58,7 +58,7 @@ def reply(announcement: Announcement, mention: str | None = None) -> dict[str, A
     """
     linked = {name: value for name, value in announcement.context.items() if name == "url"}
     built = slack_message.message(replace(announcement, context=linked), mention)
-    pinged = mention is not None and wording.went_wrong(announcement) and not _WHOLE_CHANNEL.search(mention)
+    pinged = mention is not None and not _WHOLE_CHANNEL.search(mention)
     return {**built, "reply_broadcast": not pinged}
 
 

@@ -26,7 +26,7 @@ _PARSED = re.compile(r"(?<!<)[@#](?=\w)|:(?=//|[\w+'-]+:)|(?<=\w)\.(?=[^\W\d_]{2
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
     text = fallback_text(announcement)
-    pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
+    pinged = f"{mention} " if mention else ""
     return {
         "text": pinged + text,
         "blocks": list(_blocks(announcement, pinged)),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from notifiers import wording
+from notifiers import Mentioning, Previewable, wording
 from notifiers.chat import markdown
 from notifiers.chat.base import Chat
 from notifiers.email import Email
@@ -149,16 +149,40 @@ def test_no_text_from_outside_is_read_as_markup(announcement: Announcement) -> N
         assert not re.search(r"https?:|www\.|evil", plain)
 
 
-@pytest.mark.parametrize("kind", CHATS)
+PEOPLE = {"discord": "<@7>", "mattermost": "@jane", "rocketchat": "@jane", "slack": "<@U7>", "teams": "j@example.com"}
+JANES = replace(SHOP, context={"actor": " Jane "})
+
+
+@pytest.mark.parametrize("kind", [*CHATS, "slack"])
 @pytest.mark.parametrize("verdict", Verdict)
-def test_the_mention_stands_in_front_only_when_something_went_wrong(kind: str, verdict: Verdict) -> None:
-    for announcement, wrong in (
-        (replace(SHOP, verdict=verdict), verdict is not Verdict.SUCCEEDED),
-        (replace(SHOP, verdict=verdict, ended=False), False),
-        (replace(SHOP, verdict=verdict, alert="deliveries to `x` are failing"), True),
+def test_failures_mention_somebody_and_whatever_else_is_asked_for(kind: str, verdict: Verdict) -> None:
+    usual, other = MENTIONS.get(kind, "<!here>"), [each for each in Verdict if each is not verdict]
+    table = {"kind": kind, "webhook_url": URL}
+    jane, people = PEOPLE[kind], {"jane": {kind: PEOPLE[kind]}, "joe": {"pigeon": "coo"}}
+    for rules, told, expected in (
+        ({"mention": usual}, JANES, usual if verdict is Verdict.FAILED else None),
+        ({"mention": usual, "mention_on": [verdict]}, JANES, usual),
+        ({"mention": usual, "mention_on": other}, JANES, None),
+        ({"mention": usual, "mention_on": []}, replace(JANES, alert="deliveries to `x` are failing"), usual),
+        ({"mention": usual, "mention_on": [verdict]}, replace(JANES, ended=False), None),
+        ({"mention": usual, "mention_on": [verdict]}, replace(JANES, overtaken=True), None),
+        ({"mention": usual, "mention_on": [verdict]}, replace(JANES, quiet=True), None),
+        ({"mention": "actor", "mention_on": [verdict]}, JANES, jane),
+        ({"mention": "actor", "mention_on": [verdict]}, replace(JANES, context={"actor": "joe"}), None),
+        ({"mention": "actor", "mention_on": [verdict]}, replace(JANES, context={}), None),
+        ({"mention": "actor", "mention_on": [verdict]}, replace(JANES, alert="deliveries to `x` are failing"), None),
+        ({"mention_on": [verdict]}, JANES, None),
     ):
-        text = shown(kind, chat(kind).document(announcement))
-        assert (MENTIONS[kind] in text.split("\n")[0]) is wrong
+        notifier = build("x", table | rules, {}, plain_http=False, people=people).notifier
+        assert isinstance(notifier, Mentioning)
+        announced = replace(told, verdict=verdict)
+        assert notifier.mention_for(announced) == expected, rules
+        if isinstance(notifier, Chat):
+            text = shown(kind, notifier.document(announced)).split("\n")[0]
+            assert [each for each in (usual, jane) if each in text] == [each for each in [expected] if each]
+        else:
+            assert isinstance(notifier, Previewable)
+            assert (f'"text": "{expected} ' in notifier.preview(announced)) is bool(expected)
 
 
 def test_only_our_own_mention_may_call_somebody_in_discord() -> None:

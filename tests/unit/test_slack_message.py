@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from notifiers import wording
 from notifiers.slack import live as slack_live
 from notifiers.slack.message import message, plain_message, slack_length
+from notifiers.slack.notifier import Slack
 from operations.kind import NO_LINKS, Links
 from operations.model import Usual, Verdict
 from operations.telling.announcement import Announcement, cut_error
@@ -166,13 +167,15 @@ def test_a_huge_error_keeps_its_head_and_tail() -> None:
         assert "<!channel> & " in shown, "a preformatted block is not escaped"
 
 
-@pytest.mark.parametrize("verdict", Verdict)
+CALLING = Slack.model_validate({"webhook_url": "https://hooks.slack.example/services/x", "mention": "<!here>"})
+"""A target that mentions everybody who is there."""
+
+
 @pytest.mark.parametrize("mention", [None, "<!here>"])
-def test_the_mention_stands_there_only_when_something_went_wrong(verdict: Verdict, mention: str | None) -> None:
-    built = message(replace(SHOP, verdict=verdict), mention)
-    expected = mention is not None and verdict is not Verdict.SUCCEEDED
-    assert ("<!here>" in built["text"]) is expected
-    assert ("<!here>" in built["blocks"][0]["text"]["text"]) is expected
+def test_the_mention_stands_in_front_of_text_and_blocks(mention: str | None) -> None:
+    built = message(SHOP, mention)
+    assert built["text"].startswith("<!here> ❌") is bool(mention)
+    assert built["blocks"][0]["text"]["text"].startswith("<!here> ❌") is bool(mention)
 
 
 @pytest.mark.parametrize(

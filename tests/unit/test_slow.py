@@ -20,6 +20,7 @@ from operations.telling.audience import Rule, Rules
 from operations.watching import looks, pace, slow
 from operations.watching.durations import Durations
 from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, trackings, usuals
+from tests.unit.test_slack_message import CALLING
 
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
 NOBODY: Rules = {"all": Rule()}
@@ -296,7 +297,7 @@ def test_a_warning_says_for_how_long_it_has_run_and_what_is_usual() -> None:
     assert wording.headline(announcement) == line
     assert wording.explanation(announcement) == ""
     assert (announcement.slow, announcement.ended, announcement.body) == (True, False, body)
-    built = message(announcement, "<!here>")
+    built = message(announcement, CALLING.mention_for(announcement))
     assert built["text"] == line, "nothing has failed yet, so nobody is mentioned"
     assert [block["text"]["text"] for block in built["blocks"]] == [
         "⏳ *shop*: restart *still running after 1\u00a0min 5\u00a0s* (usually 15–20 s)"
