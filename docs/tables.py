@@ -1,4 +1,4 @@
-"""Writes the parts of the pages that are made from the code, and `.env.example`: `make docs`.
+"""Writes the parts of the pages that are made from the code, `.env.example` and the manifests: `make docs`.
 
 Each part is between `<!-- made by make docs: NAME -->` and `<!-- end of NAME -->`.
 """
@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from api import openapi
 from config.reading import variables
 from config.settings import Settings
+from docs import manifests
 from notifiers import BUILT_IN, Kind, Mentioning
 
 HERE = Path(__file__).parent
@@ -146,4 +147,6 @@ def _duration(seconds: float) -> str:
 if __name__ == "__main__":
     for path in sorted(HERE.glob("*.md")):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in manifests.NAMES:
+        (HERE.parent / name).write_text(manifests.manifest(name), encoding="utf-8")
     (HERE.parent / ".env.example").write_text(example_environment(), encoding="utf-8")
