@@ -20,7 +20,6 @@ from operations.storage.tallies import detection_s
 from operations.telling.attempts import is_anything_due
 from operations.telling.view import timestamp
 from operations.watching import looks
-from operations.watching.row import UNKNOWN
 from scalingo.transport import NEVER_S
 from workers import choice
 from workers.choice import LOOK_DEADLINE_S
@@ -164,7 +163,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
             durations=durations,
             rules=runtime.rules,
             alert_target=runtime.settings.alert_target,
-            earlier=runtime.store.told.earlier(known) if ended else UNKNOWN,
+            earlier=runtime.store.told.earlier(known) if ended else None,
         )
 
     return Change(claimed.stored, decide, counters=(f"looks:{looks.result(seen)}",))

@@ -10,7 +10,7 @@ from operations.model import AlertKind, Delivery, DeliveryState, State, Tracking
 from operations.storage.index import RETRYING, ChangeKind, IndexChange, milliseconds, retrying_range, tracking_of
 from operations.storage.records import Records, Stored, from_milliseconds
 from operations.telling import alerts, announcement, line
-from operations.watching.row import UNKNOWN, Earlier
+from operations.watching.row import Earlier
 
 NEWEST, FAILURES = "opwatch:newest", "opwatch:failures"
 ALERTED = "opwatch:alerted"
@@ -33,11 +33,11 @@ class Told:
         at_ms = None if key is None else self._redis.get(key)
         return None if at_ms is None else from_milliseconds(int(at_ms))
 
-    def earlier(self, tracking: Tracking) -> Earlier:
-        """Return how the earlier operations of the same account, region, app and type ended, as far as known."""
+    def earlier(self, tracking: Tracking) -> Earlier | None:
+        """Return how the earlier operations of the same account, region, app and type ended. None without a type."""
         key, row_key = _newest_key(tracking), _row_key(tracking)
         if key is None or row_key is None:
-            return UNKNOWN
+            return None
         at_ms, failures = (int(each) if each and each.isdigit() else None for each in self._redis.mget(key, row_key))
         return Earlier(failures or 0, None if at_ms is None else from_milliseconds(at_ms))
 

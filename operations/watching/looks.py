@@ -24,7 +24,7 @@ from operations.telling.audience import Rules
 from operations.text import first_line, plain
 from operations.watching import pace, slow
 from operations.watching.durations import Durations
-from operations.watching.row import UNKNOWN, Earlier, failures_in_a_row
+from operations.watching.row import Earlier, failures_in_a_row
 
 RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
 """Sending an operation in one of these states again starts its next run: nothing final is known of it."""
@@ -94,7 +94,7 @@ def after_look(  # noqa: PLR0913 - what decides everything is given all that is 
     durations: Durations,
     rules: Rules,
     alert_target: str | None = None,
-    earlier: Earlier = UNKNOWN,
+    earlier: Earlier | None = None,
 ) -> Tracking | None:
     """Decide what follows a look: plan the next look, or end the run and plan deliveries. None if not our claim.
 

@@ -22,11 +22,10 @@ class Earlier:
     newest_end: datetime | None = None
 
 
-UNKNOWN = Earlier()
-
-
-def failures_in_a_row(ended: Tracking, earlier: Earlier) -> int | None:
-    """Count the failures up to this one, or before this success. None if it is no part of the row."""
+def failures_in_a_row(ended: Tracking, earlier: Earlier | None) -> int | None:
+    """Count the failures up to this one, or before this success. None if it is no part of a row."""
+    if earlier is None:
+        return None
     at, newest = end_of(ended), earlier.newest_end
     late = at is not None and newest is not None and newest - at > _ROUNDED
     if ended.state is State.FAILED:

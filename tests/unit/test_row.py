@@ -8,7 +8,7 @@ import pytest
 from notifiers import row_wording, wording
 from operations.model import Operation, State, Usual
 from operations.telling.announcement import announce
-from operations.watching.row import UNKNOWN, Earlier, failures_in_a_row
+from operations.watching.row import Earlier, failures_in_a_row
 from tests.unit.strategies import NOW, a_tracking
 
 SECOND = timedelta(seconds=1)
@@ -18,11 +18,11 @@ ENDED = a_tracking(ended_at=NOW, duration_s=42.0, operation=Operation(status="x"
 @pytest.mark.parametrize(
     ("state", "earlier", "expected"),
     [
-        (State.FAILED, UNKNOWN, 1),
+        (State.FAILED, Earlier(), 1),
         (State.FAILED, Earlier(2, NOW - SECOND), 3),
         (State.FAILED, Earlier(2, NOW + SECOND), 3),
         (State.FAILED, Earlier(0, NOW + SECOND), None),
-        (State.SUCCEEDED, UNKNOWN, 0),
+        (State.SUCCEEDED, Earlier(), 0),
         (State.SUCCEEDED, Earlier(2, NOW - SECOND), 2),
         (State.SUCCEEDED, Earlier(2, NOW), 2),
         (State.SUCCEEDED, Earlier(2, NOW + SECOND), None),
@@ -30,10 +30,11 @@ ENDED = a_tracking(ended_at=NOW, duration_s=42.0, operation=Operation(status="x"
         (State.TIMED_OUT, Earlier(2), None),
         (State.LOST, Earlier(2), None),
         (State.CANCELLED, Earlier(2), None),
+        (State.FAILED, None, None),
     ],
 )
 def test_failures_count_and_a_success_ends_the_row_unless_a_newer_outcome_says_otherwise(
-    state: State, earlier: Earlier, expected: int | None
+    state: State, earlier: Earlier | None, expected: int | None
 ) -> None:
     assert failures_in_a_row(replace(ENDED, state=state), earlier) == expected
 
