@@ -63,7 +63,8 @@ def with_recovered(
 def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Announcement:
     """Read an alert, with the body of the outcome that was not delivered. Raises OpwatchError if it cannot be read.
 
-    If the same target is told the outcome itself, the alert does not repeat it, and does not mention anybody again.
+    If the same target is told the outcome itself, the alert does not repeat it; if that is a failure, which usually
+    mentions somebody, the alert mentions nobody.
     """
     if delivery.alert is None:
         raise OpwatchError(f"{delivery.id} is no alert")
@@ -71,7 +72,7 @@ def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Annou
     if delivery.alert.kind is AlertKind.REJECTED or not any(map(_reaches, told)):
         return announcement.read_alert(delivery.id, delivery.alert, outcome)
     read = announcement.read_alert(delivery.id, delivery.alert, None)
-    return replace(read, quiet=read.quiet or tracking.state is not State.SUCCEEDED)
+    return replace(read, quiet=read.quiet or tracking.state is State.FAILED)
 
 
 def with_rejected(
