@@ -6,7 +6,7 @@ Opwatch. docs/notifiers.md has an example.
 
 from importlib.metadata import EntryPoint, entry_points
 
-from notifiers import group_wording, time_wording, wording
+from notifiers import context_wording, group_wording, html_wording, progress_wording, time_wording, wording
 from notifiers.chat.base import Chat
 from notifiers.guard import connect
 from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
@@ -27,6 +27,7 @@ from operations.telling.announcement import Announcement, announce
 from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
 from operations.telling.progress import Progress
+from operations.telling.view import timestamp
 from operations.text import cut_middle, encodable, first_line, json_bytes, plain, whole_lines
 
 GROUP = "opwatch.notifiers"
@@ -71,17 +72,21 @@ __all__ = [
     "answer_field",
     "check_host",
     "connect",
+    "context_wording",
     "cut_middle",
     "encodable",
     "first_line",
     "group_wording",
+    "html_wording",
     "json_bytes",
     "judge",
     "plain",
     "private_allowed",
+    "progress_wording",
     "retry_after_s",
     "stripped",
     "time_wording",
+    "timestamp",
     "whole_lines",
     "wording",
 ]

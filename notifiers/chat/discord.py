@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from notifiers import Announcement, Chat
+from notifiers import Announcement, Chat, wording
 from notifiers.chat import markdown
 
 
@@ -36,7 +36,7 @@ mention = "<@&81384788765712384>"
 Only this mention can notify anyone (`allowed_mentions`). A delivery to an unknown or deleted webhook
 (`404 Not Found: 10015`) is given up immediately.
 """
-    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 3,500 bytes."
 
     mention: Annotated[
         str | None,
@@ -47,11 +47,11 @@ Only this mention can notify anyone (`allowed_mentions`). A delivery to an unkno
     ] = None
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
-        """Write the headline as content, at most 2,000 characters, and the details as an embed."""
-        embed = {"description": markdown.details(announcement), "color": markdown.colour(announcement)}
+        """Write everything in an embed, which has the verdict's colour. Only a mention in the content notifies."""
+        said = "\n".join(filter(None, [markdown.headline(announcement, None), markdown.details(announcement)]))
         return {
-            "content": markdown.headline(announcement, self.mention),
-            "embeds": [embed] if embed["description"] else [],
+            "content": self.mention if self.mention and wording.went_wrong(announcement) else "",
+            "embeds": [{"description": said, "color": wording.colour(announcement)}],
             "allowed_mentions": self._allowed_mentions(),
         }
 

@@ -31,7 +31,7 @@ mention = "@here"
 A 2xx with another body than `ok` is a failure. Your own server on a private address needs
 `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
 """
-    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 3,500 bytes."
 
     channel: Annotated[str | None, Field(description="another channel, unless the webhook is locked to its own")] = None
     mention: Annotated[

@@ -97,7 +97,7 @@ mention = "<!here>"
 ```
 """
     limits: ClassVar[str] = (
-        "the error text is cut to 2,400 characters. A live message shows its first line, and the reply all of it."
+        "the error text is cut to 2,300 characters. A live message shows its first line, and the reply all of it."
     )
 
     webhook_url: Annotated[
