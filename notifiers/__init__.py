@@ -20,6 +20,7 @@ from notifiers.kind import (
     private_allowed,
     stripped,
 )
+from notifiers.posting import Posting, Request
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
@@ -35,6 +36,7 @@ BUILT_IN = (
     EntryPoint("console", "notifiers.console:Console", GROUP),
     EntryPoint("discord", "notifiers.chat.discord:Discord", GROUP),
     EntryPoint("email", "notifiers.email:Email", GROUP),
+    EntryPoint("http", "notifiers.http.notifier:Http", GROUP),
     EntryPoint("mattermost", "notifiers.chat.mattermost:Mattermost", GROUP),
     EntryPoint("rocketchat", "notifiers.chat.rocketchat:RocketChat", GROUP),
     EntryPoint("slack", "notifiers.slack.notifier:Slack", GROUP),
@@ -58,10 +60,12 @@ __all__ = [
     "Notifier",
     "OpwatchError",
     "PermanentError",
+    "Posting",
     "Previewable",
     "Progress",
     "RateLimitedError",
     "Reason",
+    "Request",
     "SecretUrl",
     "State",
     "Tracking",
