@@ -3,6 +3,7 @@
 Each message is the product's own. Only the frame around it is drawn here, similar to the look of each chat.
 """
 
+import hashlib
 import html
 import io
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 from markdown_it import MarkdownIt
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import sync_playwright
 
 from notifiers import html_wording, wording
@@ -31,6 +33,7 @@ from tests.support.block_kit import STYLE, block
 
 DOCS = Path(__file__).parents[2] / "docs"
 WIDTH, WIDE, COLOURS = 390, 560, 128
+DRAWN_FROM = "drawn-from"
 ERROR = "container web-1 failed to start: address already in use\n\nError: listen tcp :5000: bind"
 TRACE = "\n".join(
     [
@@ -97,6 +100,11 @@ def pictures() -> Mapping[str, str]:
             ALERT, alert="deliveries to `ci-hook` work again", ended=False, recovered=True, quiet=True, context={}
         ),
     }
+    ended_at = samples.NOW
+    late = {
+        "told late": replace(FAILED, ended_at=ended_at, late_s=1_500.0),
+        "told late, and no longer true": replace(FAILED, ended_at=ended_at, late_s=1_500.0, overtaken=True),
+    }
     chats = {"a failure": FAILED, "a success": SUCCEEDED}
     return {
         "message.png": _story(),
@@ -107,6 +115,9 @@ def pictures() -> Mapping[str, str]:
         "gallery/live.png": _titled({name: _slack(slack_live.progress_message(each)) for name, each in live.items()}),
         "gallery/groups.png": _titled(
             {name: _slack(slack_group.message(groups[name])) for name in ("under way", "failed")}
+        ),
+        "gallery/late.png": _titled(
+            {name: _slack(slack_message.message(each, MENTION)) for name, each in late.items()}
         ),
         "gallery/alerts.png": _titled(
             {name: _slack(slack_message.message(each, MENTION)) for name, each in alerts.items()}
@@ -140,7 +151,7 @@ def _framed(inside: str, app: str = "APP") -> str:
 
 
 def _slack(message: Mapping[str, Any]) -> str:
-    return _framed("".join(re.sub(r"<!date[^|]*\|([^>]*)>", r"\1", block(each)) for each in message["blocks"]))
+    return _framed("".join(map(block, message["blocks"])))
 
 
 def _document(kind: str, announcement: Announcement, mention: str) -> dict[str, Any]:
@@ -211,15 +222,28 @@ def drawn() -> Iterator[tuple[str, bytes]]:
             width = WIDE if name == "message.png" else WIDTH
             page = browser.new_page(viewport={"width": width, "height": 100}, device_scale_factor=2)
             page.set_content(f'<!doctype html><meta charset="utf-8"><style>{LOOK}</style>{inside}')
-            yield name, _small(page.screenshot(full_page=True))
+            yield name, _small(page.screenshot(full_page=True), digest(inside))
             page.close()
         browser.close()
 
 
-def _small(picture: bytes) -> bytes:
-    made = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS).save(made, "PNG", optimize=True)
+def _small(picture: bytes, drawn_from: str) -> bytes:
+    made, note = io.BytesIO(), PngInfo()
+    note.add_text(DRAWN_FROM, drawn_from)
+    image = Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS)
+    image.save(made, "PNG", optimize=True, pnginfo=note)
     return made.getvalue()
+
+
+def digest(inside: str) -> str:
+    """Make the digest of a picture's HTML. It is stored in the picture, so that a test notices outdated ones."""
+    return hashlib.sha256((LOOK + inside).encode()).hexdigest()
+
+
+def drawn_from(path: Path) -> str:
+    """Read the digest of the HTML that a picture was drawn from."""
+    with Image.open(path) as picture:
+        return str(picture.info[DRAWN_FROM])
 
 
 if __name__ == "__main__":
