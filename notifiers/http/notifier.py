@@ -153,7 +153,7 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
         return template.filled(self.body.get_secret_value(), value, escaped).encode(), "text/plain; charset=utf-8"
 
     def _document(self) -> Any:
-        """Return the body as JSON, before its placeholders are template.filled in; None if it is something else."""
+        """Return the body as JSON, before its placeholders are filled in; None if it is something else."""
         if self._content_type("") and not self._content_type("json"):
             return None
         return template.document("" if self.body is None else self.body.get_secret_value())

@@ -85,10 +85,13 @@ def in_url(value: str) -> str:
 
 
 def in_path(value: str) -> str:
-    """Escape a value for the path of a URL. Raises PermanentError if it is empty, or would change the path."""
+    """Escape a value for the path of a URL. Raises PermanentError if it is empty, or could lead to another path.
+
+    Some servers decode `%2F` before they resolve `..`.
+    """
     line = one_line(value)
-    if line in ("", ".", ".."):
-        message = "a placeholder in the path of the URL has no value for this message"
+    if not line or {".", ".."} & set(re.split(r"[/\\]", line)):
+        message = "a placeholder in the path of the URL has no value for this message, or one with . or .. in it"
         raise PermanentError(message)
     return quote(line, safe="")
 
