@@ -24,6 +24,7 @@ _TYPES = {
     "password": "text, secret",
     "string": "text",
     "integer": "number",
+    "object": "table, secret",
     "boolean": "`true` or `false`",
 }
 

@@ -8,7 +8,7 @@ https://docs.discord.com/developers/topics/rate-limits
 import re
 from typing import Any, ClassVar
 
-from notifiers import Announcement, Chat, Mentioning
+from notifiers import Announcement, Chat, Mentioning, wording
 from notifiers.chat import markdown
 
 
@@ -34,18 +34,18 @@ mention = "<@&81384788765712384>"
 Only this mention can notify anyone (`allowed_mentions`). A delivery to an unknown or deleted webhook
 (`404 Not Found: 10015`) is given up immediately.
 """
-    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 3,500 bytes."
     mentions: ClassVar[re.Pattern[str]] = re.compile(r"@here|@everyone|<@&?\d{1,20}>")
     mentions_in_words: ClassVar[str] = "`@here`, `@everyone`, `<@user id>` or `<@&role id>`"
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
-        """Write the headline as content, at most 2,000 characters, and the details as an embed."""
-        mention = self.mention_for(announcement)
-        embed = {"description": markdown.details(announcement), "color": markdown.colour(announcement)}
+        """Write everything in an embed, which has the verdict's colour. Only a mention in the content notifies."""
+        mention = self.mention_for(announcement) or ""
+        said = "\n".join(filter(None, [markdown.headline(announcement, None), markdown.details(announcement)]))
         return {
-            "content": markdown.headline(announcement, mention),
-            "embeds": [embed] if embed["description"] else [],
-            "allowed_mentions": _allowed_mentions(mention or ""),
+            "content": mention,
+            "embeds": [{"description": said, "color": wording.colour(announcement)}],
+            "allowed_mentions": _allowed_mentions(mention),
         }
 
 

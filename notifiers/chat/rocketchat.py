@@ -32,7 +32,7 @@ mention = "@here"
 
 Your own server on a private address needs `OPWATCH_ALLOW_PRIVATE_TARGETS=true`.
 """
-    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
+    limits: ClassVar[str] = "error text and context together are cut to 3,500 bytes."
     mentions: ClassVar[re.Pattern[str]] = re.compile(r"@[A-Za-z0-9._-]{1,64}")
     mentions_in_words: ClassVar[str] = "`@here`, `@all` or `@name`"
 

@@ -89,7 +89,7 @@ mention = "<!here>"
 ```
 """
     limits: ClassVar[str] = (
-        "the error text is cut to 2,400 characters. A live message shows its first line, and the reply all of it."
+        "the error text is cut to 2,300 characters. A live message shows its first line, and the reply all of it."
     )
     mentions: ClassVar[re.Pattern[str]] = re.compile(rf"{_MENTION}( {_MENTION}){{0,9}}")
     mentions_in_words: ClassVar[str] = (

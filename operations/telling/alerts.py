@@ -39,7 +39,9 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
     if alert_target is None or delivery is None or delivery.target == alert_target or not _is_failing(delivery):
         return tracking
     error = plain(delivery.last_error or "").strip() or "no reason given"
-    message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}"
+    dead = delivery.state is DeliveryState.DEAD
+    next_step = f"Fix it, then: python -m admin retry-dead {delivery.target}" if dead else "Opwatch keeps trying"
+    message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}. {next_step}"
     facts = {"error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes), **_facts(delivery)}
     body = _body("delivery.failing", tracking, facts, message=message, run=delivery.run, now=now)
     alert = Alert(kind=AlertKind.FAILING, subject=delivery.target, at=now, body=body)

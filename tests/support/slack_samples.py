@@ -59,7 +59,11 @@ LOST = replace(
     FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API has no such operation (3 times)"
 )
 SLOW = replace(FAILED, verdict=Verdict.LOST, error=None, duration_s=65, ended=False)
-ALERT = replace(FAILED, alert="deliveries to `ci-hook` are failing: 410 Gone", error="it broke")
+ALERT = replace(
+    FAILED,
+    alert="deliveries to `ci-hook` are failing: 410 Gone. Fix it, then: python -m admin retry-dead ci-hook",
+    error="it broke",
+)
 RUNNING = Progress(app="shop", type="restart", status="running", age_s=42.4, usual=USUAL, context=CONTEXT)
 MENTION = "<!here>"
 

@@ -30,7 +30,7 @@ from notifiers.webhook import Webhook
 from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
 from operations.telling.announcement import SLOW, body_of, read
-from tests.support import plugins
+from tests.support import gallery, plugins
 from tests.unit.strategies import NOW, a_tracking
 
 ROOT = Path(__file__).parents[2]
@@ -251,6 +251,12 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_is_made_from_the_code_is_up_to_date(page: Path) -> None:
     assert PAGES[page] == tables.filled(PAGES[page]), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", gallery.pictures())
+def test_each_picture_of_the_gallery_is_drawn_from_the_messages_of_today(name: str) -> None:
+    assert gallery.drawn_from(ROOT / "docs" / name) == gallery.digest(gallery.pictures()[name]), "run `make gallery`"
+    assert f"]({name})" in PAGES[ROOT / "docs" / "gallery.md"]
 
 
 @pytest.mark.parametrize("source", blocks("python"))

@@ -293,14 +293,14 @@ def test_a_warning_says_for_how_long_it_has_run_and_what_is_usual() -> None:
     tracking = replace(warned(65), usual=Usual(p50=15.2, p90=20.4, samples=23))
     body = slow_body_of(tracking, 65.2, NOW)
     announcement = read("an-id", body)
-    line = "⏳ shop: restart still running after 1\u00a0min 5\u00a0s (usually 15–20 s)"
+    line = "⏳ shop: restart still running after 1\u00a0min 5\u00a0s (usually 15–20\u00a0s)"
     assert wording.headline(announcement) == line
     assert wording.explanation(announcement) == ""
     assert (announcement.slow, announcement.ended, announcement.body) == (True, False, body)
     built = message(announcement, CALLING.mention_for(announcement))
     assert built["text"] == line, "nothing has failed yet, so nobody is mentioned"
     assert [block["text"]["text"] for block in built["blocks"]] == [
-        "⏳ *shop*: restart *still running after 1\u00a0min 5\u00a0s* (usually 15–20 s)"
+        "⏳ *shop*: restart *still running after 1\u00a0min 5\u00a0s* (usually 15–20\u00a0s)"
     ]
     outcome = read("an-id", body_of(replace(tracking, state=State.LOST, ended_at=NOW)))
     assert (outcome.slow, outcome.verdict) == (False, Verdict.LOST)
