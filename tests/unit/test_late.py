@@ -19,9 +19,9 @@ from operations.telling import alerts, attempts, line
 from operations.telling.announcement import Announcement, announce, as_told, end_of, slow_body_of
 from operations.telling.announcement import read as read_body
 from operations.telling.attempts import Policy, Result
+from tests.support.slack_samples import CALLING
 from tests.unit.strategies import NOW, a_delivery, a_tracking, attempting
 from tests.unit.test_messages import CHATS, MAIL, chat, shown
-from tests.unit.test_slack_message import CALLING
 
 ENDED = NOW + timedelta(seconds=42)
 SECOND = timedelta(seconds=1)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from notifiers import context_wording
 from notifiers.slack import live as slack_live
 from notifiers.slack.message import message, plain_message, slack_length
-from notifiers.slack.notifier import Slack
 from operations.kind import NO_LINKS, Links
 from operations.model import Usual, Verdict
 from operations.telling.announcement import Announcement, cut_error
@@ -165,10 +164,6 @@ def test_a_huge_error_keeps_its_head_and_tail() -> None:
         assert shown.endswith("\nthe end")
         assert "\x1b" not in shown
         assert "<!channel> & " in shown, "a preformatted block is not escaped"
-
-
-CALLING = Slack.model_validate({"webhook_url": "https://hooks.slack.example/services/x", "mention": "<!here>"})
-"""A target that mentions everybody who is there."""
 
 
 @pytest.mark.parametrize("mention", [None, "<!here>"])

@@ -19,8 +19,8 @@ from operations.telling.announcement import BODY_LIMIT_BYTES, body_of, read, slo
 from operations.telling.audience import Rule, Rules
 from operations.watching import looks, pace, slow
 from operations.watching.durations import Durations
+from tests.support.slack_samples import CALLING
 from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, trackings, usuals
-from tests.unit.test_slack_message import CALLING
 
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
 NOBODY: Rules = {"all": Rule()}
