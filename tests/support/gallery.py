@@ -60,7 +60,7 @@ LOST = replace(samples.LOST, context=CONTEXT, links=LINKS)
 SLOW = replace(samples.SLOW, context=CONTEXT, links=LINKS)
 ALERT = replace(samples.ALERT, context=CONTEXT, error=ERROR)
 RUNNING = replace(samples.RUNNING, context=CONTEXT, links=LINKS)
-MENTION = samples.MENTION
+CALLING = samples.CALLING
 
 LOOK = (
     STYLE
@@ -109,18 +109,18 @@ def pictures() -> Mapping[str, str]:
     return {
         "message.png": _story(),
         "gallery/slack.png": _titled(
-            {name: _slack(slack_message.message(each, MENTION)) for name, each in slack.items()}
+            {name: _slack(slack_message.message(each, CALLING.mention_for(each))) for name, each in slack.items()}
         ),
-        "gallery/deployment.png": _slack(slack_message.message(DEPLOYMENT, MENTION)),
+        "gallery/deployment.png": _slack(slack_message.message(DEPLOYMENT, CALLING.mention)),
         "gallery/live.png": _titled({name: _slack(slack_live.progress_message(each)) for name, each in live.items()}),
         "gallery/groups.png": _titled(
             {name: _slack(slack_group.message(groups[name])) for name in ("under way", "failed")}
         ),
         "gallery/late.png": _titled(
-            {name: _slack(slack_message.message(each, MENTION)) for name, each in late.items()}
+            {name: _slack(slack_message.message(each, CALLING.mention_for(each))) for name, each in late.items()}
         ),
         "gallery/alerts.png": _titled(
-            {name: _slack(slack_message.message(each, MENTION)) for name, each in alerts.items()}
+            {name: _slack(slack_message.message(each, CALLING.mention_for(each))) for name, each in alerts.items()}
         ),
         "gallery/discord.png": _titled({name: _discord(each) for name, each in chats.items()}),
         "gallery/teams.png": _titled({name: _teams(each) for name, each in chats.items()}),
@@ -131,7 +131,7 @@ def pictures() -> Mapping[str, str]:
 
 def _story() -> str:
     """Draw a live message that runs and fails, and the reply in its thread."""
-    replied = slack_live.reply(FAILED, MENTION)
+    replied = slack_live.reply(FAILED, CALLING.mention)
     return (
         f"<h2>while it runs, the message is kept up to date</h2>{_slack(slack_live.progress_message(RUNNING))}"
         f"<h2>16 seconds later: the same message, and a reply that notifies</h2>"
