@@ -8,7 +8,7 @@ TESTS_AT_ONCE ?= 4
 # pytest exits with 5 where nothing was selected: TESTS may hold no test that runs alone, or none but those.
 NO_TESTS := [ $$? -eq 5 ]
 
-.PHONY: help run test check lint docs chaos slack setup bench lock clean
+.PHONY: help run test check lint docs gallery chaos slack setup bench lock clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ lint: setup  ## Lint and types
 
 docs: setup  ## Write the tables of docs/ that are made from the code
 	$(BIN)/python -m docs.tables
+
+gallery: setup  ## Draw the pictures of docs/gallery.md (needs Chromium and the font Noto Color Emoji)
+	$(BIN)/python -m tests.support.gallery
 
 chaos: setup  ## Inject every fault with 20 seeds, and prove that nothing was lost (takes half an hour)
 	$(BIN)/python -m tests.chaos

@@ -9,7 +9,7 @@ from typing import Literal
 
 from aiohttp import ClientSession
 
-from admin import trackings
+from admin import rules, trackings
 from config.redis import connect
 from config.settings import Settings
 from notifiers import Checkable
@@ -179,7 +179,9 @@ async def _target(target: Target, http: ClientSession) -> Finding:
     name, notifier = f"target {target.name}", target.notifier
     if not isinstance(notifier, Checkable):
         what = f"the kind {target.kind} can only be tested by posting: `python -m admin send-test {target.name}`"
-        return Finding("warn", name, what)
+        return Finding("warn", name, f"{what}; {rules.in_words(target)}")
     checking = asyncio.ensure_future(notifier.check(http))
     failure = await failure_of(checking, ATTEMPT_WITHIN_S)
-    return Finding("ok", name, checking.result()) if failure is None else Finding("FAIL", name, str(failure))
+    if failure is not None:
+        return Finding("FAIL", name, str(failure))
+    return Finding("ok", name, f"{checking.result()}; {rules.in_words(target)}")

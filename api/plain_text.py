@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import quote
 
-from notifiers import group_wording, wording
+from notifiers import group_wording, progress_wording, wording
 from notifiers.time_wording import duration
 from operations.model import State, Tracking
 from operations.telling import announcement
@@ -26,8 +26,8 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
     """Write the state of a tracking: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
     if tracking.state in (State.TRACKING, State.CANCELLED):
         seen = progress_of(tracking, None, now)
-        so_far = "not seen yet" if tracking.operation is None and not seen.over else wording.progress(seen)
-        words = f"{wording.app(seen)}: {wording.what(seen)} {so_far}{wording.usually(seen)}"
+        so_far = "not seen yet" if tracking.operation is None and not seen.over else progress_wording.progress(seen)
+        words = f"{wording.app(seen)}: {wording.what(seen)} {so_far}{progress_wording.usually(seen)}"
         trouble = f"the last look failed: {tracking.last_error}" if tracking.last_error and not seen.over else ""
         overdue = now - tracking.created_at - timedelta(seconds=tracking.timeout_s)
         if overdue >= OVERDUE and not seen.over:  # `bin/opwatch` stops waiting at these words

@@ -9,76 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, SecretStr
+from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr
 
-from config import redis_url, targets
-from config.reading import FromEnvironment, Reading
-from config.values import Accounts, BaseUrl, CallerTokens, EventsSecret, RedisUrl, WebUrl, accounts_in, words_of
+from config import targets
+from config.access import AccessSettings
+from config.reading import Reading
+from config.values import BaseUrl, EventsSecret, Listed, WebUrl, accounts_in, words_of
 from notifiers.targets import Target
 from operations.errors import ConfigError
 from operations.telling.audience import Rules
-from scalingo.address import OFFICIAL_DATABASE_APIS, OFFICIAL_REGIONS
 
 
-class Settings(FromEnvironment):
+class Settings(AccessSettings):
     """All settings. No secret shows in its repr or in a fault."""
 
-    redis_url: RedisUrl = Field(
-        SecretStr(""),
-        validation_alias=AliasChoices("REDIS_URL", "SCALINGO_REDIS_URL"),
-        examples=["redis://localhost:6379/0", "redis://localhost:6379/0"],
-        description="Required, except for `make run`. One Redis 5 or Valkey 7.2, or newer, as `redis://…`, "
-        "`rediss://…` or `unix://…` (no Sentinel, no Cluster), with a database of its own. Percent-encode "
-        "special characters in the password. The options may be "
-        + ", ".join(f"`{name}`" for name in redis_url.OPTIONS)
-        + ". `SCALINGO_REDIS_URL` is used if `REDIS_URL` is not set.",
-    )
-    tokens: CallerTokens = Field(
-        {},
-        alias="OPWATCH_TOKENS",
-        examples=["ci:0123456789abcdef0123456789abcdef,deploy:fedcba9876543210fedcba9876543210"],
-        description="Required, except for `make run`. The callers, as `name:token,…`, with tokens of at least 24 "
-        "characters, each different. A token without a name belongs to the caller `default`.",
-    )
-    accounts: Accounts = Field(
-        {},
-        validation_alias=AliasChoices("SCALINGO_API_TOKEN", "SCALINGO_API_TOKEN_<ACCOUNT>"),
-        examples=["tk-us-…", "tk-us-…"],
-        description="At least one is required, except for `make run`. `SCALINGO_API_TOKEN` is the API token "
-        "(`tk-us-…`) of the account `default`, and `SCALINGO_API_TOKEN_AGENCY` that of the account `agency`.",
-    )
-    region: str = Field(
-        "osc-fr1",
-        alias="SCALINGO_REGION",
-        pattern=r"^[a-z0-9][a-z0-9-]{0,40}$",
-        description="The region of an operation if the request names none. `osc-fr1` and `osc-secnum-fr1` are "
-        "always known.",
-    )
-    api_url: BaseUrl | None = Field(
-        None,
-        alias="SCALINGO_API_URL",
-        examples=["https://api.osc-fr1.scalingo.com"],
-        description="The API of the default region, if it is not Scalingo's own.",
-    )
-    database_api_url: BaseUrl | None = Field(
-        None,
-        alias="SCALINGO_DB_API_URL",
-        examples=["https://db-api.osc-fr1.scalingo.com"],
-        description="The database API of the default region, without `/api`, if it is not Scalingo's own.",
-    )
-    auth_url: BaseUrl = Field(
-        "https://auth.scalingo.com",
-        alias="SCALINGO_AUTH_URL",
-        description="Where API tokens are exchanged for bearer tokens.",
-    )
-    requests_per_minute: int = Field(
-        50,
-        alias="SCALINGO_REQUESTS_PER_MINUTE",
-        ge=10,
-        le=100_000,
-        description="The maximum number of requests in any 60 s for each account, at least 10. Scalingo allows 60, but "
-        "other clients of the account need some of them.",
-    )
     slack_webhook_url: SecretStr | None = Field(
         None,
         alias="SLACK_WEBHOOK_URL",
@@ -107,6 +51,24 @@ class Settings(FromEnvironment):
         description="`true`: the bot posts [one message for each operation](messages.md#live-messages-in-slack), and "
         "edits it until the end.",
     )
+    slack_mention: str | None = Field(
+        None,
+        alias="SLACK_MENTION",
+        examples=["<!here>"],
+        description="The [rule](settings.md#rules) `mention` of the target `slack`: whom a failure mentions.",
+    )
+    slack_on: Listed = Field(
+        (),
+        alias="SLACK_ON",
+        examples=["failed,recovered"],
+        description="The rule `on` of the target `slack`, separated by commas. The default is every verdict.",
+    )
+    slack_apps: Listed = Field(
+        (),
+        alias="SLACK_APPS",
+        examples=["shop,shop-*"],
+        description="The rule `apps` of the target `slack`, separated by commas. The default is every app.",
+    )
     webhook_url: SecretStr | None = Field(
         None,
         alias="WEBHOOK_URL",
@@ -119,6 +81,13 @@ class Settings(FromEnvironment):
         examples=["whsec_…"],
         description="`whsec_`, followed by 24 to 64 bytes as base64 (`echo whsec_$(openssl rand -base64 32)`). "
         "Separate several secrets by spaces, the newest first.",
+    )
+    targets_text: SecretStr | None = Field(
+        None,
+        alias="OPWATCH_TARGETS",
+        examples=["targets = { chat = { kind = 'mattermost', webhook_url = 'https://chat.example.com/hooks/…' } }"],
+        description="The text of a [targets file](settings.md#targets), for those who cannot add a file. Not together "
+        "with a file.",
     )
     targets_file: str | None = Field(
         None,
@@ -198,7 +167,7 @@ class Settings(FromEnvironment):
     _targets: Mapping[str, Target] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, reading: Reading, /) -> None:
-        """Build the targets, from several settings and the targets file."""
+        """Build the targets, from several settings and the TOML with targets."""
         self._targets, faults = targets.read(dict(self), reading.environ, reading.root)
         reading.faults.extend(faults)
         if not faults and self.alert_target not in (None, *self._targets):  # it may be a URL, which is a secret
@@ -219,18 +188,6 @@ class Settings(FromEnvironment):
     def rules(self) -> Rules:
         """The rule of every target, by name."""
         return {name: target.rule for name, target in self.targets.items()}
-
-    @cached_property
-    def regions(self) -> Mapping[str, str]:
-        """The API's URL of every region, by name."""
-        default = OFFICIAL_REGIONS.get(self.region, f"https://api.{self.region}.scalingo.com")
-        return {**OFFICIAL_REGIONS, self.region: self.api_url or default}
-
-    @cached_property
-    def database_apis(self) -> Mapping[str, str]:
-        """The database API's URL of every region, by name."""
-        default = OFFICIAL_DATABASE_APIS.get(self.region, f"https://db-api.{self.region}.scalingo.com")
-        return {**OFFICIAL_DATABASE_APIS, self.region: self.database_api_url or default}
 
 
 def load(environ: Mapping[str, str], *, root: Path = Path()) -> Settings:

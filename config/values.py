@@ -28,6 +28,11 @@ def words_of(value: Any) -> Any:
     return value.split() if isinstance(value, str) else value
 
 
+def _parts_of(value: Any) -> Any:
+    """Split a text at its commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 def _accounts(tokens: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     if not tokens:
         raise ValueError("not set; create an API token in Scalingo's dashboard (tk-us-…)")
@@ -95,5 +100,6 @@ Accounts = Annotated[Mapping[str, SecretStr], AfterValidator(_accounts)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 CallerTokens = Annotated[Mapping[str, SecretStr], BeforeValidator(_tokens)]
 EventsSecret = Annotated[SecretStr, AfterValidator(_events_secret)]
+Listed = Annotated[tuple[str, ...], BeforeValidator(_parts_of)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 WebUrl = Annotated[SecretStr, AfterValidator(_web_url)]

@@ -1,4 +1,4 @@
-"""Writes the parts of the pages that are made from the code, and `.env.example`: `make docs`.
+"""Writes the parts of the pages that are made from the code, `.env.example` and the manifests: `make docs`.
 
 Each part is between `<!-- made by make docs: NAME -->` and `<!-- end of NAME -->`.
 """
@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from api import openapi
 from config.reading import variables
 from config.settings import Settings
-from notifiers import BUILT_IN, Kind
+from docs import manifests
+from notifiers import BUILT_IN, Kind, Mentioning
 
 HERE = Path(__file__).parent
 _UNITS_S = {"h": 3600, "min": 60, "s": 1}
@@ -23,6 +24,7 @@ _TYPES = {
     "password": "text, secret",
     "string": "text",
     "integer": "number",
+    "object": "table, secret",
     "boolean": "`true` or `false`",
 }
 
@@ -98,6 +100,8 @@ def _example_lines() -> Iterator[str]:
 def _kind(name: str, kind: type[Kind]) -> str:
     """Write the section of a kind from its own description."""
     limits = f"- Limits: {kind.limits}\n" if kind.limits else ""
+    if issubclass(kind, Mentioning):
+        limits = f"- A `mention` is {kind.mentions_in_words}.\n{limits}"
     return (
         f"## {name}\n\n{(kind.__doc__ or '').splitlines()[0]}\n\n{kind.set_up}\n{''.join(_fields(kind))}{limits}"
         f"- Messages that a worker sends at the same time: {kind.at_once}.\n"
@@ -107,7 +111,8 @@ def _kind(name: str, kind: type[Kind]) -> str:
 
 def _fields(kind: type[Kind]) -> Iterator[str]:
     schema = kind.model_json_schema(mode="validation")
-    if fields := schema.get("properties", {}):
+    common = Mentioning.model_fields  # described once, for all kinds
+    if fields := {name: field for name, field in schema.get("properties", {}).items() if name not in common}:
         yield "| field | type | default | meaning |\n|---|---|---|---|\n"
         for name, field in fields.items():
             default = "required" if name in schema.get("required", ()) else _default(field.get("default"))
@@ -143,4 +148,6 @@ def _duration(seconds: float) -> str:
 if __name__ == "__main__":
     for path in sorted(HERE.glob("*.md")):
         path.write_text(filled(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in manifests.NAMES:
+        (HERE.parent / name).write_text(manifests.manifest(name), encoding="utf-8")
     (HERE.parent / ".env.example").write_text(example_environment(), encoding="utf-8")

@@ -6,7 +6,15 @@ Opwatch. docs/notifiers.md has an example.
 
 from importlib.metadata import EntryPoint, entry_points
 
-from notifiers import group_wording, time_wording, wording
+from notifiers import (
+    context_wording,
+    group_wording,
+    html_wording,
+    progress_wording,
+    row_wording,
+    time_wording,
+    wording,
+)
 from notifiers.chat.base import Chat
 from notifiers.guard import connect
 from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
@@ -20,6 +28,8 @@ from notifiers.kind import (
     private_allowed,
     stripped,
 )
+from notifiers.mention import Mentioning
+from notifiers.posting import Posting, Request
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
@@ -27,6 +37,7 @@ from operations.telling.announcement import Announcement, announce
 from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
 from operations.telling.progress import Progress
+from operations.telling.view import timestamp
 from operations.text import cut_middle, encodable, first_line, json_bytes, plain, whole_lines
 
 GROUP = "opwatch.notifiers"
@@ -34,6 +45,7 @@ BUILT_IN = (
     EntryPoint("console", "notifiers.console:Console", GROUP),
     EntryPoint("discord", "notifiers.chat.discord:Discord", GROUP),
     EntryPoint("email", "notifiers.email:Email", GROUP),
+    EntryPoint("http", "notifiers.http.notifier:Http", GROUP),
     EntryPoint("mattermost", "notifiers.chat.mattermost:Mattermost", GROUP),
     EntryPoint("rocketchat", "notifiers.chat.rocketchat:RocketChat", GROUP),
     EntryPoint("slack", "notifiers.slack.notifier:Slack", GROUP),
@@ -53,14 +65,17 @@ __all__ = [
     "Kind",
     "Links",
     "LiveNotifier",
+    "Mentioning",
     "MessageRef",
     "Notifier",
     "OpwatchError",
     "PermanentError",
+    "Posting",
     "Previewable",
     "Progress",
     "RateLimitedError",
     "Reason",
+    "Request",
     "SecretUrl",
     "State",
     "Tracking",
@@ -71,17 +86,22 @@ __all__ = [
     "answer_field",
     "check_host",
     "connect",
+    "context_wording",
     "cut_middle",
     "encodable",
     "first_line",
     "group_wording",
+    "html_wording",
     "json_bytes",
     "judge",
     "plain",
     "private_allowed",
+    "progress_wording",
     "retry_after_s",
+    "row_wording",
     "stripped",
     "time_wording",
+    "timestamp",
     "whole_lines",
     "wording",
 ]

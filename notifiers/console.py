@@ -3,7 +3,7 @@
 import sys
 from typing import TYPE_CHECKING, ClassVar
 
-from notifiers import Announcement, Kind, wording
+from notifiers import Announcement, Kind, context_wording, wording
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -28,5 +28,7 @@ class Console(Kind):
     def preview(self, announcement: Announcement) -> str:
         """Write the outcome. Lines of an error text are indented, so that they cannot pass for lines of the log."""
         details = "".join(f"\n    | {line}" for line in wording.explanation(announcement).splitlines())
-        group = "".join(f"\n    | {name}: {value}" for name, value in wording.other_context({}, announcement.group))
+        group = "".join(
+            f"\n    | {name}: {value}" for name, value in context_wording.other_context({}, announcement.group)
+        )
         return wording.for_terminals(f"{wording.headline(announcement)}{details}{group}")

@@ -1,4 +1,4 @@
-"""Kind `email`: one plain text message per outcome, by SMTP.
+"""Kind `email`: one message per outcome, by SMTP.
 
 https://www.rfc-editor.org/rfc/rfc5321#section-4.2.1 (what replies mean), RFC 3207 (STARTTLS), RFC 8314 (TLS from the
 start), RFC 3834 (automatic messages).
@@ -24,6 +24,7 @@ from notifiers import (
     TransientError,
     connect,
     first_line,
+    html_wording,
     private_allowed,
     wording,
 )
@@ -56,7 +57,7 @@ Mailbox = Annotated[str, AfterValidator(_mailbox)]
 
 
 class Email(Kind):
-    """Sends one plain text message through a mail server."""
+    """Sends one message, as plain text and as HTML, through a mail server."""
 
     # Servers that greylist take a message some minutes after its first attempt.
     retry_delays_s: ClassVar[tuple[float, ...]] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
@@ -143,8 +144,10 @@ to = ["ops@example.com", "dev@example.com"]
     def preview(self, announcement: Announcement) -> str:
         """Write the message as people read it."""
         message = self.message(announcement)
+        plain = message.get_body(("plain",))
+        text = "" if plain is None else plain.get_content()
         headers = "".join(f"{name}: {message[name]}\n" for name in ("From", "To", "Subject", "Message-ID"))
-        return f"{headers}\n{message.get_content()}"
+        return f"{headers}\n{text}"
 
     @asynccontextmanager
     async def _signed_in(self) -> "AsyncIterator[SMTP]":
@@ -193,15 +196,19 @@ to = ["ops@example.com", "dev@example.com"]
     def message(self, announcement: Announcement) -> EmailMessage:
         """Write the message. All attempts have the same Message-ID, so mail servers can drop duplicates."""
         headline = wording.headline(announcement)
-        below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
         message = EmailMessage(_SEVEN_BIT)
         message["Subject"] = first_line(wording.for_terminals(headline), _SUBJECT_LIMIT)
         message["From"] = self.sender
         message["To"] = ", ".join(self.to)
         message["Date"] = formatdate() if announcement.at is None else format_datetime(announcement.at)
         message["Message-ID"] = f"<{announcement.delivery_id}@{self._domain()}>"
+        if announcement.ended and announcement.alert is None:  # it answers the warning, if there was one
+            warning = announcement.delivery_id.replace(f"_{announcement.verdict}_", "_slow_", 1)
+            message["In-Reply-To"] = message["References"] = f"<{warning}@{self._domain()}>"
         message["Auto-Submitted"] = "auto-generated"
+        below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
         message.set_content(f"{headline}\n\n{below}".strip() + "\n")
+        message.add_alternative(html_wording.page(announcement, _TEXT_LIMIT_BYTES), subtype="html")
         return message
 
     def _domain(self) -> str:

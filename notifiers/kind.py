@@ -1,6 +1,7 @@
 """The protocols of a kind, and its base class: a pydantic model whose fields are the target's settings."""
 
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, WithJsonSchema
@@ -111,7 +112,7 @@ def _texts(values: Iterable[Any]) -> Iterator[str]:
     for value in values:
         if isinstance(value, SecretStr):
             yield value.get_secret_value()
-        elif isinstance(value, str):
+        elif isinstance(value, str) and not isinstance(value, StrEnum):  # such as a verdict, which is no secret
             yield value
         elif isinstance(value, list | tuple):
             yield from _texts(value)

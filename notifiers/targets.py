@@ -9,14 +9,18 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from notifiers import Notifier, editing, kinds
 from operations.errors import ConfigError
+from operations.kind import Kind
 from operations.model import Verdict
 from operations.telling.audience import Rule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
-_Event = Literal["succeeded", "failed", "timed_out", "lost", "slow"]
-"""The events of a rule: each verdict, and that an operation is slow."""
+_Event = Literal["succeeded", "failed", "timed_out", "lost", "slow", "recovered"]
+"""The events of a rule: each verdict, that an operation is slow, and a success after failures."""
+
+People = Mapping[str, str | Mapping[str, str]]
+"""How people are mentioned, by the name of the actor: in all kinds alike, or by kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,34 +39,57 @@ class _Rules(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
     on: tuple[_Event, ...] = tuple(verdict.value for verdict in Verdict)
     apps: tuple[str, ...] = ("*",)
+    kinds: tuple[Kind, ...] = tuple(Kind)
+    environments: tuple[str, ...] = ("*",)
+
+    def rule(self, *, live: bool) -> Rule:
+        """Make the rule of the target."""
+        return Rule(
+            on=frozenset(Verdict(each) for each in self.on if each in set(Verdict)),
+            apps=self.apps,
+            kinds=frozenset(self.kinds),
+            environments=self.environments,
+            slow="slow" in self.on,
+            recovered="recovered" in self.on,
+            live=live,
+        )
 
 
-def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, plain_http: bool) -> Target:
+def build(
+    name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, plain_http: bool, people: People | None = None
+) -> Target:
     """Make a target from its table. `${NAME}` is read from `environ`. Raises ConfigError, which lists every fault."""
     where = f"target {name!r}"
     if NAME.fullmatch(name) is None:
         raise ConfigError([f"{where}: a name consists of a-z, 0-9, _ and -, at most 41 characters"])
     faults: list[str] = []
-    expanded = _expanded(dict(table), environ, where, faults)
-    kind = str(expanded.pop("kind", ""))
+    settings = expanded(dict(table), environ, where, faults)
+    kind = str(settings.pop("kind", ""))
     known = kinds()
     if kind not in known:
         raise ConfigError([f"{where}: kind {table.get('kind', '')!r} is not known; known: {', '.join(sorted(known))}"])
-    own = {key: value for key, value in expanded.items() if key not in _Rules.model_fields}
-    rules: _Rules | None = _validated(_Rules, expanded, where, faults)
-    notifier: Notifier | None = _validated(known[kind].load(), own, where, faults, plain_http=plain_http)
+    own = {key: value for key, value in settings.items() if key not in _Rules.model_fields}
+    rules: _Rules | None = _validated(_Rules, settings, where, faults)
+    mentions = {who: given if isinstance(given, str) else given.get(kind) for who, given in (people or {}).items()}
+    context = {"plain_http": plain_http, "people": mentions}
+    notifier: Notifier | None = _validated(known[kind].load(), own, where, faults, context)
     if faults or rules is None or notifier is None:
         raise ConfigError(faults)
-    verdicts = frozenset(Verdict(each) for each in rules.on if each != "slow")
-    live = editing(notifier) is not None
-    if live and verdicts != frozenset(Verdict):
+    rule = rules.rule(live=editing(notifier) is not None)
+    if rule.live and rule.on != frozenset(Verdict):
         raise ConfigError(
             [f"{where}: on: must hold every verdict if live = true, which shows each operation to its end"]
         )
-    return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live), notifier)
+    return Target(name, kind, rule, notifier)
 
 
-def _validated(model: type[BaseModel], table: Mapping[str, Any], where: str, faults: list[str], **context: bool) -> Any:
+def _validated(
+    model: type[BaseModel],
+    table: Mapping[str, Any],
+    where: str,
+    faults: list[str],
+    context: Mapping[str, Any] | None = None,
+) -> Any:
     try:
         return model.model_validate(table, context=context)
     except ValidationError as error:
@@ -73,16 +100,21 @@ def _validated(model: type[BaseModel], table: Mapping[str, Any], where: str, fau
 def described(error: ValidationError, where: str) -> list[str]:
     """Write a validation error as one line per fault, without values."""
     return [
-        ": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")]))
+        ": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), _in_words(fault["msg"])]))
         for fault in error.errors(include_input=False, include_url=False, include_context=False)
     ]
 
 
-def _expanded(value: Any, environ: Mapping[str, str], where: str, faults: list[str]) -> Any:
+def _in_words(message: str) -> str:
+    return "is not set" if message == "Field required" else message.removeprefix("Value error, ")
+
+
+def expanded(value: Any, environ: Mapping[str, str], where: str, faults: list[str]) -> Any:
+    """Replace `${NAME}` in all texts of a value by the variable. Adds a fault for each that is not set."""
     if isinstance(value, dict):
-        return {key: _expanded(item, environ, where, faults) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expanded(item, environ, where, faults) for item in value]
+        return {key: expanded(item, environ, where, faults) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [expanded(item, environ, where, faults) for item in value]
     if not isinstance(value, str):
         return value
     faults += [

@@ -4,13 +4,13 @@ from operations.model import Usual
 
 NO_BREAK = "\u00a0"
 
-_MINUTE_S, _HOUR_S = 60, 3600
+_HOUR_S = 3600
 _WHOLE_FROM_S = 0.95
-_UNITS_S = {"h": _HOUR_S, "min": _MINUTE_S, "s": 1}
+_UNITS_S = {"h": _HOUR_S, "min": 60, "s": 1}
 
 
 def duration(seconds: float | None) -> str:
-    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`; empty if unknown.
+    """Write a duration: `0.4 s`, `42 s`, `3 min 5 s`, `1 h 2 min`, `1 h`; empty if unknown.
 
     A no-break space keeps each number and its unit on one line.
     """
@@ -19,11 +19,14 @@ def duration(seconds: float | None) -> str:
     if seconds < 1:
         return f"{seconds:.1f}{NO_BREAK}s"
     whole = round(seconds)
-    if whole < _MINUTE_S:
-        return f"{whole}{NO_BREAK}s"
-    if whole < _HOUR_S:
-        return f"{whole // _MINUTE_S}{NO_BREAK}min {whole % _MINUTE_S}{NO_BREAK}s"
-    return f"{whole // _HOUR_S}{NO_BREAK}h {whole % _HOUR_S // _MINUTE_S}{NO_BREAK}min"
+    large, small = ("min", "s") if whole < _HOUR_S else ("h", "min")
+    counts = (whole // _UNITS_S[large], large), (whole % _UNITS_S[large] // _UNITS_S[small], small)
+    return " ".join(f"{number}{NO_BREAK}{unit}" for number, unit in counts if number)
+
+
+def is_unusual(seconds: float, usual: Usual) -> bool:
+    """Tell whether a duration is far from the usual ones: half as long again, or half as short, by 5 s at least."""
+    return seconds > max(1.5 * usual.p90, usual.p90 + 5) or seconds < min(0.5 * usual.p50, usual.p50 - 5)
 
 
 def span(usual: Usual) -> str:
@@ -32,8 +35,8 @@ def span(usual: Usual) -> str:
     lower = upper if usual.p50 >= _UNITS_S[upper] else unit_of(usual.p50)
     first, last = count(usual.p50, lower), count(usual.p90, upper)
     if lower != upper:
-        return f"{first} {lower} – {last} {upper}"
-    return f"{first} {upper}" if first == last else f"{first}–{last} {upper}"
+        return f"{first}{NO_BREAK}{lower} – {last}{NO_BREAK}{upper}"
+    return f"{first}{NO_BREAK}{upper}" if first == last else f"{first}–{last}{NO_BREAK}{upper}"
 
 
 def unit_of(seconds: float) -> str:

@@ -6,25 +6,13 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 import base64
 import binascii
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from datetime import datetime
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from standardwebhooks import Webhook as Signer
 
-from notifiers import Announcement, Kind, SecretUrl, check_host, judge
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
-_MINUTE_S, _HOUR_S = 60.0, 3600.0
-_OVERLOADED: Mapping[int, float] = {
-    HTTPStatus.TOO_MANY_REQUESTS: _MINUTE_S,
-    HTTPStatus.BAD_GATEWAY: _MINUTE_S,
-    HTTPStatus.GATEWAY_TIMEOUT: _MINUTE_S,
-}
+from notifiers import Announcement, Posting, Request
 
 
 def _signing_secrets(secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
@@ -46,16 +34,9 @@ def _listed(value: object) -> object:
     return value.split() if isinstance(value, str) else value
 
 
-class Webhook(Kind):
+class Webhook(Posting):
     """Posts the outcome as signed JSON to your own program."""
 
-    retry_delays_s: ClassVar[tuple[float, ...]] = (
-        5.0,
-        5 * _MINUTE_S,
-        30 * _MINUTE_S,
-        *(hours * _HOUR_S for hours in (2, 5, 10, 14, 20, 24)),
-    )
-    at_once: ClassVar[int] = 10
     set_up: ClassVar[str] = """\
 [Webhooks](messages.md#webhooks) describes the requests, and has an example of a receiver. Make a secret with
 `echo whsec_$(openssl rand -base64 32)`.
@@ -71,7 +52,6 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
 """
     limits: ClassVar[str] = "the body stays below 20 kB; the error text in it is cut to 8 kB."
 
-    url: Annotated[SecretUrl, Field(description="where the body is posted")]
     secret: Annotated[
         tuple[SecretStr, ...],
         BeforeValidator(_listed),
@@ -79,22 +59,9 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
         Field(min_length=1, description="`whsec_…`, or several, the newest first; each of them signs every message"),
     ]
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:
-        """Post once. Any 2xx is success, 410 a permanent failure, and any other answer a transient one."""
-        now = datetime.now(UTC)
-        async with http.post(
-            self.url.get_secret_value(),
-            data=announcement.body,
-            headers=self.headers(announcement, now),
-            allow_redirects=False,
-        ) as response:
-            error = judge("", response.status, response.headers, now, final={HTTPStatus.GONE}, overloaded=_OVERLOADED)
-            if error is not None:
-                raise error
-
-    async def check(self, http: "ClientSession") -> str:
-        """Connect, without posting."""
-        return await check_host(self.url, http)
+    def request(self, announcement: Announcement, now: datetime) -> Request:
+        """Sign the body."""
+        return Request("POST", self.url.get_secret_value(), self.headers(announcement, now), announcement.body)
 
     def preview(self, announcement: Announcement) -> str:
         """Write the body, indented."""
@@ -108,7 +75,6 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
         )
         return {
             "content-type": "application/json",
-            "user-agent": "opwatch",
             "webhook-id": announcement.delivery_id,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": " ".join(signatures),

@@ -4,17 +4,18 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from notifiers.time_wording import NO_BREAK, count, duration, span, unit_of
-from operations.kind import NO_LINKS, Kind, Links
+from notifiers import row_wording
+from notifiers.context_wording import known_context, links, other_context
+from notifiers.time_wording import NO_BREAK, count, duration, is_unusual, span, unit_of
+from operations.kind import Kind
 from operations.model import DeliveryState, State, Verdict
 from operations.telling.announcement import Announcement
 from operations.telling.progress import Progress
-from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
+from operations.text import cut_middle, few_lines, first_line, plain, whole_lines
 
 ONE_OFF = "start-one-off"  # its success means that it has started; how it ends is unknown
 ALERT_MARK = "⚠️"
 SLOW_MARK = "⏳"
-PENDING_MARK = "🕐"
 MARKS = {
     State.TRACKING: "🔄",
     State.SUCCEEDED: "✅",
@@ -28,30 +29,42 @@ WORDS = {
     State.SUCCEEDED: "succeeded",
     State.FAILED: "failed",
     State.TIMED_OUT: "not finished",
-    State.LOST: "lost from sight",
+    State.LOST: "end unknown",
     State.CANCELLED: "cancelled",
 }
 DELIVERY_WORDS = {state: "given up" if state is DeliveryState.DEAD else state.value for state in DeliveryState}
 """The words for states in messages, one-line answers and on the page."""
 
+COLOURS = {Verdict.SUCCEEDED: 0x2EB67D, Verdict.FAILED: 0xE01E5A, Verdict.TIMED_OUT: 0xECB22E, Verdict.LOST: 0xECB22E}
 NO_ERROR_TEXT = "Scalingo gave no error text"
 
-GROUP_LIMIT = 80  # characters of a name
-_VALUE_LIMIT, _URL_LIMIT, _OWN_URL_LIMIT = 150, 1_000, 250
-_KNOWN_FIRST = ("environment", "actor", "commit")
+_ENVIRONMENT_LIMIT = 40
 _BLANK_LINES = re.compile(r"\A(?:[^\S\n]*\n)+")
 _VERDICT_MARK = re.compile(r"\A\s*!\s+(?:→\s*)?(?=\S)")
+_STILL = re.compile(r"still (.+?) after \d+ s\b")
+_UNANSWERED, _REFUSED = "no usable answer", "the API refuses access"
 _PING = re.compile(r"[@<](?=[\w!@#&])")
 
 
 def app(told: Announcement | Progress) -> str:
-    """Name the app: `shop`; in another region or account than the default, `shop (agency in osc-secnum-fr1)`."""
-    return f"{told.app} ({told.place})" if told.place else told.app
+    """Name the app: `shop (production)`; in another region, `shop (production, osc-secnum-fr1)`."""
+    where = ", ".join(places(told))
+    return f"{told.app} ({where})" if where else told.app
 
 
-def what(announcement: Announcement | Progress) -> str:
+def places(told: Announcement | Progress) -> Iterator[str]:
+    """Yield the environment, if the context names it, and account and region unless they are the default ones."""
+    yield from filter(None, (environment(told.context), told.place))
+
+
+def environment(context: Mapping[str, str]) -> str:
+    """Return the environment that a context names, in a few words, since it stands in headlines; may be empty."""
+    return first_line(plain(context.get("environment", "")), _ENVIRONMENT_LIMIT)
+
+
+def what(told: Announcement | Progress) -> str:
     """Name what ran, in the API's word if known: `restart`, `scale`, `deployment`, `database upgrade`, `backup`."""
-    return type_name(announcement.kind, announcement.type)
+    return type_name(told.kind, told.type)
 
 
 def type_name(kind: Kind, word: str | None) -> str:
@@ -67,48 +80,46 @@ def state_word(state: State, word: str | None) -> str:
     return "started" if word == ONE_OFF and state is State.SUCCEEDED else WORDS[state]
 
 
-def progress(seen: Progress) -> str:
-    """Write the progress: `pending for 3 s`, `running for 42 s`, `cancelled after 42 s`."""
-    age = duration(seen.age_s)
-    if seen.over:
-        return f"{WORDS[State.CANCELLED]} after {age}"
-    status = first_line(plain(seen.status), 40) or WORDS[State.TRACKING]
-    return f"still {status} after {age}" if seen.slow else f"{status} for {age}"
-
-
-def progress_mark(seen: Progress) -> str:
-    """Return the emoji for an operation without an outcome."""
-    if seen.over:
-        return MARKS[State.CANCELLED]
-    if seen.slow:
-        return SLOW_MARK
-    return PENDING_MARK if seen.waiting else MARKS[State.TRACKING]
-
-
-def usually(seen: Progress) -> str:
-    """Write how long such operations usually take: ` (usually 15–20 s)`; empty if unknown."""
-    return "" if seen.usual is None or seen.over else f" (usually {span(seen.usual)})"
-
-
 def verdict(announcement: Announcement) -> str:
-    """Write verdict and duration: `failed after 42 s`; for a slow operation, `still running after 42 s`."""
+    """Write verdict and duration: `failed after 42 s (3rd in a row)`; if it goes on, `still running after 42 s`.
+
+    The end of a lost operation is unknown, and so is its duration.
+    """
     took = duration(announcement.duration_s)
     if announcement.slow:
         return f"still running after {took}"
     word = state_word(State(announcement.verdict), announcement.type)
-    return f"{word} after {took}" if took else word
+    if announcement.verdict is Verdict.TIMED_OUT:
+        reason = plain(announcement.reason or "")
+        still = _STILL.match(reason)
+        word = f"still {first_line(still[1], 40)}" if still else "still running"
+        if reason.startswith(_UNANSWERED):
+            word = WORDS[State.LOST]
+    return row_wording.verdict(announcement, word, "" if announcement.verdict is Verdict.LOST else took)
+
+
+def joint(announcement: Announcement) -> str:
+    """Return what stands between `what` and `verdict`."""
+    return " " if announcement.slow or announcement.verdict is not Verdict.LOST else ": "
 
 
 def compared(announcement: Announcement, dated: Callable[[datetime, str], str] | None = None) -> str:
-    """Write what is added to the duration: ` (usually 15–20 s), ended 16:20 UTC, told 25 min late`.
+    """Write what is added to the verdict: ` (usually 15–20 s), ended 16:20 UTC, told 25 min late`.
 
-    The usual duration is left out if either is unknown, and for `lost`, whose duration is not that of the operation.
-    The end is added if the message is late or overtaken. `dated` writes a time, given also as text, in another way.
+    The usual duration is added only if this one was far from it. The end is added if the message is late or overtaken.
+    `dated` writes a time, given also as text, in another way.
     """
-    lost = announcement.verdict is Verdict.LOST and not announcement.slow
-    known = announcement.usual is not None and announcement.duration_s is not None and not lost
-    usual = f" (usually {span(announcement.usual)})" if announcement.usual is not None and known else ""
-    return usual + "".join(f", {each}" for each in _since(announcement, dated or (lambda _, text: text)))
+    since = "".join(f", {each}" for each in _since(announcement, dated or (lambda _, text: text)))
+    if announcement.verdict is Verdict.LOST and not announcement.slow:
+        named = announcement.kind.value if announcement.kind is not Kind.DATABASE else Kind.OPERATION.value
+        refused = _REFUSED in (announcement.reason or "")
+        return f" (Scalingo {'refuses access to this app' if refused else f'no longer knows this {named}'}){since}"
+    usual, took_s = announcement.usual, announcement.duration_s
+    known = usual is not None and took_s is not None and (announcement.slow or is_unusual(took_s, usual))
+    stopped = "; Opwatch stopped watching" if announcement.verdict is Verdict.TIMED_OUT and announcement.ended else ""
+    said = f"usually {span(usual)}" if usual is not None and known else ""
+    said = said and (f", {said}" if row_wording.failed_again(announcement) else f" ({said})")
+    return said + stopped + since
 
 
 def _since(announcement: Announcement, dated: Callable[[datetime, str], str]) -> Iterator[str]:
@@ -142,6 +153,11 @@ def mark(announcement: Announcement) -> str:
     return SLOW_MARK if announcement.slow else MARKS[State(announcement.verdict)]
 
 
+def colour(announcement: Announcement) -> int:
+    """Return the verdict's colour, as RGB."""
+    return COLOURS[announcement.verdict] if announcement.ended or announcement.recovered else COLOURS[Verdict.LOST]
+
+
 def explanation(announcement: Announcement) -> str:
     """Return the text below the headline: the cause; for an alert, the outcome that could not be delivered."""
     if announcement.alert is None:
@@ -155,39 +171,6 @@ def went_wrong(announcement: Announcement) -> bool:
         return False
     bad = announcement.verdict is not Verdict.SUCCEEDED and not announcement.overtaken
     return announcement.alert is not None or bad
-
-
-def known_context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield name and value of the well-known entries of the caller's context, each in one short line."""
-    for name in _KNOWN_FIRST:
-        if value := first_line(plain(given.get(name, "")), _VALUE_LIMIT):
-            yield name, value
-
-
-def other_context(given: Mapping[str, str], group: str | None = None) -> Iterator[tuple[str, str]]:
-    """Yield the name of the group, if any, and the other entries of the context, each in one short line."""
-    if name := first_line(plain(group or ""), GROUP_LIMIT):
-        yield "group", name
-    for name, text in given.items():
-        if name in (*_KNOWN_FIRST, "url"):
-            continue
-        label, value = first_line(plain(name), _VALUE_LIMIT), first_line(plain(text), _VALUE_LIMIT)
-        if label and value:
-            yield label, value
-
-
-def links(given: Mapping[str, str], own: Links = NO_LINKS) -> Iterator[tuple[str, str]]:
-    """Yield the pages that say more: `details` (the `url` of a context), `logs` and `story`.
-
-    Only http(s) URLs that cannot pass for markup.
-    """
-    for word, url, limit in (
-        ("details", given.get("url"), _URL_LIMIT),
-        ("logs", own.logs, _OWN_URL_LIMIT),
-        ("story", own.story, _OWN_URL_LIMIT),
-    ):
-        if url is not None and url_fault(url) is None and len(url) <= limit:
-            yield word, url
 
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:
@@ -217,7 +200,8 @@ def outcome(announcement: Announcement) -> str:
 
 def in_words(announcement: Announcement) -> str:
     """Write the outcome without an emoji: `shop: restart failed after 42 s (usually 15–20 s)`."""
-    return f"{app(announcement)}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
+    begun = f"{app(announcement)}: {what(announcement)}{joint(announcement)}"
+    return f"{begun}{verdict(announcement)}{compared(announcement)}"
 
 
 def cause(announcement: Announcement) -> str:
@@ -229,9 +213,11 @@ def cause(announcement: Announcement) -> str:
 
 
 def shown_cause(announcement: Announcement) -> str:
-    """Return the cause as messages show it. A failure without an error text says so: readers would look for it."""
-    failed = announcement.ended and announcement.verdict is Verdict.FAILED
-    return cause(announcement) or (NO_ERROR_TEXT if failed else "")
+    """Return the cause as messages show it: without what the headline says, or that there is no error text."""
+    text = cause(announcement)
+    if announcement.ended and announcement.verdict is Verdict.FAILED:
+        return text or NO_ERROR_TEXT
+    return text.partition("; ")[2] if announcement.verdict is Verdict.TIMED_OUT and _STILL.match(text) else text
 
 
 def short_cause(announcement: Announcement, limit: int) -> str:
@@ -240,8 +226,13 @@ def short_cause(announcement: Announcement, limit: int) -> str:
 
 
 def cut_cause(announcement: Announcement, limit: int, size: Callable[[str], int] = len) -> str:
-    """Return the cause. A long one loses whole lines in its middle, so that `size` of the result is at most `limit`."""
-    return whole_lines(cut_middle(shown_cause(announcement), limit, size))
+    """Return the cause for a chat: about twelve lines, and at most `limit` by `size`. The middle is left out."""
+    return whole_lines(cut_middle(few_lines(shown_cause(announcement)), limit, size))
+
+
+def cut_explanation(announcement: Announcement, limit_bytes: int) -> str:
+    """Return the explanation as `cut_cause` does the cause."""
+    return whole_lines(cut_middle(few_lines(explanation(announcement)), limit_bytes, size_bytes))
 
 
 def for_terminals(text: str) -> str:

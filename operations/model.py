@@ -176,7 +176,8 @@ class Tracking:
     `next_look_at` is set only in the state `tracking`; while `claim` is set, it is the end of the lease. With
     `notify_all`, every target with a matching rule is told; `notify` are targets requested by name. `deliveries` tell
     the outcome; `alerts`, hidden from callers, tell the operator; `slow` is the warning of this run. `usual` is as of
-    the last look. `missing_*`, `refused_*` and `unanswered_since` count failed looks since the last good answer.
+    the last look. `failures_in_a_row` are those of this app and type: up to this failure, or before this success.
+    `missing_*`, `refused_*` and `unanswered_since` count failed looks since the last good answer.
     """
 
     id: str
@@ -209,6 +210,7 @@ class Tracking:
     duration_s: float | None = None
     usual: Usual | None = None
     reason: str | None = None
+    failures_in_a_row: int | None = None
     cancelled_by: str | None = None
     deliveries: tuple[Delivery, ...] = ()
     alerts: tuple[Delivery, ...] = ()

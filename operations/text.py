@@ -64,6 +64,13 @@ def whole_lines(cut: str, most: int = 200) -> str:
     return head + mark + (tail[start:] if start <= most else tail)
 
 
+def few_lines(text: str, first: int = 3, last: int = 9) -> str:
+    """Keep the first and the last lines of a long text, and say how many are missing. A phone shows about twelve."""
+    lines = text.split("\n")
+    missing = len(lines) - first - last
+    return text if missing < 2 else "\n".join([*lines[:first], f"… {missing} lines …", *lines[-last:]])  # noqa: PLR2004
+
+
 def first_line(text: str, limit: int) -> str:
     """Return the first non-empty line, cut to `limit` characters."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")

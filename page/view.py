@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from notifiers import wording
+from notifiers import context_wording, wording
 from notifiers.time_wording import duration, span
 from notifiers.wording import DELIVERY_WORDS, type_name
 from operations.model import Delivery, DeliveryState, State, Tracking, Usual
@@ -114,7 +114,7 @@ def card(tracking: Tracking, now: datetime) -> Card:
             (plain(name), plain(value)) for name, value in tracking.context.items() if name != "url" or not linked
         ),
         place=tracking.place,
-        links=tuple(wording.links({}, tracking.links)),
+        links=tuple(context_wording.links({}, tracking.links)),
         url=link if linked else None,
         error=plain(operation.error or "") if operation else "",
         reason=plain(tracking.reason or ""),

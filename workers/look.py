@@ -160,6 +160,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
     def decide(tracking: Tracking) -> Tracking | None:
         since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been away since
         (durations,) = runtime.learned.durations([known])
+        ended = known.operation is not None and known.operation.outcome is not None
         return looks.after_look(
             looks.hinted(tracking, hint),
             claimed.claim,
@@ -168,6 +169,7 @@ def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError
             durations=durations,
             rules=runtime.rules,
             alert_target=runtime.settings.alert_target,
+            earlier=runtime.store.told.earlier(known) if ended else None,
         )
 
     return Change(claimed.stored, decide, also=(added(f"looks:{looks.result(seen)}"), *learned))

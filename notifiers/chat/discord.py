@@ -6,15 +6,13 @@ https://docs.discord.com/developers/topics/rate-limits
 """
 
 import re
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from notifiers import Announcement, Chat
+from notifiers import Announcement, Chat, Mentioning, wording
 from notifiers.chat import markdown
 
 
-class Discord(Chat):
+class Discord(Chat, Mentioning):
     """Posts to the channel of a webhook."""
 
     service: ClassVar[str] = "Discord"
@@ -36,27 +34,23 @@ mention = "<@&81384788765712384>"
 Only this mention can notify anyone (`allowed_mentions`). A delivery to an unknown or deleted webhook
 (`404 Not Found: 10015`) is given up immediately.
 """
-    limits: ClassVar[str] = "error text and context together are cut to 4,000 bytes."
-
-    mention: Annotated[
-        str | None,
-        Field(
-            pattern=r"^(@here|@everyone|<@&?\d{1,20}>)$",
-            description="`@here`, `@everyone`, `<@user id>` or `<@&role id>`",
-        ),
-    ] = None
+    limits: ClassVar[str] = "error text and context together are cut to 3,500 bytes."
+    mentions: ClassVar[re.Pattern[str]] = re.compile(r"@here|@everyone|<@&?\d{1,20}>")
+    mentions_in_words: ClassVar[str] = "`@here`, `@everyone`, `<@user id>` or `<@&role id>`"
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
-        """Write the headline as content, at most 2,000 characters, and the details as an embed."""
-        embed = {"description": markdown.details(announcement), "color": markdown.colour(announcement)}
+        """Write everything in an embed, which has the verdict's colour. Only a mention in the content notifies."""
+        mention = self.mention_for(announcement) or ""
+        said = "\n".join(filter(None, [markdown.headline(announcement, None), markdown.details(announcement)]))
         return {
-            "content": markdown.headline(announcement, self.mention),
-            "embeds": [embed] if embed["description"] else [],
-            "allowed_mentions": self._allowed_mentions(),
+            "content": mention,
+            "embeds": [{"description": said, "color": wording.colour(announcement)}],
+            "allowed_mentions": _allowed_mentions(mention),
         }
 
-    def _allowed_mentions(self) -> dict[str, list[str]]:
-        """Allow only our own mention, not those in a text from outside."""
-        numbers = re.findall(r"\d+", self.mention or "")
-        kind = "roles" if "&" in (self.mention or "") else "users"
-        return {"parse": ["everyone"] if self.mention and not numbers else [], **({kind: numbers} if numbers else {})}
+
+def _allowed_mentions(mention: str) -> dict[str, list[str]]:
+    """Allow only our own mention, not those in a text from outside."""
+    numbers = re.findall(r"\d+", mention)
+    kind = "roles" if "&" in mention else "users"
+    return {"parse": ["everyone"] if mention and not numbers else [], **({kind: numbers} if numbers else {})}

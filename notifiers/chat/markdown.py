@@ -8,22 +8,20 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from notifiers import Announcement, Verdict, wording
+from notifiers import Announcement, context_wording, wording
 
-DETAILS_LIMIT = 4_000
+DETAILS_LIMIT = 3_500
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
 
 CONTEXT_LIMIT = 2_000
-COLOURS = {Verdict.SUCCEEDED: 0x2EB67D, Verdict.FAILED: 0xE01E5A, Verdict.TIMED_OUT: 0xECB22E, Verdict.LOST: 0xECB22E}
-_ATTENTION = 0xECB22E
-_PLAIN_WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
+_PLAIN_WORDS = re.compile(r"[^\W_]+(?:(?:[ \u00a0-]|\.(?=\d))[^\W_]+)*")
 _TOGETHER, _APART = re.compile("`(?=`)"), "`\u200b"
 _IN_URLS = {ord(char): f"%{ord(char):02X}" for char in "()[]*_~`\\"}
 
 
 def headline(announcement: Announcement, mention: str | None) -> str:
-    """Write the announcement in one line, after the mention if something went wrong."""
-    pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
+    """Write the announcement in one line, after the mention, if any."""
+    pinged = f"{mention} " if mention else ""
     if announcement.alert is not None:
         return f"{pinged}{wording.alert_mark(announcement)} {_shown(announcement.alert)}"
     return pinged + _outcome(announcement)
@@ -44,21 +42,17 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
     attachment = {
         "fallback": wording.unpinged(wording.headline(announcement)),
         "text": below,
-        "color": f"#{colour(announcement):06x}",
+        "color": f"#{wording.colour(announcement):06x}",
     }
     message = {"text": headline(announcement, mention), "attachments": [attachment] if below else []}
     return {**message, "channel": channel} if channel else message
 
 
-def colour(announcement: Announcement) -> int:
-    """Return the verdict's colour, as RGB."""
-    return COLOURS[announcement.verdict] if announcement.ended or announcement.recovered else _ATTENTION
-
-
 def _outcome(announcement: Announcement) -> str:
-    place = f" ({_shown(announcement.place)})" if announcement.place else ""
-    line = f"{wording.mark(announcement)} **{_shown(announcement.app)}**{place}: {_shown(wording.what(announcement))}"
-    return f"{line} **{wording.verdict(announcement)}**{wording.compared(announcement)}"
+    where = ", ".join(map(_shown, wording.places(announcement)))
+    app = f"**{_shown(announcement.app)}**" + (f" ({where})" if where else "")
+    begun = f"{wording.mark(announcement)} {app}: {_shown(wording.what(announcement))}{wording.joint(announcement)}"
+    return f"{begun}**{_shown(wording.verdict(announcement))}**{wording.compared(announcement)}"
 
 
 def _block(announcement: Announcement, limit: int) -> str:
@@ -82,12 +76,11 @@ def _context(announcement: Announcement) -> str:
 
 def _entries(announcement: Announcement) -> Iterator[str]:
     given = announcement.context
-    for name, value in wording.known_context(given):
-        introduced = {"actor": f"by {_shown(value)}", "commit": f"commit {_code(value)}"}
-        yield introduced.get(name, f"**{_shown(value)}**")
-    for word, url in wording.links(given, announcement.links):
+    for name, value in context_wording.known_context(given):
+        yield f"by {_shown(value)}" if name == "actor" else f"commit {_code(value)}"
+    for word, url in context_wording.links(given, announcement.links):
         yield f"[{word}]({url.translate(_IN_URLS)})"
-    for name, value in wording.other_context(given, announcement.group):
+    for name, value in context_wording.other_context(given, announcement.group):
         yield f"{_shown(name)}: {_shown(value)}"
 
 

@@ -5,19 +5,18 @@ https://learn.microsoft.com/connectors/teams/ (a card has at most 28 kB). The wo
 only its run history shows failures.
 """
 
+import re
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
-
-from notifiers import Announcement, Chat, cut_middle, json_bytes, wording
+from notifiers import Announcement, Chat, Mentioning, context_wording, cut_middle, json_bytes, wording
 
 CAUSE_LIMIT_BYTES = 6_000
 _CONTEXT_LIMIT_BYTES = 2_000
-_INTRODUCED = {"environment": "", "actor": "by ", "commit": "commit "}
+_INTRODUCED = {"actor": "by ", "commit": "commit "}
 
 
-class Teams(Chat):
+class Teams(Chat, Mentioning):
     """Posts a card to the channel or chat of a workflow."""
 
     service: ClassVar[str] = "Teams"
@@ -42,18 +41,13 @@ workflow's run history shows whether it posted the card.
         "the error text is cut to 6,000 bytes, the context to 2,000. So cards stay well below Teams' limit of 28 kB."
     )
 
-    mention: Annotated[
-        str | None,
-        Field(
-            pattern=r"^[^\s<>&]{1,200}$",
-            description="a user's e-mail address or object id in Entra; Teams has no mention of a whole channel",
-        ),
-    ] = None
+    mentions: ClassVar[re.Pattern[str]] = re.compile(r"[^\s<>&]{1,200}")
+    mentions_in_words: ClassVar[str] = "a user's e-mail address or object id in Entra; Teams cannot mention a channel"
 
     def document(self, announcement: Announcement) -> dict[str, Any]:
         """Write a card. Texts from outside are text runs, in which Teams reads no markup."""
-        mention = self.mention if wording.went_wrong(announcement) else None
-        links = wording.links(announcement.context, announcement.links)
+        mention = self.mention_for(announcement)
+        links = context_wording.links(announcement.context, announcement.links)
         card = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
@@ -73,7 +67,8 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         yield _runs(_run(wording.headline(announcement), weight="Bolder"))
     if announcement.ended or announcement.slow:
         app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
-        what = _run(f"{wording.app(announcement).removeprefix(announcement.app)}: {wording.what(announcement)} ")
+        place = wording.app(announcement).removeprefix(announcement.app)
+        what = _run(f"{place}: {wording.what(announcement)}{wording.joint(announcement)}")
         yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
         if cause := wording.cut_cause(announcement, CAUSE_LIMIT_BYTES, lambda text: json_bytes(wording.unpinged(text))):
             yield _runs(_run(cause, fontType="Monospace"))
@@ -84,9 +79,9 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
 
 
 def _phrases(announcement: Announcement) -> Iterator[str]:
-    for name, value in wording.known_context(announcement.context):
+    for name, value in context_wording.known_context(announcement.context):
         yield _INTRODUCED[name] + value
-    for name, value in wording.other_context(announcement.context, announcement.group):
+    for name, value in context_wording.other_context(announcement.context, announcement.group):
         yield f"{name}: {value}"
 
 

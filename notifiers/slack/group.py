@@ -5,6 +5,7 @@ operation joins.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from notifiers import (
@@ -13,6 +14,7 @@ from notifiers import (
     State,
     Tracking,
     announce,
+    context_wording,
     first_line,
     group_wording,
     plain,
@@ -35,10 +37,13 @@ def message(shown: GroupMessage) -> dict[str, Any]:
     group = shown.group
     if shown.alone is not None:
         return _alone(shown, shown.alone)
-    mark, name = wording.MARKS[group.state], inert(first_line(plain(group.name), wording.GROUP_LIMIT))
+    mark, name = wording.MARKS[group.state], inert(first_line(plain(group.name), context_wording.GROUP_LIMIT))
     short, detail = map(inert, group_wording.headline(group, shown.now))
-    blocks = [section(f"{mark} *{name}*: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
-    return {"text": f"{mark} {name}: {short}{detail}", "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
+    shared = wording.environment(shown.context)
+    where = f" ({inert(shared)})" if shared else ""
+    blocks = [section(f"{mark} *{name}*{where}: *{short}*{detail}"), *_members(shown), *context_block(shown.context)]
+    text = f"{mark} {name}{where}: {short}{detail}"
+    return {"text": text, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
 def _alone(shown: GroupMessage, member: Tracking) -> dict[str, Any]:
@@ -80,6 +85,8 @@ def _left(group: Group, told: int) -> str:
 
 def _line(shown: GroupMessage, member: Tracking) -> tuple[str, str]:
     """Write a member's line with markup, and the first line of its cause without."""
+    if "environment" in shown.context:  # then the headline names it
+        member = replace(member, context={})
     if member.state in (State.TRACKING, State.CANCELLED):
         progress = shown.progress(member)
         unseen = progress.trouble is not None and not progress.over

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from notifiers import Announcement, Progress, first_line, plain, wording
+from notifiers import Announcement, Progress, first_line, plain, progress_wording, wording
 from notifiers.slack import message as slack_message
 from notifiers.slack.message import (
     CONTEXT_LIMIT,
@@ -37,8 +37,8 @@ def progress_message(progress: Progress) -> dict[str, Any]:
 
 def progress_line(progress: Progress) -> str:
     """Write the progress of an operation, with markup."""
-    said = inert(wording.progress(progress))
-    return f"{wording.progress_mark(progress)} {app_and_type(progress)} *{said}*{wording.usually(progress)}"
+    mark, said = progress_wording.progress_mark(progress), inert(progress_wording.progress(progress))
+    return f"{mark} {app_and_type(progress)} *{said}*{progress_wording.usually(progress)}"
 
 
 def outcome_message(announcement: Announcement) -> dict[str, Any]:
@@ -56,9 +56,9 @@ def reply(announcement: Announcement, mention: str | None = None) -> dict[str, A
     A reply alone notifies nobody, and `<!here>` in a thread only those who follow it. So the reply is also shown in the
     channel, unless it mentions a user or a group of users.
     """
-    linked = {name: value for name, value in announcement.context.items() if name == "url"}
+    linked = {name: value for name, value in announcement.context.items() if name in ("environment", "url")}
     built = slack_message.message(replace(announcement, context=linked), mention)
-    pinged = mention is not None and wording.went_wrong(announcement) and not _WHOLE_CHANNEL.search(mention)
+    pinged = mention is not None and not _WHOLE_CHANNEL.search(mention)
     return {**built, "reply_broadcast": not pinged}
 
 

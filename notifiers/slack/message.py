@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from notifiers import NO_LINKS, Announcement, Links, Progress, Verdict, wording
+from notifiers import NO_LINKS, Announcement, Links, Progress, Verdict, context_wording, wording
 
-ERROR_LIMIT = 2_400
+ERROR_LIMIT = 2_300
 FIRST_LINE_LIMIT = 300
 CONTEXT_LIMIT = 150
 URL_LIMIT = 1_000
@@ -26,7 +26,7 @@ _PARSED = re.compile(r"(?<!<)[@#](?=\w)|:(?=//|[\w+'-]+:)|(?<=\w)\.(?=[^\W\d_]{2
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
     text = fallback_text(announcement)
-    pinged = f"{mention} " if mention and wording.went_wrong(announcement) else ""
+    pinged = f"{mention} " if mention else ""
     return {
         "text": pinged + text,
         "blocks": list(_blocks(announcement, pinged)),
@@ -43,7 +43,9 @@ def went_well(announcement: Announcement) -> bool:
 def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the message without blocks, in case Slack refuses them. Links and the group's name are in its last line."""
     full = message(announcement, mention)
-    group = next((inert(f"{name}: {value}") for name, value in wording.other_context({}, announcement.group)), "")
+    group = next(
+        (inert(f"{name}: {value}") for name, value in context_wording.other_context({}, announcement.group)), ""
+    )
     below = " · ".join(filter(None, [_links(announcement.context, announcement.links), group]))
     text = f"{full['text']}\n{below}" if below else full["text"]
     return {**{key: value for key, value in full.items() if key != "blocks"}, "text": text}
@@ -103,8 +105,8 @@ def unmarked(text: str) -> dict[str, Any]:
 
 def outcome_line(announcement: Announcement) -> str:
     """Write the outcome, or that it is slow, with markup."""
-    mark, said = wording.mark(announcement), inert(wording.verdict(announcement))
-    return f"{mark} {app_and_type(announcement)} *{said}*{wording.compared(announcement, dated)}"
+    begun = f"{wording.mark(announcement)} {app_and_type(announcement)}{wording.joint(announcement)}"
+    return f"{begun}*{inert(wording.verdict(announcement))}*{wording.compared(announcement, dated)}"
 
 
 def app_and_type(told: Announcement | Progress) -> str:
@@ -137,21 +139,19 @@ def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]
 
 
 def _context(given: Mapping[str, str], own: Links, group: str | None) -> Iterator[dict[str, Any]]:
-    """Build the elements. Only plain words get markup, since Slack would read more of it in any other text."""
-    for name, value in wording.known_context(given):
-        if name == "environment":
-            yield marked(f"*{value}*") if _WORDS.fullmatch(value) else unmarked(value)
-        elif name == "actor":
+    """Build the elements. Only a plain word gets markup, since Slack would read more of it in any other text."""
+    for name, value in context_wording.known_context(given):
+        if name == "actor":
             yield unmarked(f"by {value}")
         elif commit := value.replace("`", ""):
             yield marked(f"commit `{commit}`") if _WORDS.fullmatch(commit) else unmarked(f"commit {commit}")
     if links := _links(given, own):
         yield marked(links)
-    for name, value in wording.other_context(given, group):
+    for name, value in context_wording.other_context(given, group):
         yield unmarked(f"{name}: {value}")
 
 
 def _links(given: Mapping[str, str], own: Links) -> str:
     """Link to the pages that say more, in one element: Slack shows ten."""
-    there = ((word, escape(url)) for word, url in wording.links(given, own))
+    there = ((word, escape(url)) for word, url in context_wording.links(given, own))
     return " · ".join(f"<{url}|{word}>" for word, url in there if slack_length(url) <= URL_LIMIT)

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 from notifiers import (
     Announcement,
     GroupMessage,
-    Kind,
+    Mentioning,
     MessageRef,
     PermanentError,
     Progress,
@@ -45,7 +45,6 @@ EDIT_WITHIN_S = 5.0
 """Short enough to leave time to post instead."""
 
 _MENTION = r"<(!here|!channel|!everyone|@[UW][A-Z0-9]+|!subteam\^S[A-Z0-9]+)(\|[^<>|\n]+)?>"
-_MENTIONS = re.compile(rf"{_MENTION}( {_MENTION}){{0,9}}")
 _CHANNEL_LINK = re.compile(r"https://[^/]+/(?:archives|client/[A-Z0-9]+)/([CDG][A-Z0-9]+)(?:[/?#].*)?")
 _CHANNEL_ID, _TS = re.compile(r"[A-Z][A-Z0-9]{0,20}"), re.compile(r"\d{1,20}\.\d{1,20}")
 
@@ -75,14 +74,7 @@ def _channel(given: str) -> str:
     return link[1] if link else given.strip()
 
 
-def _mention(given: str) -> str:
-    if _MENTIONS.fullmatch(given) is None:
-        message = "must be <!here>, <!channel>, <!everyone>, <@U…> or <!subteam^S…>; @name notifies nobody"
-        raise ValueError(message)
-    return given
-
-
-class Slack(Kind):
+class Slack(Mentioning):
     """Posts to the channel of an incoming webhook, or as a bot."""
 
     set_up: ClassVar[str] = """\
@@ -97,7 +89,11 @@ mention = "<!here>"
 ```
 """
     limits: ClassVar[str] = (
-        "the error text is cut to 2,400 characters. A live message shows its first line, and the reply all of it."
+        "the error text is cut to 2,300 characters. A live message shows its first line, and the reply all of it."
+    )
+    mentions: ClassVar[re.Pattern[str]] = re.compile(rf"{_MENTION}( {_MENTION}){{0,9}}")
+    mentions_in_words: ClassVar[str] = (
+        "`<!here>`, `<!channel>`, `<@U…>` or `<!subteam^S…>`; several are separated by a blank; `@name` notifies nobody"
     )
 
     webhook_url: Annotated[
@@ -113,10 +109,6 @@ mention = "<!here>"
         Field(description="the channel that the bot posts to: its id or its link, or less well its name"),
     ] = None
     api_url: Annotated[SecretUrl | None, Field(description="another server with Slack's Web API, for the bot")] = None
-    mention: Annotated[
-        Annotated[str, AfterValidator(_mention)] | None,
-        Field(description="`<!here>`, `<!channel>`, `<@U…>` or `<!subteam^S…>`; several are separated by a blank"),
-    ] = None
     live: Annotated[bool, Field(description="`true`: one message for each operation, which the bot edits")] = False
 
     @model_validator(mode="after")
@@ -133,9 +125,9 @@ mention = "<!here>"
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
         """Post once; if Slack refuses the blocks, once more as plain text."""
         try:
-            await self._post(slack_message.message(announcement, self.mention), http)
+            await self._post(slack_message.message(announcement, self.mention_for(announcement)), http)
         except PayloadRefusedError:
-            await self._post(slack_message.plain_message(announcement, self.mention), http)
+            await self._post(slack_message.plain_message(announcement, self.mention_for(announcement)), http)
 
     async def show(
         self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
@@ -168,10 +160,11 @@ mention = "<!here>"
             await self.reply(announcement, posted, http)
 
     async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
-        """Reply to the message with error text and mention, if something went wrong; see `follow_up`."""
-        if slack_message.went_well(announcement):
+        """Reply with error text and mention, if something went wrong or somebody is mentioned; see `follow_up`."""
+        mention = self.mention_for(announcement)
+        if mention is None and slack_message.went_well(announcement):
             return
-        reply = {**slack_live.reply(announcement, self.mention), "thread_ts": posted.ts, "channel": posted.channel}
+        reply = {**slack_live.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
         try:
             await self._as_bot("chat.postMessage", reply, http, classify_edit)
         except (MessageGoneError, PayloadRefusedError):
@@ -189,11 +182,12 @@ mention = "<!here>"
 
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
-        built = [slack_message.message(announcement, self.mention)]
+        mention = self.mention_for(announcement)
+        built = [slack_message.message(announcement, mention)]
         if self.live:
             built = [] if announcement.slow else [slack_live.outcome_message(announcement)]
-            if not slack_message.went_well(announcement):
-                built.append(slack_live.reply(announcement, self.mention))
+            if mention is not None or not slack_message.went_well(announcement):
+                built.append(slack_live.reply(announcement, mention))
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
     async def _ask(

@@ -44,6 +44,8 @@ class ChangeKind(StrEnum):
     """Set a key for so many seconds. If it is already set, the record is refused."""
     FIRST, LATEST = "FIRST", "LATEST"
     """Set a member's score, unless it has one. Set a key to a time for so many seconds, unless it has a later one."""
+    COUNT = "COUNT"
+    """Set a key to a count, and drop it at zero. The record is refused unless the count is still `member`."""
     CEILING = "CEILING"
     """Refuse the record if the fields of all CEILINGs have reached their limits."""
     CLEAR = "CLEAR"

@@ -34,7 +34,7 @@ from operations.storage.tallies import tally_changes
 from operations.storage.told import Told, told_changes
 from operations.telling import alerts, announcement, attempts
 
-_MARKED = b"marked"
+_MARKED, _COUNTED = b"marked", b"counted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ class Store:
             for (attempt, swap), found in zip(swaps, answers, strict=True):
                 if found is None or found == swap.record:  # equal: our own write, repeated after its answer was lost
                     results[attempt.number] = Stored(swap.new, swap.record)
-                elif found == _MARKED:
-                    attempts.append(replace(attempt, told=True))
+                elif found in (_MARKED, _COUNTED):  # counted: another outcome of this app and type was recorded
+                    attempts.append(replace(attempt, told=attempt.told or found == _MARKED))
                 elif isinstance(found, Exception):
                     results[attempt.number] = found
                 elif found:
@@ -154,7 +154,7 @@ class Store:
         )
 
     def _write(self, swaps: Sequence["_Swap"]) -> list[bytes | Exception | None]:
-        """Carry out each swap. Returns for each None if it was written, `_MARKED`, an error, or the record found."""
+        """Carry out each swap. Returns for each: None if done, `_MARKED`, `_COUNTED`, an error, the record found."""
         if not swaps:
             return []
         keys = [key for swap in swaps for key in (record_key(swap.new.id), body_key(swap.new.id, swap.new.run))]

@@ -3,9 +3,9 @@
 -- KEYS: for each swap the record and its announcement, then the sorted sets, hashes and other keys of the entries.
 -- ARGV: how many swaps, then for each: the record expected ('' for none), the new one, the announcement to keep ('' for
 --       none), how many entries change, and for each of these (kind, key number, member, value). The kinds
---       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH.
+--       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH, a count after its last COUNT.
 -- Returns for each swap false if done, an error if Redis refused it, else, with nothing written: the record found,
--- 'marked' if a key to MARK is already marked, or the counts if every CEILING is reached.
+-- 'marked' if a key to MARK is already marked, 'counted' if a COUNT has changed, or the counts if every CEILING is reached.
 local swaps, names, stored = tonumber(ARGV[1]), {}, {}
 for n = 1, swaps do
   names[n] = KEYS[2 * n - 1]
@@ -27,6 +27,10 @@ local function change(kind, key, member, value)
     redis.call('ZADD', key, 'NX', value, member)
   elseif kind == 'LATEST' and tonumber(member) > (tonumber(redis.call('GET', key) or 0) or 0) then
     redis.call('SET', key, member, 'EX', value)
+  elseif kind == 'COUNT' and value == '0' then
+    redis.call('UNLINK', key)
+  elseif kind == 'COUNT' then
+    redis.call('SET', key, value, 'EX', 7776000)
   elseif kind == 'PUSH' then
     redis.pcall('LPUSH', key, member)  -- it may be something else: no reason not to write the rest
     redis.pcall('LTRIM', key, 0, value - 1)
@@ -44,6 +48,12 @@ local function change(kind, key, member, value)
   end
 end
 
+-- The count of a key; 0 if there is none, or something else.
+local function counted(key)
+  local found = redis.pcall('GET', key)
+  return type(found) == 'string' and string.match(found, '^%d+$') and tonumber(found) or 0
+end
+
 local function swap(record, announcement, at, first, last)
   if stored[record] ~= ARGV[at] then
     return stored[record]
@@ -53,6 +63,8 @@ local function swap(record, announcement, at, first, last)
     local key = KEYS[tonumber(ARGV[i + 1])]
     if ARGV[i] == 'MARK' and redis.call('EXISTS', key) == 1 then
       return 'marked'
+    elseif ARGV[i] == 'COUNT' and counted(key) ~= tonumber(ARGV[i + 2]) then
+      return 'counted'
     elseif ARGV[i] == 'CEILING' then
       local count = tonumber(redis.call('HGET', key, ARGV[i + 2]) or 0)
       counts[#counts + 1] = count

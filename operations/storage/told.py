@@ -6,12 +6,13 @@ from typing import Any
 
 import redis
 
-from operations.model import AlertKind, Delivery, DeliveryState, Tracking
+from operations.model import AlertKind, Delivery, DeliveryState, State, Tracking
 from operations.storage.index import RETRYING, ChangeKind, IndexChange, milliseconds, retrying_range, tracking_of
 from operations.storage.records import Records, Stored, from_milliseconds
 from operations.telling import alerts, announcement, line
+from operations.watching.row import Earlier
 
-NEWEST = "opwatch:newest"
+NEWEST, FAILURES = "opwatch:newest", "opwatch:failures"
 ALERTED = "opwatch:alerted"
 """The targets of which the operator was told that deliveries fail, by the time of the first alert."""
 
@@ -31,6 +32,14 @@ class Told:
         key = _newest_key(tracking)
         at_ms = None if key is None else self._redis.get(key)
         return None if at_ms is None else from_milliseconds(int(at_ms))
+
+    def earlier(self, tracking: Tracking) -> Earlier | None:
+        """Return how the earlier operations of the same account, region, app and type ended. None without a type."""
+        key, row_key = _newest_key(tracking), _row_key(tracking)
+        if key is None or row_key is None:
+            return None
+        at_ms, failures = (int(each) if each and each.isdigit() else None for each in self._redis.mget(key, row_key))
+        return Earlier(failures or 0, None if at_ms is None else from_milliseconds(at_ms))
 
     def alerted_at(self, target: str) -> datetime | None:
         """Return when the operator was told that deliveries to the target fail, if not since that they work again."""
@@ -55,12 +64,16 @@ class Told:
 
 
 def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
-    """List what to remember when `new` replaces `old`: the end of an operation, and each alert."""
+    """List what to remember when `new` replaces `old`: an operation's end, the failures in a row, and each alert."""
     key, ended_at = _newest_key(new), announcement.end_of(new)
     if old is not None and old.ended_at is None and key is not None and ended_at is not None:
         # A delivery is kept for the retention after its last attempt, so it can be retried even later.
         kept_s = max(1, round(2 * retention.total_seconds()))
         yield IndexChange(ChangeKind.LATEST, key, str(milliseconds(ended_at)), kept_s)
+    row_key, failures = _row_key(new), new.failures_in_a_row
+    if old is not None and old.ended_at is None and row_key is not None and failures is not None:
+        before, after = (failures - 1, failures) if new.state is State.FAILED else (failures, 0)
+        yield IndexChange(ChangeKind.COUNT, row_key, str(before), after)
     for delivery in alerts.news(old, new) if new.alerts else ():
         if delivery.alert is not None and delivery.alert.kind is AlertKind.FAILING:
             at_ms = milliseconds(delivery.alert.at)
@@ -69,6 +82,11 @@ def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> I
             mark = alerts.mark(AlertKind.FAILING, delivery.alert.subject)  # a failure from now on is news again
             yield IndexChange(ChangeKind.SCORE, ALERTED, delivery.alert.subject, None)
             yield IndexChange(ChangeKind.DROP, mark, "", None)
+
+
+def _row_key(tracking: Tracking) -> str | None:
+    newest = _newest_key(tracking)
+    return newest and newest.replace(NEWEST, FAILURES, 1)
 
 
 def _newest_key(tracking: Tracking) -> str | None:

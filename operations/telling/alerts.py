@@ -39,7 +39,9 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
     if alert_target is None or delivery is None or delivery.target == alert_target or not _is_failing(delivery):
         return tracking
     error = plain(delivery.last_error or "").strip() or "no reason given"
-    message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}"
+    dead = delivery.state is DeliveryState.DEAD
+    next_step = f"Fix it, then: python -m admin retry-dead {delivery.target}" if dead else "Opwatch keeps trying"
+    message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}. {next_step}"
     facts = {"error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes), **_facts(delivery)}
     body = _body("delivery.failing", tracking, facts, message=message, run=delivery.run, now=now)
     alert = Alert(kind=AlertKind.FAILING, subject=delivery.target, at=now, body=body)
@@ -63,7 +65,8 @@ def with_recovered(
 def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Announcement:
     """Read an alert, with the body of the outcome that was not delivered. Raises OpwatchError if it cannot be read.
 
-    If the same target is told the outcome itself, the alert does not repeat it, and does not mention anybody again.
+    If the same target is told the outcome itself, the alert does not repeat it; if that is a failure, which usually
+    mentions somebody, the alert mentions nobody.
     """
     if delivery.alert is None:
         raise OpwatchError(f"{delivery.id} is no alert")
@@ -71,7 +74,7 @@ def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Annou
     if delivery.alert.kind is AlertKind.REJECTED or not any(map(_reaches, told)):
         return announcement.read_alert(delivery.id, delivery.alert, outcome)
     read = announcement.read_alert(delivery.id, delivery.alert, None)
-    return replace(read, quiet=read.quiet or tracking.state is not State.SUCCEEDED)
+    return replace(read, quiet=read.quiet or tracking.state is State.FAILED)
 
 
 def with_rejected(

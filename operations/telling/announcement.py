@@ -31,7 +31,8 @@ class Announcement:
 
     `delivery_id` is the same for all attempts. `type` is the operation's (`restart`, `scale`, …), if known, and `usual`
     how long such operations take. `links` lead to its logs and its story, `group` is the name of its group.
-    `place` names account and region, unless they are the default ones.
+    `place` names account and region, unless they are the default ones. `failures_in_a_row` are those of this app and
+    type: up to this failure, if it is not the first, or before this success.
     An `alert` is a text to the operator; the other fields are then the outcome that could not be delivered. Without an
     outcome, `ended` is false and `verdict` has no meaning. In a warning (`slow`), `duration_s` is the age so far.
     `at` is the date of the message: the end of the operation, or when the warning or alert was planned. `late_s` is set
@@ -63,6 +64,7 @@ class Announcement:
     links: Links = NO_LINKS
     group: str | None = None
     place: str = ""
+    failures_in_a_row: int = 0
 
     @property
     def slow(self) -> bool:
@@ -77,7 +79,10 @@ def announce(tracking: Tracking) -> Announcement:
 
 def body_of(tracking: Tracking) -> bytes:
     """Write the body for a tracking that has ended: `type`, `timestamp` and `data`, below 20 kB."""
-    return _body(f"operation.{tracking.state}", tracking.ended_at, tracking)
+    failures = tracking.failures_in_a_row or 0
+    in_a_row = failures > (0 if tracking.state is State.SUCCEEDED else 1)
+    more = {"failures_in_a_row": failures} if in_a_row else {}
+    return _body(f"operation.{tracking.state}", tracking.ended_at, tracking, **more)
 
 
 def slow_body_of(tracking: Tracking, age_s: float, at: datetime) -> bytes:
@@ -119,6 +124,7 @@ def read(delivery_id: str, body: bytes) -> Announcement:
             kind=Kind(data.get("kind", Kind.OPERATION)),  # bodies of version 0.1.0 have neither kind nor links
             links=_links(data.get("links", {})),
             group=data.get("group"),
+            failures_in_a_row=data.get("failures_in_a_row", 0),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"

@@ -5,19 +5,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from operations.kind import Kind
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a target wants to be told: which verdicts, of apps whose name matches one of the patterns.
+    """What a target wants to be told: which verdicts, of which apps, kinds and environments (patterns of names).
 
-    `slow`: it wants warnings. `live`: it wants one live message per operation.
+    `slow`: it wants warnings. `recovered`: it wants successes after failures. `live`: it wants one live message per
+    operation.
     """
 
     on: frozenset[Verdict] = frozenset(Verdict)
     apps: tuple[str, ...] = ("*",)
+    kinds: frozenset[Kind] = frozenset(Kind)
+    environments: tuple[str, ...] = ("*",)
     slow: bool = False
+    recovered: bool = False
     live: bool = False
 
 
@@ -48,7 +53,8 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
     """
     rule = rules.get(target, Rule())
     unknown = tracking.by_event and verdict is Verdict.LOST and tracking.operation is None  # events can be forged
-    wanted = verdict in rule.on and _is_for(tracking, target, rule) and not unknown
+    told = verdict in rule.on or (rule.recovered and verdict is Verdict.SUCCEEDED and bool(tracking.failures_in_a_row))
+    wanted = told and _is_for(tracking, target, rule) and not unknown
     return Delivery(
         id=delivery_id(tracking, tracking.run, verdict, target),
         target=target,
@@ -92,9 +98,10 @@ def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
 
 
 def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:
-    return target in tracking.notify or matches(tracking.app, rule.apps)
+    of_kind = tracking.kind in rule.kinds and matches(tracking.context.get("environment", ""), rule.environments)
+    return target in tracking.notify or (of_kind and matches(tracking.app, rule.apps))
 
 
-def matches(app: str, patterns: Iterable[str]) -> bool:
-    """Tell whether an app's name matches one of the shell-style patterns."""
-    return any(fnmatchcase(app, pattern) for pattern in patterns)
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Tell whether a name matches one of the shell-style patterns."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -25,6 +25,7 @@ from operations.text import first_line, plain
 from operations.watching import pace, slow
 from operations.watching.durations import Durations
 from operations.watching.glances import Hint
+from operations.watching.row import Earlier, failures_in_a_row
 
 RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
 """Sending an operation in one of these states again starts its next run: nothing final is known of it."""
@@ -85,7 +86,7 @@ def hurried(tracking: Tracking, now: datetime) -> Tracking | None:
     return replace(tracking, hurried=True, next_look_at=due if due is None or tracking.claim else min(due, now))
 
 
-def after_look(
+def after_look(  # noqa: PLR0913 - what decides everything is given all that is known
     tracking: Tracking,
     claim: str,
     seen: Operation | OpwatchError,
@@ -94,10 +95,12 @@ def after_look(
     durations: Durations,
     rules: Rules,
     alert_target: str | None = None,
+    earlier: Earlier | None = None,
 ) -> Tracking | None:
     """Decide what follows a look: plan the next look, or end the run and plan deliveries. None if not our claim.
 
-    `durations` estimates how long such operations take; `rules` are the targets'. Deliveries of earlier runs go on.
+    `durations` estimates how long such operations take, and `earlier` is how earlier ones ended. `rules` are the
+    targets'. Deliveries of earlier runs go on.
     """
     if tracking.state is not State.TRACKING or tracking.claim != claim:
         return None
@@ -105,6 +108,7 @@ def after_look(
     verdict, reason = judge(after, seen, now)
     if verdict is not None:
         after = _ended(after, verdict, reason, now)
+        after = replace(after, failures_in_a_row=failures_in_a_row(after, earlier))
         planned = audience.deliveries(after, verdict, rules, now)
         after = replace(after, deliveries=after.deliveries + planned)
         after = live.left_to_deliveries(after) if after.live else after

@@ -121,8 +121,15 @@ def seen(store: Store, identity: str, what: Operation | OpwatchError, rules: Rul
     assert claimed is not None
 
     def decide(tracking: Tracking) -> Tracking | None:
+        known = replace(tracking, operation=what) if isinstance(what, Operation) else tracking
         return looks.after_look(
-            tracking, "test", what, now=store.records.now(), durations=Durations.learn(), rules=rules
+            tracking,
+            "test",
+            what,
+            now=store.records.now(),
+            durations=Durations.learn(),
+            rules=rules,
+            earlier=store.told.earlier(known),
         )
 
     recorded = store.update(claimed, decide)

@@ -249,6 +249,35 @@ class TestCheck:
         assert "given up: 1 to slack;" in dead
         assert "retried: 1 to webhook;" in retrying
 
+    def test_says_what_each_target_will_be_told(self, admin: Admin, with_targets: Callable[[str], None]) -> None:
+        with_targets(
+            """
+            [targets.all]
+            kind = "console"
+            on = ["succeeded", "failed", "slow", "recovered"]
+
+            [targets.rest]
+            kind = "console"
+
+            [targets.some]
+            kind = "slack"
+            webhook_url = "${RECEIVER_URL}/some"
+            on = ["failed", "recovered"]
+            kinds = ["backup"]
+            apps = ["shop", "shop-*"]
+            environments = ["production"]
+            mention = "actor"
+            mention_on = ["lost", "failed"]
+            """
+        )
+        _, printed = admin("check")
+        assert line(printed, "target all").endswith("among its log; told of succeeded, failed, slow")
+        assert line(printed, "target some").endswith(
+            "; told of failed, recovered; kinds backup; apps shop, shop-*; environments production; "
+            "mentions actor on lost, failed"
+        )
+        assert line(printed, "target rest").endswith("; told of succeeded, failed, timed_out, lost")
+
     @pytest.mark.usefixtures("other_kinds")
     def test_says_what_cannot_be_checked(self, admin: Admin, with_targets: Callable[[str], None], trap: Trap) -> None:
         with_targets(f'[targets.me]\nkind = "diallers"\nport = {trap.port}\n')

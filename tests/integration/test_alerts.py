@@ -31,7 +31,7 @@ from workers.deliver import delivery_round
 from workers.look import look_round
 from workers.runtime import Runtime
 
-FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone"
+FAILING = "⚠️ deliveries to `webhook` are failing: 410 Gone. Fix it, then: python -m admin retry-dead webhook"
 
 
 @pytest.fixture

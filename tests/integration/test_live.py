@@ -138,6 +138,18 @@ def test_a_failure_is_finished_in_place_and_told_in_a_reply_with_the_mention(
     assert "and this is how" in json.dumps(reply["blocks"])
 
 
+def test_a_success_that_mentions_somebody_is_told_in_a_reply_too(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, receiver: Receiver, shown: str
+) -> None:
+    start_worker(f'{TARGETS}mention_on = ["succeeded"]')  # an edit notifies nobody
+    scalingo.finish(operation_of(shown))
+    look(store, shown)
+    tell_all(store)
+    _, (edit, last), (post, reply) = calls(receiver)
+    assert (edit, post, "<!here>" in json.dumps(last)) == ("update", "postMessage", False)
+    assert reply["text"].startswith("<!here> ✅ shop: restart succeeded")
+
+
 @pytest.mark.usefixtures("channel")
 def test_what_has_ended_at_first_sight_is_posted_as_it_always_was(
     store: Store, scalingo: ScalingoApi, receiver: Receiver

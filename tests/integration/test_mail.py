@@ -71,7 +71,7 @@ def test_it_encrypts_signs_in_and_tells_all_recipients(server: MailServer, told:
     ((recipients, message),) = server.taken
     assert recipients == ["a@example.com", "b@example.com"]
     assert message["Subject"] == "❌ shop: restart failed after 42 s"
-    assert "boot timeout" in message.get_content()
+    assert "boot timeout" in message.get_body(("plain",)).get_content()
 
 
 def test_it_speaks_tls_from_the_start_where_it_is_told_to(trusted: ssl.SSLContext, told: Attempt) -> None:

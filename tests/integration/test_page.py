@@ -341,7 +341,14 @@ def test_it_shows_what_is_in_flight_what_ended_and_what_is_not_told(
     attempted(store, ended, "webhook", TransientError("503 Service Unavailable", retry_after_s=3600.0))
     text = is_page(browser.get(), 200)
     assert "<title>2 not delivered · 1 in flight · Opwatch</title>" in text
-    for words in ("of usually 15–20 s", "it broke", "1 given up", "410 Gone", "1 retrying", "503 Service Unavailable"):
+    for words in (
+        "of usually 15–20\u00a0s",
+        "it broke",
+        "1 given up",
+        "410 Gone",
+        "1 retrying",
+        "503 Service Unavailable",
+    ):
         assert words in text
     assert re.search(r'<progress aria-label="flying: operation" value="1[2-9][.0-9]*" max="20.0">', text)
     story = is_page(browser.get(f"/operations/{ended}"), 200)

@@ -108,7 +108,7 @@ def test_who_asked_for_it_is_warned_once_before_the_outcome(
     assert types(receiver, "/webhook") == ["operation.succeeded"]
     assert json.loads(received(receiver, "/webhook")[0].body)["data"]["usual_duration_s"]["samples"] == 9
     (message,) = received(receiver, "/slack")
-    assert json.loads(message.body)["text"].endswith("(usually 1 s)")
+    assert json.loads(message.body)["text"].endswith("(usually 1\u00a0s)")
     assert {d["target"]: d["state"] for d in caller.show(identity)["deliveries"]} == {
         "early": "delivered", "one-by-one": "skipped", "slack": "delivered", "webhook": "delivered",
     }  # fmt: skip

@@ -42,7 +42,7 @@ def test_an_operation_that_does_not_end_is_timed_out_and_says_that_it_may_yet_en
     watches.stage.opwatch.wait_for_delivery(watches.endless, "webhook", "delivered")
     (message,) = watches.stage.told("/slack", "endless-shop")
     assert "failed" not in document(message)["text"]
-    assert "not finished" in document(message)["text"]
+    assert "still running after 1\u00a0min" in document(message)["text"]
     (hook,) = watches.stage.told("/webhook", watches.endless)
     assert document(hook)["type"] == "operation.timed_out"
 

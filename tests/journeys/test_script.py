@@ -32,8 +32,8 @@ SUCCEEDED = Reply(200, f"succeeded {ID} shop: restart succeeded after 17 s (usua
 ENDS = {
     "succeeded": (0, "shop: restart succeeded after 17 s"),
     "failed": (1, "shop: restart failed after 42 s: no port"),
-    "timed_out": (3, "shop: restart not finished after 1 h 0 min: still running after 3600 s; it may still succeed"),
-    "lost": (3, "shop: restart lost from sight after 1 min 4 s: 404 (3 times over 64 s)"),
+    "timed_out": (3, "shop: restart still running after 1 h; Opwatch stopped watching: it may still succeed"),
+    "lost": (3, "shop: restart: end unknown (Scalingo no longer knows this operation): 404 (3 times over 64 s)"),
     "cancelled": (3, "shop: restart cancelled after 5 s"),
 }
 

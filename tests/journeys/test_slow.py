@@ -43,5 +43,5 @@ def test_a_restart_that_takes_far_longer_than_usual_is_told_of_before_its_end(tm
         assert document(outcome)["type"] == "operation.succeeded"
         assert [document(seen)["type"] for seen in stage.told("/webhook", "slow-shop")] == ["operation.succeeded"]
         (message,) = stage.told("/slack", "slow-shop")
-        assert document(message)["text"].endswith("(usually 1 s)")
+        assert document(message)["text"].endswith("(usually 1\u00a0s)")
         assert stage.opwatch.show(identity)["usual_duration_s"]["samples"] == TAUGHT_BY

@@ -32,7 +32,7 @@ a { color: #1264a3; text-decoration: none; }
 .notified { font-size: 12px; color: #616061; border-left: 3px solid #ccc; padding-left: 6px; }
 """
 _MARKUP = re.compile(
-    r"<(?P<mention>[!@#][^>|]*)(?:\|[^>]*)?>|<(?P<url>https?://[^>|]+)(?:\|(?P<label>[^>]*))?>"
+    r"<!date[^|]*\|(?P<date>[^>]*)>|<(?P<mention>[!@#][^>|]*)(?:\|[^>]*)?>|<(?P<url>https?://[^>|]+)(?:\|(?P<label>[^>]*))?>"
     r"|`(?P<code>[^`\n]+)`|\*(?P<bold>[^*\n]+)\*"
 )
 
@@ -41,6 +41,8 @@ def mrkdwn(text: str) -> str:
     """Draw a text with Slack's markup, as far as we use it; its entities are HTML's, too."""
 
     def drawn(found: re.Match[str]) -> str:
+        if found["date"]:
+            return found["date"]
         if found["mention"]:
             return f'<span class="mention">@{found["mention"].strip("!@#").removeprefix("subteam^")}</span>'
         if found["url"]:

@@ -8,6 +8,7 @@ from typing import Any
 from notifiers.slack import group as slack_group
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
+from notifiers.slack.notifier import Slack
 from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.telling import group_message
 from operations.telling.announcement import Announcement
@@ -59,9 +60,14 @@ LOST = replace(
     FAILED, verdict=Verdict.LOST, error=None, duration_s=64, reason="the API has no such operation (3 times)"
 )
 SLOW = replace(FAILED, verdict=Verdict.LOST, error=None, duration_s=65, ended=False)
-ALERT = replace(FAILED, alert="deliveries to `ci-hook` are failing: 410 Gone", error="it broke")
+ALERT = replace(
+    FAILED,
+    alert="deliveries to `ci-hook` are failing: 410 Gone. Fix it, then: python -m admin retry-dead ci-hook",
+    error="it broke",
+)
 RUNNING = Progress(app="shop", type="restart", status="running", age_s=42.4, usual=USUAL, context=CONTEXT)
-MENTION = "<!here>"
+CALLING = Slack.model_validate({"webhook_url": "https://hooks.slack.example/services/x", "mention": "<!here>"})
+"""A target that mentions everybody who is there."""
 
 
 def a_member(number: int, app: str, state: State, **changes: Any) -> Tracking:
@@ -123,14 +129,14 @@ def samples() -> Mapping[str, dict[str, Any]]:
         "live: the API does not answer": progress(replace(RUNNING, trouble=trouble, age_s=190)),
         "live: cancelled": progress(replace(RUNNING, over=True)),
         **{f"live: {name}": slack_live.outcome_message(each) for name, each in outcomes.items()},
-        "reply: failed": slack_live.reply(FAILED, MENTION),
-        "reply: slow": slack_live.reply(SLOW, MENTION),
-        **{name: slack_message.message(each, MENTION) for name, each in outcomes.items()},
-        "slow": slack_message.message(SLOW, MENTION),
+        "reply: failed": slack_live.reply(FAILED, CALLING.mention_for(FAILED)),
+        "reply: slow": slack_live.reply(SLOW),
+        **{name: slack_message.message(each, CALLING.mention_for(each)) for name, each in outcomes.items()},
+        "slow": slack_message.message(SLOW),
         **{f"group: {name}": slack_group.message(each) for name, each in groups().items()},
-        "alert: a target fails": slack_message.message(ALERT, MENTION),
+        "alert: a target fails": slack_message.message(ALERT, CALLING.mention),
         "alert: a token is rejected": slack_message.message(
             replace(ALERT, alert="the API token of the account default was rejected (401)", ended=False, context={}),
-            MENTION,
+            CALLING.mention,
         ),
     }

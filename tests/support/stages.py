@@ -149,6 +149,15 @@ WAYS = {
         taken=Reply(200, '{"id": "1"}', JSON),
         refusal=Reply(404, _code("code", 10015), JSON),
     ),
+    "http": Way(
+        "http",
+        {
+            "url": f"http://{{url}}/{SECRET}",
+            "headers": {"Authorization": f"Bearer {SECRET}"},
+            "body": f'{{{{"key": "{SECRET}", "text": "{{{{{{{{headline}}}}}}}}"}}}}',
+        },
+        refusal=Reply(410, ""),
+    ),
     "mattermost": Way(
         "mattermost",
         {"webhook_url": f"http://{{url}}/{SECRET}", "mention": "@here", "channel": "town-square"},

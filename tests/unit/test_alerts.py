@@ -34,7 +34,7 @@ from tests.unit.strategies import (
 )
 
 REJECTED = SignInRejectedError("Scalingo rejects the API token of the account default")
-GONE = "deliveries to `ci-hook` are failing: 410 Gone"
+GONE = "deliveries to `ci-hook` are failing: 410 Gone. Fix it, then: python -m admin retry-dead ci-hook"
 
 
 def failed(**changes: Any) -> Tracking:
@@ -245,7 +245,10 @@ def test_any_alert_is_stored_read_back_and_stays_below_the_limit(
 @pytest.mark.parametrize("error", ["", " ", "\x1b[31m\x1b[0m", "\n\n"])
 def test_an_error_without_words_is_said_to_have_none(error: str) -> None:
     _, body = alert_of(attempted(failed(), PermanentError(error)))
-    assert body["data"]["message"] == "deliveries to `ci-hook` are failing: no reason given"
+    assert (
+        body["data"]["message"]
+        == "deliveries to `ci-hook` are failing: no reason given. Fix it, then: python -m admin retry-dead ci-hook"
+    )
 
 
 # In words

@@ -1,11 +1,13 @@
 """Which targets are told of an outcome."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from operations.kind import Kind
 from operations.model import DeliveryState, Verdict
 from operations.telling import audience
 from operations.telling.audience import Rule
@@ -17,6 +19,11 @@ RULES = {
     "failures": Rule(on=FAILURES),
     "blog": Rule(apps=("blog-*", "blog")),
     "shop": Rule(apps=("sh?p",)),
+}
+NARROW = {
+    "deployments": Rule(kinds=frozenset({Kind.DEPLOYMENT})),
+    "production": Rule(environments=("prod*", "live")),
+    "news": Rule(on=frozenset({Verdict.FAILED}), recovered=True),
 }
 
 
@@ -49,6 +56,29 @@ def test_rules_and_names_decide_who_is_told(
     verdict: Verdict, changes: dict[str, Any], expected: dict[str, str]
 ) -> None:
     assert told(verdict, **changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdict", "changes", "expected"),
+    [
+        (Verdict.SUCCEEDED, {}, []),
+        (Verdict.SUCCEEDED, {"kind": Kind.DEPLOYMENT, "failures_in_a_row": 0}, ["deployments"]),
+        (Verdict.SUCCEEDED, {"context": {"environment": "production"}, "failures_in_a_row": 1}, ["production", "news"]),
+        (Verdict.FAILED, {"context": {"environment": "Production"}, "failures_in_a_row": 1}, ["news"]),
+        (Verdict.LOST, {"kind": Kind.BACKUP, "context": {"environment": "live"}}, ["production"]),
+        (Verdict.TIMED_OUT, {"notify_all": False, "notify": tuple(NARROW)}, ["deployments", "production"]),
+        (Verdict.SUCCEEDED, {"notify_all": False, "notify": ("news",), "failures_in_a_row": 2}, ["news"]),
+    ],
+)
+def test_kinds_environments_and_failures_before_decide_who_is_told(
+    verdict: Verdict, changes: dict[str, Any], expected: list[str]
+) -> None:
+    tracking = a_tracking(**changes)
+    planned = audience.deliveries(tracking, verdict, NARROW, NOW)
+    assert [d.target for d in planned if d.state is DeliveryState.PENDING] == expected
+    slow = {name: replace(rule, slow=True, live=True) for name, rule in NARROW.items()}
+    fitting = {*expected} - {"news"} if verdict is not Verdict.TIMED_OUT else {*NARROW} - {"news"}
+    assert {*audience.warned(tracking, slow)} - {"news"} == {*audience.live(tracking, slow)} - {"news"} == fitting
 
 
 @given(st.sampled_from(Verdict), st.lists(target_names, max_size=4, unique=True), st.booleans(), st.integers(1, 9))

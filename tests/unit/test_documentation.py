@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import jsonschema_rs
 import pytest
 import yaml
 from dotenv import dotenv_values
@@ -22,29 +23,19 @@ from api.answers import TrackingOut
 from api.schemas import TrackRequest
 from config.reading import variables
 from config.settings import Settings, load
-from docs import tables
+from docs import manifests, tables
 from notifiers import BUILT_IN, Kind, Notifier
 from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.errors import Reason
 from operations.model import DeliveryState, Operation, State, Verdict
 from operations.telling.announcement import SLOW, body_of, read
-from tests.support import plugins
+from tests.support import gallery, plugins
 from tests.unit.strategies import NOW, a_tracking
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 DOCUMENTATION = "\n".join(PAGES.values())
-SCALINGO_KEYS = {"name", "description", "logo", "website", "repository", "env", "addons", "scripts", "formation"}
-HEROKU_KEYS = {
-    *SCALINGO_KEYS,
-    "buildpacks",
-    "environments",
-    "image",
-    "keywords",
-    "stack",
-    "success_url",
-}
 LOCK_FILES = {"requirements.txt", "uv.lock", "poetry.lock", "Pipfile.lock"}
 SETTINGS = {name for setting in Settings.model_fields.values() for name in variables(setting)}
 LEAST = {
@@ -262,6 +253,12 @@ def test_what_is_made_from_the_code_is_up_to_date(page: Path) -> None:
     assert PAGES[page] == tables.filled(PAGES[page]), "run `make docs`"
 
 
+@pytest.mark.parametrize("name", gallery.pictures())
+def test_each_picture_of_the_gallery_is_drawn_from_the_messages_of_today(name: str) -> None:
+    assert gallery.drawn_from(ROOT / "docs" / name) == gallery.digest(gallery.pictures()[name]), "run `make gallery`"
+    assert f"]({name})" in PAGES[ROOT / "docs" / "gallery.md"]
+
+
 @pytest.mark.parametrize("source", blocks("python"))
 def test_the_documented_python_compiles(source: str) -> None:
     compile(source, "a page", "exec")
@@ -358,11 +355,24 @@ def manifest(name: str) -> dict[str, Any]:
     return document
 
 
-@pytest.mark.parametrize(("name", "keys"), [("scalingo.json", SCALINGO_KEYS), ("app.json", HEROKU_KEYS)])
-def test_a_manifest_has_only_keys_that_its_platform_allows(name: str, keys: set[str]) -> None:
-    assert set(manifest(name)) <= keys
+@pytest.mark.parametrize("name", manifests.NAMES)
+def test_a_manifest_is_valid_and_asks_for_settings_as_they_are_described(name: str) -> None:
+    schema = json.loads((ROOT / "tests" / "support" / f"{name.replace('.', '.schema.')}").read_text(encoding="utf-8"))
+    assert [error.message for error in jsonschema_rs.validator_for(schema).iter_errors(manifest(name))] == []
+    assert (ROOT / name).read_text(encoding="utf-8") == manifests.manifest(name), "run `make docs`"
     assert set(manifest(name)["env"]) <= SETTINGS
-    assert manifest(name)["env"]["OPWATCH_TOKENS"]["generator"] == "secret"
+
+
+def test_a_button_makes_all_that_can_be_made_and_what_it_asks_for_is_enough() -> None:
+    env = manifest("scalingo.json")["env"]
+    made = {variable: asked["generator"] for variable, asked in env.items() if "generator" in asked}
+    assert made == {"OPWATCH_TOKENS": "secret", "OPWATCH_PUBLIC_URL": "url", "OPWATCH_EVENTS_SECRET": "secret"}
+    assert [variable for variable, asked in env.items() if asked.get("value") == ""] == ["SCALINGO_API_TOKEN"]
+    values = {"secret": "90ffea2d3071e8d86cafb89ff5060883", "url": "https://my-opwatch.osc-fr1.scalingo.io"}
+    given = {variable: values[generator] for variable, generator in made.items()}
+    addon = {"SCALINGO_REDIS_URL": LEAST["REDIS_URL"], "SCALINGO_API_TOKEN": "tk-us-x"}
+    settings = load({**given, **addon}, root=ROOT / "nowhere")
+    assert (list(settings.tokens), settings.public_url) == (["default"], values["url"])
 
 
 @pytest.mark.parametrize(("name", "amount"), [("scalingo.json", "amount"), ("app.json", "quantity")])

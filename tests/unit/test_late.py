@@ -19,6 +19,7 @@ from operations.telling import alerts, attempts, line
 from operations.telling.announcement import Announcement, announce, as_told, end_of, slow_body_of
 from operations.telling.announcement import read as read_body
 from operations.telling.attempts import Policy, Result
+from tests.support.slack_samples import CALLING
 from tests.unit.strategies import NOW, a_delivery, a_tracking, attempting
 from tests.unit.test_messages import CHATS, MAIL, chat, shown
 
@@ -70,7 +71,8 @@ def test_every_kind_says_it_and_calls_nobody_for_what_is_overtaken(announced: An
         assert "ended 12:00 UTC" in shown(kind, document)
         text = shown(kind, document)
         assert (text.startswith(("@", "<at>")) or "<at>" in text) is calls
-    for built in (slack_message.message(announced, "<!here>"), slack_live.reply(announced, "<!here>")):
+    mention = CALLING.mention_for(announced)
+    for built in (slack_message.message(announced, mention), slack_live.reply(announced, mention)):
         stamp = f"ended <!date^{int(ENDED.timestamp())}^{{date_short_pretty}} at {{time}}|12:00 UTC>"
         assert stamp in built["blocks"][0]["text"]["text"]
         assert ("<!here>" in json.dumps(built)) is calls
@@ -253,7 +255,7 @@ def test_the_operator_is_told_that_deliveries_work_again() -> None:
     announced = alerts.read(recorded, alert, None)
     assert wording.headline(announced) == "✅ deliveries to `slack` work again"
     assert not wording.went_wrong(announced)
-    assert "<!here>" not in json.dumps(slack_message.message(announced, "<!here>"))
+    assert CALLING.mention_for(announced) is None
     for kind in CHATS:
         assert "work again" in shown(kind, chat(kind).document(announced))
     for quiet in (after(None, alert_target=None), after(None, alert_target="slack")):
@@ -280,7 +282,7 @@ def test_an_alert_does_not_repeat_an_outcome_that_its_target_is_told(
         recorded = replace(recorded, deliveries=(*recorded.deliveries, own))
     (alert,) = recorded.alerts
     announced = alerts.read(recorded, alert, announce(recorded).body)
-    built = slack_message.message(announced, "<!here>")
+    built = slack_message.message(announced, CALLING.mention_for(announced))
     assert ("restart" in json.dumps(built)) is repeated
     assert built["text"].startswith("<!here> ⚠️" if repeated else "⚠️")
     assert announced.verdict is (Verdict.FAILED if repeated else Verdict.LOST)

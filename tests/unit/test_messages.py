@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from notifiers import wording
+from notifiers import Mentioning, Previewable, wording
 from notifiers.chat import markdown
 from notifiers.chat.base import Chat
 from notifiers.email import Email
@@ -118,7 +118,7 @@ def test_any_message_keeps_to_the_vendors_limits_and_calls_nobody(announcement: 
 
 def check_discord(document: dict[str, Any]) -> None:
     lengths = [len(text.encode("utf-16-le")) // 2 for text in strings(document["embeds"])]
-    assert 0 < len(document["content"].encode("utf-16-le")) // 2 <= 2_000
+    assert document["content"] == ""
     assert all(length <= 4_096 for length in lengths)
     assert sum(lengths) <= 6_000
     assert document["allowed_mentions"] == {"parse": []}
@@ -142,23 +142,47 @@ def test_no_text_from_outside_is_read_as_markup(announcement: Announcement) -> N
         }  # fmt: skip
         assert len([token for token in tokens if token.type == "fence"]) <= 1
         links = [str(child.attrGet("href")) for child in inline if child.type == "link_open"]
-        assert len(links) <= 3
+        assert len(links) <= 4
         assert all(link.startswith("https://") for link in links)
         assert "evil" not in "".join(links)
         plain = " ".join(child.content for child in inline if child.type == "text")
         assert not re.search(r"https?:|www\.|evil", plain)
 
 
-@pytest.mark.parametrize("kind", CHATS)
+PEOPLE = {"discord": "<@7>", "mattermost": "@jane", "rocketchat": "@jane", "slack": "<@U7>", "teams": "j@example.com"}
+JANES = replace(SHOP, context={"actor": " Jane "})
+
+
+@pytest.mark.parametrize("kind", [*CHATS, "slack"])
 @pytest.mark.parametrize("verdict", Verdict)
-def test_the_mention_stands_in_front_only_when_something_went_wrong(kind: str, verdict: Verdict) -> None:
-    for announcement, wrong in (
-        (replace(SHOP, verdict=verdict), verdict is not Verdict.SUCCEEDED),
-        (replace(SHOP, verdict=verdict, ended=False), False),
-        (replace(SHOP, verdict=verdict, alert="deliveries to `x` are failing"), True),
+def test_failures_mention_somebody_and_whatever_else_is_asked_for(kind: str, verdict: Verdict) -> None:
+    usual, other = MENTIONS.get(kind, "<!here>"), [each for each in Verdict if each is not verdict]
+    table = {"kind": kind, "webhook_url": URL}
+    jane, people = PEOPLE[kind], {"jane": {kind: PEOPLE[kind]}, "joe": {"pigeon": "coo"}}
+    for rules, told, expected in (
+        ({"mention": usual}, JANES, usual if verdict is Verdict.FAILED else None),
+        ({"mention": usual, "mention_on": [verdict]}, JANES, usual),
+        ({"mention": usual, "mention_on": other}, JANES, None),
+        ({"mention": usual, "mention_on": []}, replace(JANES, alert="deliveries to `x` are failing"), usual),
+        ({"mention": usual, "mention_on": [verdict]}, replace(JANES, ended=False), None),
+        ({"mention": usual, "mention_on": [verdict]}, replace(JANES, overtaken=True), None),
+        ({"mention": usual, "mention_on": [verdict]}, replace(JANES, quiet=True), None),
+        ({"mention": "actor", "mention_on": [verdict]}, JANES, jane),
+        ({"mention": "actor", "mention_on": [verdict]}, replace(JANES, context={"actor": "joe"}), None),
+        ({"mention": "actor", "mention_on": [verdict]}, replace(JANES, context={}), None),
+        ({"mention": "actor", "mention_on": [verdict]}, replace(JANES, alert="deliveries to `x` are failing"), None),
+        ({"mention_on": [verdict]}, JANES, None),
     ):
-        text = shown(kind, chat(kind).document(announcement))
-        assert (MENTIONS[kind] in text.split("\n")[0]) is wrong
+        notifier = build("x", table | rules, {}, plain_http=False, people=people).notifier
+        assert isinstance(notifier, Mentioning)
+        announced = replace(told, verdict=verdict)
+        assert notifier.mention_for(announced) == expected, rules
+        if isinstance(notifier, Chat):
+            text = shown(kind, notifier.document(announced)).split("\n")[0]
+            assert [each for each in (usual, jane) if each in text] == [each for each in [expected] if each]
+        else:
+            assert isinstance(notifier, Previewable)
+            assert (f'"text": "{expected} ' in notifier.preview(announced)) is bool(expected)
 
 
 def test_only_our_own_mention_may_call_somebody_in_discord() -> None:
@@ -196,25 +220,25 @@ TOLD = replace(
 def test_all_chats_say_the_same_at_a_glance(kind: str) -> None:
     document = chat(kind).document(TOLD)
     text = re.sub(r"[*`]", "", shown(kind, document))
-    assert "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)" in text
+    assert "❌ shop (production): restart failed after 42\u00a0s (usually 15–20\u00a0s)" in text
     assert "container web-1 failed to restart" in text
     assert "boot timeout" in text
-    for said in ("production · by jane.doe · commit 4f2c1aa", " · group: deploy 42 · team: web"):
+    for said in ("by jane.doe · commit 4f2c1aa", " · group: deploy 42 · team: web"):
         assert said in text
     for url in ("https://ci.example/7", LINKS.logs, LINKS.story):
         assert url is not None
         assert url in json.dumps(document)
     without = json.dumps(chat(kind).document(replace(TOLD, context={}, links=NO_LINKS, group=None)))
-    assert [word for word in ("details", "logs", "story", "group", "null,") if f'"{word}' in without] == []
+    assert [word for word in ("CI run", "logs", "story", "group", "null,") if f'"{word}' in without] == []
 
 
 def test_markdown_is_as_short_as_slacks_message() -> None:
     assert markdown.headline(TOLD, "@here") == (
-        "@here ❌ **shop**: restart **failed after 42\u00a0s** (usually 15–20 s)"
+        "@here ❌ **shop** (production): restart **failed after 42\u00a0s** (usually 15–20\u00a0s)"
     )
     assert markdown.details(TOLD) == (
         "```\n  container web-1 failed to restart  \nboot timeout\n```\n"
-        "**production** · by `jane.doe` · commit `4f2c1aa` · [details](https://ci.example/7)"
+        "by `jane.doe` · commit `4f2c1aa` · [CI run](https://ci.example/7)"
         f" · [logs]({LINKS.logs}) · [story]({LINKS.story}) · group: deploy 42 · team: web"
     )
 
@@ -222,17 +246,18 @@ def test_markdown_is_as_short_as_slacks_message() -> None:
 @pytest.mark.parametrize("kind", CHATS)
 def test_a_warning_and_an_alert_are_told_too(kind: str) -> None:
     warned = re.sub(r"[*`]", "", shown(kind, chat(kind).document(replace(TOLD, error=None, ended=False))))
-    assert "⏳ shop: restart still running after 42\u00a0s (usually 15–20 s)" in warned
+    assert "⏳ shop (production): restart still running after 42\u00a0s (usually 15–20\u00a0s)" in warned
     alert = replace(TOLD, alert="deliveries to `ci-hook` are failing: 410 Gone")
     told = re.sub(r"[*`']", "", shown(kind, chat(kind).document(alert)))
     assert "⚠️ deliveries to ci-hook are failing: 410 Gone" in told
-    assert "❌ shop: restart failed after 42\u00a0s" in told
+    assert "❌ shop (production): restart failed after 42\u00a0s" in told
     assert "boot timeout" in told
     alone = re.sub(r"[*`']", "", shown(kind, chat(kind).document(replace(alert, ended=False, links=NO_LINKS))))
     assert "boot timeout" not in alone
     assert "shop" not in alone
 
 
+WARNED = replace(TOLD, delivery_id="id_1_slow_slack", ended=False, error=None)
 MAILER = Email.model_validate(MAIL)
 
 
@@ -243,31 +268,50 @@ def mail(announcement: Announcement) -> Any:
     return message_from_bytes(written, policy=policy.default)
 
 
+def part(read: Any, kind: str = "plain") -> str:
+    """Return a part of a mail: `plain` or `html`."""
+    return str(read.get_body((kind,)).get_content()).replace("\r\n", "\n")
+
+
 @settings(max_examples=50)
 @given(announcement=nasty)
 def test_any_mail_is_one_with_exactly_our_headers(announcement: Announcement) -> None:
     read = mail(announcement)
     assert read.defects == []
+    outcome = announcement.ended and announcement.alert is None
     assert set(read.keys()) == {
         "Subject", "From", "To", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type",
-        "Content-Transfer-Encoding",
+        *(["In-Reply-To", "References"] if outcome else []),
     }  # fmt: skip
+    assert not re.search(r"<(?!/?(?:!doctype|html|head|meta|title|body|div|p|pre|a)\b)", part(read, "html"))
     assert (read["From"], read["To"]) == (MAIL["from"], "a@example.com, b@example.com")
     assert 0 < len(read["Subject"]) <= 200
-    assert 0 < len(read.get_content().encode()) <= 12_000
-    assert not CONTROL.search(read.get_content().replace("\r\n", "\n"))
+    assert 0 < len(part(read).encode()) <= 12_000
+    assert not CONTROL.search(part(read) + part(read, "html"))
 
 
 def test_a_mail_says_the_same_as_the_chats() -> None:
     read = mail(TOLD)
-    assert read["Subject"] == "❌ shop: restart failed after 42 s (usually 15–20 s)"
+    assert read["Subject"] == "❌ shop (production): restart failed after 42 s (usually 15–20 s)"
     assert read["Message-ID"] == "<id_1_failed_slack@example.com>"
-    assert read.get_content().replace("\r\n", "\n") == (
-        "❌ shop: restart failed after 42\u00a0s (usually 15–20 s)\n\n"
+    assert read["In-Reply-To"] == read["References"] == mail(WARNED)["Message-ID"] == "<id_1_slow_slack@example.com>"
+    assert mail(WARNED)["References"] is None
+    assert part(read) == (
+        "❌ shop (production): restart failed after 42\u00a0s (usually 15–20\u00a0s)\n\n"
         "  container web-1 failed to restart  \nboot timeout\n\n"
-        "environment: production\nactor: jane.doe\ncommit: 4f2c1aa\ngroup: deploy 42\nteam: web\n"
-        f"details: https://ci.example/7\nlogs: {LINKS.logs}\nstory: {LINKS.story}\n"
+        "actor: jane.doe\ncommit: 4f2c1aa\ngroup: deploy 42\nteam: web\n"
+        f"CI run: https://ci.example/7\nlogs: {LINKS.logs}\nstory: {LINKS.story}\n"
     )
+
+
+def test_a_mail_has_the_same_as_html_with_nothing_to_load() -> None:
+    written = part(mail(replace(TOLD, error="<b>it</b> broke & more")), "html")
+    assert "❌ shop (production): restart failed after 42\u00a0s" in written
+    assert "&lt;b&gt;it&lt;/b&gt; broke &amp; more</pre>" in written
+    assert (
+        f'by jane.doe · commit 4f2c1aa · <a href="https://ci.example/7">CI run</a> · <a href="{LINKS.logs}"' in written
+    )
+    assert not re.search(r"src=|url\(|<style|<script|http-equiv", written)
 
 
 @settings(max_examples=50)
@@ -306,18 +350,19 @@ def test_what_is_wrong_with_a_mail_target_is_said_at_start(changes: dict[str, An
 LONG = "\n".join(f"line {number} says something that should stay whole" for number in range(1_000))
 
 
-def test_a_long_error_is_cut_at_the_end_of_a_line_everywhere() -> None:
-    announcement = replace(SHOP, error=LONG)
-    texts = [shown(kind, chat(kind).document(announcement)) for kind in CHATS]
-    for text in [*texts, mail(announcement).get_content().replace("\r\n", "\n")]:
-        lines = [line for line in text.split("\n") if line.startswith("line") or line.endswith("whole")]
-        assert len(lines) > 40
-        assert set(lines) <= set(LONG.split("\n"))
+def test_a_long_error_takes_thirteen_lines_in_a_chat_and_more_in_a_mail() -> None:
+    announcement, lines = replace(SHOP, error=LONG), LONG.split("\n")
+    for kind in CHATS:
+        text = shown(kind, chat(kind).document(announcement))
+        assert "\n".join([*lines[:3], "… 988 lines …", *lines[-9:]]) in text
+    mailed = [line for line in part(mail(announcement)).split("\n") if line.startswith("line")]
+    assert len(mailed) > 100
+    assert set(mailed) <= set(lines)
 
 
 def test_a_failure_without_an_error_text_says_so() -> None:
     silent = replace(SHOP, error=None)
-    for text in [shown(kind, chat(kind).document(silent)) for kind in CHATS] + [mail(silent).get_content()]:
+    for text in [shown(kind, chat(kind).document(silent)) for kind in CHATS] + [part(mail(silent))]:
         assert "Scalingo gave no error text" in text
     for other in (replace(silent, ended=False), replace(silent, verdict=Verdict.SUCCEEDED)):
-        assert "no error text" not in mail(other).get_content()
+        assert "no error text" not in part(mail(other))

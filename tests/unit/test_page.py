@@ -36,10 +36,10 @@ def test_any_record_can_be_shown(tracking: Any) -> None:
     ("age_s", "usual", "line", "value_s", "note"),
     [
         (12, None, "for 12\u00a0s", None, ""),
-        (12, USUAL, "for 12\u00a0s of usually 15–20 s", 12.0, ""),
-        (25, USUAL, "for 25\u00a0s, usually 15–20 s", 20.0, "longer than usual"),
-        (51, USUAL, "for 51\u00a0s, usually 15–20 s", 20.0, "far longer than usual"),
-        (12, Usual(p50=0.0, p90=0.0, samples=3), "for 12\u00a0s, usually 0.0 s", 0.0, "longer than usual"),
+        (12, USUAL, "for 12\u00a0s of usually 15–20\u00a0s", 12.0, ""),
+        (25, USUAL, "for 25\u00a0s, usually 15–20\u00a0s", 20.0, "longer than usual"),
+        (51, USUAL, "for 51\u00a0s, usually 15–20\u00a0s", 20.0, "far longer than usual"),
+        (12, Usual(p50=0.0, p90=0.0, samples=3), "for 12\u00a0s, usually 0.0\u00a0s", 0.0, "longer than usual"),
     ],
 )
 def test_progress_is_measured_by_what_is_usual(
@@ -53,10 +53,10 @@ def test_progress_is_measured_by_what_is_usual(
 @pytest.mark.parametrize(
     ("state", "line"),
     [
-        ("succeeded", "succeeded after 42\u00a0s (usually 15–20 s)"),
-        ("failed", "failed after 42\u00a0s (usually 15–20 s)"),
-        ("timed_out", "not finished after 42\u00a0s (usually 15–20 s)"),
-        ("lost", "lost from sight after 42\u00a0s"),
+        ("succeeded", "succeeded after 42\u00a0s (usually 15–20\u00a0s)"),
+        ("failed", "failed after 42\u00a0s (usually 15–20\u00a0s)"),
+        ("timed_out", "not finished after 42\u00a0s (usually 15–20\u00a0s)"),
+        ("lost", "end unknown after 42\u00a0s"),
         ("cancelled", "cancelled after 42\u00a0s"),
     ],
 )

@@ -69,11 +69,11 @@ def ended(state: State, **changes: Any) -> Tracking:
         ),
         (
             ended(State.TIMED_OUT, operation=RUNNING, duration_s=60.0, reason="still running after 60 s"),
-            "timed_out shop: restart not finished after 1 min 0 s: still running after 60 s",
+            "timed_out shop: restart still running after 1 min; Opwatch stopped watching",
         ),
         (
             ended(State.LOST, operation=None, reason="404 (3 times over 64 s)"),
-            "lost shop: operation lost from sight after 42 s: 404 (3 times over 64 s)",
+            "lost shop: operation: end unknown (Scalingo no longer knows this operation): 404 (3 times over 64 s)",
         ),
         (ended(State.CANCELLED, operation=RUNNING), "cancelled shop: restart cancelled after 0.0 s"),
     ],

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from config.settings import Settings, examine, load
+from notifiers.chat.mattermost import Mattermost
 from notifiers.console import Console
 from notifiers.slack.notifier import Slack
 from notifiers.targets import build
 from notifiers.webhook import Webhook
 from operations.errors import ConfigError
+from operations.kind import Kind
 from operations.model import Verdict
+from operations.telling.audience import Rule
 
 NOWHERE = Path("no-such-directory")
 SECRET = "whsec_" + base64.b64encode(b"s" * 24).decode()
@@ -80,7 +83,7 @@ def test_all_faults_are_reported_at_once_without_any_value() -> None:
     found = faults(BROKEN)
     for name in BROKEN.keys() - {"SLACK_WEBHOOK_URL", "WEBHOOK_URL", "WEBHOOK_SECRET"}:
         assert name in found
-    for missing in ("REDIS_URL", "SCALINGO_API_TOKEN", "'slack': webhook_url", "'webhook': url", "'webhook': secret"):
+    for missing in ("REDIS_URL", "SCALINGO_API_TOKEN", "SLACK_WEBHOOK_URL (", "WEBHOOK_URL (", "WEBHOOK_SECRET ("):
         assert missing in found
     assert "secret-" not in found
 
@@ -393,6 +396,77 @@ def test_a_target_hears_every_verdict_and_of_slow_operations_when_it_asks_for_it
     assert (rule.on, rule.slow) == (verdicts, warned)
 
 
+def test_the_environment_has_rules_for_slack_too() -> None:
+    own = {"SLACK_WEBHOOK_URL": SLACK_URL, "SLACK_ON": "failed, recovered", "SLACK_APPS": "shop,shop-*"}
+    settings = load({**LEAST, **own, "SLACK_MENTION": "<@${ONCALL}>", "ONCALL": "U1"}, root=NOWHERE)
+    rule, slack = settings.rules["slack"], settings.targets["slack"].notifier
+    assert (rule.on, rule.recovered, rule.apps) == (frozenset({Verdict.FAILED}), True, ("shop", "shop-*"))
+    assert isinstance(slack, Slack)
+    assert slack.mention == "<@U1>"
+    assert load({**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "SLACK_ON": ","}, root=NOWHERE).rules["slack"] == Rule()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SLACK_ON", "failed,hidden", "SLACK_ON (target 'slack': on.1): Input should be 'succeeded', 'failed'"),
+        ("SLACK_MENTION", "@hidden", "SLACK_MENTION (target 'slack': mention): must be <!here>"),
+        ("SLACK_CHANNEL", "", "target 'slack': needs either a webhook URL, or a bot token and a channel"),
+        ("SLACK_LIVE", "true", "SLACK_ON (target 'slack': on): must hold every verdict if live = true"),
+        ("OPWATCH_TARGETS", "[targets.a]\nkind = 'hidden", "OPWATCH_TARGETS is not TOML: "),
+        (
+            "OPWATCH_TARGETS",
+            "[target.a]\nx = 'hidden'",
+            "OPWATCH_TARGETS: write each target as a table [targets.<name>]",
+        ),
+        ("OPWATCH_TARGETS", "[targets.slack]\nkind = 'console'", "defined in the environment and in OPWATCH_TARGETS"),
+        (
+            "OPWATCH_TARGETS",
+            "[targets.a]\nkind = 'console'\nkinds = ['hidden']",
+            "target 'a': kinds.0: Input should be",
+        ),
+        ("OPWATCH_TARGETS", "[people]\njane = ['hidden']", '[people]: write each person as jane = "<@U123>", or'),
+        ("OPWATCH_TARGETS", "[people]\njane = '${GONE}'", "[people]: GONE is not set in the environment"),
+        ("OPWATCH_TARGETS", "[people]\njane = '@hidden'", "(target 'slack': mention): [people] jane: must be <!here>"),
+    ],
+)
+def test_each_fault_of_a_rule_says_what_to_correct(name: str, value: str, said: str) -> None:
+    by_bot = {"SLACK_BOT_TOKEN": "xoxb-1", "SLACK_CHANNEL": "#ops", "SLACK_ON": "failed", "SLACK_MENTION": "actor"}
+    found = faults({**LEAST, **by_bot, name: value, "SCALINGO_REGION": "A region"})
+    assert said in found
+    assert "SCALINGO_REGION" in found, "all at once"
+    assert "hidden" not in found
+
+
+def test_the_text_of_a_targets_file_may_be_a_variable(tmp_path: Path) -> None:
+    text = """
+        [targets.chat]
+        kind = "mattermost"
+        webhook_url = "${CHAT}"
+        mention = "actor"
+        mention_on = ["succeeded", "${WHEN}"]
+        kinds = ["deployment", "backup"]
+        environments = ["prod*"]
+        [people]
+        "Jane.Doe" = { mattermost = "@${JANE}", slack = "<@U1>" }
+        joe = { slack = "<@U2>" }
+        """
+    given = {**LEAST, "CHAT": "https://chat.example/hidden", "WHEN": "lost", "JANE": "jane", "OPWATCH_TARGETS": text}
+    settings = load(given, root=tmp_path)
+    rule, chat = settings.rules["chat"], settings.targets["chat"].notifier
+    assert (rule.kinds, rule.environments) == (frozenset({Kind.DEPLOYMENT, Kind.BACKUP}), ("prod*",))
+    assert isinstance(chat, Mattermost)
+    assert (chat.mention, chat.mention_on) == ("actor", (Verdict.SUCCEEDED, Verdict.LOST))
+    one_line = "targets = { a = { kind = 'console' }, b = { kind = 'console', on = ['failed'] } }"
+    assert set(load({**given, "OPWATCH_TARGETS": one_line}, root=tmp_path).targets) == {"a", "b"}
+    assert "kind" not in repr(settings) + pprint.pformat(settings.model_dump())
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "targets.toml").write_text("", encoding="utf-8")
+    assert "OPWATCH_TARGETS: the file config/targets.toml gives targets as well" in faults(given, tmp_path)
+    both = faults({**given, "OPWATCH_TARGETS_FILE": "own.toml"}, tmp_path)
+    assert "OPWATCH_TARGETS: OPWATCH_TARGETS_FILE gives targets as well; keep only one of them" in both
+
+
 def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "targets.toml").write_text(
@@ -435,7 +509,7 @@ def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
         ('[targets.a]\nkind = "pigeon"', "console, discord, email, "),
         ('[targets.a]\nkind = "console"\nfeather = "hidden"', "feather"),
         ('[targets.a]\nkind = "console"\non = ["hidden"]', "on.0: Input should be 'succeeded', 'failed'"),
-        ('[targets.a]\nkind = "console"\non = ["slow", "hidden"]', "'timed_out', 'lost' or 'slow'"),
+        ('[targets.a]\nkind = "console"\non = ["slow", "hidden"]', "'lost', 'slow' or 'recovered'"),
         ('[targets.a]\nkind = "console"\non = "failed"', "on"),
         ('[targets.a]\nkind = "console"\napps = "shop"', "apps"),
         ('[targets.a]\nkind = "slack"', "webhook URL"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers import wording
+from notifiers import context_wording
 from notifiers.slack import live as slack_live
 from notifiers.slack.message import message, plain_message, slack_length
 from operations.kind import NO_LINKS, Links
@@ -119,7 +119,7 @@ def check(built: dict[str, Any]) -> None:
 def check_escaped(built: dict[str, Any]) -> None:
     """Assert that our own link is the only markup, and that ampersands are only in entities."""
     for text in mrkdwn(built):
-        bare = re.sub(r"<https?://[^<>|\s]+\|(details|logs|story)>", "", text)
+        bare = re.sub(r"<https?://[^<>|\s]+\|(commit [0-9a-f]+|CI run|logs|story)>", "", text)
         assert "<" not in bare
         assert ">" not in bare
         assert not re.search(r"&(?!amp;|lt;|gt;)", text)
@@ -166,13 +166,11 @@ def test_a_huge_error_keeps_its_head_and_tail() -> None:
         assert "<!channel> & " in shown, "a preformatted block is not escaped"
 
 
-@pytest.mark.parametrize("verdict", Verdict)
 @pytest.mark.parametrize("mention", [None, "<!here>"])
-def test_the_mention_stands_there_only_when_something_went_wrong(verdict: Verdict, mention: str | None) -> None:
-    built = message(replace(SHOP, verdict=verdict), mention)
-    expected = mention is not None and verdict is not Verdict.SUCCEEDED
-    assert ("<!here>" in built["text"]) is expected
-    assert ("<!here>" in built["blocks"][0]["text"]["text"]) is expected
+def test_the_mention_stands_in_front_of_text_and_blocks(mention: str | None) -> None:
+    built = message(SHOP, mention)
+    assert built["text"].startswith("<!here> ❌") is bool(mention)
+    assert built["blocks"][0]["text"]["text"].startswith("<!here> ❌") is bool(mention)
 
 
 @pytest.mark.parametrize(
@@ -186,11 +184,11 @@ def test_the_mention_stands_there_only_when_something_went_wrong(verdict: Verdic
         (replace(SHOP, type=None, error="", duration_s=None), "❌ shop: operation failed"),
         (
             replace(SHOP, verdict=Verdict.TIMED_OUT, error=None, reason="still running", duration_s=3600.4),
-            "shop: restart not finished after 1\u00a0h 0\u00a0min: still running",
+            "shop: restart still running after 1\u00a0h; Opwatch stopped watching: still running",
         ),
         (
             replace(SHOP, verdict=Verdict.LOST, error=None, reason="a & b", duration_s=185),
-            "after 3\u00a0min 5\u00a0s: a &amp; b",
+            "❓ shop: restart: end unknown (Scalingo no longer knows this operation): a &amp; b",
         ),
         (replace(SHOP, error="<!channel> & <@U1>"), "&lt;!channel&gt; &amp; &lt;@U1&gt;"),
     ],
@@ -199,9 +197,7 @@ def test_the_text_holds_app_type_verdict_duration_and_first_error_line(announcem
     assert said in message(announcement)["text"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(59.6, "after 1\u00a0min 0\u00a0s"), (3599.7, "after 1\u00a0h 0\u00a0min")]
-)
+@pytest.mark.parametrize(("seconds", "said"), [(59.6, "after 1\u00a0min"), (3599.7, "after 1\u00a0h")])
 def test_a_duration_just_below_a_unit_is_written_in_the_next(seconds: float, said: str) -> None:
     assert said in message(replace(SHOP, duration_s=seconds))["text"]
 
@@ -210,19 +206,20 @@ def test_a_duration_just_below_a_unit_is_written_in_the_next(seconds: float, sai
 def test_the_plain_message_is_the_same_without_blocks_and_with_links_in_its_last_line(
     announcement: Announcement,
 ) -> None:
-    built = message(announcement, "<!here>")
-    alone = replace(announcement, context={}, links=NO_LINKS, group=None)
+    told = replace(announcement, context={"environment": announcement.context.get("environment", "")})
+    built = message(told, "<!here>")
+    alone = replace(told, links=NO_LINKS, group=None)
     assert plain_message(alone, "<!here>") == {key: value for key, value in built.items() if key != "blocks"}
-    linked = plain_message(replace(announcement, context={}, links=LINKS, group="deploy 42"), "<!here>")["text"]
+    linked = plain_message(replace(told, links=LINKS, group="deploy 42"), "<!here>")["text"]
     assert linked == f"{built['text']}\n<{LINKS.logs}|logs> · <{LINKS.story}|story> · group: deploy 42"
 
 
 @pytest.mark.parametrize(
     ("url", "linked"),
     [
-        ("https://ci.example/runs/7", "<https://ci.example/runs/7|details>"),
-        ("https://ci.example/?a=1&b=2", "<https://ci.example/?a=1&amp;b=2|details>"),
-        ("http://ci.example", "<http://ci.example|details>"),
+        ("https://ci.example/runs/7", "<https://ci.example/runs/7|CI run>"),
+        ("https://ci.example/?a=1&b=2", "<https://ci.example/?a=1&amp;b=2|CI run>"),
+        ("http://ci.example", "<http://ci.example|CI run>"),
         *((url, None) for url in (
             "", "javascript:alert(1)", "JavaScript://a.example/%0aalert(1)", "data:text/html,x", "ftp://a.example",
             "//a.example",
@@ -234,7 +231,7 @@ def test_the_plain_message_is_the_same_without_blocks_and_with_links_in_its_last
     ],
 )  # fmt: skip
 def test_only_a_well_formed_web_address_is_linked(url: str, linked: str | None) -> None:
-    found = [text for text in mrkdwn(message(replace(SHOP, context={"url": url}))) if "|details>" in text]
+    found = [text for text in mrkdwn(message(replace(SHOP, context={"url": url}))) if "|CI run>" in text]
     assert found == ([] if linked is None else [linked])
 
 
@@ -242,8 +239,8 @@ def test_links_and_the_groups_name_follow_what_is_known() -> None:
     context = {"team": "web", "commit": "4f2c1aa", "url": "https://ci.example/7"}
     told = replace(SHOP, context=context, links=LINKS, group="deploy 42" + "!" * 200)
     shown = [element["text"] for element in message(told)["blocks"][-1]["elements"]]
-    links = f"<https://ci.example/7|details> · <{LINKS.logs}|logs> · <{LINKS.story}|story>"
-    group = "group: deploy 42" + "!" * (wording.GROUP_LIMIT - 10) + "…"
+    links = f"<https://ci.example/7|CI run> · <{LINKS.logs}|logs> · <{LINKS.story}|story>"
+    group = "group: deploy 42" + "!" * (context_wording.GROUP_LIMIT - 10) + "…"
     assert shown == ["commit `4f2c1aa`", links, group, "team: web"]
     assert [element["text"] for element in slack_live.outcome_message(told)["blocks"][-1]["elements"]] == shown
     assert [element["text"] for element in slack_live.reply(told)["blocks"][-1]["elements"]] == [links, group]
@@ -263,10 +260,10 @@ def test_two_messages_of_one_name_in_two_regions_differ() -> None:
 
 def test_the_context_is_shown_with_what_is_known_first() -> None:
     context = {"step": "migrate", "commit": "`abc`", "actor": "jane <x>", "environment": "prod", "empty": " "}
-    *_, block = message(replace(SHOP, context=context))["blocks"]
+    line, *_, block = message(replace(SHOP, context=context))["blocks"]
+    assert line["text"]["text"] == "❌ *shop* (prod): restart *failed after 42\u00a0s*"
     shown = [(element["type"], element["text"]) for element in block["elements"]]
     assert shown == [
-        ("mrkdwn", "*prod*"),
         ("plain_text", "by jane <x>"),
         ("mrkdwn", "commit `abc`"),
         ("plain_text", "step: migrate"),
@@ -330,5 +327,5 @@ def test_without_error_and_context_one_block_says_it_all() -> None:
 
 def test_what_is_usual_stands_in_the_line_that_says_how_long_it_took() -> None:
     built = message(replace(SHOP, verdict=Verdict.SUCCEEDED, error=None, usual=Usual(p50=15.2, p90=20.4, samples=9)))
-    assert built["text"] == "✅ shop: restart succeeded after 42\u00a0s (usually 15–20 s)"
-    assert built["blocks"][0]["text"]["text"] == "✅ *shop*: restart *succeeded after 42\u00a0s* (usually 15–20 s)"
+    assert built["text"] == "✅ shop: restart succeeded after 42\u00a0s (usually 15–20\u00a0s)"
+    assert built["blocks"][0]["text"]["text"] == "✅ *shop*: restart *succeeded after 42\u00a0s* (usually 15–20\u00a0s)"

@@ -19,6 +19,7 @@ from operations.telling.announcement import BODY_LIMIT_BYTES, body_of, read, slo
 from operations.telling.audience import Rule, Rules
 from operations.watching import looks, pace, slow
 from operations.watching.durations import Durations
+from tests.support.slack_samples import CALLING
 from tests.unit.strategies import NOW, a_tracking, attempted_by, attempting, trackings, usuals
 
 RULES: Rules = {"all": Rule(), "early": Rule(slow=True), "blogs": Rule(on=frozenset(), apps=("blog",), slow=True)}
@@ -292,14 +293,14 @@ def test_a_warning_says_for_how_long_it_has_run_and_what_is_usual() -> None:
     tracking = replace(warned(65), usual=Usual(p50=15.2, p90=20.4, samples=23))
     body = slow_body_of(tracking, 65.2, NOW)
     announcement = read("an-id", body)
-    line = "⏳ shop: restart still running after 1\u00a0min 5\u00a0s (usually 15–20 s)"
+    line = "⏳ shop: restart still running after 1\u00a0min 5\u00a0s (usually 15–20\u00a0s)"
     assert wording.headline(announcement) == line
     assert wording.explanation(announcement) == ""
     assert (announcement.slow, announcement.ended, announcement.body) == (True, False, body)
-    built = message(announcement, "<!here>")
+    built = message(announcement, CALLING.mention_for(announcement))
     assert built["text"] == line, "nothing has failed yet, so nobody is mentioned"
     assert [block["text"]["text"] for block in built["blocks"]] == [
-        "⏳ *shop*: restart *still running after 1\u00a0min 5\u00a0s* (usually 15–20 s)"
+        "⏳ *shop*: restart *still running after 1\u00a0min 5\u00a0s* (usually 15–20\u00a0s)"
     ]
     outcome = read("an-id", body_of(replace(tracking, state=State.LOST, ended_at=NOW)))
     assert (outcome.slow, outcome.verdict) == (False, Verdict.LOST)

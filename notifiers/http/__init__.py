@@ -1,0 +1,1 @@
+"""Kind `http`: a request that the operator writes, with placeholders."""
