@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from admin import check, messages, sample, trackings
+from admin import check, messages, trackings
 from config import streams
 from config.redis import connect
 from config.settings import Settings, examine, load
@@ -20,7 +20,7 @@ from operations.errors import ConfigError, NewerRecordError
 from operations.model import DeliveryState, State
 from operations.storage import Redis, RedisError
 from operations.storage.store import Store
-from operations.telling import view
+from operations.telling import sample, view
 from workers.doorbell import Round, enqueue
 from workers.runtime import REDIS_TIMEOUT_S
 
@@ -177,7 +177,7 @@ def _retry_dead(
     connection: Redis,
 ) -> int:
     targets = settings.targets if given.target is None else [_known(parser, given.target, settings).name]
-    retried = trackings.retry_dead(store, targets)
+    retried = trackings.retry_dead(store, connection, targets)
     if retried:
         enqueue(connection, Round.DELIVER)
     dead = {} if given.target else trackings.count_dead(store.listing)

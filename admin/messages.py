@@ -6,11 +6,11 @@ import time
 
 import aiohttp
 
-from admin import sample
 from config.settings import Settings
 from notifiers import Notifier, Previewable, editing
 from notifiers.targets import Target
 from operations.errors import OpwatchError
+from operations.telling import sample
 from operations.telling.announcement import Announcement
 from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.session import targets_session

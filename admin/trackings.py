@@ -8,10 +8,11 @@ from itertools import islice
 
 from notifiers import time_wording, wording
 from operations.model import Delivery, DeliveryState, Tracking
+from operations.storage import Redis
+from operations.storage.failing import retry_failing
 from operations.storage.listing import Listing
 from operations.storage.store import Store
-from operations.telling import attempts, view
-from operations.telling.announcement import end_of
+from operations.telling import view
 from operations.text import first_line, plain
 from operations.watching import looks
 
@@ -68,22 +69,10 @@ def _told(delivery: Delivery) -> str:
     return f"{delivery.target} {wording.DELIVERY_WORDS[delivery.state]}{error}"
 
 
-def retry_dead(store: Store, targets: Collection[str]) -> Counter[str]:
-    """Make every dead delivery of a current run to these targets due now, oldest first. Returns how many, by target.
-
-    Idempotent: only dead deliveries change.
-    """
-    retried: Counter[str] = Counter()
-    found = (stored.tracking for _, stored in store.listing.recent() if _dead(stored.tracking, targets))
-    oldest_first = sorted((end_of(tracking) or tracking.created_at, tracking.id) for tracking in found)
-    for _, identity in oldest_first:
-        if (stored := store.records.get(identity)) is None:
-            continue
-        now = store.records.now()
-        after = store.update(stored, lambda tracking, now=now: _retried(tracking, targets, now))  # type: ignore[misc]
-        if after is not None:
-            retried.update(_dead(stored.tracking, targets))
-    return retried
+def retry_dead(store: Store, connection: Redis, targets: Collection[str]) -> Counter[str]:
+    """Make every dead delivery of a current run to these targets due now. Returns how many, by target. Idempotent."""
+    counts = {each: retry_failing(store, connection, each, "admin", DeliveryState.DEAD)[0] for each in targets}
+    return Counter({target: count for target, count in counts.items() if count})
 
 
 def cancel(store: Store, identity: str) -> str:
@@ -109,17 +98,6 @@ def count_dead(listing: Listing) -> Counter[str]:
 def each_of(counted: Mapping[str, int]) -> str:
     """Write the counts: `1 to slack, 2 to webhook`."""
     return ", ".join(f"{count} to {target}" for target, count in sorted(counted.items()))
-
-
-def _retried(tracking: Tracking, targets: Collection[str], now: datetime) -> Tracking | None:
-    after = None
-    for target in _dead(tracking, targets):
-        after = attempts.retried(after or tracking, target, now, by="admin")
-    return after
-
-
-def _dead(tracking: Tracking, targets: Collection[str]) -> list[str]:
-    return [d.target for d in tracking.deliveries if _is_dead(tracking, d) and d.target in targets]
 
 
 def _is_dead(tracking: Tracking, delivery: Delivery) -> bool:

@@ -8,16 +8,14 @@ from flask import g
 from api.problems import ProblemError
 from api.service import Service
 from operations.storage import RedisError
-from operations.storage.failing import FAILING, failing_ids
+from operations.storage.failing import retry_failing
 from operations.storage.records import Stored
-from operations.storage.store import Change
-from operations.telling import attempts
+from operations.telling import attempts, sample
 from operations.watching import looks
 
 LONGEST_ID = 100
 SLACK = 100
 """How many cancelled trackings of a caller are deleted together: one at a time would cost more."""
-_AT_ONCE = 100
 
 
 def find(parts: Service, identity: str) -> Stored:
@@ -62,16 +60,19 @@ def retry(parts: Service, identity: str, target: str, by: str) -> Stored:
 
 def retry_all(parts: Service, target: str, by: str) -> tuple[int, int]:
     """Make all failing deliveries of current runs to a target due now. Returns how many, and how many it could not."""
-    now = parts.records.now()
-    retried = failing = 0
-    ids = sorted(failing_ids(parts.connection, target))
-    for start in range(0, len(ids), _AT_ONCE):
-        found = list(parts.records.read(ids[start : start + _AT_ONCE]))
-        failing += sum(d.target == target and d.state in FAILING for each in found for d in each.tracking.outgoing)
-        changes = [Change(each, lambda tracking: attempts.retried(tracking, target, now, by)) for each in found]
-        after = parts.store.update_all(changes)
-        retried += sum(
-            isinstance(new, Stored) and new.record != old.record for old, new in zip(found, after, strict=True)
-        )
+    retried = retry_failing(parts.store, parts.connection, target, by)
     parts.deliveries_due.ring()
-    return retried, failing - retried
+    return retried
+
+
+def send_test(parts: Service, target: str, by: str) -> str:
+    """Send a test message to a target, whatever its rules. Returns the tracking whose story shows what became of it.
+
+    Raises ProblemError (404) if no target has this name.
+    """
+    if target not in parts.settings.targets:
+        raise ProblemError(HTTPStatus.NOT_FOUND, "no target of this name is configured")
+    made = sample.to_deliver(target, parts.settings.region, parts.records.now(), by)
+    parts.store.add(made)
+    parts.deliveries_due.ring()
+    return made.id

@@ -20,6 +20,9 @@ EVENTS_CALLER = "scalingo"
 
 EVENTS_PREFIX = "/v1/scalingo/"
 
+READING = ("GET", "HEAD")
+ONLY_READS = "the token of {caller!r} may only read: OPWATCH_TOKENS has it with ':read'. Nothing was changed."
+
 
 def admit() -> None:
     """Find the caller of the request's token, and wait for that caller's turn."""
@@ -41,7 +44,7 @@ def release(_error: BaseException | None = None) -> None:
 
 
 def require_token() -> None:
-    """Require a configured token. Keeps the caller's name for `created_by`."""
+    """Require a configured token, and for a change one that may change. Keeps the caller's name for `created_by`."""
     if g.bearer is None:
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED,
@@ -49,6 +52,8 @@ def require_token() -> None:
             headers={"WWW-Authenticate": 'Bearer realm="opwatch"'},
         )
     g.caller = g.bearer
+    if request.method not in READING and not service().settings.tokens[g.caller].may_change:
+        raise ProblemError(HTTPStatus.FORBIDDEN, ONLY_READS.format(caller=g.caller))
 
 
 def caller_of(token: str, tokens: Mapping[str, SecretStr]) -> str | None:

@@ -16,6 +16,7 @@ _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {
     400: "the body is not JSON, or ended too early",
     401: "no valid token",
+    403: "the token may only read",
     404: "no such resource",
     405: "the method is not allowed",
     408: "the request did not arrive within 10 s",
@@ -78,7 +79,7 @@ def _paths() -> dict[str, Any]:
                 "responses": {
                     "202": _tracking("a new tracking, with `Location`", location=True),
                     "200": _tracking("the operation was tracked already", location=True),
-                    **_problems(400, 401, 408, 409, 413, 415, 422, 429, 503),
+                    **_problems(400, 401, 403, 408, 409, 413, 415, 422, 429, 503),
                 },
             },
             "get": {
@@ -99,7 +100,7 @@ def _paths() -> dict[str, Any]:
             "delete": {
                 "summary": "Cancel a tracking that has not ended; nobody is told",
                 "parameters": [identity],
-                "responses": {"200": _tracking("the cancelled tracking"), **_problems(401, 404, 409, 503)},
+                "responses": {"200": _tracking("the cancelled tracking"), **_problems(401, 403, 404, 409, 503)},
             },
         },
         "/v1/operations/{identity}/error": {
@@ -113,7 +114,7 @@ def _paths() -> dict[str, Any]:
             "post": {
                 "summary": "Retry a delivery now, unless it was delivered or skipped",
                 "parameters": [identity, target],
-                "responses": {"202": _tracking("the tracking"), **_problems(401, 404, 409, 503)},
+                "responses": {"202": _tracking("the tracking"), **_problems(401, 403, 404, 409, 503)},
             },
         },
         "/v1/groups/{group}": {

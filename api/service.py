@@ -68,6 +68,7 @@ class Service:
 
 def build(settings: Settings) -> Service:
     """Build the service; it connects to nothing before the first request."""
+    trackers = sum(token.may_change for token in settings.tokens.values())
     connection = connect(settings, timeout_s=REDIS_TIMEOUT_S, client=GuardedRedis, most=MOST_REDIS_CONNECTIONS)
     store = Store(connection, retention=timedelta(days=settings.retention_days))
     return Service(
@@ -83,7 +84,7 @@ def build(settings: Settings) -> Service:
         heartbeat=Heartbeat(connection),
         health=Health(connection),
         account_alerts=AccountAlerts(connection),
-        limit=Limit(settings.max_in_flight, callers=len(settings.tokens)),
+        limit=Limit(settings.max_in_flight, callers=max(1, trackers)),
         looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         queue=FairQueue(AT_ONCE, MOST_QUEUED),

@@ -29,7 +29,8 @@ class AccessSettings(FromEnvironment):
         alias="OPWATCH_TOKENS",
         examples=["ci:0123456789abcdef0123456789abcdef,deploy:fedcba9876543210fedcba9876543210"],
         description="Required, except for `make run`. The callers, as `name:token,…`, with tokens of at least 24 "
-        "characters, each different. A token without a name belongs to the caller `default`.",
+        "characters, each different. A token without a name belongs to the caller `default`. One written as "
+        "`name:token:read` may only read.",
     )
     accounts: Accounts = Field(
         {},

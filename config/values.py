@@ -12,8 +12,22 @@ from operations.text import url_fault
 DEFAULT_ACCOUNT = "default"
 DEFAULT_CALLER = "default"
 SHORTEST_TOKEN = 24
+_READ_ONLY = ":read"
 _ACCOUNT_VARIABLE = re.compile(r"SCALINGO_API_TOKEN_([A-Z0-9][A-Z0-9_]{0,40})")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
+
+
+class CallerToken(SecretStr):
+    """A caller's token. One that is written as `token:read` may only read."""
+
+    @property
+    def may_change(self) -> bool:
+        """Whether its caller may change anything."""
+        return not super().get_secret_value().endswith(_READ_ONLY)
+
+    def get_secret_value(self) -> str:
+        """Return the token as its caller sends it."""
+        return super().get_secret_value().removesuffix(_READ_ONLY)
 
 
 def accounts_in(environ: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +56,10 @@ def _accounts(tokens: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
 
 
 def _tokens(value: str | Mapping[str, str]) -> Mapping[str, str]:
-    """Split `name:token,…`. A token without a name, as one-click deployments make it, is the default caller's."""
+    """Split `name:token,…`. A token without a name, as one-click deployments make it, is the default caller's.
+
+    The `:read` after a token stays: `CallerToken` reads it.
+    """
     hint = f"set name:token,… with tokens of at least {SHORTEST_TOKEN} characters (ci:$(openssl rand -hex 24))"
     if not isinstance(value, str):
         raise ValueError(f"not set, so no caller would have access; {hint}")  # noqa: TRY004 - pydantic takes only a ValueError
@@ -52,13 +69,14 @@ def _tokens(value: str | Mapping[str, str]) -> Mapping[str, str]:
         name, colon, token = (part.strip() for part in entry.partition(":"))
         if not colon:
             name, token = DEFAULT_CALLER, name
+        bare = token.removesuffix(_READ_ONLY)
         if _TOKEN_NAME.fullmatch(name) is None:
             faults.append(f"entry {number} has no usable name")
-        elif len(token) < SHORTEST_TOKEN or not _is_plain(token):
+        elif len(bare) < SHORTEST_TOKEN or not _is_plain(bare):
             faults.append(f"the token of entry {number} is too short or not plain ASCII")
         elif name in tokens:
             faults.append(f"entry {number} repeats the name {name!r}")
-        elif token in tokens.values():
+        elif bare in (known.removesuffix(_READ_ONLY) for known in tokens.values()):
             faults.append(f"entry {number} repeats another entry's token")
         tokens[name] = token
     if faults:
@@ -98,7 +116,7 @@ def _base_url(url: str) -> str:
 
 Accounts = Annotated[Mapping[str, SecretStr], AfterValidator(_accounts)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
-CallerTokens = Annotated[Mapping[str, SecretStr], BeforeValidator(_tokens)]
+CallerTokens = Annotated[Mapping[str, CallerToken], BeforeValidator(_tokens)]
 EventsSecret = Annotated[SecretStr, AfterValidator(_events_secret)]
 Listed = Annotated[tuple[str, ...], BeforeValidator(_parts_of)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]

@@ -63,10 +63,16 @@ def read_settings(root: Path, environ: Mapping[str, str]) -> Settings:
     return Settings(
         root=root,
         env=env,
-        token=env["OPWATCH_TOKENS"].split(",")[0].rpartition(":")[2].strip(),
+        token=_first_that_tracks(env["OPWATCH_TOKENS"]),
         brings_valkey=not (env.get("REDIS_URL") or env.get("SCALINGO_REDIS_URL")),
         uses_standin=not any(value and API_TOKEN.fullmatch(name) for name, value in env.items()),
     )
+
+
+def _first_that_tracks(tokens: str) -> str:
+    """Return the first token that may track; one with `:read` behind it may not."""
+    entries = [entry.strip() for entry in tokens.split(",")]
+    return next((each for each in entries if not each.endswith(":read")), entries[0]).rpartition(":")[2].strip()
 
 
 def _check_port(text: str) -> None:

@@ -34,6 +34,9 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+WENT_WRONG = (State.FAILED, State.TIMED_OUT, State.LOST)
+
+
 class DeliveryState(StrEnum):
     """The state of a delivery."""
 

@@ -5,12 +5,13 @@ import hashlib
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlencode
 
 from flask import Response, g, render_template, request
 
 from notifiers.wording import DELIVERY_WORDS
 from operations.text import plain
+from page.search import WRONG
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -23,6 +24,7 @@ _PAGE_HEADERS = {
 SAID = "__Host-opwatch-said"
 """A cookie with what the last request did, until the next page has shown it."""
 
+WRONG_PATH = f"/?{urlencode({'state': WRONG})}"
 _LONGEST_SAID = 300
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 FILES = {path.name: path.read_bytes() for path in sorted((Path(__file__).parent / "static").iterdir())}
@@ -48,6 +50,8 @@ def html(template: str, status: HTTPStatus = HTTPStatus.OK, /, **context: Any) -
         version=VERSION,
         session=session,
         delivery_words=DELIVERY_WORDS,
+        wrong_states=WRONG,
+        wrong_path=WRONG_PATH,
         said="" if refreshing else unquote(request.cookies.get(SAID, ""))[:_LONGEST_SAID],
         **{"here": request.path, **context},
     )

@@ -27,6 +27,7 @@ class Session:
 
     caller: str
     form_token: str = field(repr=False)
+    may_change: bool = True
 
 
 class _Stored(BaseModel):
@@ -67,7 +68,7 @@ def find(parts: Service, key: str) -> Session | None:
     if left <= timedelta(seconds=1) or not hmac.compare_digest(mark.encode(), stored.mark.encode()):
         return None
     parts.connection.expire(_name(key), min(IDLE, left))
-    return Session(stored.caller, _derived(key, "form"))
+    return Session(stored.caller, _derived(key, "form"), token.may_change)
 
 
 def end(parts: Service, key: str) -> None:

@@ -21,7 +21,9 @@ COOKIE = "__Host-opwatch"
 
 LARGEST_FORM_BYTES = 4_096
 
-_COMING_BACK = re.compile(r"/(operations/[a-z0-9-]{1,100}|\?[A-Za-z0-9%&=+._~*,-]{1,1500})")
+_COMING_BACK = re.compile(
+    r"/(operations/[a-z0-9-]{1,100}|apps|targets|groups/[A-Za-z0-9%._~/-]{1,1800}|\?[A-Za-z0-9%&=+._~*,-]{1,1500})"
+)
 
 log = structlog.get_logger()
 routes = Blueprint("page-sign-in", __name__, template_folder="templates")
@@ -91,7 +93,7 @@ def require_session() -> Response | None:
     if request.method != "GET":
         ended = "The session had ended, so nothing was done. Sign in, and press the button again."
         return say(_to_sign_in(came_from()), ended)
-    here = _coming_back(request.full_path.rstrip("?"))
+    here = _coming_back(f"{quote(request.path)}?{request.query_string.decode(errors='replace')}".rstrip("?"))
     if COOKIE not in request.cookies and from_elsewhere():
         return html("hop.html", path=here)
     return _to_sign_in(here)

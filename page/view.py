@@ -6,31 +6,16 @@ from datetime import UTC, datetime
 
 from notifiers import context_wording, wording
 from notifiers.time_wording import duration, span
-from notifiers.wording import DELIVERY_WORDS, type_name
-from operations.model import Delivery, DeliveryState, State, Tracking, Usual
+from notifiers.wording import type_name
+from operations.model import DeliveryState, State, Tracking, Usual
 from operations.storage.failing import FAILING, SHOWN, FailingTarget
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 from operations.watching.slow import slow_from_s
-from page.search import Search
+from page.charts import Bar, bar
+from page.tellings import Telling, telling
 
 _LINE = 120
 _ERROR_IN_LIST = 600
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Telling:
-    """The delivery to one target; `word` is its `state` for people, `retry` whether people may retry it."""
-
-    key: str
-    target: str
-    about: str
-    state: str
-    word: str
-    attempts: int
-    error: str
-    next_at: datetime | None
-    ended_at: datetime | None
-    retry: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +40,13 @@ class Card:
     began_at: datetime
     ended_at: datetime | None
     running: Running | None
+    bar: Bar | None
+    took: str
+    usual: str
     caller: str
+    who: str
+    environment: str
+    group: str
     facts: tuple[tuple[str, str], ...]
     place: str
     links: tuple[tuple[str, str], ...]
@@ -69,6 +60,12 @@ class Card:
     def headline(self) -> str:
         """Write its state in one line, for screen readers."""
         return f"{self.app}{f' ({self.place})' if self.place else ''}: {self.what} {self.line}"
+
+    @property
+    def cause(self) -> str:
+        """The first line of why it went wrong."""
+        known = first_line(self.error.lstrip(" !→\n\t") or self.reason, _LINE)
+        return known or (wording.NO_ERROR_TEXT if self.mood == "bad" else "")
 
     @property
     def short_error(self) -> str:
@@ -109,7 +106,13 @@ def card(tracking: Tracking, now: datetime) -> Card:
         began_at=tracking.created_at,
         ended_at=tracking.ended_at,
         running=_running(tracking, now) if in_flight else None,
+        bar=None if in_flight else bar(tracking.duration_s, tracking.usual),
+        took="" if in_flight else duration(tracking.duration_s),
+        usual=span(tracking.usual) if tracking.usual is not None and tracking.state is not State.LOST else "",
         caller=plain(tracking.created_by),
+        who=_word(tracking.context.get("actor")) or plain(tracking.created_by),
+        environment=_word(tracking.context.get("environment")),
+        group=plain(tracking.group or ""),
         facts=tuple(
             (plain(name), plain(value)) for name, value in tracking.context.items() if name != "url" or not linked
         ),
@@ -123,37 +126,12 @@ def card(tracking: Tracking, now: datetime) -> Card:
     )
 
 
-def telling(tracking: Tracking, delivery: Delivery) -> Telling:
-    """Describe a delivery, an alert or a warning."""
-    about = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
-    own = about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
-    waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
-    return Telling(
-        key=delivery.id,
-        target=plain(delivery.target),
-        about=about,
-        state=delivery.state.value,
-        word=DELIVERY_WORDS[delivery.state],
-        attempts=delivery.attempts,
-        error=plain(delivery.last_error or ""),
-        next_at=delivery.next_attempt_at if delivery.unfinished else None,
-        ended_at=delivery.ended_at,
-        retry=own and (waits or delivery.state is DeliveryState.DEAD),
-    )
-
-
-def tellings(tracking: Tracking, wanted: Search) -> tuple[Telling, ...]:
-    """Describe the deliveries that somebody searches for."""
-    if not (wanted.delivery or wanted.target):
-        return ()
-    return tuple(telling(tracking, d) for d in tracking.outgoing if wanted.wants(d))
-
-
 def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
     """Describe each target's failing deliveries."""
     for each in found:
         shown = (card(stored.tracking, now) for stored in each.first)
-        about = tuple((own, telling) for own in shown for telling in own.tellings if _is_failing(telling, each.target))
+        pairs = ((own, told) for own in shown for told in own.tellings)
+        about = tuple(pair for pair in pairs if pair[1].target == plain(each.target) and pair[1].state in FAILING)
         if about:  # empty if all were delivered in the meantime
             yield Failing(
                 target=plain(each.target),
@@ -164,19 +142,10 @@ def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
             )
 
 
-def counted(deliveries: int) -> str:
-    """Write a number of deliveries."""
-    return f"{deliveries:,} deliveries" if deliveries > 1 else "1 delivery" if deliveries else "No delivery"
-
-
 def title(failing_count: int, in_flight: int) -> str:
     """Write the window's title: failing deliveries first, because they need a person."""
     counts = [f"{failing_count} not delivered"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
     return " · ".join([*counts, "Opwatch"])
-
-
-def _is_failing(telling: Telling, target: str) -> bool:
-    return telling.target == plain(target) and telling.state in FAILING
 
 
 def _status(tracking: Tracking) -> str:
@@ -186,14 +155,8 @@ def _status(tracking: Tracking) -> str:
 
 
 def _mood(tracking: Tracking, now: datetime) -> str:
-    if tracking.state is State.SUCCEEDED:
-        return "good"
-    if tracking.state is State.FAILED:
-        return "bad"
-    if tracking.state is State.CANCELLED:
-        return "quiet"
     if tracking.state is not State.TRACKING:
-        return "odd"
+        return mood_of(tracking.state)
     age_s = tracking.age_s(now)
     late = tracking.unanswered_since is not None or age_s > slow_from_s(tracking.usual)
     return "odd" if late else "under-way"
@@ -238,7 +201,18 @@ def _word(text: str | None) -> str:
     return first_line(plain(text or ""), 40)
 
 
+def mood_of(state: State) -> str:
+    """Return the colour of a state."""
+    moods = {State.SUCCEEDED: "good", State.FAILED: "bad", State.CANCELLED: "quiet", State.TRACKING: "under-way"}
+    return moods.get(state, "odd")
+
+
 def clock(at: datetime) -> str:
     """Write a time in UTC, without the year: `23 Nov 23:16:14`."""
     utc = at.astimezone(UTC)
     return f"{utc.day} {utc:%b %H:%M:%S}"
+
+
+def stamp(at: datetime) -> str:
+    """Write a whole time: `2026-11-23 23:16:14 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

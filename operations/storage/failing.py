@@ -1,22 +1,25 @@
-"""The targets with failing deliveries: how many deliveries, and the first few of each."""
+"""The targets with failing deliveries: how many, the first few of each, and retrying all of one target."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import redis
 
-from operations.model import DeliveryState
+from operations.model import DeliveryState, Tracking
 from operations.storage.index import DEAD, RETRYING, retrying_range, tracking_of
 from operations.storage.records import Records, Stored
+from operations.storage.store import Change, Store
+from operations.telling import attempts
 
 FAILING = (DeliveryState.RETRYING, DeliveryState.DEAD)
 
 SHOWN = 3
 """How many of a target's retrying deliveries are read, and how many dead ones."""
 
-_AT_ONCE = 1_000
+_AT_ONCE, _RETRIED_AT_ONCE = 1_000, 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,36 @@ def failing_ids(connection: Any, target: str | None, state: str | None = None) -
     if state != DeliveryState.RETRYING:
         members += [member for member in _dead(connection) if target is None or member.startswith(f"{target} ")]
     return set(map(tracking_of, members))
+
+
+def retry_failing(
+    store: Store, connection: redis.Redis, target: str, by: str, state: DeliveryState | None = None
+) -> tuple[int, int]:
+    """Make the failing deliveries of current runs to a target due now; with a `state`, only those in it.
+
+    Returns how many, and how many it could not. Idempotent for dead ones. Rounds deliver the oldest outcome first.
+    """
+    states, now = FAILING if state is None else (state,), store.records.now()
+    retried = failing = 0
+    ids = sorted(failing_ids(connection, target, state))
+    for start in range(0, len(ids), _RETRIED_AT_ONCE):
+        found = list(store.records.read(ids[start : start + _RETRIED_AT_ONCE]))
+        mine = [[d for d in each.tracking.outgoing if d.target == target and d.state in states] for each in found]
+        failing += sum(map(len, mine))
+        changes = [Change(each, lambda tracking: _retried(tracking, target, states, now, by)) for each in found]
+        after = store.update_all(changes)
+        retried += sum(
+            isinstance(new, Stored) and new.record != old.record for old, new in zip(found, after, strict=True)
+        )
+    return retried, failing - retried
+
+
+def _retried(
+    tracking: Tracking, target: str, states: Collection[DeliveryState], now: datetime, by: str
+) -> Tracking | None:
+    """Retry the current run's delivery, if it is in one of these states."""
+    mine = (d for d in tracking.deliveries if (d.run, d.target) == (tracking.run, target))
+    return attempts.retried(tracking, target, now, by) if any(d.state in states for d in mine) else None
 
 
 def _retrying(connection: Any) -> Iterator[tuple[str, _Members]]:

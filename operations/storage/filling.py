@@ -5,10 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 from operations.model import Tracking
-from operations.storage.index import BY_END, DEAD, RETRYING, ChangeKind, IndexChange, index_changes, record_key
+from operations.storage.index import (
+    BY_END,
+    DEAD,
+    RETRYING,
+    WRONG,
+    ChangeKind,
+    IndexChange,
+    index_changes,
+    record_key,
+)
 from operations.storage.records import Records
 
-_FILLED = (BY_END, RETRYING, DEAD)
+_FILLED = (BY_END, WRONG, RETRYING, DEAD)
 _AT_ONCE = 100
 
 _ADD = """

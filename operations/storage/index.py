@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from operations.model import Delivery, DeliveryState, State, Tracking, tracking_id
+from operations.model import WENT_WRONG, Delivery, DeliveryState, State, Tracking, tracking_id
 from operations.telling import alerts
 from operations.telling.attempts import last_end
 
@@ -17,6 +17,8 @@ DUE = "opwatch:due"
 OUTBOX = "opwatch:outbox"
 RECENT = "opwatch:recent"
 BY_END = "opwatch:by-end"
+WRONG = "opwatch:went-wrong"
+"""Those that failed, timed out or were lost, by their end."""
 LIVE = "opwatch:live"
 EXPIRING = "opwatch:expiring"
 RETRYING = "opwatch:retrying"
@@ -229,7 +231,8 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
         if message.due_at is not None:
             there[LIVE, message.id] = milliseconds(message.due_at)
     if tracking.ended_at is not None:
-        there[BY_END, tracking.id] = milliseconds(tracking.ended_at)
+        keys = (BY_END, WRONG) if tracking.state in WENT_WRONG else (BY_END,)
+        there |= {(key, tracking.id): milliseconds(tracking.ended_at) for key in keys}
     last = last_end(tracking)
     return there if last is None else there | _ended_entries(tracking, last, retention)
 

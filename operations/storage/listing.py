@@ -1,15 +1,19 @@
 """Lists of trackings, the newest first or the latest end first, and their pages."""
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
 import redis
+from pydantic import TypeAdapter
 
-from operations.model import Tracking
+from operations.history import Moment
+from operations.kind import Kind
+from operations.model import State, Tracking
 from operations.storage.filling import fill
-from operations.storage.index import BY_END, DUE, RECENT
+from operations.storage.index import BY_END, DUE, RECENT, record_key
 from operations.storage.records import Records, Stored
 
 LARGEST_SCAN = 5_000
@@ -19,7 +23,28 @@ READ_AT_ONCE = 50
 """How many trackings are read at once: enough for most pages."""
 
 _NAMES_AT_ONCE = 1_000
-_FILLED_AT_ONCE = 500
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Type:
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How and when one operation ended: what statistics need of a record, and read ten times as fast."""
+
+    app: str
+    place: str = ""
+    kind: Kind = Kind.OPERATION
+    operation: _Type | None = None
+    state: State
+    ended_at: Moment
+    duration_s: float | None = None
+
+
+_END = TypeAdapter(End)
 
 
 class Position(NamedTuple):
@@ -31,10 +56,11 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some trackings, and the cursor of the next page; None on the last."""
+    """Some trackings, the cursor of the next page (None on the last), and how many were looked through."""
 
     trackings: tuple[Tracking, ...]
     next_cursor: str | None
+    looked_through: int = 0
 
 
 class Listing:
@@ -61,13 +87,22 @@ class Listing:
             for stored in self._records.read(some):
                 yield some[stored.tracking.id], stored
 
-    def in_flight(self, limit: int) -> list[Tracking]:
+    def in_flight(self, limit: int, matches: Callable[[Tracking], bool] = lambda _: True) -> list[Tracking]:
         """List the newest operations in flight. Looks do not change that order."""
         due = self.ids(DUE)
         if len(due) > limit:
-            return list(self.page(_is_in_flight, cursor=None, limit=limit, among=due).trackings)
+            flying = lambda tracking: _is_in_flight(tracking) and matches(tracking)  # noqa: E731
+            return list(self.page(flying, cursor=None, limit=limit, among=due).trackings)
         found = (stored.tracking for stored in self._records.read(due) if _is_in_flight(stored.tracking))
-        return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
+        return list(filter(matches, sorted(found, key=lambda tracking: tracking.created_at, reverse=True)))
+
+    def ends(self, most: int) -> Iterator[End]:
+        """Yield at most so many ends, the latest first."""
+        found = [member.decode(errors="replace") for member in self._redis.zrevrange(BY_END, 0, most - 1)]
+        for start in range(0, len(found), _AT_ONCE):
+            for record in self._redis.mget([record_key(each) for each in found[start : start + _AT_ONCE]]):
+                with suppress(ValueError):  # it is gone, in flight again, or of a newer version
+                    yield _END.validate_json(record or b"")
 
     def ids(self, key: str) -> set[str]:
         """Return the ids of all trackings in this index."""
@@ -81,20 +116,34 @@ class Listing:
         limit: int,
         by: str = RECENT,
         among: Collection[str] | None = None,
+        worth: Callable[[bytes], bool] = lambda _: True,
     ) -> Page:
-        """Read the page after `cursor`. It may have fewer than `limit` trackings although more follow."""
+        """Read the page after `cursor`. It may have fewer than `limit` trackings although more follow.
+
+        `worth` tells cheaply, from its bytes, whether a record may match: decoding takes most of the time.
+        """
         if by == BY_END:
             self._fill()
         found: list[Tracking] = []
-        last: Position | None = None
-        for scanned, (position, stored) in enumerate(self.recent(_position(cursor), by=by, among=among), 1):
-            if matches(stored.tracking):
-                found.append(stored.tracking)
-            if len(found) == limit or scanned == LARGEST_SCAN:
-                last = position
-                break
-        more = last is not None and any(True for _ in self.recent(last, 1, by=by, among=among))
-        return Page(tuple(found), f"{last.score:.0f}_{last.identity}" if more and last is not None else None)
+        last, looked_through = _position(cursor), 0
+        positions = self._positions(by, last, among, READ_AT_ONCE)
+        while looked_through < LARGEST_SCAN and len(found) < limit:
+            size = READ_AT_ONCE if looked_through < limit else _AT_ONCE
+            some = {each.identity: each for each in islice(positions, min(size, LARGEST_SCAN - looked_through))}
+            if not some:
+                return Page(tuple(found), None, looked_through)
+            names = list(some)
+            for stored in self._records.read(names, worth):
+                if matches(stored.tracking):
+                    found.append(stored.tracking)
+                if len(found) == limit:
+                    names = names[: names.index(stored.tracking.id) + 1]
+                    break
+            last, looked_through = some[names[-1]], looked_through + len(names)
+        more = any(True for _ in self.recent(last, 1, by=by, among=among))
+        return Page(
+            tuple(found), f"{last.score:.0f}_{last.identity}" if more and last is not None else None, looked_through
+        )
 
     def _positions(
         self, by: str, after: Position | None, among: Collection[str] | None, batch: int
@@ -110,7 +159,7 @@ class Listing:
                     last = position
                     if left is not None:
                         left.remove(position.identity)
-            start += len(rows)
+            start, step = start + len(rows), _NAMES_AT_ONCE
 
     def _fill(self) -> None:
         """Add the newest to the index by end if an older version has not. Maintenance adds the rest."""
@@ -119,7 +168,7 @@ class Listing:
             pipe.zcard(key)
         known, ended, in_flight = pipe.execute()
         if known > ended + in_flight:
-            newest = self._redis.zrevrange(RECENT, 0, _FILLED_AT_ONCE - 1)
+            newest = self._redis.zrevrange(RECENT, 0, _AT_ONCE - 1)
             fill(self._redis, self._records, [member.decode(errors="replace") for member in newest])
 
 

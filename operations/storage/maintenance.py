@@ -47,9 +47,9 @@ _LARGEST_GROUP = 5_000
 _KEYS_AT_ONCE = 200
 _SCRIPTS_AT_ONCE = 100
 _DUE = (DUE, OUTBOX, LIVE)
-_WHOLE = (RECENT, BY_END, RETRYING, DEAD)
+_WHOLE = (RECENT, BY_END, index.WRONG, RETRYING, DEAD)
 _OF_CALLERS = (f"{CANCELLED}:", f"{ENDED_BY}:")
-_MAY_DIFFER = (OUTBOX, LIVE, RETRYING, DEAD, *_OF_CALLERS)
+_MAY_DIFFER = (OUTBOX, LIVE, index.WRONG, RETRYING, DEAD, *_OF_CALLERS)
 """How the keys begin of sets with entries that an older version may leave behind when it writes a record."""
 
 _RECOUNT = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('UNLINK', KEYS[2]) end return 0"

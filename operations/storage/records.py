@@ -5,7 +5,7 @@ if Redis is away.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -159,12 +159,12 @@ class Records:
         now_ms, found = self._due.list(key, start, limit)
         return from_milliseconds(now_ms), {member.decode(errors="replace"): score for member, score in found}
 
-    def read(self, identities: Iterable[str]) -> Iterator[Stored]:
-        """Read records in order, skipping those that are gone, unreadable or of another tracking."""
+    def read(self, identities: Iterable[str], worth: Callable[[bytes], bool] = lambda _: True) -> Iterator[Stored]:
+        """Read records in order, skipping those that are gone, unreadable, of another tracking, or not `worth` it."""
         wanted = list(identities)
         records = self._redis.mget([record_key(identity) for identity in wanted]) if wanted else ()
         for identity, record in zip(wanted, records, strict=True):
-            tracking = None if record is None else _understood(record)
+            tracking = None if record is None or not worth(record) else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
 

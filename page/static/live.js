@@ -1,8 +1,16 @@
 // Refreshes the page: fetches it again and changes only what differs, so that focus and open details stay.
 "use strict";
 const EVERY_MS = 2500, QUIET_MS = 5000, LONGEST_MS = 30000, PATIENCE_MS = 10000;
+const CLOCK = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const by = (id) => document.getElementById(id);
 let paused = false, timer = 0, wait = EVERY_MS, tag = "";
+
+// The server writes UTC; people read their own time, and the title keeps UTC.
+const own = (time, wanted) => CLOCK.formatToParts(new Date(time)).filter(({ type }) => (type === "timeZoneName") === wanted);
+function localize(page) {
+  for (const each of page.querySelectorAll("time"))
+    each.textContent = own(each.dateTime, false).map(({ value }) => value).join("").replace(",", "").trim();
+}
 
 function attributes(was, now) {
   for (const { name } of [...was.attributes])
@@ -31,6 +39,7 @@ function renew(was, now) {
 
 const flying = () => new Set([...document.querySelectorAll("progress")].map((each) => each.closest("[data-says]").id));
 const style = (page) => page.querySelector("[rel=stylesheet]").getAttribute("href");
+const pace = () => Math.max(1000 * (by("main").dataset.every || 0), flying().size ? EVERY_MS : QUIET_MS);
 function say(state) { by("connection").textContent = state; by("live").dataset.state = state; }
 async function look() {
   try {
@@ -44,12 +53,13 @@ async function look() {
       const now = new DOMParser().parseFromString(text, "text/html"), before = flying();
       if (style(now) !== style(document)) return location.reload();  // another version
       tag = answer.headers.get("ETag");
+      localize(now);
       renew(by("main"), now.getElementById("main"));
       document.title = now.title;
       const after = flying(), ended = [...before].filter((id) => !after.has(id) && by(id));
       if (ended.length) by("news").textContent = ended.map((id) => by(id).dataset.says).join("; ");
     }
-    say("live"); wait = flying().size ? EVERY_MS : QUIET_MS;
+    say("live"); wait = pace();
   } catch {
     if (paused) return;
     say("no connection"); wait = Math.min(2 * wait, LONGEST_MS);
@@ -63,8 +73,6 @@ by("pause").addEventListener("click", () => {
   paused = !paused; by("pause").setAttribute("aria-pressed", paused); say(paused ? "paused" : "live"); next();
 });
 document.addEventListener("visibilitychange", () => { clearTimeout(timer); if (!document.hidden && !paused) look(); });
-by("live").hidden = false; next();
-document.addEventListener("pointerover", ({ target }) => {  // the text has UTC
-  if (target.dateTime) target.title = new Date(target.dateTime).toLocaleString();
-});
+by("live").hidden = false; localize(document); wait = pace(); next();
+by("zone").textContent = `Times are yours (${own(Date.now(), true)[0].value}); point at one for UTC.`;
 addEventListener("beforeprint", () => document.querySelectorAll(".error").forEach((each) => { each.open = true; }));

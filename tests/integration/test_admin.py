@@ -13,7 +13,7 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from admin import sample, trackings
+from admin import trackings
 from admin.__main__ import main
 from config.settings import Settings
 from operations.errors import PermanentError, SignInRejectedError, TransientError
@@ -21,6 +21,7 @@ from operations.storage.budget import Budget
 from operations.storage.heartbeat import Heartbeat
 from operations.storage.index import DUE, OUTBOX
 from operations.storage.store import Store
+from operations.telling import sample
 from standin import faults
 from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.integration.bench import BROKEN, attempted, found, operation_id, seen, tracked

@@ -58,14 +58,14 @@ def events(receiver: Receiver) -> list[dict[str, Any]]:
 
 
 def test_retry_dead_tells_the_oldest_first_and_calls_nobody_for_what_is_overtaken(
-    alerting: Runtime, store: Store, receiver: Receiver
+    alerting: Runtime, store: Store, connection: redis.Redis, receiver: Receiver
 ) -> None:
     # 5 ended last, but was tracked first; and an app of another region has nothing to do with it.
     for number, ago_s in ((5, 0), (2, 900), (1, 1_200), (3, 600), (4, 300)):
         identity = ended(store, alerting.settings, number, ago_s=ago_s, fine=number == 5, app="shop")
         attempted(store, identity, "deploys", PermanentError("404 no_service"))
     attempted(store, ended(store, alerting.settings, 9, ago_s=1_500), "deploys", PermanentError("404 no_service"))
-    assert retry_dead(store, ["deploys"]) == {"deploys": 6}
+    assert retry_dead(store, connection, ["deploys"]) == {"deploys": 6}
     tell_all(store)
     said = texts(receiver)
     assert said[0].startswith("<!here> ❌ *app-9*")
@@ -183,7 +183,7 @@ def test_the_operator_hears_once_that_deliveries_work_again(
         ("delivery.recovered", "deploys"),
     ]
     assert not connection.exists("opwatch:failing:deploys", "opwatch:alerted"), "another failure is told at once"
-    assert retry_dead(store, ["deploys"]) == {"deploys": 1}
+    assert retry_dead(store, connection, ["deploys"]) == {"deploys": 1}
     tell_all(store)
     assert states(store, dead) == ["delivered"]
     assert len(events(receiver)) == 2

@@ -6,9 +6,10 @@ import html as markup
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from urllib.parse import unquote
+from functools import partial
+from urllib.parse import quote, unquote, urlencode
 
 import pytest
 import redis
@@ -22,14 +23,18 @@ from local.valkey import Valkey
 from operations.errors import PermanentError, TransientError
 from operations.kind import Kind, Links
 from operations.model import Operation, Usual, Verdict
-from operations.storage.index import BY_END, DEAD, RECENT
+from operations.storage import listing
+from operations.storage.index import BY_END, DEAD, RECENT, WRONG
 from operations.storage.store import Store
 from operations.telling.audience import Rule, Rules
-from page import sessions, throttle
+from page import pages, sessions, throttle
 from page.html import POLICY
 from page.signing_in import COOKIE
-from tests.integration.bench import BROKEN, DONE, attempted, found, maintain, operation_id, seen, tracked
-from tests.support.running import CALLER_TOKEN
+from tests.integration.bench import BROKEN, DONE, attempted, found, maintain, operation_id, problem, seen, tracked
+from tests.support import page_data
+from tests.support.receiver import Receiver, Reply
+from tests.support.running import CALLER_TOKEN, wait_until
+from workers.deliver import delivery_round
 
 OTHER_TOKEN = "another-token-of-somebody-0123"  # noqa: S105 - it opens nothing
 SAME_SITE = {"Sec-Fetch-Site": "same-origin"}
@@ -327,6 +332,8 @@ def test_an_empty_page_says_so(browser: Browser) -> None:
     text = is_page(browser.get(), 200)
     assert "Nothing is in flight." in text
     assert "No worker runs" in text
+    assert 'curl -d operation_url="$LOCATION"' in text
+    assert "http://localhost/v1/operations" in text
     assert "<title>Opwatch</title>" in text
 
 
@@ -440,8 +447,9 @@ def test_of_very_many_in_flight_the_newest_are_shown(browser: Browser, store: St
 def test_what_was_deployed_together_is_found_together(browser: Browser, store: Store) -> None:
     first, _ = (tracked(store, operation_id(number), group="build 1 & 2") for number in (1, 2))
     tracked(store, operation_id(3), group="build 1")
-    (link,) = re.findall(r'href="(/\?group=[^"]*)"', browser.get(f"/operations/{first}").text)
+    (link,) = re.findall(r'href="(/groups/[^"]*)"', browser.get(f"/operations/{first}").text)
     assert browser.get(markup.unescape(link)).text.count('<li class="card') == 2
+    assert browser.get("/?group=build+1+%26+2").text.count('<li class="card') == 2
 
 
 @pytest.mark.parametrize(
@@ -524,6 +532,8 @@ def test_at_any_size_all_in_flight_and_the_latest_ends_are_shown(browser: Browse
     seen(store, long, BROKEN, {})
     text = is_page(browser.get(), 200)
     in_flight, recent = text.partition('id="flying"')[2].split('id="ended"')
+    in_flight, wrong = in_flight.split('id="wrong"')
+    assert re.findall(r'id="wrong-osc-fr1-0*([0-9a-f]+)"', wrong) == ["63"]
     assert set(re.findall(r'id="op-([^"]+)"', in_flight)) <= set(flying)
     assert in_flight.count('<li class="card') == 50
     assert re.findall(r'id="op-osc-fr1-0*([0-9a-f]+)"', recent) == [f"{n:x}" for n in (99, *range(519, 495, -1))]
@@ -543,7 +553,7 @@ def test_records_of_an_older_version_are_shown_too(
         seen(store, identity, BROKEN, settings.rules)
         attempted(store, identity, "slack", PermanentError("410 Gone"))
     tracked(store, operation_id(9))
-    names = (BY_END, DEAD)
+    names = (BY_END, WRONG, DEAD)
     written = [connection.zrange(name, 0, -1, withscores=True) for name in names]
     connection.delete(*names)  # as an older version leaves them: it does not know these sets
     assert browser.get().text.partition('id="ended"')[2].count('<li class="card') == 5
@@ -713,3 +723,183 @@ def test_a_page_that_keeps_itself_up_to_date_fills_no_log(browser: Browser) -> N
         browser.get(**{"Sec-Fetch-Dest": "empty", "If-None-Match": tag})
         browser.get("/operations/nothing", **{"Sec-Fetch-Dest": "empty"})
     assert [line["status"] for line in lines if line["event"] == "request"] == [200, 404]
+
+
+# Searching
+
+
+def test_a_part_of_whatever_is_known_is_found_in_any_case(browser: Browser, store: Store, settings: Settings) -> None:
+    context = {"actor": "Jane Doe", "commit": "4F2C1AA0"}
+    one = tracked(store, operation_id(0xABC), app="shop", context=context, group="Nightly", created_by="deploy-bot")
+    broken = replace(BROKEN, error='container "web-1" Failed\n\tto start: caf\u00e9 \\o/')
+    seen(store, one, broken, settings.rules)
+    attempted(store, one, "slack", PermanentError("410 Gone"))
+    other = tracked(store, operation_id(0xDEF), app="blog")
+    browser.press(f"/operations/{other}/stop")
+    for typed, ids in (
+        ("  SHO ", [one]), ("jane", [one]), ("doe  JANE", [one]), ("4f2c", [one]), ("web-1", [one]), ('"web-1"', [one]),
+        ("failed to start", [one]), ("CAF\u00c9", [one]), ("\\o/", [one]), ("410 gone", [one]), ("nightly", [one]),
+        ("deploy-bot", [one]), (one, [one]), (operation_id(0xABC), [one]), (one[-9:].upper(), [one]),
+        ("restart", [one]), ("ci", [other]), ("jane blog", []), ("osc-fr1", [one, other]),
+    ):  # fmt: skip
+        answer = browser.get("/?" + urlencode({"q": typed}))
+        assert set(re.findall(r'id="op-([^"]+)"', is_page(answer, 200))) == set(ids), typed
+    assert 'value="jane"' in browser.get("/?q=jane&state=failed").text
+    assert 'aria-describedby="fault-q"' in is_page(browser.get(f"/?q={'x' * 201}"), 422)
+
+
+def test_a_search_of_very_many_is_bounded_says_so_and_goes_on(
+    browser: Browser, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LARGEST_SCAN", 500)
+    old = tracked(store, operation_id(0xABC), app="needle", created_at=store.records.now() - timedelta(days=8))
+    seen(store, old, BROKEN, {})
+    page_data.fill(store, 1_200)
+    path, looked = "/?q=needle", []
+    while old not in (text := is_page(browser.get(path), 200)):
+        looked += re.findall(r"Looked through ([\d,]+) of 1,213 operations", text)
+        assert 'data-every="30"' in text
+        assert "None among the newest" in text
+        (path,) = map(markup.unescape, re.findall(r'href="([^"]+)">Older', text))
+    assert looked == ["500", "500"]
+    assert old in is_page(browser.get(f"/?q={operation_id(0xABC)}"), 200), "a whole id is found at any size"
+    assert old in is_page(browser.get("/?q=needle&state=failed,lost"), 200), "few went wrong: all are looked through"
+
+
+# Groups, apps and targets
+
+
+def test_a_group_is_one_card_and_has_a_page_with_its_verdict(browser: Browser, store: Store) -> None:
+    name = "nightly <restart>/\u00e9 & more"
+    ids = [tracked(store, operation_id(n), app=f"tenant-{n}", group=name, group_size=6) for n in range(1, 7)]
+    alone = tracked(store, operation_id(9), app="alone", group="of one")
+    for identity in ids[:2]:
+        seen(store, identity, BROKEN, {})
+    in_flight, ended = is_page(browser.get(), 200).partition('id="flying"')[2].split('id="ended"')
+    assert "2 of 6 ended" in in_flight
+    assert "2 failed, 4 under way" in in_flight
+    assert in_flight.count("it broke") == 4, "twice in its card, twice among what went wrong"
+    assert in_flight.count('id="group-') == 1
+    assert re.findall(r'id="op-([^"]+)"', in_flight + ended) == [alone]
+    for identity in ids[2:]:
+        seen(store, identity, DONE, {})
+    in_flight, ended = browser.get().text.partition('id="flying"')[2].split('id="ended"')
+    assert 'id="group-' not in in_flight
+    assert ended.count('id="group-') == 1
+    assert "failed after" in ended
+    link = f"/groups/{quote(name)}"
+    assert f'href="{link}"' in ended
+    answer = browser.get(link)
+    assert "2 failed, 4 succeeded" in is_page(answer, 200)
+    assert re.findall(r'id="op-osc-fr1-0+(\d)"', answer.text) == list("123456"), "the worst first"
+    assert "<restart>" not in answer.text
+    signed_out = browser.client.application.test_client()
+    back = signed_out.get(link).headers["Location"].partition("next=")[2]
+    assert Browser(signed_out).sign_in(next=unquote(back)).headers["Location"] == link
+    is_page(browser.get("/groups/nothing"), 404)
+    is_page(browser.get(f"/groups/{'x' * 201}"), 404)
+
+
+def test_large_groups_are_shown_member_by_member(browser: Browser, store: Store) -> None:
+    for number in range(301):
+        tracked(store, operation_id(number), group="large")
+    text = browser.get().text
+    assert text.count('<li class="card under-way" id="op-') == 50
+    assert 'href="/groups/large"' in text
+    text = browser.get("/groups/large").text
+    assert "group of 301" in text
+    assert text.count('<li class="card under-way" id="op-') == 100
+    assert '<a href="/?group=large">All 301</a>' in text
+
+
+def test_the_page_of_apps_has_rates_usual_durations_and_charts(
+    browser: Browser, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Nothing has ended yet." in is_page(browser.get("/apps"), 200)
+    now = store.records.now()
+    for number in range(20):
+        identity = tracked(store, operation_id(number), app="shop", created_at=now - timedelta(seconds=30))
+        seen(store, identity, BROKEN if number < 3 else DONE, {})
+    tracked(store, operation_id(99), app="flying")
+    assert browser.press("/targets/slack/test").status_code == 303
+    text = is_page(browser.get("/apps"), 200)
+    for words in ("20 ended", "3 went wrong", "(15 %)", "usually 30 s", "Everything that ended and is kept"):
+        assert words in text
+    assert text.count("<svg") == 1, "one of shop: none of what is in flight, and none of tests"
+    assert f"{now.day} {now:%b}: 20 ended, 3 went wrong" in text
+    (link,) = re.findall(r'class="trouble" href="([^"]+)"', browser.get("/apps").text)
+    assert browser.get(markup.unescape(link)).text.count('<li class="card row bad') == 3
+    monkeypatch.setattr(pages, "MOST_ENDS", 10)
+    assert "The latest 10 of 21 operations" in is_page(browser.get("/apps"), 200)
+
+
+@pytest.mark.usefixtures("runtime")
+def test_a_target_is_tested_from_the_page_and_the_story_shows_the_result(
+    browser: Browser, store: Store, receiver: Receiver
+) -> None:
+    text = is_page(browser.get("/targets"), 200)
+    assert re.findall(r'id="target-([^"]+)"', text) == ["failures", "shops", "slack", "webhook"]
+    assert text.count("not used yet") == 4
+    receiver.script("/shops", Reply(404))
+    for target, expected in (("webhook", "outcome delivered to webhook"), ("shops", "outcome not delivered to shops")):
+        story = browser.press(f"/targets/{target}/test").headers["Location"]
+        assert "A test message" in is_page(browser.get(story), 200)
+        delivery_round()
+        wait_until(partial(is_said, browser, story, expected), what=expected)
+    (told,) = (json.loads(each.body) for each in receiver.requests if each.path == "/webhook")
+    assert (told["data"]["app"], told["data"]["created_by"]) == ("opwatch-test", "ci")
+    text = is_page(browser.get("/targets"), 200)
+    assert "works" in text.partition('id="target-webhook"')[2]
+    shops = text.partition('id="target-shops"')[2].partition('id="target-slack"')[0]
+    assert "Retry all to shops" in shops
+    assert "404" in shops
+    assert browser.press("/targets/nobody/test").status_code == 404
+    assert store.overview.counters().get("outcomes:succeeded", 0) == 0, "nobody's operation"
+
+
+def is_said(browser: Browser, path: str, words: str) -> bool:
+    """Tell whether a page has these words."""
+    return words in browser.get(path).text
+
+
+# Tokens that may only read
+
+
+def test_who_may_only_read_sees_everything_and_changes_nothing(
+    make_app: Callable[[], Flask], monkeypatch: pytest.MonkeyPatch, store: Store, settings: Settings
+) -> None:
+    monkeypatch.setenv("OPWATCH_TOKENS", f"ci:{CALLER_TOKEN},look:{OTHER_TOKEN}:read")
+    client = make_app().test_client()
+    flying, dead = tracked(store, operation_id(1)), tracked(store, operation_id(2))
+    seen(store, dead, BROKEN, settings.rules)
+    attempted(store, dead, "slack", PermanentError("410 Gone"))
+    bearer = {"Authorization": f"Bearer {OTHER_TOKEN}"}
+    for path in ("/v1/operations", f"/v1/operations/{dead}", "/metrics"):
+        assert client.get(path, headers=bearer).status_code == 200
+    for method, path in (
+        ("POST", "/v1/operations"),
+        ("DELETE", f"/v1/operations/{flying}"),
+        ("POST", f"/v1/operations/{dead}/deliveries/slack/retry"),
+    ):
+        refused = client.open(path, method=method, headers=bearer, data={"app": "x", "operation_id": operation_id(3)})
+        assert "'look' may only read" in problem(refused, 403)["detail"]
+    assert client.get("/v1/operations", headers={"Authorization": f"Bearer {OTHER_TOKEN}:read"}).status_code == 401
+    reader = Browser(client)
+    assert reader.sign_in(OTHER_TOKEN).status_code == 303
+    for path in (
+        "/",
+        "/targets",
+        "/apps",
+        "/?delivery=dead&target=slack",
+        f"/operations/{dead}",
+        f"/operations/{flying}",
+    ):
+        text = is_page(reader.get(path), 200)
+        assert re.findall(r'formaction="([^"]+)"', text) == ["/sign-out"], path
+        assert "look (may only read)" in text
+    for path in (f"/operations/{flying}/stop", f"/operations/{dead}/deliveries/slack/retry", "/targets/slack/retry",
+                 "/targets/slack/test"):  # fmt: skip
+        assert "may only read" in is_page(reader.press(path), 403)
+    assert found(store, flying).tracking.state == "tracking"
+    assert store.overview.size(RECENT) == 2
+    assert reader.press("/sign-out").status_code == 303

@@ -1,19 +1,24 @@
 """The page in a real browser, with the real processes: refreshes, buttons and accessibility."""
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, ViewportSize, expect, sync_playwright
 
+from operations.storage.store import Store
 from tests.journeys.stage import Stage, staged
+from tests.support import page_data
 from tests.support.receiver import Reply
-from tests.support.running import CALLER_TOKEN, PATIENCE_S, WEBHOOK_SECRET
+from tests.support.running import CALLER_TOKEN, PATIENCE_S, WEBHOOK_SECRET, wait_until
 
 TARGETS = f"""
     [targets.ledger]
@@ -54,7 +59,7 @@ def visiting(browser: Browser, stage: Stage, **options: Any) -> Iterator[Page]:
     complaints: list[str] = []
 
     def heard(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        if message.type in ("error", "warning") and "status of 422" not in message.text:
             complaints.append(message.text)
 
     context = browser.new_context(base_url=f"http://localhost:{stage.opwatch.port}", **options)
@@ -143,7 +148,7 @@ def test_everything_works_without_javascript(browser: Browser, stage: Stage) -> 
         card.get_by_role("button", name="Cancel tracking plain").click()
         expect(page.get_by_text("cancelled after")).to_be_visible()
         page.get_by_role("link", name="Opwatch").click()
-        page.get_by_label("App").fill("plain")
+        page.get_by_label("App").fill("plai")
         page.get_by_role("button", name="Show").click()
         expect(page.locator("li.card")).to_have_count(1)
 
@@ -190,27 +195,76 @@ def test_all_to_a_target_are_retried_without_leaving_the_page(browser: Browser, 
             expect(page.get_by_text("No operations found.")).to_be_visible()
 
 
-def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser, stage: Stage, tmp_path: Path) -> None:
+def test_times_are_the_readers_own_and_the_title_has_utc(browser: Browser, stage: Stage) -> None:
+    stage.opwatch.track(stage.scalingo.operation("timed", duration_s=1000).url)
+    for options, is_local in (({"timezone_id": "Asia/Kolkata"}, True), ({"java_script_enabled": False}, False)):
+        with visiting(browser, stage, **options) as page:
+            times = page.locator("time")
+            shown, title = times.first.inner_text(), times.first.get_attribute("title") or ""
+            at = datetime.strptime(title, "%Y-%m-%d %H:%M:%S UTC") + is_local * timedelta(hours=5, minutes=30)  # noqa: DTZ007
+            assert shown == f"{at.day} {at:%b %H:%M:%S}"
+            expect(page.locator("footer")).to_contain_text("GMT+5:30" if is_local else "All times are UTC.")
+
+
+def test_a_target_is_tested_and_what_went_wrong_is_searched(browser: Browser, stage: Stage) -> None:
+    failed = stage.scalingo.operation("searched", duration_s=0.1, outcome="error", error=ERROR)
+    identity = stage.opwatch.track(failed.url, notify=[], context={"commit": "4f2c1aa"})
+    wait_until(lambda: stage.opwatch.show(identity)["state"] == "failed", what="the end")
+    for script in (True, False):
+        with visiting(browser, stage, java_script_enabled=script) as page:
+            page.get_by_role("link", name="Targets").click()
+            page.get_by_role("button", name="Send a test to webhook").click()
+            expect(page.get_by_text("A test message to webhook is sent now.")).to_be_visible()
+            if script:
+                expect(page.get_by_text("outcome delivered to webhook")).to_be_visible()
+            page.get_by_role("link", name="Went wrong").click()
+            page.get_by_role("searchbox").fill(" LISTEN  4F2C ")
+            page.keyboard.press("Enter")
+            expect(page.locator("li.card")).to_have_count(1)
+            expect(page.locator(f"#op-{identity} summary")).to_have_text("container web-1 failed to start:")
+            page.emulate_media(media="print")
+            assert page.locator("header, form:visible, button:visible").filter(visible=True).count() == 0
+            assert page.locator("pre").is_visible() or script, "scripts open it when printing begins"
+    assert "opwatch-test" in {json.loads(each.body)["data"]["app"] for each in stage.told("/webhook", "opwatch-test")}
+
+
+def test_every_page_can_be_read_at_any_width_in_the_dark_and_by_everybody(
+    browser: Browser, stage: Stage, tmp_path: Path
+) -> None:
     stage.receiver.script("/ledger", Reply(status=410))
     failed = stage.scalingo.operation(f"ledger-{'long-' * 9}", outcome="error", error=ERROR + "x" * 400)
     context = {"actor": "jane", "environment": "production", "url": "https://ci.example.com/17"}
-    identity = stage.opwatch.track(failed.url, context=context)
+    identity = stage.opwatch.track(failed.url, context=context, group="x" * 120)
     stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
-    flying = stage.opwatch.track(stage.scalingo.operation("flying", duration_s=1000).url, context=context)
+    flying = stage.opwatch.track(stage.scalingo.operation("flying", duration_s=1000).url, context=context, group="half")
+    stage.opwatch.track(stage.scalingo.operation("flying-too", duration_s=0.1).url, group="half", group_size=4)
+    with redis.Redis.from_url(stage.valkey.url) as connection:
+        page_data.fill(Store(connection, retention=timedelta(days=7)), 80)
     axe = Axe()
     pages = {
         "overview": "/",
         "failed": f"/operations/{identity}",
         "flying": f"/operations/{flying}",
-        "list": "/?app=flying",
+        "list": "/?q=jane&delivery=dead",
+        "wrong": "/?state=failed,timed_out,lost",
+        "fault": f"/?q={'x' * 201}&app=A_B",
+        "nothing": "/?q=never-seen",
+        "group": "/groups/nightly%20restart",
+        "half": "/groups/half",
+        "apps": "/apps",
+        "targets": "/targets",
+        "sign-in": "/sign-in",
     }
     with visiting(browser, stage, viewport=PHONE) as page:
-        for name, path in {**pages, "sign-in": "/sign-in"}.items():
+        for name, path in pages.items():
             page.goto(path)
-            assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"], path
-            in_the_light = axe.run(page)
-            assert in_the_light.violations_count == 0, in_the_light.generate_report()
-            page.screenshot(path=tmp_path / f"{name}-light.png", full_page=True)
+            for width in (320, 390, 768, 1024, 1440):
+                page.set_viewport_size({"width": width, "height": 640})
+                assert page.evaluate("document.documentElement.scrollWidth") == width, path
+                if width in (PHONE["width"], 1440):
+                    in_the_light = axe.run(page)
+                    assert in_the_light.violations_count == 0, in_the_light.generate_report()
+                    page.screenshot(path=tmp_path / f"{name}-{width}.png", full_page=True)
             page.emulate_media(color_scheme="dark")
             in_the_dark = axe.run(page, options={"runOnly": ["color-contrast"]})
             assert in_the_dark.violations_count == 0, in_the_dark.generate_report()
@@ -224,6 +278,5 @@ def test_it_can_be_read_on_a_phone_in_the_dark_and_by_everybody(browser: Browser
             narrowest = page.evaluate(
                 "Math.min(...[...document.querySelectorAll('h3')].map((each) => each.clientWidth))"
             )
-            assert narrowest > LARGE_TEXT["width"] / 3, "a name stands upright"
+            assert narrowest is None or narrowest > LARGE_TEXT["width"] / 3, "a name stands upright"
             page.screenshot(path=tmp_path / f"{name}-large.png", full_page=True)
-            page.set_viewport_size(PHONE)

@@ -41,6 +41,8 @@ def entries(tracking: Tracking) -> Entries:
     there |= written
     if tracking.ended_at is not None:
         there["opwatch:by-end", tracking.id] = milliseconds(tracking.ended_at)
+        if tracking.state in ("failed", "timed_out", "lost"):
+            there["opwatch:went-wrong", tracking.id] = milliseconds(tracking.ended_at)
     unfinished = any(each.state in UNFINISHED for each in everything) or written
     if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])

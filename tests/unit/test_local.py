@@ -309,7 +309,9 @@ def test_what_a_dead_child_leaves_behind_is_ended(child: Callable[[str], Child],
 def test_the_environment_wins_over_the_env_file(tmp_path: Path) -> None:
     port = str(free_port())
     (tmp_path / ".env").write_text(f"PORT=1\nSCALINGO_API_TOKEN_EU=tk-us-x\nREDIS_URL=\nPYTHONUNBUFFERED=\nA={port}\n")
-    settings = read_settings(tmp_path, {"PORT": port, "LOG_FORMAT": "json", "OPWATCH_TOKENS": "ci:secret,b:other"})
+    settings = read_settings(
+        tmp_path, {"PORT": port, "LOG_FORMAT": "json", "OPWATCH_TOKENS": "look:x:read,ci:secret,b:other"}
+    )
     expected = {"PORT": port, "PYTHONUNBUFFERED": "1", "LOG_FORMAT": "json", "A": port}
     assert {name: settings.env[name] for name in expected} == expected
     assert f"ci:{settings.token}" == "ci:secret"

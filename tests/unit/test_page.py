@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from operations.history import Attempt, Looks
 from operations.model import DeliveryState, Operation, State, Usual, Verdict
 from operations.storage.failing import FailingTarget
-from operations.storage.records import Stored
-from page import throttle, timeline, view
+from operations.storage.listing import End
+from operations.storage.records import Stored, encode
+from operations.telling.groups import summarize
+from page import charts, groups, search, throttle, timeline, view
+from page.search import Search
 from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
 
 USUAL = Usual(p50=15.0, p90=20.0, samples=9)
@@ -180,3 +184,75 @@ def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
 )
 def test_a_try_counts_for_the_address_that_the_nearest_proxy_saw(forwarded_for: str, peer: str, address: str) -> None:
     assert throttle.address_of(forwarded_for, peer) == address
+
+
+# Searching
+
+
+@settings(max_examples=200)
+@given(trackings(), st.data())
+def test_the_cheap_test_of_a_record_rejects_none_that_matches(tracking: Any, data: st.DataObject) -> None:
+    texts = [text for text in search.texts(tracking) if text and text.strip()]
+    text = data.draw(st.sampled_from(texts))
+    start = data.draw(st.integers(0, len(text) - 1))
+    part = text[start : data.draw(st.integers(start + 1, len(text)))]
+    states = data.draw(st.sampled_from(["", *search.STATES]))
+    told = data.draw(st.sampled_from(["", *(delivery.state for delivery in tracking.outgoing)]))
+    wanted = Search(q=part, app=tracking.app[:3], state=states, delivery=told, group=tracking.group or "")
+    if wanted.matches(tracking):
+        assert wanted.prefilter()(encode(tracking))
+    assert states or not part.strip() or part.lower().split() == [] or Search(q=part).matches(tracking)
+
+
+@pytest.mark.parametrize(
+    ("ended", "wrong", "rate"),
+    [(1, 0, "0 %"), (3, 3, "100 %"), (3, 1, "33 %"), (1_000, 1, "1 %"), (1_000, 999, "99 %")],
+)
+def test_a_rate_never_hides_a_failure_or_a_success(ended: int, wrong: int, rate: str) -> None:
+    ends = [
+        End(app="shop", state=State.LOST if n < wrong else State.SUCCEEDED, ended_at=NOW, duration_s=30.0)
+        for n in range(ended)
+    ]
+    (row,) = charts.app_rows([*ends, End(app="shop", state=State.CANCELLED, ended_at=NOW)], [NOW.date()])
+    assert (row.ended, row.wrong, row.rate) == (ended, wrong, rate)
+    assert row.usual == ("30 s" if wrong < ended else "")
+    (column,) = row.columns
+    assert (column.height, column.y) == (charts.HEIGHT, 0)
+    assert column.wrong_height == pytest.approx(charts.HEIGHT * wrong / ended, abs=0.05)
+
+
+@pytest.mark.parametrize(("retention", "days"), [(0.1, 2), (7, 8), (365, 31)])
+def test_a_chart_has_a_column_for_each_day_that_is_kept(retention: float, days: int) -> None:
+    listed = charts.days_until(NOW, retention)
+    assert (len(listed), listed[-1]) == (days, NOW.date())
+    old = [End(app="shop", state=State.FAILED, ended_at=NOW - timedelta(days=99))]
+    (row,) = charts.app_rows(old, listed)
+    assert (row.ended, [column.height for column in row.columns]) == (1, [0] * days)
+
+
+@pytest.mark.parametrize(("took_s", "mood"), [(10.0, ""), (20.0, ""), (90.0, "long"), (0.0, "")])
+def test_a_bar_stays_within_its_width(took_s: float, mood: str) -> None:
+    drawn = charts.bar(took_s, USUAL)
+    assert drawn is not None
+    assert drawn.mood == mood
+    assert all(0 <= part <= 100 for part in (drawn.took, drawn.usual_from, drawn.usual_to))
+    assert charts.bar(took_s, None) is charts.bar(None, USUAL) is None
+
+
+def test_a_group_says_how_far_it_is_and_how_it_ended() -> None:
+    def member(number: int, state: State, size: int | None) -> Any:
+        ended = None if state is State.TRACKING else after(9)
+        return a_tracking(id=f"osc-fr1-{number}", group="all", group_size=size, state=state, ended_at=ended)
+
+    def shown(size: int | None, *states: State) -> Any:
+        members = [member(number, state, size) for number, state in enumerate(states)]
+        return groups.card(summarize("all", members, after(10)), after(10))
+
+    failed, done, running = State.FAILED, State.SUCCEEDED, State.TRACKING
+    assert shown(4, done, failed, running).line == "2 of 4 ended after 10\u00a0s"
+    assert shown(4, done, failed, running).mood == "odd"
+    assert shown(None, done, done).line == "2 of 2 ended after 10\u00a0s, waits for more"
+    final = shown(6, *(failed,) * 5, done)
+    assert (final.line, final.tally, final.mood) == ("failed after 9\u00a0s", "5 failed, 1 succeeded", "bad")
+    assert (len(final.wrong), final.more_wrong, final.running) == (3, 2, False)
+    assert shown(2, done, done).tally == "2 succeeded"

@@ -126,6 +126,9 @@ def wrong_values() -> Iterator[tuple[str, str]]:
         ("OPWATCH_TOKENS", "ci:hidden token of 24 characters"),
         ("OPWATCH_TOKENS", "ci:hidden-tökén-of-24-characters"),
         ("OPWATCH_TOKENS", f"ci:{TOKEN},ci:hidden{TOKEN}"),
+        ("OPWATCH_TOKENS", "ci:hidden-token-of-23-char:read"),
+        ("OPWATCH_TOKENS", f"hidden{TOKEN}:read"),
+        ("OPWATCH_TOKENS", f"ci:hidden{TOKEN},look:hidden{TOKEN}:read"),
         ("OPWATCH_TOKENS", f"ci:hidden{TOKEN}, deploy:hidden{TOKEN}"),
         ("OPWATCH_TOKENS", f"hidden{TOKEN},deploy:hidden{TOKEN}"),
         ("OPWATCH_TARGETS_FILE", "no-such-file.toml"),
@@ -330,6 +333,15 @@ def test_several_callers_have_each_their_token() -> None:
         "ci": TOKEN,
         "deploy": f"x{TOKEN}:y",
     }
+
+
+def test_a_token_with_read_behind_it_may_only_read_and_is_sent_without_it() -> None:
+    tokens = load({**LEAST, "OPWATCH_TOKENS": f"ci:{TOKEN}, look : x{TOKEN}:read"}, root=NOWHERE).tokens
+    assert {name: (token.get_secret_value(), token.may_change) for name, token in tokens.items()} == {
+        "ci": (TOKEN, True),
+        "look": (f"x{TOKEN}", False),
+    }
+    assert TOKEN not in repr(tokens)
 
 
 # Targets
