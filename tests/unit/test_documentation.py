@@ -238,6 +238,14 @@ def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
     assert [event for event in events if f"`{event}`" not in MONITORING] == []
 
 
+def test_each_alert_says_what_to_do_and_where_to_read_more() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    for rule in rules:
+        path, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert anchor in anchors(ROOT / path), rule["alert"]
+        assert len(re.findall(r"[.] ", rule["annotations"]["description"])) >= 1, rule["alert"]
+
+
 # Code on the pages
 
 
