@@ -298,6 +298,10 @@ def test_the_pages_yaml_parses(source: str) -> None:
     assert isinstance(yaml.safe_load(source), dict)
 
 
+def test_the_readme_can_be_read_in_ten_minutes() -> None:
+    assert len(PAGES[ROOT / "README.md"].splitlines()) < 150
+
+
 def test_no_page_holds_what_a_merge_left_behind() -> None:
     assert re.findall(r"^(?:<{7} |={7}$|>{7} ).*", DOCUMENTATION, re.MULTILINE) == []
 
