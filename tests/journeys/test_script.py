@@ -142,14 +142,20 @@ def test_a_group_is_waited_for_by_the_name_that_track_was_given(script: Script, 
     name = f"build 7/Jürgen's `id` $(id)\n{'x' * 200}"
     assert script.run("track", LOCATION, f"--group= {name} ").code == 0
     path = f"/v1/groups/{form(receiver.requests[-1])['group']}"  # the receiver decodes it
-    running, ended = Reply(200, "tracking build%207 1 of 2 ended\n"), Reply(200, "failed build%207 failed after 9 s\n")
-    receiver.script(path, running, Reply(401, "error 401 no\n"), running, ended)
+    members = (
+        "1 of 3 ended after 5 s (1 succeeded)",
+        "1 of 3 ended after 1 min 2 s (1 succeeded)",
+        "2 of 3 ended after 3 min",
+    )
+    running = [Reply(200, f"tracking build%207 {each}\n") for each in members]
+    ended = Reply(200, "failed build%207 failed after 9 s\n")
+    receiver.script(path, running[0], Reply(401, "error 401 no\n"), *running, ended)
     given_up = script.run("wait", "--group", f"{name}\n")
     assert (given_up.code, given_up.out) == (3, "")
     pasted = given_up.err.partition("opwatch: wait for it later with: ")[2]
     assert pasted.startswith("opwatch wait --group 'build 7/")
     ran = script.run_in_shell(f"${pasted}")
-    assert (ran.code, ran.out, ran.err) == (1, ended.body, "1 of 2 ended\n")
+    assert (ran.code, ran.out, ran.err) == (1, ended.body, f"{members[0]}\n{members[2]}\n")
     assert script.run("show", f"--group={name}").out == ended.body
     receiver.script(path, Reply(200, "tracking 7 1 of 2 ended, 1 not begun; no other has joined for 30 min\n"))
     incomplete = script.run("wait", "--group", name)
