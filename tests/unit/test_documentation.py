@@ -302,6 +302,11 @@ def test_the_readme_can_be_read_in_ten_minutes() -> None:
     assert len(PAGES[ROOT / "README.md"].splitlines()) < 150
 
 
+def test_the_pages_pin_the_version_that_they_describe() -> None:
+    assert set(re.findall(r"(?<!# )\bv(\d+\.\d+\.\d+)\b", DOCUMENTATION)) == {openapi.VERSION}
+    assert "@main" not in DOCUMENTATION
+
+
 def test_no_page_holds_what_a_merge_left_behind() -> None:
     assert re.findall(r"^(?:<{7} |={7}$|>{7} ).*", DOCUMENTATION, re.MULTILINE) == []
 
