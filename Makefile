@@ -22,10 +22,11 @@ test: setup  ## Run all tests, or those in TESTS
 
 check: lint test  ## Lint, types, tests
 
-lint: setup  ## Lint and types
+lint: setup  ## Lint, types, and an audit of the GitHub Action
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --offline --quiet --persona=pedantic action.yml
 
 docs: setup  ## Write the tables of docs/ that are made from the code
 	$(BIN)/python -m docs.tables

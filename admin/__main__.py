@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from admin import check, messages, trackings
+from admin import check, environment, messages, trackings
 from config import streams
 from config.redis import connect
 from config.settings import Settings, examine, load
@@ -65,7 +65,7 @@ def _carry_out(parser: argparse.ArgumentParser, given: argparse.Namespace) -> in
     if given.command in ("send-test", "preview"):
         return _message(parser, given)
     try:
-        settings = load(os.environ)
+        settings = load(environment.read())
         with closing(connect(settings, timeout_s=REDIS_TIMEOUT_S)) as connection:
             store = Store(connection, retention=timedelta(days=settings.retention_days))
             if given.command == "list":
@@ -126,7 +126,7 @@ def _positive(text: str) -> int:
 
 
 async def _check(*, as_json: bool) -> int:
-    settings, faults = examine(os.environ)
+    settings, faults = examine(environment.read())
     findings = []
     async for finding in check.everything(settings, faults):
         findings.append(finding)
@@ -139,7 +139,7 @@ async def _check(*, as_json: bool) -> int:
 
 def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
     """Send or preview a message; only the target's settings have to be right."""
-    settings, faults = examine(os.environ)
+    settings, faults = examine(environment.read(required=False))
     if faults and given.target not in settings.targets:
         _say_faults(faults)
         print(_unknown(given.target, settings), file=sys.stderr)

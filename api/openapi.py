@@ -1,6 +1,8 @@
 """The description of the API, made from the models that validate it (OpenAPI 3.1)."""
 
+import tomllib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -10,7 +12,11 @@ from api.answers import AlertOut, GroupOut, HealthOut, ProblemOut, TrackingOut, 
 from api.parameters import parameter
 from api.schemas import TrackRequest
 
-VERSION = "0.1.0"
+VERSION: str = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))["project"][
+    "version"
+]
+"""Only pyproject.toml says it. `bin/opwatch`, which people copy, says it again; a test compares them."""
+
 _REFERENCE = "#/components/schemas/{model}"
 _TEXT = {"text/plain": {"schema": {"type": "string"}}}
 _ERRORS = {

@@ -4,6 +4,7 @@ The first word is the state (or `error`), the second the id (or the HTTP status)
 of the messages. No text from outside can start a second line.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from urllib.parse import quote
@@ -12,11 +13,16 @@ from notifiers import group_wording, progress_wording, wording
 from notifiers.time_wording import duration
 from operations.model import State, Tracking
 from operations.telling import announcement
-from operations.telling.groups import Group
+from operations.telling.groups import WORST_FIRST, Group
 from operations.telling.progress import progress_of
 from operations.text import first_line, plain
 
 LONGEST_CAUSE = 300
+INCOMPLETE = timedelta(minutes=30)
+"""A group of a known size that waits for another member so long after the last end will probably never be complete."""
+
+MOST_NAMED = 5
+"""Members of a group that went wrong."""
 
 OVERDUE = timedelta(minutes=16)
 """A tracking that is unfinished so long after its deadline is not looked at: see `operations/watching/looks.py`."""
@@ -24,6 +30,10 @@ OVERDUE = timedelta(minutes=16)
 
 def tracking_line(tracking: Tracking, now: datetime) -> str:
     """Write the state of a tracking: `failed osc-fr1-… shop: restart failed after 42 s: it broke`."""
+    return f"{tracking.state} {tracking.id} {wording.for_terminals(_words(tracking, now))}\n"
+
+
+def _words(tracking: Tracking, now: datetime) -> str:
     if tracking.state in (State.TRACKING, State.CANCELLED):
         seen = progress_of(tracking, None, now)
         so_far = "not seen yet" if tracking.operation is None and not seen.over else progress_wording.progress(seen)
@@ -38,13 +48,24 @@ def tracking_line(tracking: Tracking, now: datetime) -> str:
         trouble = wording.short_cause(told, LONGEST_CAUSE) if wording.cause(told) else ""
     if trouble := first_line(plain(trouble), LONGEST_CAUSE):
         words += f": {trouble}"
-    return f"{tracking.state} {tracking.id} {wording.for_terminals(words)}\n"
+    return words
 
 
 def group_line(group: Group, now: datetime) -> str:
-    """Write the state of a group, its name percent-encoded: `failed build%207 failed after 42 s (2 failed)`."""
-    short, detail = group_wording.headline(group, now)
-    return f"{group.state} {quote(group.name, safe='')} {wording.for_terminals(short + detail)}\n"
+    """Write a group, its name percent-encoded, and what went wrong: `failed build%207 failed after 42 s; shop: …`."""
+    words = "; ".join(_group_words(group, now))
+    return f"{group.state} {quote(group.name, safe='')} {wording.for_terminals(words)}\n"
+
+
+def _group_words(group: Group, now: datetime) -> Iterator[str]:
+    yield "".join(group_wording.headline(group, now))
+    quiet = now - max(member.ended_at or now for member in group.members)
+    if not group.final and quiet >= INCOMPLETE:  # `bin/opwatch` stops waiting at these words
+        yield f"no other has joined for {duration(quiet.total_seconds())}"
+    wrong = [member for member in group.worst_first if member.state in WORST_FIRST[:3]]
+    yield from (_words(member, now) for member in wrong[:MOST_NAMED])
+    if len(wrong) > MOST_NAMED:
+        yield f"and {len(wrong) - MOST_NAMED} more"
 
 
 def problem_line(status: HTTPStatus, detail: str) -> str:

@@ -86,7 +86,8 @@ def example_environment() -> str:
 
 
 def _example_lines() -> Iterator[str]:
-    yield "# Copy this to .env, which only `make run` reads, and uncomment what you need. On a PaaS, set them there."
+    yield "# Copy this to .env, which only `make run` and `docker compose` read, and uncomment what you need."
+    yield "# On a PaaS, set them there."
     yield "# This file is made from config/settings.py by `make docs`."
     for setting in Settings.model_fields.values():
         yield ""

@@ -16,7 +16,7 @@ from types import FrameType
 from local.http import responds
 from local.processes import GRACE_S, LocalError, TooLateError, wait_until
 from local.service import ROOT, START_S, Service
-from local.settings import Settings, read_settings
+from local.settings import Settings, keep_for_admin, read_settings
 from local.valkey import START_TIMEOUT_S
 from local.welcome import welcome
 
@@ -102,6 +102,7 @@ class Run:
             self._say(f"{reason(error)}\nstopping everything")
         finally:
             before = self._stops
+            self._settings.for_admin.unlink(missing_ok=True)
             self._service.stop(GRACE_S, hurry=lambda: self._stops > before)
             self._say("everything has stopped")
         return HURRIED if 0 < before < self._stops else code
@@ -118,6 +119,7 @@ class Run:
             self._wait(lambda: responds(f"{service.api}/_standin/requests"), START_S, "the stand-in Scalingo API")
         for name in ("web", "worker"):
             service.add(name).start()
+        keep_for_admin(self._settings.for_admin, service.env, os.environ)
 
     def _greet(self) -> None:
         """Wait until the service is ready, track the samples, and show how to use the service."""

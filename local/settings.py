@@ -1,6 +1,7 @@
 """The settings of `make run`, from the environment, `.env` and `var/`."""
 
 import errno
+import json
 import re
 import secrets
 import socket
@@ -42,6 +43,11 @@ class Settings:
         return self.root / "var" / ("standin" if self.uses_standin else "valkey")
 
     @property
+    def for_admin(self) -> Path:
+        """Where `python -m admin` finds the settings while this runs; see `admin/environment.py`."""
+        return self.root / "var" / "run.json"
+
+    @property
     def url(self) -> str:
         """The service's address, for people."""
         return f"http://localhost:{self.env['PORT']}"
@@ -73,6 +79,18 @@ def _first_that_tracks(tokens: str) -> str:
     """Return the first token that may track; one with `:read` behind it may not."""
     entries = [entry.strip() for entry in tokens.split(",")]
     return next((each for each in entries if not each.endswith(":read")), entries[0]).rpartition(":")[2].strip()
+
+
+def keep_for_admin(path: Path, env: Mapping[str, str], environ: Mapping[str, str]) -> None:
+    """Write the settings that `python -m admin` in another terminal lacks, for this user only.
+
+    They come from `.env` or were made here. What is in `environ` stays out of the file: it may be secret.
+    """
+    made = {name: value for name, value in env.items() if name != "PATH" and environ.get(name) != value}
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(made))
 
 
 def _check_port(text: str) -> None:

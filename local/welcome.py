@@ -23,6 +23,7 @@ def welcome(settings: Settings, api: str, samples: Sequence[str]) -> str:
         *[f"{look}/{sample}" for sample in samples or ["'<id>'"]],
         "",
         f"  Or see them in a browser: {settings.url}/ (sign in with the token {settings.token})",
+        "  Commands for operators: .venv/bin/python -m admin --help",
         "",
     ]
     return "\n".join(lines)

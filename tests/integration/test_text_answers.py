@@ -62,7 +62,7 @@ def test_a_group_is_one_line_and_its_name_one_word(caller: Caller, store: Store,
     answer = caller.get(path, headers={**TEXT, "Prefer": "wait=25"})
     state, word, *_ = answer.text.split()
     assert (state, f"/v1/groups/{word}", answer.text.count("\n")) == ("failed", path, 1)
-    assert "(1 failed, 1 succeeded)" in answer.text
+    assert "(1 failed, 1 succeeded); shop: restart failed after " in answer.text
 
 
 def test_a_problem_is_one_line_for_who_asks_for_text(caller: Caller) -> None:

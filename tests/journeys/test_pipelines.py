@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import parse_qsl
 import pytest
 import yaml
 
+from local.http import call
 from standin.api import DEFAULT_TOKENS, ScalingoApi
 from tests.journeys.stage import document, staged
 from tests.support.receiver import Receiver, Reply
@@ -24,6 +26,7 @@ LOCATION = "https://api.osc-fr1.scalingo.com/v1/apps/shop/operations/5ed11f2c884
 POST, GET = "/v1/operations", f"/v1/operations/{ID}"
 SUCCEEDED = f"succeeded {ID} shop: restart succeeded after 17 s\n"
 FAILED = f"failed {ID} shop: restart failed after 42 s: ::error::first\n"
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGE = (ROOT / "docs" / "pipelines.md").read_text(encoding="utf-8")
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 (STEP,) = ACTION["runs"]["steps"]
@@ -34,7 +37,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def operate() -> str:
-    (found,) = (block for block in blocks((ROOT / "README.md").read_text("utf-8"), "sh") if "opwatch track -" in block)
+    (found,) = (block for block in blocks(README, "sh") if "opwatch track -" in block)
     return found
 
 
@@ -102,6 +105,28 @@ def test_the_scripts_begin_something_and_wait_for_its_end(
     assert (forms[3]["context.commit"], "group" in forms[3]) == ("4f2c1aa", False)
     ran = shell(operate(), "shop", "nowhere", env=environment(answering, scalingo), program=program)
     assert (ran.returncode, ran.stdout) == (2, "")
+
+
+def test_the_readmes_three_lines_track_a_restart(answering: Receiver, scalingo: ScalingoApi) -> None:
+    (source,) = (block for block in blocks(README, "sh") if block.startswith("location="))
+    basic = b64encode(f":{DEFAULT_TOKENS['default']}".encode()).decode()
+    signed_in = call("POST", f"{scalingo.url}/v1/tokens/exchange", headers={"Authorization": f"Basic {basic}"})
+    env = {**environment(answering, scalingo), "SCALINGO_BEARER": signed_in.check()["token"]}
+    ran = shell(source.replace("https://api.osc-fr1.scalingo.com", scalingo.url), env=env)
+    assert (ran.returncode, ran.stdout) == (0, SUCCEEDED)
+
+
+def test_each_line_that_replaces_a_scalingo_command_is_tracked(
+    answering: Receiver, scalingo: ScalingoApi, tmp_path: Path
+) -> None:
+    page = (ROOT / "docs" / "five-minutes.md").read_text("utf-8")
+    lines = re.findall(r"\| `(sh bin/operate\.sh .*)` \|$", page, re.MULTILINE)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "operate.sh").write_text(operate(), encoding="utf-8")
+    for line in lines:
+        ran = shell(f"cd {tmp_path}\n{line}", env=environment(answering, scalingo))
+        assert (line, ran.returncode, ran.stdout) == (line, 0, SUCCEEDED)
+    assert len(lines) == len([seen for seen in answering.requests if seen.path == POST]) == 5
 
 
 STARTS_NOTHING: list[tuple[int, dict[str, str | None], str]] = [

@@ -138,6 +138,31 @@ def test_what_is_tracked_can_be_shown_and_waited_for(script: Script, receiver: R
     assert script.run("wait", ID).out == SUCCEEDED.body
 
 
+def test_a_group_is_waited_for_by_the_name_that_track_was_given(script: Script, receiver: Receiver) -> None:
+    name = f"build 7/Jürgen's `id` $(id)\n{'x' * 200}"
+    assert script.run("track", LOCATION, f"--group= {name} ").code == 0
+    path = f"/v1/groups/{form(receiver.requests[-1])['group']}"  # the receiver decodes it
+    members = (
+        "1 of 3 ended after 5 s (1 succeeded)",
+        "1 of 3 ended after 1 min 2 s (1 succeeded)",
+        "2 of 3 ended after 3 min",
+    )
+    running = [Reply(200, f"tracking build%207 {each}\n") for each in members]
+    ended = Reply(200, "failed build%207 failed after 9 s\n")
+    receiver.script(path, running[0], Reply(401, "error 401 no\n"), *running, ended)
+    given_up = script.run("wait", "--group", f"{name}\n")
+    assert (given_up.code, given_up.out) == (3, "")
+    pasted = given_up.err.partition("opwatch: wait for it later with: ")[2]
+    assert pasted.startswith("opwatch wait --group 'build 7/")
+    ran = script.run_in_shell(f"${pasted}")
+    assert (ran.code, ran.out, ran.err) == (1, ended.body, f"{members[0]}\n{members[2]}\n")
+    assert script.run("show", f"--group={name}").out == ended.body
+    receiver.script(path, Reply(200, "tracking 7 1 of 2 ended, 1 not begun; no other has joined for 30 min\n"))
+    incomplete = script.run("wait", "--group", name)
+    assert (incomplete.code, "the group is not complete: 1 of 2 ended" in incomplete.err) == (3, True)
+    assert {seen.path for seen in receiver.requests} == {POST, "/readyz", path}  # a group has no error text of its own
+
+
 # Scalingo's answer on standard input
 
 
@@ -640,6 +665,10 @@ WRONG: list[tuple[tuple[str, ...], dict[str, str], str]] = [
     (("show",), {}, "show takes one id"),
     (("stop", ID, ID), {}, "stop takes one id"),
     (("wait", "../healthz?"), {}, "is no tracking's id"),
+    (("wait", "--group"), {}, "wait takes one id"),
+    (("wait", "--group", " "), {}, "is no tracking's id"),
+    (("show", "--group=a", "b"), {}, "show takes one id"),
+    (("stop", "--group", "a"), {}, "stop takes one id"),
     (("track", LOCATION), {"OPWATCH_URL": ""}, "set OPWATCH_URL to the address"),
     (("track", LOCATION), {"OPWATCH_URL": "opwatch.example.com"}, "set OPWATCH_URL to the address"),
     (("track", LOCATION), {"OPWATCH_TOKEN": ""}, "set OPWATCH_TOKEN"),
@@ -798,12 +827,16 @@ def test_the_real_service_does_what_the_script_asks(tmp_path: Path) -> None:
 def fails_and_is_told(stage: Stage, script: Script) -> None:
     odd = 'Jürgen & "söhne" = 100 %\nline two'
     operation = stage.scalingo.operation("script-shop", duration_s=2, outcome="error", error="first\nsecond ☠")
-    options = ["--context", f"actor={odd}", "--notify", "webhook", "--wait"]
+    options = ["--context", f"actor={odd}", "--notify", "webhook", "--group=deploy 7/ü", "--group-size=1", "--wait"]
     ran = script.run("track", f"{operation.url}\r", *options)
     assert ran.code == 1
     assert ran.out == f"failed osc-fr1-{operation.id} script-shop: restart failed after 2 s: first\n"
     assert ran.err.startswith(f"opwatch: tracking osc-fr1-{operation.id}\nscript-shop: operation not seen yet\n")
     assert ran.err.endswith("first\nsecond ☠\n")
+    ended = script.run("wait", "--group", "deploy 7/ü")
+    assert ended.code == 1
+    member = r"\(1 failed\); script-shop: restart failed after 2 s: first\n"
+    assert re.fullmatch(rf"failed deploy%207%2F%C3%BC failed after \d+ s {member}", ended.out)
     stage.opwatch.wait_for_delivery(f"osc-fr1-{operation.id}", "webhook", "delivered")
     (told,) = stage.told("/webhook", "script-shop")
     assert document(told)["data"]["context"] == {"actor": odd}

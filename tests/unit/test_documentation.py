@@ -24,6 +24,7 @@ from api.schemas import TrackRequest
 from config.reading import variables
 from config.settings import Settings, load
 from docs import manifests, tables
+from local.processes import read_procfile
 from notifiers import BUILT_IN, Kind, Notifier
 from notifiers.targets import build
 from notifiers.webhook import Webhook
@@ -32,6 +33,7 @@ from operations.model import DeliveryState, Operation, State, Verdict
 from operations.telling.announcement import SLOW, body_of, read
 from tests.support import gallery, plugins
 from tests.unit.strategies import NOW, a_tracking
+from tests.unit.test_architecture import MAY_IMPORT
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
@@ -227,6 +229,14 @@ def test_the_monitoring_page_names_each_event_of_an_attempt() -> None:
     assert [event for event in events if f"`{event}`" not in MONITORING] == []
 
 
+def test_each_alert_says_what_to_do_and_where_to_read_more() -> None:
+    rules = yaml.safe_load((ROOT / "deploy" / "alerts.yml").read_text("utf-8"))["groups"][0]["rules"]
+    for rule in rules:
+        path, _, anchor = rule["annotations"]["runbook"].partition("#")
+        assert anchor in anchors(ROOT / path), rule["alert"]
+        assert len(re.findall(r"[.] ", rule["annotations"]["description"])) >= 1, rule["alert"]
+
+
 # Code on the pages
 
 
@@ -283,6 +293,15 @@ def test_the_documented_toml_parses(source: str) -> None:
 @pytest.mark.parametrize("source", blocks("yaml"))
 def test_the_pages_yaml_parses(source: str) -> None:
     assert isinstance(yaml.safe_load(source), dict)
+
+
+def test_the_readme_can_be_read_in_ten_minutes() -> None:
+    assert len(PAGES[ROOT / "README.md"].splitlines()) < 150
+
+
+def test_the_pages_pin_the_version_that_they_describe() -> None:
+    assert set(re.findall(r"(?<!# )\bv(\d+\.\d+\.\d+)\b", DOCUMENTATION)) == {openapi.VERSION}
+    assert "@main" not in DOCUMENTATION
 
 
 def test_no_page_holds_what_a_merge_left_behind() -> None:
@@ -389,6 +408,34 @@ def test_a_secret_as_a_platform_generates_it_is_a_token() -> None:
 def test_the_procfile_has_exactly_web_and_worker() -> None:
     lines = (ROOT / "Procfile").read_text(encoding="utf-8").splitlines()
     assert [line.partition(": exec ")[0] for line in lines] == ["web", "worker"]
+
+
+def test_docker_runs_the_procfiles_commands_on_the_same_python_and_takes_no_secret_along() -> None:
+    commands = {
+        name: command.removeprefix("exec ").split() for name, command in read_procfile(ROOT / "Procfile").items()
+    }
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
+    assert {name: services[name]["command"] for name in commands} == commands
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    assert [json.loads(command) for command in re.findall(r"^CMD (.*)$", dockerfile, re.MULTILINE)] == [commands["web"]]
+    python = (ROOT / ".python-version").read_text("utf-8").strip()
+    images = [*re.findall(r"^FROM (.*)$", dockerfile, re.MULTILINE), services["valkey"]["image"]]
+    assert images[0].startswith(f"python:{python}-slim@")
+    assert [image for image in images if not re.search(r":[\w.-]+@sha256:[0-9a-f]{64}$", image)] == []
+    assert re.search(r"^USER [1-9]", dockerfile, re.MULTILINE)
+    ignored = (ROOT / ".dockerignore").read_text("utf-8").split()
+    taken = {line.removeprefix("!").removesuffix(".py") for line in ignored if line.startswith("!")}
+    assert taken == {*MAY_IMPORT} - {"local", "standin"} | {"requirements.txt", "pyproject.toml", "LICENSE"}
+    assert "*" in ignored
+    assert ignored.index("config/targets.toml") > ignored.index("!config")
+
+
+def test_compose_gives_a_valkey_that_persists_its_writes() -> None:
+    valkey = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]["valkey"]
+    command = valkey["command"]
+    options = dict(zip(command[1::2], command[2::2], strict=True))
+    assert options == {"--appendonly": "yes", "--save": "", "--maxmemory-policy": "noeviction"}
+    assert valkey["volumes"] == ["valkey:/data"]
 
 
 def test_the_platform_takes_python_3_13_and_one_lock_file() -> None:

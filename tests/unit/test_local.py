@@ -1,6 +1,7 @@
 """The service on one machine: a real Valkey, small real processes, and `python -m local` as a user runs it."""
 
 import gc
+import json
 import os
 import queue
 import re
@@ -363,6 +364,34 @@ def test_runs_the_service_until_ctrl_c_and_leaves_nothing_behind(tmp_path: Path,
     assert not Path(web[3].removeprefix("unix://").partition("?")[0]).exists()
     with Valkey(root / "var" / "standin"):
         pass  # no other process has it
+
+
+def admin(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run `python -m admin` as in another terminal, with no settings."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-m", "admin", *arguments]
+    return subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+def test_admin_finds_the_settings_beside_it_and_says_so_when_there_are_none(tmp_path: Path, alive: Alive) -> None:
+    root, kept = make_root(tmp_path, "exec python web.py", "exec python -m workers"), tmp_path / "var" / "run.json"
+    (root / ".env").write_text("SLACK_WEBHOOK_URL=https://hooks.slack.com/services/T/B/x\n")
+    with Run(root, PORT=str(free_port()), OPWATCH_X="of the shell") as run:
+        run.wait_for(r"worker started")
+        run.wait_for(r"^curl ")
+        listed, previewed = admin(root, "list"), admin(root, "preview", "slack")
+        assert (listed.returncode, listed.stderr) == (previewed.returncode, previewed.stderr) == (0, "")
+        assert json.loads(previewed.stdout)["blocks"]
+        assert (stat.S_IMODE(kept.stat().st_mode), "of the shell" in kept.read_text()) == (0o600, False)
+        shutil.copy(kept, root / "left")
+        run.process.send_signal(signal.SIGINT)
+        assert run.end() == 0
+    alive.wait_until_nobody()
+    assert not kept.exists()
+    shutil.copy(root / "left", kept)  # as if it had been killed
+    ran = admin(root, "list")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("No settings are given, and no `make run` runs in this folder. Start it, or ")
 
 
 @pytest.mark.parametrize(

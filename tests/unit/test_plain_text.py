@@ -10,6 +10,7 @@ from hypothesis import given
 from api import plain_text
 from operations.kind import Kind
 from operations.model import Operation, State, Tracking, Usual, Verdict
+from operations.telling import groups
 from operations.text import plain
 from tests.unit.strategies import NOW, OPERATION_ID, a_text, a_tracking, trackings
 
@@ -97,3 +98,28 @@ def test_a_problem_is_one_line_that_no_state_begins(detail: str) -> None:
     assert line.splitlines(keepends=True) == [line]
     assert line.startswith("error 409 ")
     assert "error" not in list(State)
+
+
+@pytest.mark.parametrize(
+    ("states", "size", "after", "waits_in_vain"),
+    [
+        ((State.SUCCEEDED,), 2, 29, False),
+        ((State.SUCCEEDED, State.FAILED), 3, 30, True),
+        ((State.TRACKING, State.FAILED), 3, 31, False),
+        ((State.FAILED,) * 7, 7, 31, False),
+    ],
+)
+def test_a_groups_line_names_what_went_wrong_and_says_if_it_waits_in_vain(
+    states: tuple[State, ...], size: int, after: int, *, waits_in_vain: bool
+) -> None:
+    numbered = [{"id": f"osc-fr1-{number}", "group_size": size} for number in range(len(states))]
+    members = [
+        a_tracking(**each) if state is State.TRACKING else ended(state, **each)
+        for state, each in zip(states, numbered, strict=True)
+    ]
+    now = NOW + timedelta(minutes=after)
+    line = plain_text.group_line(groups.summarize("7", members, now), now)
+    assert line.startswith(("failed 7 failed after", "tracking 7 1 of ", "tracking 7 2 of "))
+    assert ("; no other has joined for 30 min" in line) == waits_in_vain
+    assert line.count("; shop: restart failed after 42 s: web-1 failed") == min(states.count(State.FAILED), 5)
+    assert line.endswith("; and 2 more\n") == (len(states) == 7)
