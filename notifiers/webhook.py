@@ -56,6 +56,7 @@ class Webhook(Kind):
         *(hours * _HOUR_S for hours in (2, 5, 10, 14, 20, 24)),
     )
     at_once: ClassVar[int] = 10
+    groups: ClassVar[str] = "each"
     set_up: ClassVar[str] = """\
 [Webhooks](messages.md#webhooks) describes the requests, and has an example of a receiver. Make a secret with
 `echo whsec_$(openssl rand -base64 32)`.

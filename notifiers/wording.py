@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from notifiers.time_wording import NO_BREAK, count, duration, span, unit_of
+from notifiers.time_wording import NO_BREAK, duration, since, span
 from operations.kind import NO_LINKS, Kind, Links
 from operations.model import DeliveryState, State, Verdict
 from operations.telling.announcement import Announcement
@@ -108,21 +108,7 @@ def compared(announcement: Announcement, dated: Callable[[datetime, str], str] |
     lost = announcement.verdict is Verdict.LOST and not announcement.slow
     known = announcement.usual is not None and announcement.duration_s is not None and not lost
     usual = f" (usually {span(announcement.usual)})" if announcement.usual is not None and known else ""
-    return usual + "".join(f", {each}" for each in _since(announcement, dated or (lambda _, text: text)))
-
-
-def _since(announcement: Announcement, dated: Callable[[datetime, str], str]) -> Iterator[str]:
-    """Yield when the operation ended and what has happened since, if the message does not come at once."""
-    at, late_s = announcement.ended_at, announcement.late_s
-    if at is None or (late_s is None and not announcement.overtaken):
-        return
-    same_day = (at + timedelta(seconds=late_s or 0)).date() == at.date()
-    yield f"ended {dated(at, f'{at:%H:%M} UTC' if same_day else f'{at:%Y-%m-%d %H:%M} UTC')}"
-    if late_s is not None:
-        unit = unit_of(late_s)
-        yield f"told {count(late_s, unit)}{NO_BREAK}{unit} late"
-    if announcement.overtaken:
-        yield "overtaken by a newer outcome"
+    return usual + "".join(f", {each}" for each in since(announcement, dated or (lambda _, text: text)))
 
 
 def headline(announcement: Announcement) -> str:
@@ -139,6 +125,8 @@ def alert_mark(announcement: Announcement) -> str:
 
 def mark(announcement: Announcement) -> str:
     """Return the emoji for an outcome or a warning."""
+    if announcement.closing is not None:
+        return MARKS[announcement.closing.group.state]
     return SLOW_MARK if announcement.slow else MARKS[State(announcement.verdict)]
 
 
@@ -217,6 +205,10 @@ def outcome(announcement: Announcement) -> str:
 
 def in_words(announcement: Announcement) -> str:
     """Write the outcome without an emoji: `shop: restart failed after 42 s (usually 15–20 s)`."""
+    if announcement.closing is not None:
+        from notifiers import group_wording  # noqa: PLC0415 - it uses this module
+
+        return group_wording.in_words(announcement, announcement.closing)
     return f"{app(announcement)}: {what(announcement)} {verdict(announcement)}{compared(announcement)}"
 
 
@@ -230,12 +222,18 @@ def cause(announcement: Announcement) -> str:
 
 def shown_cause(announcement: Announcement) -> str:
     """Return the cause as messages show it. A failure without an error text says so: readers would look for it."""
+    if announcement.closing is not None:
+        from notifiers import group_wording  # noqa: PLC0415 - it uses this module
+
+        return group_wording.text(announcement.closing)
     failed = announcement.ended and announcement.verdict is Verdict.FAILED
     return cause(announcement) or (NO_ERROR_TEXT if failed else "")
 
 
 def short_cause(announcement: Announcement, limit: int) -> str:
     """Return the first line of the cause, without the ` !   →` of Scalingo's verdict on a deployment."""
+    if announcement.closing is not None:
+        return ""
     return first_line(_VERDICT_MARK.sub("", shown_cause(announcement)), limit)
 
 

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from notifiers import Announcement, Verdict, wording
+from notifiers import Announcement, GroupMessage, Verdict, group_wording, wording
 
 DETAILS_LIMIT = 4_000
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
 
 CONTEXT_LIMIT = 2_000
+_NAMES_ROOM = 1_500  # bytes, for the names of those that succeeded or were cancelled
 COLOURS = {Verdict.SUCCEEDED: 0x2EB67D, Verdict.FAILED: 0xE01E5A, Verdict.TIMED_OUT: 0xECB22E, Verdict.LOST: 0xECB22E}
 _ATTENTION = 0xECB22E
 _PLAIN_WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
@@ -31,6 +32,8 @@ def headline(announcement: Announcement, mention: str | None) -> str:
 
 def details(announcement: Announcement) -> str:
     """Write the text below the headline: the cause as a block of code, and the context; may be empty."""
+    if announcement.closing is not None:
+        return _members(announcement, announcement.closing)
     told = announcement.ended or announcement.slow
     above = _outcome(announcement) if announcement.alert is not None and announcement.ended else ""
     below = _context(announcement)
@@ -56,9 +59,27 @@ def colour(announcement: Announcement) -> int:
 
 
 def _outcome(announcement: Announcement) -> str:
+    if announcement.closing is not None:
+        short, detail = group_wording.headline(announcement.closing.group, announcement.closing.now)
+        name = _shown(group_wording.name(announcement.closing))
+        return f"{wording.mark(announcement)} **{name}**: **{short}**{detail}{wording.compared(announcement)}"
     place = f" ({_shown(announcement.place)})" if announcement.place else ""
     line = f"{wording.mark(announcement)} **{_shown(announcement.app)}**{place}: {_shown(wording.what(announcement))}"
     return f"{line} **{wording.verdict(announcement)}**{wording.compared(announcement)}"
+
+
+def _members(announcement: Announcement, shown: GroupMessage) -> str:
+    """Write the lines of a closing message, as far as there is room, and the context."""
+    below, lines = _context(announcement), list[str]()
+    room = DETAILS_LIMIT - wording.size_bytes(below) - _NAMES_ROOM
+    for each in group_wording.ended(shown):
+        cause = wording.short_cause(each, group_wording.CAUSE_LIMIT)
+        line = _outcome(each) + (f": {_code(cause)}" if cause else "")
+        room -= wording.size_bytes(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    return "\n".join((*lines, *group_wording.together(shown, len(lines), _shown), *filter(None, [below])))
 
 
 def _block(announcement: Announcement, limit: int) -> str:
