@@ -1,20 +1,14 @@
 """The stored values: trackings, operations, deliveries. All are frozen, and named as in the API."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from operations.history import Attempt, Looks, Moment
-from operations.kind import NO_LINKS, Kind, Links
-
-GROUP_PREFIX = "group-"
-"""The ids of groups begin with it; those of operations begin with a region."""
-
-OLDEST_START = timedelta(days=1)
-"""If the tracking began later than this after the operation's start, the age counts from the tracking."""
+from operations.history import OLDEST_START, Attempt, Covered, Looks, Moment
+from operations.kind import GROUP_PREFIX, NO_LINKS, Kind, Links
 
 
 class Verdict(StrEnum):
@@ -154,8 +148,8 @@ class LiveMessage:
     """The message that shows this run to a target, from the first look to the outcome.
 
     `due_at` is the time of the next post or edit, None while it waits for the outcome's delivery, and the end of the
-    lease while `claim` is set. `shows` is the digest of its content. `failures` counts consecutive failures. `id` is
-    its member of the index.
+    lease while `claim` is set. `shows` is the digest of its content, `id` its member of the index. `failures` counts
+    consecutive failures.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -167,14 +161,6 @@ class LiveMessage:
     shows: str | None = None
     shown_at: AwareDatetime | None = None
     failures: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Covered:
-    """The members that the last closing message of a group covers: how many, and when the newest joined."""
-
-    members: int
-    newest_at: Moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from operations.errors import OpwatchError
+from operations.history import OLDEST_START
 from operations.kind import NO_LINKS, Kind, Links
-from operations.model import OLDEST_START, Alert, AlertKind, State, Tracking, Usual, Verdict
+from operations.model import Alert, AlertKind, State, Tracking, Usual, Verdict
 from operations.telling import view
 from operations.telling.group_message import GroupMessage
 from operations.text import cut_middle, json_bytes

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from operations.history import Covered
+from operations.kind import GROUP_PREFIX
 from operations.model import (
-    GROUP_PREFIX,
-    Covered,
     DeliveryState,
     LiveMessage,
     MessageRef,
