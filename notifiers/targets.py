@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from notifiers import Notifier, editing, kinds
 from operations.errors import ConfigError
 from operations.model import Verdict
-from operations.telling.audience import Rule
+from operations.telling.audience import CLOSING, Rule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -35,6 +35,7 @@ class _Rules(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
     on: tuple[_Event, ...] = tuple(verdict.value for verdict in Verdict)
     apps: tuple[str, ...] = ("*",)
+    groups: Literal["closing", "each", "both"] | None = None
 
 
 def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, plain_http: bool) -> Target:
@@ -59,7 +60,9 @@ def build(name: str, table: Mapping[str, Any], environ: Mapping[str, str], *, pl
         raise ConfigError(
             [f"{where}: on: must hold every verdict if live = true, which shows each operation to its end"]
         )
-    return Target(name, kind, Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live), notifier)
+    groups: str = rules.groups or str(getattr(notifier, "groups", CLOSING))
+    rule = Rule(on=verdicts, apps=rules.apps, slow="slow" in rules.on, live=live, groups=groups)
+    return Target(name, kind, rule, notifier)
 
 
 def _validated(model: type[BaseModel], table: Mapping[str, Any], where: str, faults: list[str], **context: bool) -> Any:

@@ -1,17 +1,14 @@
 """The stored values: trackings, operations, deliveries. All are frozen, and named as in the API."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from operations.history import Attempt, Looks, Moment
-from operations.kind import NO_LINKS, Kind, Links
-
-OLDEST_START = timedelta(days=1)
-"""If the tracking began later than this after the operation's start, the age counts from the tracking."""
+from operations.history import OLDEST_START, Attempt, Covered, Looks, Moment
+from operations.kind import GROUP_PREFIX, NO_LINKS, Kind, Links
 
 
 class Verdict(StrEnum):
@@ -96,7 +93,8 @@ class Delivery:
     `attempts` counts attempts begun, `failures` failed ones, which decide the backoff. `limited_since`: when the target
     first answered 429, and since then nothing else; `asked_until`: the end of a `Retry-After`. While `claim` is set,
     `next_attempt_at` is the end of its lease, `planned_retry_at` the planned time of an earlier attempt. `ended_at` is
-    when it was delivered or given up, `planned_at` when it was requested, if later. `id` never changes.
+    when it was delivered or given up, `planned_at` when it was requested, if later. `quiet`: it was delivered without a
+    mention. `id` never changes.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -116,6 +114,7 @@ class Delivery:
     alert: Alert | None = None
     planned_at: Moment | None = None
     history: tuple[Attempt, ...] = ()
+    quiet: bool = False
 
     @property
     def unfinished(self) -> bool:
@@ -149,8 +148,8 @@ class LiveMessage:
     """The message that shows this run to a target, from the first look to the outcome.
 
     `due_at` is the time of the next post or edit, None while it waits for the outcome's delivery, and the end of the
-    lease while `claim` is set. `shows` is the digest of its content, `group_digest` that of the group's, if it shows a
-    group. `failures` counts consecutive failures. `id` is its member of the index.
+    lease while `claim` is set. `shows` is the digest of its content, `id` its member of the index. `failures` counts
+    consecutive failures.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -162,13 +161,13 @@ class LiveMessage:
     shows: str | None = None
     shown_at: AwareDatetime | None = None
     failures: int = 0
-    group_digest: Annotated[str | None, Field(alias="together")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
     """Opwatch's record of one operation, or of another `kind` of thing; `operation_id` is then that thing's own id.
 
+    A group has such a record, too (`is_group`): `app` is its name, and each run ends with a closing message.
     `app` is the app's name, and `place` its account and region, unless they are the default ones. If the caller's URL
     has Scalingo's id of the app instead, `app_id` is what the API is asked for. `addon_id` is the database's addon, and
     `by_addon` whether the URL of its operation names the addon.
@@ -223,8 +222,14 @@ class Tracking:
     place: str = ""
     by_event: bool = False
     hurried: bool = False
+    covered: Covered | None = None
     caller_counted: bool = False  # while in flight, for its caller; trackings of older versions do not
     v: int = 1  # records without it are of version 1: never change this default; kinds but operations are of 2
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is the record of a group."""
+        return self.id.startswith(GROUP_PREFIX)
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:

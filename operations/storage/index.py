@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from operations.model import Delivery, DeliveryState, State, Tracking, tracking_id
-from operations.telling import alerts
+from operations.telling import alerts, group_record
 from operations.telling.attempts import last_end
 
 DUE = "opwatch:due"
@@ -25,6 +25,8 @@ IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 CANCELLED, ENDED_BY = "opwatch:cancelled", "opwatch:ended-by"
 """Sets for each caller, by `last_end`: what was cancelled without a delivery, and what has ended."""
+GROUPS = "opwatch:groups"
+"""The groups that wait for a check, by its time. A member that joins, changes or ends makes its group due."""
 GROUP, BODY = "opwatch:group", "opwatch:announcement"
 ENDED = "opwatch:ended"
 """The channel on which the end of a tracking is published: its id and, after a space, its group if any."""
@@ -44,6 +46,8 @@ class ChangeKind(StrEnum):
     """Set a key for so many seconds. If it is already set, the record is refused."""
     FIRST, LATEST = "FIRST", "LATEST"
     """Set a member's score, unless it has one. Set a key to a time for so many seconds, unless it has a later one."""
+    WAKE, EXPECT = "WAKE", "EXPECT"
+    """Lower a member's score to a time, by one at least. Refuse the record if a member has another score."""
     CEILING = "CEILING"
     """Refuse the record if the fields of all CEILINGs have reached their limits."""
     CLEAR = "CLEAR"
@@ -91,6 +95,9 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
         yield IndexChange(ChangeKind.PUBLISH, ENDED, ended, None)
     if new.alerts and (old is None or old.alerts != new.alerts):
         yield from _marks(old, new)
+    if new.group is not None and group_record.concerns_group(old, new):
+        at = new.ended_at or new.last_polled_at or new.created_at
+        yield IndexChange(ChangeKind.WAKE, GROUPS, new.group, milliseconds(at))
 
 
 def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
@@ -211,7 +218,7 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     All retrying deliveries have the same score, so that Redis sorts them by target and counts each target quickly.
     (Counters would be wrong: an older version does not update them.)
     """
-    there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
+    there: Entries = {} if tracking.is_group else {(RECENT, tracking.id): milliseconds(tracking.created_at)}
     if tracking.group is not None:
         there[group_key(tracking.group), tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
@@ -226,7 +233,7 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
     for message in tracking.live:
         if message.due_at is not None:
             there[LIVE, message.id] = milliseconds(message.due_at)
-    if tracking.ended_at is not None:
+    if tracking.ended_at is not None and not tracking.is_group:
         there[BY_END, tracking.id] = milliseconds(tracking.ended_at)
     last = last_end(tracking)
     return there if last is None else there | _ended_entries(tracking, last, retention)
