@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from notifiers import context_wording, wording
@@ -54,7 +55,13 @@ def tally(members: Iterable[Tracking]) -> str:
 
 def ended(shown: GroupMessage) -> Iterator[Announcement]:
     """Yield the outcomes that have a line of their own, the worst first."""
-    yield from (announce(each) for each in shown.one_by_one[:MOST_LINES] if each.state is not State.TRACKING)
+    there = (member for member in shown.one_by_one[:MOST_LINES] if member.state is not State.TRACKING)
+    yield from (announce(replace(member, context=_own_context(shown, member))) for member in there)
+
+
+def _own_context(shown: GroupMessage, member: Tracking) -> dict[str, str]:
+    """Return a member's context, without the environment if the group's headline names it."""
+    return {} if "environment" in shown.context else member.context
 
 
 def together(shown: GroupMessage, told: int = MOST_LINES, safe: Callable[[str], str] = str) -> Iterator[str]:
@@ -65,7 +72,8 @@ def together(shown: GroupMessage, told: int = MOST_LINES, safe: Callable[[str], 
     if rest := shown.one_by_one[told:]:
         yield f"and {len(rest)} more: {tally(rest)}"
     for state in (State.CANCELLED, State.SUCCEEDED):
-        names = [wording.app(shown.progress(member)) for member in shown.group.members if member.state is state]
+        there = (member for member in shown.group.members if member.state is state)
+        names = [wording.app(replace(shown.progress(each), context=_own_context(shown, each))) for each in there]
         if names:
             yield f"{wording.MARKS[state]} {len(names)} {wording.WORDS[state]}: {_listed(names, safe)}"
 
