@@ -18,10 +18,10 @@ SLACK = 100
 """How many cancelled trackings of a caller are deleted together: one at a time would cost more."""
 
 
-def find(parts: Service, identity: str) -> Stored:
-    """Read a tracking. Raises ProblemError (404) if no tracking has this id."""
+def find(parts: Service, identity: str, *, or_group: bool = False) -> Stored:
+    """Read a tracking, `or_group`: or the record of a group. Raises ProblemError (404) if none has this id."""
     stored = parts.records.get(identity) if len(identity) <= LONGEST_ID else None
-    if stored is None:
+    if stored is None or (stored.tracking.is_group and not or_group):
         raise ProblemError(
             HTTPStatus.NOT_FOUND, "no operation of this id is tracked (ids look like <region>-<24 hex digits>)"
         )
@@ -45,7 +45,7 @@ def retry(parts: Service, identity: str, target: str, by: str) -> Stored:
 
     Raises ProblemError (404; 409 if it was delivered or skipped).
     """
-    stored = find(parts, identity)
+    stored = find(parts, identity, or_group=True)
     if not any(d.target == target and d.run == stored.tracking.run for d in stored.tracking.deliveries):
         raise ProblemError(HTTPStatus.NOT_FOUND, f"{identity} has no delivery to that target")
     now = parts.records.now()

@@ -44,8 +44,8 @@ class LinksOut(BaseModel):
     story: str | None
 
 
-class TrackingOut(BaseModel):
-    """One tracking. Times are RFC 3339 in UTC with milliseconds."""
+class OutcomeOut(BaseModel):
+    """One tracking, without its deliveries. Times are RFC 3339 in UTC with milliseconds."""
 
     id: str
     kind: Kind
@@ -70,7 +70,27 @@ class TrackingOut(BaseModel):
     run: int
     group: str | None
     created_by: str
+
+
+class TrackingOut(OutcomeOut):
+    """One tracking. Times are RFC 3339 in UTC with milliseconds."""
+
     deliveries: list[DeliveryOut]
+
+
+class EventData(OutcomeOut):
+    """A tracking as a webhook gets it."""
+
+    error_truncated: bool
+    age_s: float = Field(default=0, description="only in `operation.slow`: for how long it has run")
+
+
+class EventOut(BaseModel):
+    """An outcome, or the warning that an operation is slow, as a webhook gets it."""
+
+    type: Literal["operation.succeeded", "operation.failed", "operation.timed_out", "operation.lost", "operation.slow"]
+    timestamp: str
+    data: EventData
 
 
 class AlertData(BaseModel):
@@ -108,7 +128,7 @@ class TrackingsOut(BaseModel):
     next_cursor: str | None
 
 
-class GroupOut(BaseModel):
+class GroupState(BaseModel):
     """The operations with the same `group`, and their joint state: `tracking` until it is final.
 
     `members` are in the order of joining. Of more than 100, failed and unfinished ones come first. At `settles_at` the
@@ -125,7 +145,33 @@ class GroupOut(BaseModel):
     ended_at: str | None
     duration_s: float | None
     reopened_at: str | None
+
+
+class GroupOut(GroupState):
+    """The operations with the same `group`, and their joint state: `tracking` until it is final."""
+
     members: list[TrackingOut]
+
+
+class MemberOut(OutcomeOut):
+    """A member of a group as a webhook gets it."""
+
+    error_truncated: bool
+
+
+class GroupEventData(GroupState):
+    """The group when it was closed. `members_left_out` did not fit into 20 kB; the worst are kept."""
+
+    members: list[MemberOut]
+    members_left_out: int
+
+
+class GroupEventOut(BaseModel):
+    """The closing message of a group, as a webhook gets it."""
+
+    type: Literal["group.succeeded", "group.failed", "group.timed_out", "group.lost", "group.cancelled"]
+    timestamp: str
+    data: GroupEventData
 
 
 class FieldError(BaseModel):

@@ -8,9 +8,10 @@ from typing import Any
 from pydantic.json_schema import models_json_schema
 
 from api import parameters
-from api.answers import AlertOut, GroupOut, HealthOut, ProblemOut, TrackingOut, TrackingsOut
+from api.answers import AlertOut, EventOut, GroupEventOut, GroupOut, HealthOut, ProblemOut, TrackingOut, TrackingsOut
 from api.parameters import parameter
 from api.schemas import TrackRequest
+from operations.model import State, Verdict
 
 VERSION: str = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))["project"][
     "version"
@@ -35,10 +36,36 @@ _ERRORS = {
 }
 
 
+_TO_OPERATOR = "; sent to `OPWATCH_ALERT_TARGET`"
+_WEBHOOKS = {
+    **{f"operation.{verdict}": (f"An operation has ended: {verdict}", "EventOut") for verdict in Verdict},
+    "operation.slow": ('An operation takes much longer than usual; sent with `"slow"` in `on`', "EventOut"),
+    **{
+        f"group.{state}": (f"A group is final: {state}; sent with the rule `groups`", "GroupEventOut")
+        for state in State
+        if state is not State.TRACKING
+    },
+    "delivery.failing": (f"Deliveries to a target fail{_TO_OPERATOR}", "AlertOut"),
+    "delivery.recovered": (f"Deliveries to a target work again{_TO_OPERATOR}", "AlertOut"),
+    "account.rejected": (f"The API token of an account is rejected{_TO_OPERATOR}", "AlertOut"),
+}
+"""The summary and the model of each webhook."""
+
+
 @cache
 def document() -> dict[str, Any]:
     """Return the whole document."""
-    models = (TrackRequest, TrackingOut, TrackingsOut, GroupOut, ProblemOut, HealthOut, AlertOut)
+    models = (
+        TrackRequest,
+        TrackingOut,
+        TrackingsOut,
+        GroupOut,
+        ProblemOut,
+        HealthOut,
+        AlertOut,
+        EventOut,
+        GroupEventOut,
+    )
     _, definitions = models_json_schema(
         [(model, "validation" if model is TrackRequest else "serialization") for model in models],
         ref_template=_REFERENCE,
@@ -53,11 +80,7 @@ def document() -> dict[str, Any]:
         },
         "security": [{"token": []}],
         "paths": _paths(),
-        "webhooks": {
-            "delivery.failing": _alert("Deliveries to a target fail", "delivery.failing"),
-            "delivery.recovered": _alert("Deliveries to a target work again", "delivery.recovered"),
-            "account.rejected": _alert("The API token of an account is rejected", "account.rejected"),
-        },
+        "webhooks": {name: _webhook(summary, name, model) for name, (summary, model) in _WEBHOOKS.items()},
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
             "schemas": definitions["$defs"],
@@ -175,12 +198,12 @@ def _paths() -> dict[str, Any]:
     }
 
 
-def _alert(summary: str, name: str) -> dict[str, Any]:
-    """Describe a webhook to `OPWATCH_ALERT_TARGET`."""
-    schema = {"allOf": [_ref("AlertOut"), {"properties": {"type": {"const": name}}}]}
+def _webhook(summary: str, name: str, model: str) -> dict[str, Any]:
+    """Describe a webhook."""
+    schema = {"allOf": [_ref(model), {"properties": {"type": {"const": name}}}]}
     return {
         "post": {
-            "summary": f"{summary}; sent to `OPWATCH_ALERT_TARGET`",
+            "summary": summary,
             "security": [],
             "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
             "responses": {"2XX": {"description": "accepted"}, "410": {"description": "given up"}},

@@ -62,6 +62,7 @@ class Email(Kind):
     # Servers that greylist take a message some minutes after its first attempt.
     retry_delays_s: ClassVar[tuple[float, ...]] = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0)
     at_once: ClassVar[int] = 2
+    groups: ClassVar[str] = "each"
     set_up: ClassVar[str] = """\
 Use a mail server that relays mail after a login, such as your provider's. Most servers need an app password.
 

@@ -1,13 +1,29 @@
 """The words for groups, the same in every kind. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 
-from notifiers import wording
+from notifiers import context_wording, wording
 from notifiers.time_wording import duration
 from operations.model import State, Tracking
+from operations.telling.announcement import Announcement, announce
+from operations.telling.group_message import GroupMessage
 from operations.telling.groups import WORST_FIRST, Group
+from operations.text import first_line, plain
+
+MOST_LINES = 30
+"""How many members have a line of their own; and how many names stand in one line."""
+
+CAUSE_LIMIT = 120  # characters
+_NAMES_LIMIT = 500
+
+
+def name(shown: GroupMessage) -> str:
+    """Name the group, in one short line, and the environment that all members share: `build 1742 (production)`."""
+    name, shared = first_line(plain(shown.group.name), context_wording.GROUP_LIMIT), wording.environment(shown.context)
+    return f"{name} ({shared})" if shared else name
 
 
 def headline(group: Group, now: datetime) -> tuple[str, str]:
@@ -15,15 +31,19 @@ def headline(group: Group, now: datetime) -> tuple[str, str]:
     there = len(group.members)
     ended, expected = there - group.counts[State.TRACKING], max(there, group.size or 0)
     detail = f" ({tally(group.members)})" if ended else ""
+    missing = f", {expected - there} not begun" if expected > there else ""
     if group.final:
-        return f"{wording.WORDS[group.state]} after {duration(group.duration_s)}", detail
-    detail = f" after {duration((now - group.created_at).total_seconds())}{detail}"
-    if expected > there:
-        detail += f", {expected - there} not begun"
+        return f"{wording.WORDS[group.state]} after {duration(group.duration_s)}", detail + missing
+    detail = f" after {duration((now - group.created_at).total_seconds())}{detail}{missing}"
     if group.reopened_at is not None:
         late = next(member for member in group.members if member.created_at == group.reopened_at)
         detail += f", reopened by {late.app}"
     return f"{ended} of {expected} ended", detail
+
+
+def in_words(announcement: Announcement, shown: GroupMessage) -> str:
+    """Write a closing message's headline without the emoji: `build 1742: failed after 58 s (1 failed, 1 succeeded)`."""
+    return f"{name(shown)}: {''.join(headline(shown.group, shown.now))}{wording.compared(announcement)}"
 
 
 def tally(members: Iterable[Tracking]) -> str:
@@ -31,3 +51,51 @@ def tally(members: Iterable[Tracking]) -> str:
     counts = Counter(member.state for member in members)
     order = (*WORST_FIRST, State.TRACKING)
     return ", ".join(f"{counts[state]} {wording.WORDS[state]}" for state in order if counts[state])
+
+
+def ended(shown: GroupMessage) -> Iterator[Announcement]:
+    """Yield the outcomes that have a line of their own, the worst first."""
+    there = (member for member in shown.one_by_one[:MOST_LINES] if member.state is not State.TRACKING)
+    yield from (announce(replace(member, context=_own_context(shown, member))) for member in there)
+
+
+def _own_context(shown: GroupMessage, member: Tracking) -> dict[str, str]:
+    """Return a member's context, without the environment if the group's headline names it."""
+    return {} if "environment" in shown.context else member.context
+
+
+def together(shown: GroupMessage, told: int = MOST_LINES, safe: Callable[[str], str] = str) -> Iterator[str]:
+    """Yield the lines for all other members, after `told` that have a line: `✅ 3 succeeded: shop, blog, api`.
+
+    `safe` escapes a name.
+    """
+    if rest := shown.one_by_one[told:]:
+        yield f"and {len(rest)} more: {tally(rest)}"
+    for state in (State.CANCELLED, State.SUCCEEDED):
+        there = (member for member in shown.group.members if member.state is state)
+        names = [wording.app(replace(shown.progress(each), context=_own_context(shown, each))) for each in there]
+        if names:
+            yield f"{wording.MARKS[state]} {len(names)} {wording.WORDS[state]}: {_listed(names, safe)}"
+
+
+def text(shown: GroupMessage) -> str:
+    """Write all members as plain text: one line with its cause for each that went wrong, and one for the others."""
+    lines = []
+    for each in ended(shown):
+        cause = wording.short_cause(each, CAUSE_LIMIT)
+        lines.append(wording.outcome(each) + (f": {cause}" if cause else ""))
+    return "\n".join([*lines, *together(shown)])
+
+
+def _listed(names: Iterable[str], safe: Callable[[str], str]) -> str:
+    """List names, each once, as far as there is room."""
+    counts = Counter(names)
+    shown, room = list[str](), _NAMES_LIMIT
+    for each, count in counts.items():
+        said = f"{safe(each)} ×{count}" if count > 1 else safe(each)  # noqa: RUF001 - a sign of multiplication
+        room -= len(said) + 2
+        if room < 0:
+            break
+        shown.append(said)
+    more = len(counts) - len(shown)
+    return ", ".join([*shown, f"and {more} more"] if more else shown)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Sec
 from notifiers.judge import answer_code, repeats
 from operations.model import MessageRef
 from operations.telling.announcement import Announcement
+from operations.telling.audience import CLOSING
 from operations.telling.group_message import GroupMessage
 from operations.telling.progress import Progress
 from operations.text import url_fault
@@ -24,7 +25,8 @@ class Notifier(Protocol):
     """Sends messages to one target.
 
     `retry_delays_s` are the waits after the first, second, … failed attempt, in seconds. When they are used up, the
-    delivery is given up. `at_once` is how many messages one worker sends to the target at the same time.
+    delivery is given up. `at_once` is how many messages one worker sends to the target at the same time. An optional
+    `groups` is the default of the rule of that name, else `closing`.
     """
 
     retry_delays_s: ClassVar[tuple[float, ...]]
@@ -90,6 +92,7 @@ class Kind(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     retry_delays_s: ClassVar[tuple[float, ...]] = PATIENT_S
     at_once: ClassVar[int] = 1
+    groups: ClassVar[str] = CLOSING
     set_up: ClassVar[str] = ""
     limits: ClassVar[str] = ""
 

@@ -45,6 +45,7 @@ class Posting(Kind):
         *(hours * _HOUR_S for hours in (2, 5, 10, 14, 20, 24)),
     )
     at_once: ClassVar[int] = 10
+    groups: ClassVar[str] = "each"
 
     url: Annotated[SecretUrl, Field(description="where the body is posted")]
 

@@ -11,7 +11,7 @@ from notifiers import Notifier, editing, kinds
 from operations.errors import ConfigError
 from operations.kind import Kind
 from operations.model import Verdict
-from operations.telling.audience import Rule
+from operations.telling.audience import CLOSING, Rule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -39,11 +39,12 @@ class _Rules(BaseModel):
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
     on: tuple[_Event, ...] = tuple(verdict.value for verdict in Verdict)
     apps: tuple[str, ...] = ("*",)
+    groups: Literal["closing", "each", "both"] | None = None
     kinds: tuple[Kind, ...] = tuple(Kind)
     environments: tuple[str, ...] = ("*",)
 
-    def rule(self, *, live: bool) -> Rule:
-        """Make the rule of the target."""
+    def rule(self, *, live: bool, groups: str) -> Rule:
+        """Make the rule of the target; `groups` is the kind's default."""
         return Rule(
             on=frozenset(Verdict(each) for each in self.on if each in set(Verdict)),
             apps=self.apps,
@@ -52,6 +53,7 @@ class _Rules(BaseModel):
             slow="slow" in self.on,
             recovered="recovered" in self.on,
             live=live,
+            groups=self.groups or groups,
         )
 
 
@@ -75,7 +77,8 @@ def build(
     notifier: Notifier | None = _validated(known[kind].load(), own, where, faults, context)
     if faults or rules is None or notifier is None:
         raise ConfigError(faults)
-    rule = rules.rule(live=editing(notifier) is not None)
+    groups = str(getattr(notifier, "groups", CLOSING))
+    rule = rules.rule(live=editing(notifier) is not None, groups=groups)
     if rule.live and rule.on != frozenset(Verdict):
         raise ConfigError(
             [f"{where}: on: must hold every verdict if live = true, which shows each operation to its end"]

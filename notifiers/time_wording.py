@@ -1,6 +1,10 @@
 """The words for durations, the same in every kind. Pure."""
 
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+
 from operations.model import Usual
+from operations.telling.announcement import Announcement
 
 NO_BREAK = "\u00a0"
 
@@ -47,3 +51,17 @@ def unit_of(seconds: float) -> str:
 def count(seconds: float, unit: str) -> str:
     """Write the number of units: whole ones, except below a second."""
     return f"{seconds:.1f}" if seconds < _WHOLE_FROM_S else str(int(seconds / _UNITS_S[unit] + 0.5))
+
+
+def since(announcement: Announcement, dated: Callable[[datetime, str], str]) -> Iterator[str]:
+    """Yield when the operation ended and what has happened since, if the message does not come at once."""
+    at, late_s = announcement.ended_at, announcement.late_s
+    if at is None or (late_s is None and not announcement.overtaken):
+        return
+    same_day = (at + timedelta(seconds=late_s or 0)).date() == at.date()
+    yield f"ended {dated(at, f'{at:%H:%M} UTC' if same_day else f'{at:%Y-%m-%d %H:%M} UTC')}"
+    if late_s is not None:
+        unit = unit_of(late_s)
+        yield f"told {count(late_s, unit)}{NO_BREAK}{unit} late"
+    if announcement.overtaken:
+        yield "overtaken by a newer outcome"

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from notifiers import row_wording
 from notifiers.context_wording import known_context, links, other_context
-from notifiers.time_wording import NO_BREAK, count, duration, is_unusual, span, unit_of
+from notifiers.time_wording import NO_BREAK, duration, is_unusual, since, span
 from operations.kind import Kind
 from operations.model import DeliveryState, State, Verdict
 from operations.telling.announcement import Announcement
@@ -109,31 +109,19 @@ def compared(announcement: Announcement, dated: Callable[[datetime, str], str] |
     The usual duration is added only if this one was far from it. The end is added if the message is late or overtaken.
     `dated` writes a time, given also as text, in another way.
     """
-    since = "".join(f", {each}" for each in _since(announcement, dated or (lambda _, text: text)))
+    told = "".join(f", {each}" for each in since(announcement, dated or (lambda _, text: text)))
+    if announcement.closing is not None:
+        return told
     if announcement.verdict is Verdict.LOST and not announcement.slow:
         named = announcement.kind.value if announcement.kind is not Kind.DATABASE else Kind.OPERATION.value
         refused = _REFUSED in (announcement.reason or "")
-        return f" (Scalingo {'refuses access to this app' if refused else f'no longer knows this {named}'}){since}"
+        return f" (Scalingo {'refuses access to this app' if refused else f'no longer knows this {named}'}){told}"
     usual, took_s = announcement.usual, announcement.duration_s
     known = usual is not None and took_s is not None and (announcement.slow or is_unusual(took_s, usual))
     stopped = "; Opwatch stopped watching" if announcement.verdict is Verdict.TIMED_OUT and announcement.ended else ""
     said = f"usually {span(usual)}" if usual is not None and known else ""
     said = said and (f", {said}" if row_wording.failed_again(announcement) else f" ({said})")
-    return said + stopped + since
-
-
-def _since(announcement: Announcement, dated: Callable[[datetime, str], str]) -> Iterator[str]:
-    """Yield when the operation ended and what has happened since, if the message does not come at once."""
-    at, late_s = announcement.ended_at, announcement.late_s
-    if at is None or (late_s is None and not announcement.overtaken):
-        return
-    same_day = (at + timedelta(seconds=late_s or 0)).date() == at.date()
-    yield f"ended {dated(at, f'{at:%H:%M} UTC' if same_day else f'{at:%Y-%m-%d %H:%M} UTC')}"
-    if late_s is not None:
-        unit = unit_of(late_s)
-        yield f"told {count(late_s, unit)}{NO_BREAK}{unit} late"
-    if announcement.overtaken:
-        yield "overtaken by a newer outcome"
+    return said + stopped + told
 
 
 def headline(announcement: Announcement) -> str:
@@ -150,6 +138,8 @@ def alert_mark(announcement: Announcement) -> str:
 
 def mark(announcement: Announcement) -> str:
     """Return the emoji for an outcome or a warning."""
+    if announcement.closing is not None:
+        return MARKS[announcement.closing.group.state]
     return SLOW_MARK if announcement.slow else MARKS[State(announcement.verdict)]
 
 
@@ -200,6 +190,10 @@ def outcome(announcement: Announcement) -> str:
 
 def in_words(announcement: Announcement) -> str:
     """Write the outcome without an emoji: `shop: restart failed after 42 s (usually 15–20 s)`."""
+    if announcement.closing is not None:
+        from notifiers import group_wording  # noqa: PLC0415 - it uses this module
+
+        return group_wording.in_words(announcement, announcement.closing)
     begun = f"{app(announcement)}: {what(announcement)}{joint(announcement)}"
     return f"{begun}{verdict(announcement)}{compared(announcement)}"
 
@@ -214,6 +208,10 @@ def cause(announcement: Announcement) -> str:
 
 def shown_cause(announcement: Announcement) -> str:
     """Return the cause as messages show it: without what the headline says, or that there is no error text."""
+    if announcement.closing is not None:
+        from notifiers import group_wording  # noqa: PLC0415 - it uses this module
+
+        return group_wording.text(announcement.closing)
     text = cause(announcement)
     if announcement.ended and announcement.verdict is Verdict.FAILED:
         return text or NO_ERROR_TEXT
@@ -222,6 +220,8 @@ def shown_cause(announcement: Announcement) -> str:
 
 def short_cause(announcement: Announcement, limit: int) -> str:
     """Return the first line of the cause, without the ` !   →` of Scalingo's verdict on a deployment."""
+    if announcement.closing is not None:
+        return ""
     return first_line(_VERDICT_MARK.sub("", shown_cause(announcement)), limit)
 
 

@@ -1,13 +1,16 @@
 """What was seen and tried, and when: the entries of a tracking's timeline."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
 EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
 """No time outside these bounds is accepted or stored, so that sums stay within the range of a datetime."""
+
+OLDEST_START = timedelta(days=1)
+"""If the tracking began later than this after the operation's start, the age counts from the tracking."""
 
 Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, lt=LATEST)]
 
@@ -34,3 +37,11 @@ class Attempt:
     at: Moment
     error: str | None = None
     by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Covered:
+    """The members that the last closing message of a group covers: how many, and when the newest joined."""
+
+    members: int
+    newest_at: Moment

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+GROUP_PREFIX = "group-"
+"""The ids of groups begin with it; those of what is tracked begin with a region."""
+
 
 class Kind(StrEnum):
     """What is tracked: an operation of an app, a deployment, or an operation or a backup of a database."""

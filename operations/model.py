@@ -1,17 +1,14 @@
 """The stored values: trackings, operations, deliveries. All are frozen, and named as in the API."""
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import AwareDatetime, Field
 
-from operations.history import Attempt, Looks, Moment
-from operations.kind import NO_LINKS, Kind, Links
-
-OLDEST_START = timedelta(days=1)
-"""If the tracking began later than this after the operation's start, the age counts from the tracking."""
+from operations.history import OLDEST_START, Attempt, Covered, Looks, Moment
+from operations.kind import GROUP_PREFIX, NO_LINKS, Kind, Links
 
 
 class Verdict(StrEnum):
@@ -99,7 +96,7 @@ class Delivery:
     `attempts` counts attempts begun, `failures` failed ones, which decide the backoff. `limited_since`: when the target
     first answered 429, and since then nothing else; `asked_until`: the end of a `Retry-After`. While `claim` is set,
     `next_attempt_at` is the end of its lease, `planned_retry_at` the planned time of an earlier attempt. `ended_at` is
-    when it was delivered or given up, `planned_at` when it was requested, if later. `id` never changes.
+    when it was delivered or given up, `planned_at` when it was requested, if later. `quiet`: it mentioned nobody.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -119,6 +116,7 @@ class Delivery:
     alert: Alert | None = None
     planned_at: Moment | None = None
     history: tuple[Attempt, ...] = ()
+    quiet: bool = False
 
     @property
     def unfinished(self) -> bool:
@@ -149,11 +147,10 @@ class MessageRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveMessage:
-    """The message that shows this run to a target, from the first look to the outcome.
+    """The message that shows this run to a target until its outcome. `id` is its member of the index.
 
     `due_at` is the time of the next post or edit, None while it waits for the outcome's delivery, and the end of the
-    lease while `claim` is set. `shows` is the digest of its content, `group_digest` that of the group's, if it shows a
-    group. `failures` counts consecutive failures. `id` is its member of the index.
+    lease while `claim` is set. `shows` is the digest of its content; `failures` counts consecutive failures.
     """
 
     id: str = ""  # version 0.1.0 did not store it; reading adds it
@@ -165,22 +162,20 @@ class LiveMessage:
     shows: str | None = None
     shown_at: AwareDatetime | None = None
     failures: int = 0
-    group_digest: Annotated[str | None, Field(alias="together")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
     """Opwatch's record of one operation, or of another `kind` of thing; `operation_id` is then that thing's own id.
 
-    `app` is the app's name, and `place` its account and region, unless they are the default ones. If the caller's URL
-    has Scalingo's id of the app instead, `app_id` is what the API is asked for. `addon_id` is the database's addon, and
-    `by_addon` whether the URL of its operation names the addon.
-    `by_event`: only an event tells of it; `hurried`: an event has moved its look forward.
-    `next_look_at` is set only in the state `tracking`; while `claim` is set, it is the end of the lease. With
-    `notify_all`, every target with a matching rule is told; `notify` are targets requested by name. `deliveries` tell
-    the outcome; `alerts`, hidden from callers, tell the operator; `slow` is the warning of this run. `usual` is as of
-    the last look. `failures_in_a_row` are those of this app and type: up to this failure, or before this success.
-    `missing_*`, `refused_*` and `unanswered_since` count failed looks since the last good answer.
+    A group (`is_group`) has one, too: `app` is its name, and each run ends with a closing message.
+    `place` is the app's account and region, unless they are the default ones; `app_id` Scalingo's id of the app, if the
+    caller's URL has it: the API is asked for that. `addon_id` is the database's addon, `by_addon` whether its URL
+    names it. `by_event`: only an event tells of it; `hurried`: an event has moved its look forward.
+    `next_look_at` is set only in the state `tracking`; while `claim` is set, it is the end of the lease. `notify` are
+    targets requested by name; with `notify_all`, all with a matching rule are told. `deliveries` tell the outcome;
+    `alerts`, hidden from callers, the operator; `slow` warns in this run. `usual` is as of the last look.
+    `failures_in_a_row` are up to this failure, or before this success. `missing_*` and the like count failed looks.
     """
 
     id: str
@@ -228,8 +223,14 @@ class Tracking:
     place: str = ""
     by_event: bool = False
     hurried: bool = False
+    covered: Covered | None = None
     caller_counted: bool = False  # while in flight, for its caller; trackings of older versions do not
     v: int = 1  # records without it are of version 1: never change this default; kinds but operations are of 2
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it is the record of a group."""
+        return self.id.startswith(GROUP_PREFIX)
 
     @property
     def outgoing(self) -> tuple[Delivery, ...]:
@@ -245,5 +246,5 @@ class Tracking:
 
 
 def tracking_id(delivery_id: str) -> str:
-    """Return the tracking's id within a delivery's id (tracking ids have no underscore)."""
+    """Return the tracking's id within a delivery's id."""
     return delivery_id.split("_", 1)[0]

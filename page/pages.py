@@ -155,7 +155,7 @@ def _choices(parts: Service, *listed: view.Card | GroupCard) -> dict[str, object
 def operation(identity: str) -> Response:
     """Show one tracking with its timeline."""
     parts = service()
-    tracking = actions.find(parts, identity).tracking
+    tracking = actions.find(parts, identity, or_group=True).tracking
     card = view.card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,

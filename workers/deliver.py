@@ -12,22 +12,23 @@ import aiohttp
 import redis
 import structlog
 
-from notifiers import editing
+from notifiers import Mentioning, editing
 from notifiers.targets import Target
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, no_answer
-from operations.model import Delivery, DeliveryState, Tracking
+from operations.model import Delivery, DeliveryState, MessageRef, Tracking
 from operations.storage.index import added
 from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.storage.tallies import attempt as attempt_counter
 from operations.storage.tallies import dwell_s
-from operations.telling import alerts, announcement, attempts, live
+from operations.telling import attempts, live
 from operations.telling.announcement import Announcement
 from operations.telling.attempts import Policy, Result
 from operations.telling.view import timestamp
-from workers.group_message import TELL_WITHIN_S, GroupLease, lease_for
+from workers.groups import check_groups
 from workers.line import attempted_now, due_in_order
 from workers.live import edit_round
+from workers.preparing import prepare
 from workers.runtime import STALE_AFTER_S, Runtime, current, in_thread
 
 log = structlog.get_logger()
@@ -50,11 +51,10 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a target is told: by a new message, by editing its live message, or (`lease`) by its group's message."""
+    """How a target is told: by a new message, by editing its live message, or by a reply to its group's."""
 
     tell: Callable[[Announcement], Awaitable[None]]
     within_s: float = ATTEMPT_WITHIN_S
-    lease: GroupLease | None = None
 
 
 def delivery_round() -> None:
@@ -64,6 +64,7 @@ def delivery_round() -> None:
     outcomes, so that no outcome waits for them; edits of live messages come last.
     """
     runtime = current()
+    check_groups(runtime)
     due = due_in_order(runtime)
     for stored, deliveries in attempted_now(runtime, due):
         _claim_and_attempt(runtime, stored, deliveries)
@@ -101,13 +102,11 @@ def _claim_and_attempt(runtime: Runtime, stored: Stored, free: list[Delivery]) -
 async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
     """Attempt a delivery once: choose the way, tell, decide, record. The claim is already made."""
     target = runtime.targets.get(claimed.delivery.target)
-    way: Way | None = None
     try:
-        way = _way(runtime, claimed, target)
-        announced, policy = await in_thread(partial(_prepared, runtime, claimed))
-        ready = way.lease is None or await way.lease.begin()
+        prepared = await in_thread(partial(prepare, runtime, claimed.stored.tracking, claimed.delivery))
+        announced, way = prepared.announced, _way(runtime, claimed, target, prepared.posted)
         # Check the time directly before sending.
-        if not ready or time.monotonic() - claimed.at_s > STALE_AFTER_S:
+        if time.monotonic() - claimed.at_s > STALE_AFTER_S:
             await _release(runtime, claimed)
             return
         if announced is None:
@@ -118,30 +117,35 @@ async def _attempt(runtime: Runtime, claimed: Claimed) -> None:
         if isinstance(error, RateLimitedError):
             pause = attempts.pause(claimed.delivery, error, await in_thread(runtime.records.now))
             runtime.slots.hold(claimed.delivery.target, pause.total_seconds())
-        result = Result(error=error, shown=None if way.lease is None else way.lease.shown)
-        await _record(runtime, claimed, result, policy, took_ms)
+        quiet = isinstance(announced, Announcement) and _mentions_nobody(target, announced)
+        await _record(runtime, claimed, Result(error=error, quiet=quiet), prepared.policy, took_ms)
     except asyncio.CancelledError:  # the process stops
         await _release(runtime, claimed)
     finally:
         if runtime.slots.free(claimed.delivery.target):
             runtime.deliveries_due.ring()
-        if way is not None and way.lease is not None:
-            await way.lease.end()
 
 
-def _way(runtime: Runtime, claimed: Claimed, target: Target | None) -> Way:
-    """Choose how to tell the target."""
+def _way(runtime: Runtime, claimed: Claimed, target: Target | None, of_group: MessageRef | None) -> Way:
+    """Choose how to tell the target. `of_group` is where the live message of the operation's group is."""
     tracking, delivery, http = claimed.stored.tracking, claimed.delivery, runtime.loop.targets
     if target is None:
         return Way(partial(_gone, delivery.target))
-    grouped = delivery.verdict is not None and tracking.group is not None
-    if grouped and (lease := lease_for(runtime, tracking, target, delivery.run)) is not None:
-        return Way(lease.tell, TELL_WITHIN_S, lease)
     within_s = WARN_WITHIN_S if delivery.warns else ATTEMPT_WITHIN_S
-    posted = live.posted_for(tracking, delivery) if tracking.live else None
-    if posted is not None and (notifier := editing(target.notifier)) is not None:
+    notifier = editing(target.notifier)
+    if notifier is not None and of_group is not None:
+        return Way(lambda announced: notifier.reply(announced, of_group, http), within_s)
+    posted = live.posted_for(tracking, delivery)
+    if notifier is not None and posted is not None and not target.rule.closes(tracking):
         return Way(lambda announced: notifier.follow_up(announced, posted, http), within_s)
     return Way(lambda announced: target.notifier.send(announced, http), within_s)
+
+
+def _mentions_nobody(target: Target | None, announced: Announcement) -> bool:
+    """Tell whether a message mentions nobody; of a third party's kind, whether it should not."""
+    if target is not None and isinstance(target.notifier, Mentioning):
+        return target.notifier.mention_for(announced) is None
+    return announced.quiet or announced.overtaken
 
 
 async def _gone(target: str, _announcement: Announcement) -> None:
@@ -168,32 +172,6 @@ async def failure_of(attempt: Awaitable[object], within_s: float) -> OpwatchErro
     except Exception as error:  # noqa: BLE001 - a third-party kind may raise anything: it is a failed attempt
         return no_answer(error)
     return None
-
-
-def _prepared(runtime: Runtime, claimed: Claimed) -> tuple[Announcement | OpwatchError | None, Policy]:
-    """Read what to tell as of now, and what decides on the result.
-
-    None instead of an announcement: nothing, since the record says `skipped`. If it is unreadable, the error.
-    """
-    tracking, delivery = claimed.stored.tracking, claimed.delivery
-    policy = runtime.policy(delivery.target)
-    body = runtime.records.announcement(tracking.id, delivery.run)
-    if delivery.warns and body is not None:  # the run has ended in the meantime
-        return None, policy
-    newest = None if delivery.verdict is None else runtime.store.told.newest_end(tracking)
-    try:
-        told = replace(_read(tracking, delivery, body), place=tracking.place)
-        return announcement.as_told(told, runtime.records.now(), newest), policy
-    except OpwatchError as error:
-        return error, policy
-
-
-def _read(tracking: Tracking, delivery: Delivery, body: bytes | None) -> Announcement:
-    if delivery.alert is not None:
-        return alerts.read(tracking, delivery, body)
-    if delivery.warns and tracking.slow is not None:
-        body = tracking.slow.body.encode()
-    return announcement.read(delivery.id, body or b"")
 
 
 async def _record(runtime: Runtime, claimed: Claimed, result: Result, policy: Policy, took_ms: float) -> None:

@@ -6,23 +6,27 @@ import secrets
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 import structlog
 
 from notifiers import LiveNotifier, editing
-from operations.errors import OpwatchError, PermanentError, RateLimitedError, no_answer
+from operations.errors import OpwatchError, RateLimitedError, no_answer
 from operations.model import LiveMessage, Tracking
 from operations.storage.index import LIVE
 from operations.storage.records import Stored
 from operations.storage.store import Change
-from operations.telling import group_message, live
+from operations.telling import live
+from operations.telling.group_message import GroupMessage
 from operations.telling.live import Written
 from operations.telling.progress import Progress, progress_of
-from workers.group_message import GroupLease, UpToDateGroups, lease_for
+from workers.groups import shown_now
 from workers.runtime import STALE_AFTER_S, Runtime
 
 log = structlog.get_logger()
+
+Shown = Progress | GroupMessage
 
 WRITE_DEADLINE_S = 4.5
 """Short enough for an edit to end within the lease, even after the longest wait for the event loop."""
@@ -35,7 +39,7 @@ class _Edit:
     claimed: Stored
     message: LiveMessage
     claim: str
-    wanted: Progress
+    wanted: Shown
     notifier: LiveNotifier
     claimed_at_s: float
 
@@ -45,20 +49,22 @@ def edit_round(runtime: Runtime, due: Iterable[tuple[Stored, LiveMessage]], busy
 
     Each shows the record at that time, so never an outdated state.
     """
-    groups = UpToDateGroups(runtime)
     for stored, message in due:
         target = runtime.targets.get(message.target)
         notifier = None if target is None else editing(target.notifier)
-        group_shows_new_run = message.group_digest is not None and message.run != stored.tracking.run
-        if target is None or notifier is None or group_shows_new_run:  # or the settings have changed since
+        wanted = _wanted(runtime, stored.tracking, message, runtime.records.now())
+        # An older version shows each member of a group, or the settings have changed since.
+        if target is None or notifier is None or wanted is None or target.rule.closes(stored.tracking):
             runtime.store.update(stored, partial(live.dropped, message=message))
             continue
         free = message.target not in busy and (message.claim is None or runtime.heartbeat.is_settled)
-        if free and not groups.put_off(stored, message):
-            _claim_and_write(runtime, stored, message, notifier)
+        if free:
+            _claim_and_write(runtime, stored, message, notifier, wanted)
 
 
-def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, notifier: LiveNotifier) -> None:
+def _claim_and_write(
+    runtime: Runtime, stored: Stored, message: LiveMessage, notifier: LiveNotifier, wanted: Shown
+) -> None:
     held = runtime.slots.is_held(_edits_of(message.target))
     if held or not runtime.slots.take(message.target, runtime.targets[message.target].notifier.at_once):
         return
@@ -66,7 +72,7 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, not
     claim, claimed = secrets.token_hex(8), None
     try:
         now = runtime.records.now()
-        if _may_edit_now(runtime, stored.tracking, message):
+        if _may_edit_now(runtime, message):
             claimed = runtime.store.update(stored, partial(live.claimed, message=message, claim=claim, now=now))
     finally:
         if claimed is None:
@@ -76,11 +82,18 @@ def _claim_and_write(runtime: Runtime, stored: Stored, message: LiveMessage, not
             claimed=claimed,
             message=message,
             claim=claim,
-            wanted=progress_of(claimed.tracking, message, now),
+            wanted=wanted,
             notifier=notifier,
             claimed_at_s=claimed_at_s,
         )
         runtime.loop.submit(partial(_write, runtime, edit))
+
+
+def _wanted(runtime: Runtime, tracking: Tracking, message: LiveMessage, now: datetime) -> Shown | None:
+    """Return what the message has to show now; None for nothing."""
+    if tracking.is_group:
+        return shown_now(runtime, tracking, message.target)
+    return progress_of(tracking, message, now)
 
 
 def _edits_of(target: str) -> str:
@@ -88,38 +101,33 @@ def _edits_of(target: str) -> str:
     return f"edits of {target}"
 
 
-def _may_edit_now(runtime: Runtime, tracking: Tracking, message: LiveMessage) -> bool:
+def _may_edit_now(runtime: Runtime, message: LiveMessage) -> bool:
     """Take the turn to edit this target's messages, which all workers share. Tells whether it was free."""
     targets = sum(editing(target.notifier) is not None for target in runtime.targets.values())
-    posts = message.posted is None and tracking.group is None
-    turn_s = live.POST_EVERY_S if posts else live.EDIT_EVERY_S * targets
+    turn_s = live.POST_EVERY_S if message.posted is None else live.EDIT_EVERY_S * targets
     return runtime.locks.acquire(f"live:{message.target}", runtime.name, turn_s) is not None
 
 
 async def _write(runtime: Runtime, edit: _Edit) -> None:
-    tracking, message = edit.claimed.tracking, edit.message
-    lease = lease_for(runtime, tracking, runtime.targets.get(message.target), message.run)
     try:
-        result = await _written(runtime, edit, lease)
+        result = await _written(runtime, edit)
         if isinstance(result, RateLimitedError):
-            runtime.slots.hold(_edits_of(message.target), result.retry_after_s or 1.0)
-        await _record(runtime, edit, result, lease)
+            runtime.slots.hold(_edits_of(edit.message.target), result.retry_after_s or 1.0)
+        await _record(runtime, edit, result)
     finally:
-        if runtime.slots.free(message.target):
+        if runtime.slots.free(edit.message.target):
             runtime.deliveries_due.ring()
-        if lease is not None:
-            await lease.end()
 
 
-async def _written(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> Written | OpwatchError | None:
+async def _written(runtime: Runtime, edit: _Edit) -> Written | OpwatchError | None:
     """Write the message once, within the deadline. Returns the error, or None if it was not tried."""
     try:
-        ready = lease is None or await lease.begin()
         # Check the time directly before sending.
-        if not ready or time.monotonic() - edit.claimed_at_s > STALE_AFTER_S:
+        if time.monotonic() - edit.claimed_at_s > STALE_AFTER_S:
             return None
         async with asyncio.timeout(WRITE_DEADLINE_S):
-            return await _show(runtime, edit, lease)
+            posted = await edit.notifier.show(edit.wanted, edit.message.posted, runtime.loop.targets)
+            return Written(posted, edit.wanted.digest)
     except asyncio.CancelledError:  # the process stops
         return None
     except OpwatchError as error:
@@ -128,26 +136,11 @@ async def _written(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> W
         return no_answer(error)
 
 
-async def _show(runtime: Runtime, edit: _Edit, lease: GroupLease | None) -> Written:
-    """Write the message, or the group's if the operation is one of several."""
-    if lease is not None and (written := await lease.write()) is not None:
-        return written
-    if not edit.wanted.over and edit.claimed.tracking.ended_at is not None:
-        raise PermanentError("this operation is no longer in a group")
-    posted = edit.message.posted if edit.message.group_digest is None else None
-    return Written(await edit.notifier.show(edit.wanted, posted, runtime.loop.targets), edit.wanted.digest)
-
-
-async def _record(
-    runtime: Runtime, edit: _Edit, result: Written | OpwatchError | None, lease: GroupLease | None
-) -> None:
+async def _record(runtime: Runtime, edit: _Edit, result: Written | OpwatchError | None) -> None:
     def decide(tracking: Tracking) -> Tracking | None:  # runs in a thread, even while the process stops
         now, messages = runtime.records.now(), runtime.overview.size(LIVE)
-        after = live.after_edit(tracking, edit.message.id, edit.claim, result, now=now, messages=messages)
-        if after is None or lease is None or result is None:
-            return after
-        group = None if lease.shown is None else lease.shown.group
-        return group_message.kept(after, edit.message.id, group, now)
+        wanted = _wanted(runtime, tracking, edit.message, now) or edit.wanted
+        return live.after_edit(tracking, edit.message.id, edit.claim, result, now=now, messages=messages, wanted=wanted)
 
     after = await runtime.record(Change(edit.claimed, decide))
     if after is not None and after.tracking.ended_at is not None:

@@ -131,7 +131,8 @@ async def _look(runtime: Runtime, claimed: Claimed) -> None:
         return
     if after is not None:
         tracking, looked_at = after.tracking, after.tracking.last_polled_at
-        if looked_at is not None and (tracking.outgoing or tracking.live) and is_anything_due(tracking, looked_at):
+        group_waits = tracking.group is not None and tracking.ended_at is not None
+        if looked_at is not None and (group_waits or is_anything_due(tracking, looked_at)):
             runtime.deliveries_due.ring()
         _log(tracking, seen, took_ms)
     await _heed(runtime, claimed.stored.tracking.account, seen)

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from notifiers import Announcement, context_wording, wording
+from notifiers import Announcement, GroupMessage, context_wording, group_wording, wording
 
 DETAILS_LIMIT = 3_500
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
 
 CONTEXT_LIMIT = 2_000
+_NAMES_ROOM = 1_500  # bytes, for the names of those that succeeded or were cancelled
 _PLAIN_WORDS = re.compile(r"[^\W_]+(?:(?:[ \u00a0-]|\.(?=\d))[^\W_]+)*")
 _TOGETHER, _APART = re.compile("`(?=`)"), "`\u200b"
 _IN_URLS = {ord(char): f"%{ord(char):02X}" for char in "()[]*_~`\\"}
@@ -29,6 +30,8 @@ def headline(announcement: Announcement, mention: str | None) -> str:
 
 def details(announcement: Announcement) -> str:
     """Write the text below the headline: the cause as a block of code, and the context; may be empty."""
+    if announcement.closing is not None:
+        return _members(announcement, announcement.closing)
     told = announcement.ended or announcement.slow
     above = _outcome(announcement) if announcement.alert is not None and announcement.ended else ""
     below = _context(announcement)
@@ -49,10 +52,28 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
 
 
 def _outcome(announcement: Announcement) -> str:
+    if announcement.closing is not None:
+        short, detail = group_wording.headline(announcement.closing.group, announcement.closing.now)
+        name = _shown(group_wording.name(announcement.closing))
+        return f"{wording.mark(announcement)} **{name}**: **{short}**{detail}{wording.compared(announcement)}"
     where = ", ".join(map(_shown, wording.places(announcement)))
     app = f"**{_shown(announcement.app)}**" + (f" ({where})" if where else "")
     begun = f"{wording.mark(announcement)} {app}: {_shown(wording.what(announcement))}{wording.joint(announcement)}"
     return f"{begun}**{_shown(wording.verdict(announcement))}**{wording.compared(announcement)}"
+
+
+def _members(announcement: Announcement, shown: GroupMessage) -> str:
+    """Write the lines of a closing message, as far as there is room, and the context."""
+    below, lines = _context(announcement), list[str]()
+    room = DETAILS_LIMIT - wording.size_bytes(below) - _NAMES_ROOM
+    for each in group_wording.ended(shown):
+        cause = wording.short_cause(each, group_wording.CAUSE_LIMIT)
+        line = _outcome(each) + (f": {_code(cause)}" if cause else "")
+        room -= wording.size_bytes(line) + 1
+        if room < 0:
+            break
+        lines.append(line)
+    return "\n".join((*lines, *group_wording.together(shown, len(lines), _shown), *filter(None, [below])))
 
 
 def _block(announcement: Announcement, limit: int) -> str:

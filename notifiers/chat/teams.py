@@ -9,7 +9,16 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from notifiers import Announcement, Chat, Mentioning, context_wording, cut_middle, json_bytes, wording
+from notifiers import (
+    Announcement,
+    Chat,
+    Mentioning,
+    context_wording,
+    cut_middle,
+    group_wording,
+    json_bytes,
+    wording,
+)
 
 CAUSE_LIMIT_BYTES = 6_000
 _CONTEXT_LIMIT_BYTES = 2_000
@@ -65,7 +74,10 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         yield {"type": "TextBlock", "text": f"<at>{mention}</at>"}
     if announcement.alert is not None:
         yield _runs(_run(wording.headline(announcement), weight="Bolder"))
-    if announcement.ended or announcement.slow:
+    if announcement.closing is not None:
+        yield _runs(_run(wording.outcome(announcement), weight="Bolder"))
+        yield from (_runs(_run(line)) for line in group_wording.text(announcement.closing).split("\n"))
+    elif announcement.ended or announcement.slow:
         app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
         place = wording.app(announcement).removeprefix(announcement.app)
         what = _run(f"{place}: {wording.what(announcement)}{wording.joint(announcement)}")

@@ -37,6 +37,8 @@ def message(announcement: Announcement, mention: str | None = None) -> dict[str,
 
 def went_well(announcement: Announcement) -> bool:
     """Tell whether the live message alone is enough, without a reply."""
+    if announcement.closing is not None:
+        return not wording.went_wrong(announcement)
     return announcement.ended and announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED
 
 

@@ -125,7 +125,7 @@ mention = "<!here>"
     async def send(self, announcement: Announcement, http: "ClientSession") -> None:
         """Post once; if Slack refuses the blocks, once more as plain text."""
         try:
-            await self._post(slack_message.message(announcement, self.mention_for(announcement)), http)
+            await self._post(slack_group.whole(announcement, self.mention_for(announcement)), http)
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention_for(announcement)), http)
 
@@ -153,7 +153,7 @@ mention = "<!here>"
         try:
             if not announcement.slow:
                 async with asyncio.timeout(EDIT_WITHIN_S):
-                    await self._edit(slack_live.outcome_message(announcement), posted, http)
+                    await self._edit(slack_group.final(announcement), posted, http)
         except Exception:  # noqa: BLE001 - an outcome does not depend on an edit
             await self.send(announcement, http)
         else:
@@ -164,7 +164,7 @@ mention = "<!here>"
         mention = self.mention_for(announcement)
         if mention is None and slack_message.went_well(announcement):
             return
-        reply = {**slack_live.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
+        reply = {**slack_group.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
         try:
             await self._as_bot("chat.postMessage", reply, http, classify_edit)
         except (MessageGoneError, PayloadRefusedError):
@@ -183,11 +183,11 @@ mention = "<!here>"
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
         mention = self.mention_for(announcement)
-        built = [slack_message.message(announcement, mention)]
+        built = [slack_group.whole(announcement, mention)]
         if self.live:
-            built = [] if announcement.slow else [slack_live.outcome_message(announcement)]
+            built = [] if announcement.slow else [slack_group.final(announcement)]
             if mention is not None or not slack_message.went_well(announcement):
-                built.append(slack_live.reply(announcement, mention))
+                built.append(slack_group.reply(announcement, mention))
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
     async def _ask(

@@ -6,7 +6,8 @@ from typing import Any
 
 import redis
 
-from operations.storage.index import DUE, LIVE, OUTBOX, milliseconds
+from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, milliseconds
+from operations.telling.group_record import CHECK_EVERY_S
 from operations.telling.retries import LONGEST_PAUSE_S
 from operations.watching.pace import LONGEST_WAIT_S
 
@@ -14,6 +15,7 @@ AHEAD = {
     DUE: timedelta(seconds=LONGEST_WAIT_S + 5),
     OUTBOX: timedelta(seconds=LONGEST_PAUSE_S),
     LIVE: timedelta(seconds=LONGEST_PAUSE_S),
+    GROUPS: timedelta(seconds=CHECK_EVERY_S + 5),
 }
 """No pause is longer. A score further ahead was stored before Redis's clock was set back: it is due now."""
 

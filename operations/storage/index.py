@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from operations.model import WENT_WRONG, Delivery, DeliveryState, State, Tracking, tracking_id
-from operations.telling import alerts
+from operations.telling import alerts, group_record
 from operations.telling.attempts import last_end
 
 DUE = "opwatch:due"
@@ -27,6 +27,8 @@ IN_FLIGHT = "opwatch:in-flight"
 COUNTERS = "opwatch:counters"
 CANCELLED, ENDED_BY = "opwatch:cancelled", "opwatch:ended-by"
 """Sets for each caller, by `last_end`: what was cancelled without a delivery, and what has ended."""
+GROUPS = "opwatch:groups"
+"""The groups that wait for a check, by its time. A member that joins, changes or ends makes its group due."""
 GROUP, BODY = "opwatch:group", "opwatch:announcement"
 ENDED = "opwatch:ended"
 """The channel on which the end of a tracking is published: its id and, after a space, its group if any."""
@@ -48,6 +50,8 @@ class ChangeKind(StrEnum):
     """Set a member's score, unless it has one. Set a key to a time for so many seconds, unless it has a later one."""
     COUNT = "COUNT"
     """Set a key to a count, and drop it at zero. The record is refused unless the count is still `member`."""
+    WAKE, EXPECT = "WAKE", "EXPECT"
+    """Lower a member's score to a time, by one at least. Refuse the record if a member has another score."""
     CEILING = "CEILING"
     """Refuse the record if the fields of all CEILINGs have reached their limits."""
     CLEAR = "CLEAR"
@@ -95,6 +99,9 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
         yield IndexChange(ChangeKind.PUBLISH, ENDED, ended, None)
     if new.alerts and (old is None or old.alerts != new.alerts):
         yield from _marks(old, new)
+    if new.group is not None and group_record.concerns_group(old, new):
+        at = new.ended_at or new.last_polled_at or new.created_at
+        yield IndexChange(ChangeKind.WAKE, GROUPS, new.group, milliseconds(at))
 
 
 def deletions(tracking: Tracking) -> Iterator[tuple[str, str]]:
@@ -210,12 +217,8 @@ def _counted(tracking: Tracking | None) -> tuple[str, ...]:
 
 
 def _entries(tracking: Tracking, retention: timedelta) -> Entries:
-    """List a record's entries in the sorted sets.
-
-    All retrying deliveries have the same score, so that Redis sorts them by target and counts each target quickly.
-    (Counters would be wrong: an older version does not update them.)
-    """
-    there: Entries = {(RECENT, tracking.id): milliseconds(tracking.created_at)}
+    """List a record's entries. All retrying deliveries have one score: so Redis sorts and counts them by target."""
+    there: Entries = {} if tracking.is_group else {(RECENT, tracking.id): milliseconds(tracking.created_at)}
     if tracking.group is not None:
         there[group_key(tracking.group), tracking.id] = milliseconds(tracking.created_at)
     if tracking.next_look_at is not None:
@@ -227,10 +230,8 @@ def _entries(tracking: Tracking, retention: timedelta) -> Entries:
             there[RETRYING, _failing_member(delivery)] = 0
         if delivery.state is DeliveryState.DEAD:
             there[DEAD, _failing_member(delivery)] = milliseconds(delivery.ended_at or tracking.created_at)
-    for message in tracking.live:
-        if message.due_at is not None:
-            there[LIVE, message.id] = milliseconds(message.due_at)
-    if tracking.ended_at is not None:
+    there |= {(LIVE, each.id): milliseconds(each.due_at) for each in tracking.live if each.due_at is not None}
+    if tracking.ended_at is not None and not tracking.is_group:
         keys = (BY_END, WRONG) if tracking.state in WENT_WRONG else (BY_END,)
         there |= {(key, tracking.id): milliseconds(tracking.ended_at) for key in keys}
     last = last_end(tracking)

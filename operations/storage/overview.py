@@ -9,7 +9,17 @@ from typing import Any
 import redis
 
 from operations.storage.due import due_in_s
-from operations.storage.index import COUNTERS, DUE, IN_FLIGHT, LIVE, OUTBOX, RETRYING, milliseconds, retrying_range
+from operations.storage.index import (
+    COUNTERS,
+    DUE,
+    GROUPS,
+    IN_FLIGHT,
+    LIVE,
+    OUTBOX,
+    RETRYING,
+    milliseconds,
+    retrying_range,
+)
 from operations.storage.records import Records
 
 
@@ -58,9 +68,9 @@ class Overview:
     def due_in_s(self) -> tuple[float, float]:
         """Return in how many seconds the first look is due, and the first delivery; infinity if there is none.
 
-        Zero or less means now. An edit of a live message counts as a delivery. One round trip.
+        Zero or less means now. Edits of live messages and checks of groups count as deliveries. One round trip.
         """
-        now, keys = self._records.now(), (DUE, OUTBOX, LIVE)
+        now, keys = self._records.now(), (DUE, OUTBOX, LIVE, GROUPS)
         pipe = self._redis.pipeline(transaction=False)
         for key in keys:
             pipe.zrange(key, 0, 0, withscores=True)

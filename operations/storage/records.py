@@ -18,14 +18,14 @@ from operations.kind import Kind
 from operations.model import Delivery, LiveMessage, Tracking, tracking_id
 from operations.storage import index
 from operations.storage.due import DueSets, is_due
-from operations.storage.index import DUE, LIVE, OUTBOX, body_key, milliseconds, record_key
+from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, body_key, milliseconds, record_key
 from operations.telling import groups
 from operations.telling.alerts import alert_id
 from operations.telling.attempts import LEASE
 from operations.telling.audience import delivery_id
 from operations.telling.live import live_id
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 """The newest version of records that this code reads. It does not change records of a newer version."""
 
 RECORD_VERSION_OF_KIND = {kind: 1 if kind is Kind.OPERATION else 2 for kind in Kind}
@@ -138,6 +138,10 @@ class Records:
             for message in stored.tracking.live:
                 if is_due(LIVE, message.due_at, now):
                     yield stored, message
+
+    def due_groups(self, limit: int) -> dict[str, float]:
+        """List at most `limit` groups that are due for a check, the most overdue first, with their scores."""
+        return self._due_members(GROUPS, 0, limit)[1]
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, newest first, at most `groups.LARGEST`."""

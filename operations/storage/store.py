@@ -34,17 +34,18 @@ from operations.storage.tallies import tally_changes
 from operations.storage.told import Told, told_changes
 from operations.telling import alerts, announcement, attempts
 
-_MARKED, _COUNTED = b"marked", b"counted"
+_MARKED, _COUNTED, _MOVED = b"marked", b"counted", b"moved"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pure change of a record; see `Store.update`."""
+    """A pure change of a record; see `Store.update`. `entries` and `body` are written with the record of a group."""
 
     stored: Stored
     apply: Callable[[Tracking], Tracking | None]
     also: Sequence[IndexChange] = ()
     limit: Limit | None = None
+    body: bytes = b""
 
 
 class Store:
@@ -119,7 +120,7 @@ class Store:
                     attempts.append(replace(attempt, told=attempt.told or found == _MARKED))
                 elif isinstance(found, Exception):
                     results[attempt.number] = found
-                elif found:
+                elif found and found != _MOVED:
                     attempts.append(replace(attempt, stored=None, found=found))
         return results
 
@@ -131,13 +132,17 @@ class Store:
             return None
         if attempt.told:
             after = alerts.without_news(stored.tracking, after)
-        return stored if after == stored.tracking else self._swap_of(stored, after, change.also, change.limit)
+        return stored if after == stored.tracking else self._swap_of(stored, after, change)
 
     def _swap_of(
-        self, stored: Stored | None, new: Tracking, also: Sequence[IndexChange] = (), limit: Limit | None = None
+        self, stored: Stored | None, new: Tracking, change: Change | None = None, limit: Limit | None = None
     ) -> "_Swap":
         old = None if stored is None else stored.tracking
-        changes = [*index_changes(old, new, self.retention), *also]
+        changes = list(index_changes(old, new, self.retention))
+        body = b""
+        if change is not None:
+            changes += change.also
+            limit, body = change.limit, change.body
         if old is None or (old.ended_at, old.outgoing) != (new.ended_at, new.outgoing):  # few claims and looks
             changes += tally_changes(old, new)
             changes += told_changes(old, new, self.retention)
@@ -148,7 +153,7 @@ class Store:
             new=new,
             expected=b"" if stored is None else stored.record,
             record=encode(new),
-            body=announcement.body_of(new) if reads_outcome(new) and not is_read else b"",
+            body=announcement.body_of(new) if reads_outcome(new) and not is_read and not new.is_group else body,
             changes=changes,
             limit=limit,
         )

@@ -5,7 +5,8 @@
 --       none), how many entries change, and for each of these (kind, key number, member, value). The kinds
 --       are those of ChangeKind in index.py. A list is forgotten 90 days after its last PUSH, a count after its last COUNT.
 -- Returns for each swap false if done, an error if Redis refused it, else, with nothing written: the record found,
--- 'marked' if a key to MARK is already marked, 'counted' if a COUNT has changed, or the counts if every CEILING is reached.
+-- 'marked' if a key to MARK is already marked, 'counted' if a COUNT has changed, 'moved' if an EXPECTed score differs, or
+-- the counts if every CEILING is reached.
 local swaps, names, stored = tonumber(ARGV[1]), {}, {}
 for n = 1, swaps do
   names[n] = KEYS[2 * n - 1]
@@ -25,6 +26,9 @@ local function change(kind, key, member, value)
     redis.call('SET', key, member, 'EX', value)
   elseif kind == 'FIRST' then
     redis.call('ZADD', key, 'NX', value, member)
+  elseif kind == 'WAKE' then
+    local known = tonumber(redis.call('ZSCORE', key, member) or '')
+    redis.call('ZADD', key, known and math.min(value, known - 1) or value, member)
   elseif kind == 'LATEST' and tonumber(member) > (tonumber(redis.call('GET', key) or 0) or 0) then
     redis.call('SET', key, member, 'EX', value)
   elseif kind == 'COUNT' and value == '0' then
@@ -65,6 +69,8 @@ local function swap(record, announcement, at, first, last)
       return 'marked'
     elseif ARGV[i] == 'COUNT' and counted(key) ~= tonumber(ARGV[i + 2]) then
       return 'counted'
+    elseif ARGV[i] == 'EXPECT' and tonumber(redis.call('ZSCORE', key, ARGV[i + 2]) or '') ~= tonumber(ARGV[i + 3]) then
+      return 'moved'
     elseif ARGV[i] == 'CEILING' then
       local count = tonumber(redis.call('HGET', key, ARGV[i + 2]) or 0)
       counts[#counts + 1] = count
@@ -78,7 +84,7 @@ local function swap(record, announcement, at, first, last)
   -- orphan, which maintenance removes, but a record without its entries would never be looked at or announced.
   local function apply(adds)
     for i = first, last, 4 do
-      if (ARGV[i] == 'SCORE' and ARGV[i + 3] ~= '') == adds then
+      if (ARGV[i] == 'WAKE' or (ARGV[i] == 'SCORE' and ARGV[i + 3] ~= '')) == adds then
         change(ARGV[i], KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3])
       end
     end

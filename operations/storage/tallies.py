@@ -47,7 +47,7 @@ DWELL = Histogram("dwell", (0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600,
 
 def tally_changes(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
     """List what to count when `new` replaces `old`: an outcome, and each finished delivery."""
-    if old is not None and old.ended_at is None and new.ended_at is not None:
+    if old is not None and old.ended_at is None and new.ended_at is not None and not new.is_group:
         yield added(f"outcomes:{new.state}")
         yield added(f"outcomes-by-kind:{new.kind}:{new.state}")
         yield from _learned(new)

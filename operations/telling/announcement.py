@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from operations.errors import OpwatchError
+from operations.history import OLDEST_START
 from operations.kind import NO_LINKS, Kind, Links
-from operations.model import OLDEST_START, Alert, AlertKind, State, Tracking, Usual, Verdict
+from operations.model import Alert, AlertKind, State, Tracking, Usual, Verdict
 from operations.telling import view
+from operations.telling.group_message import GroupMessage
 from operations.text import cut_middle, json_bytes
 
 BODY_LIMIT_BYTES = 20_000
@@ -38,6 +40,7 @@ class Announcement:
     `at` is the date of the message: the end of the operation, or when the warning or alert was planned. `late_s` is set
     if it is told late; `overtaken` says that a newer operation of this app and type has ended. With `quiet`, nobody is
     mentioned. `recovered` says that the alert is good news.
+    A closing message tells how all operations of a group ended: `app` is the group's name, and `closing` has the rest.
     """
 
     delivery_id: str
@@ -65,6 +68,7 @@ class Announcement:
     group: str | None = None
     place: str = ""
     failures_in_a_row: int = 0
+    closing: GroupMessage | None = None
 
     @property
     def slow(self) -> bool:

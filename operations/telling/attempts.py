@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from operations.errors import OpwatchError, RateLimitedError, Reason, TransientError
 from operations.history import Attempt
 from operations.model import Delivery, DeliveryState, Tracking
-from operations.telling import alerts, group_message, retries
-from operations.telling.group_message import GroupShown
+from operations.telling import alerts, retries
 from operations.telling.retries import next_attempt_at
 from operations.text import first_line, plain
 
@@ -29,10 +28,10 @@ LONGEST_TEXT = 160
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The result of an attempt: `error`, or success. `shown` is the group's message, if that told the outcome."""
+    """The result of an attempt: `error`, or success. `quiet`: the message mentioned nobody."""
 
     error: OpwatchError | None = None
-    shown: GroupShown | None = None
+    quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +84,9 @@ def after_attempt(
 
     `delivery` is the claimed one. If deliveries to the target keep failing, the operator is alerted.
     """
-    after = _if_claimed(tracking, delivery.id, delivery.claim, lambda d: _attempted(d, result.error, now, policy))
+    after = _if_claimed(tracking, delivery.id, delivery.claim, lambda d: _attempted(d, result, now, policy))
     if after is None:
         return None
-    if result.shown is not None:
-        after = group_message.told(after, delivery, result.shown, now)
     if result.error is None:
         return alerts.with_recovered(after, delivery.id, policy.alert_target, policy.alerted_at, now)
     return alerts.with_failing(after, delivery.id, policy.alert_target, now)
@@ -166,7 +163,8 @@ def with_attempt(known: tuple[Attempt, ...], error: str | None, at: datetime) ->
     return (*known, Attempt(at=at, error=short))[-ATTEMPTS_KEPT:]
 
 
-def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, policy: Policy) -> Delivery:
+def _attempted(delivery: Delivery, result: Result, now: datetime, policy: Policy) -> Delivery:
+    error = result.error
     why = None if error is None else str(error)
     after = replace(
         delivery,
@@ -179,7 +177,7 @@ def _attempted(delivery: Delivery, error: OpwatchError | None, now: datetime, po
         history=with_attempt(delivery.history, why, now),
     )
     if error is None:
-        return replace(after, state=DeliveryState.DELIVERED, ended_at=now)
+        return replace(after, state=DeliveryState.DELIVERED, ended_at=now, quiet=result.quiet)
     if not isinstance(error, TransientError):
         return replace(after, state=DeliveryState.DEAD, ended_at=now)
     if is_limit(error):

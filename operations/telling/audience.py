@@ -8,13 +8,18 @@ from fnmatch import fnmatchcase
 from operations.kind import Kind
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
 
+CLOSING, EACH, BOTH = "closing", "each", "both"
+TOLD_WITH_GROUP = "told with its group"
+"""Why a delivery is skipped that its group's closing message replaces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What a target wants to be told: which verdicts, of which apps, kinds and environments (patterns of names).
 
     `slow`: it wants warnings. `recovered`: it wants successes after failures. `live`: it wants one live message per
-    operation.
+    operation. `groups`: how it is told about the operations of a group: by one message when all have ended, except
+    failures (`closing`), by one for each (`each`), or by `both`.
     """
 
     on: frozenset[Verdict] = frozenset(Verdict)
@@ -24,6 +29,11 @@ class Rule:
     slow: bool = False
     recovered: bool = False
     live: bool = False
+    groups: str = EACH
+
+    def closes(self, tracking: Tracking) -> bool:
+        """Tell whether the target is told about the whole group of this tracking."""
+        return tracking.group is not None and self.groups != EACH
 
 
 Rules = Mapping[str, Rule]
@@ -41,8 +51,16 @@ def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
 
 
 def live(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
-    """Return the targets that want a live message of this operation."""
-    return _interested(tracking, {name: rule for name, rule in rules.items() if rule.live})
+    """Return the targets that want a live message of this operation alone."""
+    return _interested(
+        tracking, {name: rule for name, rule in rules.items() if rule.live and not rule.closes(tracking)}
+    )
+
+
+def is_told(tracking: Tracking, target: str, rules: Rules) -> bool:
+    """Tell whether the target is told about this operation, at least if the verdict is in its `on`."""
+    asked = target in _asked_for(tracking, rules) and _is_for(tracking, target, rules.get(target, Rule()))
+    return asked and not _may_be_forged(tracking)
 
 
 def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: datetime) -> Delivery:
@@ -52,9 +70,12 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
     delivery, which ends `dead`: so the loss is visible.
     """
     rule = rules.get(target, Rule())
-    unknown = tracking.by_event and verdict is Verdict.LOST and tracking.operation is None  # events can be forged
+    unknown = _may_be_forged(tracking)
     told = verdict in rule.on or (rule.recovered and verdict is Verdict.SUCCEEDED and bool(tracking.failures_in_a_row))
     wanted = told and _is_for(tracking, target, rule) and not unknown
+    grouped = wanted and verdict is Verdict.SUCCEEDED and rule.groups == CLOSING and tracking.group is not None
+    with_group = grouped and now == tracking.ended_at  # a target that is named later is told at once
+    wanted = wanted and not with_group
     return Delivery(
         id=delivery_id(tracking, tracking.run, verdict, target),
         target=target,
@@ -63,6 +84,7 @@ def plan(tracking: Tracking, verdict: Verdict, target: str, rules: Rules, now: d
         state=DeliveryState.PENDING if wanted else DeliveryState.SKIPPED,
         next_attempt_at=now if wanted else None,
         planned_at=None if now == tracking.ended_at else now,
+        last_error=TOLD_WITH_GROUP if with_group else None,
     )
 
 
@@ -100,6 +122,11 @@ def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
 def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:
     of_kind = tracking.kind in rule.kinds and matches(tracking.context.get("environment", ""), rule.environments)
     return target in tracking.notify or (of_kind and matches(tracking.app, rule.apps))
+
+
+def _may_be_forged(tracking: Tracking) -> bool:
+    """Tell whether only an event told of a thing that the API never knew."""
+    return tracking.by_event and tracking.state is State.LOST and tracking.operation is None
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -1,6 +1,6 @@
 """The joint state of the operations of one deploy: in the end, the worst of theirs. Pure.
 
-A group has no record: it is computed from its members' records, so it cannot contradict them.
+It is computed from the members' records, so it cannot contradict them.
 """
 
 from collections import Counter
@@ -16,6 +16,9 @@ SETTLE = timedelta(seconds=15)
 
 It counts from the end, since a script may wait for a restart to end before it scales.
 """
+
+WAIT_FOR_MORE = timedelta(hours=1)
+"""How long a group waits, after the last end, for members that its size promises. Then it is final without them."""
 
 LARGEST = 1_000
 """The maximum number of members. If more have the same `group`, the newest count."""
@@ -94,10 +97,17 @@ class _Known:
 
     @property
     def final_from(self) -> datetime | None:
-        """When these members become a final group if no other joins; None while one is unfinished or expected."""
-        if self.count == 0 or self.last_end == LATEST or self.count < (self.size or 0):
+        """When these members become a final group if no other joins; None while one is unfinished."""
+        if self.count == 0 or self.last_end == LATEST:
             return None
-        return self.last_end if self.size is not None else self.last_end + SETTLE
+        if self.size is None:
+            return self.last_end + SETTLE
+        return self.last_end if self.count >= self.size else self.last_end + WAIT_FOR_MORE
+
+    @property
+    def waits(self) -> bool:
+        """Whether the clock decides if these members are a final group."""
+        return self.size is None or self.count < self.size
 
 
 def summarize(name: str, members: Iterable[Tracking], now: datetime) -> Group:
@@ -110,13 +120,13 @@ def summarize(name: str, members: Iterable[Tracking], now: datetime) -> Group:
         known = known.joined_by(member)
     final_from = known.final_from
     # Ends may be written by a clock that is milliseconds ahead of ours, so compare with `now` only if a wait is needed.
-    final = final_from is not None and (known.size is not None or final_from <= now)
+    final = final_from is not None and (not known.waits or final_from <= now)
     return Group(
         name=name,
         members=tuple(ordered),
         size=known.size,
         state=_worst(ordered) if final else State.TRACKING,
-        settles_at=None if final else final_from,
+        settles_at=None if final or known.size is not None else final_from,
         ended_at=known.last_end if final else None,
         reopened_at=reopened_at,
     )

@@ -1,4 +1,4 @@
-"""Live messages: one per operation, edited from the first look to the outcome. Pure.
+"""Live messages: one per operation or group, edited from the first look to the outcome. Pure.
 
 For a target with `live`, the record has a message beside the delivery of the outcome. It is posted once, edited when a
 look changes its content, and refreshed now and then. It has its own index (`index.LIVE`), not the outbox: rounds work
@@ -15,6 +15,7 @@ from operations.errors import OpwatchError, RateLimitedError, TransientError
 from operations.model import Delivery, LiveMessage, MessageRef, State, Tracking
 from operations.telling import audience
 from operations.telling.audience import Rules
+from operations.telling.group_message import GroupMessage
 from operations.telling.progress import Progress, progress_of
 
 LEASE = timedelta(seconds=10)
@@ -40,11 +41,10 @@ MOST_POSTS, MOST_LAST_EDITS = 3, 5  # how often a post is tried (a failed one ma
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A message that was posted or edited: where it is, and the digests of this member and its group in it."""
+    """A message that was posted or edited: where it is, and the digest of its content."""
 
     posted: MessageRef
     shows: str
-    group_digest: str | None = None
 
 
 def live_id(tracking: Tracking, target: str, run: int) -> str:
@@ -115,14 +115,11 @@ def still_needed(tracking: Tracking) -> tuple[LiveMessage, ...]:
 
 
 def posted_for(tracking: Tracking, delivery: Delivery) -> MessageRef | None:
-    """Find the message that shows only this operation to the delivery's target."""
-    if not tracking.live or delivery.alert is not None:
+    """Find the message that shows this operation, or group, to the delivery's target."""
+    if delivery.alert is not None:
         return None
-    mine = (m for m in tracking.live if (m.target, m.run) == (delivery.target, delivery.run))
-    message = next(mine, None)
-    if message is None or (message.group_digest is not None and not delivery.warns):
-        return None
-    return message.posted
+    mine = (m.posted for m in tracking.live if (m.target, m.run) == (delivery.target, delivery.run))
+    return next(mine, None)
 
 
 def claimed(tracking: Tracking, message: LiveMessage, claim: str, now: datetime) -> Tracking | None:
@@ -140,30 +137,29 @@ def after_edit(
     *,
     now: datetime,
     messages: int,
+    wanted: Progress | GroupMessage | None = None,
 ) -> Tracking | None:
     """Record the result of an edit (None: it was not tried). Returns None if the claim is no longer ours.
 
-    `messages` is the current number of live messages. A permanent error ends the message: the outcome's delivery will
-    report the fault.
+    `wanted` is what the message has to show now, by default the operation's progress. `messages` is the current number
+    of live messages. A permanent error ends the message: the outcome's delivery will report the fault.
     """
     mine = next((m for m in tracking.live if m.id == message_id and m.claim == claim), None)
     if mine is None:
         return None
-    wanted = progress_of(tracking, mine, now)
     after = mine
     if isinstance(result, Written):
-        after = replace(
-            mine, posted=result.posted, shows=result.shows, group_digest=result.group_digest, shown_at=now, failures=0
-        )
+        after = replace(mine, posted=result.posted, shows=result.shows, shown_at=now, failures=0)
     elif result is not None and not isinstance(result, RateLimitedError):
         after = replace(mine, failures=mine.failures + 1)
+    wanted = wanted or progress_of(tracking, mine, now)
     due_in_s = None if mine.due_at is None else _due_in_s(after, wanted, result, messages)
     due_at = None if due_in_s is None else now + timedelta(seconds=due_in_s)
     return _without_wait(_with(tracking, mine, replace(after, claim=None, due_at=due_at)), mine, now)
 
 
 def _due_in_s(
-    message: LiveMessage, wanted: Progress, result: Written | OpwatchError | None, messages: int
+    message: LiveMessage, wanted: Progress | GroupMessage, result: Written | OpwatchError | None, messages: int
 ) -> float | None:
     """Return in how many seconds the message is next edited; None for never."""
     if result is None:

@@ -1,333 +1,372 @@
-"""One Slack message for the operations of one deploy, with a real server: posts, edits and replies."""
+"""How people are told about the operations of one deploy, with a real server: closing messages and live ones."""
 
-import asyncio
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
 
-from operations.model import DeliveryState, LiveMessage, MessageRef, State
-from operations.storage import index
+from operations.model import DeliveryState, State, Tracking
+from operations.storage.index import GROUPS, LIVE, OUTBOX, index_changes, record_key
+from operations.storage.records import encode
 from operations.storage.store import Store
-from operations.telling import attempts, group_message
+from operations.telling import attempts, group_record
 from operations.telling.groups import SETTLE
 from operations.watching import looks
 from standin.api import ScalingoApi
-from tests.integration.bench import found, tracked
-from tests.integration.rounds import look, tell_all
-from tests.integration.test_live import UPDATE, calls, channel, operation_of, posted, refused, said
+from tests.integration.bench import BROKEN, DONE, NO_OTHER_TARGETS, Caller, found, maintain, operation_id, seen, tracked
+from tests.integration.rounds import hold, look
+from tests.integration.test_live import POST, UPDATE, calls, channel, operation_of, posted, refused
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import wait_until
+from tests.support.stages import SIGNING_SECRET
+from workers import groups as group_checks
 from workers.deliver import delivery_round
-from workers.group_message import lease_for
 from workers.runtime import Runtime, current
 
 __all__ = ["channel"]
 
-POST = "/api/chat.postMessage"
 BUILD = "build 7"
+RECORD = group_record.group_id(BUILD)
+TARGETS = f"""
+    [targets.deploys]
+    kind = "slack"
+    webhook_url = "${{RECEIVER_URL}}/deploys"
+    mention = "<!here>"
+
+    [targets.shops]
+    kind = "mattermost"
+    webhook_url = "${{RECEIVER_URL}}/mattermost"
+    mention = "@here"
+    apps = ["shop*"]
+
+    [targets.hook]
+    kind = "webhook"
+    url = "${{RECEIVER_URL}}/hook"
+    secret = "{SIGNING_SECRET}"
+    groups = "both"
+
+    [targets.ledger]
+    kind = "webhook"
+    url = "${{RECEIVER_URL}}/ledger"
+    secret = "{SIGNING_SECRET}"
+    """
 
 
 @pytest.fixture
-def one(channel: Runtime, store: Store, scalingo: ScalingoApi) -> str:
-    """Return a member of a group whose message was posted."""
-    assert channel.targets["deploys"].rule.live
-    identity = another(store, scalingo)
-    shown(store, identity)
-    return identity
+def told(start_worker: Callable[..., Runtime], receiver: Receiver) -> Runtime:
+    """Start a worker's parts with a target for each rule."""
+    receiver.script("/mattermost", Reply(200, "ok"))
+    return start_worker(TARGETS, **NO_OTHER_TARGETS)
 
 
 def another(store: Store, scalingo: ScalingoApi, app: str = "shop", **more: Any) -> str:
     """Track a running operation as a member of the group, and look at it."""
-    fields = {"app": app, "group": BUILD, "notify_all": False, "notify": ("deploys",), **more}
-    identity = tracked(store, scalingo.operation(duration_s=None, app=app).id, **fields)
+    identity = tracked(store, scalingo.operation(duration_s=None, app=app).id, app=app, group=BUILD, **more)
     look(store, identity)
     return identity
 
 
-def live(store: Store, identity: str) -> LiveMessage:
-    """Return the member's part in the message."""
-    (only,) = found(store, identity).tracking.live
-    return only
-
-
-def shown(store: Store, identity: str) -> LiveMessage:
-    """Make the member's message due, and run rounds until it was handled."""
-    before = live(store, identity)
-    now = store.records.now()
-    store.update(found(store, identity), lambda t: replace(t, live=tuple(replace(m, due_at=now) for m in t.live)))
-
-    def written() -> LiveMessage | None:
-        current().connection.delete("opwatch:lock:live:deploys")  # so that the target may be edited again
-        delivery_round()
-        after = live(store, identity)
-        due = after.due_at is not None and after.due_at <= now
-        return after if after.claim is None and not due and after != before else None
-
-    after = wait_until(written, what="the message")
-    assert after is not None
-    return after
-
-
 def ended(store: Store, scalingo: ScalingoApi, identity: str, **how: Any) -> None:
-    """End the operation, and deliver the outcome."""
+    """End the operation, and deliver what follows at once."""
     scalingo.finish(operation_of(identity), **how)
     look(store, identity)
-    tell_all(store)
+    told_all(store)
 
 
-def aged(store: Store, *identities: str) -> None:
+def told_all(store: Store) -> None:
+    """Run rounds until no group is due, and nothing is left to send or to edit at once."""
+
+    def quiet() -> bool:
+        current().connection.delete("opwatch:lock:live:deploys")  # so that the target may be edited again
+        record = store.records.get(RECORD)
+        edited = record is None or not any(message.claim for message in record.tracking.live)
+        return edited and store.overview.size(OUTBOX) == 0 and store.overview.due_in_s()[1] > 0
+
+    hold(delivery_round, quiet, "an empty outbox")
+
+
+def woken(connection: redis.Redis) -> None:
+    """Let the time pass until the group's next check."""
+    connection.zadd(GROUPS, {BUILD: 1})
+
+
+def aged(store: Store, connection: redis.Redis, *identities: str) -> None:
     """Let the time pass in which a group of unknown size waits for another member."""
     for identity in identities:
-        store.update(
-            found(store, identity),
-            lambda t: replace(t, ended_at=t.ended_at and t.ended_at - SETTLE, created_at=t.created_at - 2 * SETTLE),
-        )
+        after = partial(_older, by=SETTLE)
+        store.update(found(store, identity), after)
+    woken(connection)
+    told_all(store)
 
 
-def text(receiver: Receiver) -> str:
-    """Return the text of the last post or edit, one line per section."""
-    _, last = next(call for call in reversed(calls(receiver)) if "thread_ts" not in call[1])
-    return "\n".join(block["text"]["text"] for block in last["blocks"] if block["type"] == "section")
+def _older(tracking: Tracking, by: timedelta) -> Tracking:
+    ended_at = tracking.ended_at and tracking.ended_at - by
+    return replace(tracking, ended_at=ended_at, created_at=tracking.created_at - 2 * by)
 
 
-def test_the_members_of_a_group_share_one_message_with_one_verdict(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+def sent(receiver: Receiver, path: str) -> list[dict[str, Any]]:
+    """List the documents that a target got."""
+    return [json.loads(seen.body) for seen in receiver.requests if seen.path == path]
+
+
+def texts(receiver: Receiver, path: str = "/deploys") -> list[str]:
+    return [document["text"].replace("\u00a0", " ").partition(" after ")[0] for document in sent(receiver, path)]
+
+
+def sections(document: dict[str, Any]) -> list[str]:
+    """List the lines of a Slack message."""
+    blocks = (block["text"]["text"] for block in document["blocks"] if block["type"] == "section")
+    return [line for text in blocks for line in text.split("\n")]
+
+
+def state(store: Store, identity: str, target: str = "deploys") -> tuple[str, str | None]:
+    mine = next(d for d in reversed(found(store, identity).tracking.deliveries) if d.target == target)
+    return mine.state.value, mine.last_error
+
+
+def test_a_deploy_of_four_is_told_by_its_failures_and_one_closing_message(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime, connection: redis.Redis, caller: Caller
 ) -> None:
-    assert text(receiver).startswith("🔄 *shop*: restart *running for ")
-    two = another(store, scalingo, "blog")
-    assert shown(store, two).posted == MessageRef(channel="C1", ts="1.000100")
-    assert text(receiver).startswith("🔄 *build 7*: *0 of 2 ended* after ")
-    ended(store, scalingo, one)
-    headline, shop, blog = text(receiver).splitlines()
-    assert "*1 of 2 ended* after " in headline
-    assert shop.startswith("✅ *shop*: restart *succeeded after ")
-    assert blog.startswith("🔄 *blog*: restart *running for ")
-    ended(store, scalingo, two, outcome="error", error="it broke\nand this is how")
-    assert "*2 of 2 ended* after " in text(receiver)
-    aged(store, one, two)
-    shown(store, two)
-    headline, shop, blog, cause = text(receiver).splitlines()
-    assert headline.startswith("❌ *build 7*: *failed after ")
-    assert headline.endswith(" (1 failed, 1 succeeded)")
-    assert (shop[0], blog[0], cause) == ("✅", "❌", "it broke")
-    posts = [body for method, body in calls(receiver) if method == "postMessage"]
-    first, reply = posts
-    assert (first["channel"], "thread_ts" in first) == ("#deploys", False)
-    assert reply["thread_ts"] == "1.000100"
-    assert reply["text"].startswith("<!here> ❌ blog: restart failed")
-    assert "and this is how" in json.dumps(reply["blocks"])
-    assert {body["ts"] for method, body in calls(receiver) if method == "update"} == {"1.000100"}
-    shown(store, one)  # it does not know yet that the group is final
-    assert store.overview.due_in_s()[1] == float("inf")
-    for identity in (one, two):
-        assert [d.state for d in found(store, identity).tracking.deliveries] == [DeliveryState.DELIVERED]
+    assert told.targets["deploys"].rule.groups == "closing"
+    ids = [another(store, scalingo, app, context={"actor": "jane"}) for app in ("shop", "blog", "api", "cart")]
+    shop, blog, api, cart = ids
+    ended(store, scalingo, shop)
+    assert state(store, shop) == ("skipped", "told with its group")
+    for each in (blog, api):
+        ended(store, scalingo, each, outcome="error", error="it broke\nlong ago")
+    assert texts(receiver) == ["<!here> ❌ blog: restart failed", "❌ api: restart failed"]  # one mention for the group
+    assert all("group: build 7" in json.dumps(each) for each in sent(receiver, "/deploys"))
+    ended(store, scalingo, cart)
+    assert len(sent(receiver, "/deploys")) == 2  # another may join
+    aged(store, connection, *ids)
+    _, _, closing = sent(receiver, "/deploys")
+    assert closing["text"].startswith("❌ build 7: failed after ")
+    assert closing["text"].endswith(" (2 failed, 2 succeeded)")
+    lines = sections(closing)
+    assert [line[:9] for line in lines[1:]] == ["❌ *blog*:", "it broke", "❌ *api*: ", "it broke", "✅ 2 succe"]
+    assert lines[-1] == "✅ 2 succeeded: shop, cart"
+    assert texts(receiver, "/mattermost") == ["✅ **build 7**: **succeeded"]  # it was told about the shop alone
+    assert "blog" not in json.dumps(sent(receiver, "/mattermost"))
+    types = [each["type"] for each in sent(receiver, "/hook")]
+    assert types == ["operation.succeeded", *["operation.failed"] * 2, "operation.succeeded", "group.failed"]
+    assert len(sent(receiver, "/ledger")) == 4
+    event = sent(receiver, "/hook")[-1]["data"]
+    shown = caller.get("/v1/groups/build%207").get_json()
+    assert {**event, "members": 0} == {**shown, "members": 0, "members_left_out": 0}
+    assert [each["id"] for each in event["members"]] == ids
+    late = another(store, scalingo, "late")
+    ended(store, scalingo, late, outcome="error", error="too late")
+    assert texts(receiver)[3:] == ["❌ late: restart failed"]
+    aged(store, connection, *ids, late)
+    assert texts(receiver)[4:] == ["❌ build 7: failed"]
+    assert len(texts(receiver, "/mattermost")) == 1
+    hooks = [seen.headers["webhook-id"] for seen in receiver.requests if seen.path == "/hook"]
+    assert [each for each in hooks if each.startswith("group-")] == [f"{RECORD}_{n}_failed_hook" for n in (1, 2)]
+    assert store.overview.size(GROUPS) == 0
 
 
-def test_with_a_size_the_last_outcome_brings_the_verdict(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+def test_with_a_size_the_last_end_brings_the_closing_at_once_and_a_success_mentions_nobody(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime
 ) -> None:
-    assert channel.targets
-    one = another(store, scalingo, group_size=2)
-    shown(store, one)
+    assert told.targets
+    one, two = (another(store, scalingo, app, group_size=2) for app in ("shop", "blog"))
     ended(store, scalingo, one)
-    assert "*1 of 2 ended* after " in text(receiver)
-    assert "1 not begun" in text(receiver)
-    two = another(store, scalingo, "blog")
+    assert texts(receiver) == []
     ended(store, scalingo, two)
-    assert text(receiver).startswith("✅ *build 7*: *succeeded after ")
-    assert live(store, two).due_at is None
+    assert texts(receiver) == ["✅ build 7: succeeded"]
+    assert found(store, RECORD).tracking.state is State.SUCCEEDED
+    maintain(told.connection, store)
+    assert [d.state for d in found(store, RECORD).tracking.deliveries] == [DeliveryState.DELIVERED] * 3
 
 
-def test_one_that_joins_late_reopens_the_message(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+def test_forty_are_told_by_what_went_wrong_and_one_line_of_names(
+    store: Store, receiver: Receiver, told: Runtime
 ) -> None:
-    ended(store, scalingo, one)
-    aged(store, one)
-    before = len(calls(receiver))
-    assert shown(store, one).due_at is None
-    assert len(calls(receiver)) == before  # it is current
-    late = another(store, scalingo, "blog")
-    shown(store, late)
-    assert text(receiver).splitlines()[0].endswith(", reopened by blog")
-    assert [method for method, _ in calls(receiver)].count("postMessage") == 1
+    apps = {tracked(store, operation_id(n), app=f"app-{n:02}", group=BUILD, group_size=40): n for n in range(40)}
+    for identity, number in apps.items():
+        seen(store, identity, BROKEN if number % 10 == 3 else DONE, told.rules)
+    told_all(store)
+    *failures, closing = texts(receiver)
+    wrong = ["app-03", "app-13", "app-23", "app-33"]
+    assert sorted(each.removeprefix("<!here> ") for each in failures) == [f"❌ {app}: restart failed" for app in wrong]
+    assert sum("<!here>" in each for each in failures) == 1
+    assert closing == "❌ build 7: failed"
+    lines = sections(sent(receiver, "/deploys")[-1])
+    assert [line.partition("*:")[0] for line in lines[1:9:2]] == [f"❌ *{app}" for app in wrong]
+    assert lines[-1].startswith("✅ 36 succeeded: app-00, app-01, app-02, app-04, ")
 
 
-def test_a_single_operation_of_a_group_is_shown_as_if_it_were_in_none(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
+def test_where_no_failure_could_be_told_the_closing_mentions(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime
 ) -> None:
+    assert told.targets
+    one, two = (another(store, scalingo, app, group_size=2) for app in ("shop", "blog"))
+    receiver.script("/deploys", Reply(400, "invalid_payload"), Reply(400, "invalid_payload"), Reply(200, "ok"))
     ended(store, scalingo, one, outcome="error", error="it broke")
-    (_, first), (_, last), (_, reply) = calls(receiver)
-    assert first["text"].startswith("🔄 shop: restart running for ")
-    assert last["text"].startswith("❌ shop: restart failed after ")
-    assert (last["ts"], reply["thread_ts"]) == ("1.000100", "1.000100")
-
-
-def test_one_that_has_ended_at_its_first_look_begins_the_message(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
-) -> None:
-    assert channel.targets
-    operation = scalingo.operation(app="shop").id
-    identity = tracked(store, operation, group=BUILD, group_size=2, notify_all=False, notify=("deploys",))
-    look(store, identity)
-    tell_all(store)
-    assert text(receiver).startswith("🔄 *build 7*: *1 of 2 ended* after ")
-    assert live(store, identity).posted == MessageRef(channel="C1", ts="1.000100")
-    shown(store, another(store, scalingo, "blog"))
-    assert [method for method, _ in calls(receiver)] == ["postMessage", "update"]
-
-
-def test_what_a_target_is_not_to_be_told_is_not_in_its_message(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
-) -> None:
-    another(store, scalingo, "secret", notify=())
-    shown(store, one)
-    assert "secret" not in text(receiver)
-    assert text(receiver).startswith("🔄 *shop*: restart *running for ")
-
-
-def test_one_that_is_cancelled_is_shown_so(store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str) -> None:
-    two = another(store, scalingo, "blog")
-    shown(store, two)
-    ended(store, scalingo, one)
-    store.update(found(store, two), lambda tracking: looks.cancelled(tracking, store.records.now()))
-    shown(store, two)
-    assert "⏹️ *blog*: restart *cancelled after " in text(receiver)
-    aged(store, one, two)
-    shown(store, two)
-    assert text(receiver).startswith("⏹️ *build 7*: *cancelled after ")
-
-
-def test_a_message_that_is_gone_is_posted_anew_for_all(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
-) -> None:
-    two = another(store, scalingo, "blog")
-    receiver.script(UPDATE, refused("message_not_found"), posted("2.000200"))
-    receiver.script(POST, posted("2.000200"))
-    ended(store, scalingo, one)
-    assert "*1 of 2 ended* after " in text(receiver)
+    assert state(store, one)[0] == "dead"
     ended(store, scalingo, two)
-    method, last = calls(receiver)[-1]
-    assert (method, last["ts"]) == ("update", "2.000200")
+    assert texts(receiver)[-1] == "<!here> ❌ build 7: failed"
 
 
-@pytest.mark.parametrize("odd", ["refused", "failing", "no room", "not indexed", "something else"])
-def test_an_outcome_is_told_by_itself_where_the_group_cannot_show_it(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, connection: redis.Redis, one: str, odd: str
+def test_an_end_during_a_check_is_not_lost(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if odd == "refused":
-        receiver.script(UPDATE, refused("msg_blocks_too_long"))
-    elif odd == "failing":
-        receiver.script(UPDATE, Reply(500))
-    elif odd == "no room":
-        receiver.script(UPDATE, Reply(429, headers={"Retry-After": "86400"}))
-    else:
-        connection.delete(index.group_key(BUILD))
-    if odd == "something else":
-        connection.set(index.group_key(BUILD), "what nobody expects")
-    scalingo.finish(operation_of(one))
-    look(store, one)
-    tell_all(store)
-    method, last = calls(receiver)[-1]
-    assert (method, last["text"][:8], last.get("thread_ts")) == ("postMessage", "✅ shop: ", None)
-    assert found(store, one).tracking.state is State.SUCCEEDED
+    one, two = (another(store, scalingo, app, group_size=2) for app in ("shop", "blog"))
+    ended(store, scalingo, one)
+    scalingo.finish(operation_of(two))
+    decide = group_record.checked
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(group_record, "checked", decide)
+        look(store, two)  # after the members were read
+        return decide(*given)
+
+    woken(told.connection)
+    monkeypatch.setattr(group_record, "checked", overtaken)
+    group_checks.check_groups(told)
+    assert found(store, RECORD).tracking.state is State.TRACKING
+    told_all(store)
+    assert texts(receiver) == ["✅ build 7: succeeded"]
 
 
-def test_a_reply_that_is_put_off_repeats_neither_the_message_nor_the_edit(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+@pytest.mark.parametrize("at", ["before the check", "after the check", "while it is sent"])
+def test_a_worker_that_is_killed_loses_nothing(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime, at: str
 ) -> None:
-    assert channel.targets
-    operation = scalingo.operation(outcome="error", error="it broke").id
-    identity = tracked(store, operation, group=BUILD, notify_all=False, notify=("deploys",))
-    receiver.script(POST, posted(), said({"ok": False, "error": "internal_error"}), posted("1.000300"))
-    look(store, identity)
-    delivery_round()
-    wait_until(lambda: state(store, identity) is DeliveryState.RETRYING, what="the failure")
-    store.update(found(store, identity), lambda t: attempts.retried(t, "deploys", store.records.now()))
-    tell_all(store)
-    assert [(method, "thread_ts" in body) for method, body in calls(receiver)] == [
-        ("postMessage", False),
-        ("postMessage", True),
-        ("postMessage", True),
-    ]
-
-
-def test_only_the_first_failure_of_a_group_calls_somebody(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
-) -> None:
-    two = another(store, scalingo, "blog")
-    for identity in (one, two):
-        ended(store, scalingo, identity, outcome="error", error="it broke")
-    replies = [body["text"] for _, body in calls(receiver) if "thread_ts" in body]
-    assert [text.split(":")[0] for text in replies] == ["<!here> ❌ shop", "❌ blog"]
-
-
-def test_only_one_writes_the_message_at_a_time(store: Store, channel: Runtime, one: str) -> None:
-    tracking = found(store, one).tracking
-    first, second = (
-        lease_for(channel, tracking, channel.targets["deploys"], 1),
-        lease_for(channel, tracking, channel.targets["deploys"], 1),
-    )
-    assert first is not None
-    assert second is not None
-    assert lease_for(channel, tracking, channel.targets["deploys"], 2) is None
-
-    async def both() -> list[bool]:
-        taken = [await first.begin(), await second.begin(within_s=0.2)]
-        await first.end()
-        return [*taken, await second.begin()]
-
-    assert asyncio.run(both()) == [True, False, True]
-
-
-def state(store: Store, identity: str) -> DeliveryState:
-    (only,) = found(store, identity).tracking.deliveries
-    return only.state
-
-
-def test_an_outcome_waits_for_who_is_at_the_message_but_not_for_ever(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime, one: str
-) -> None:
-    another(store, scalingo, "blog")
-    tracking = found(store, one).tracking
-    lease = lease_for(channel, tracking, channel.targets["deploys"], 1)  # of a worker that is killed
-    assert lease is not None
-    assert asyncio.run(lease.begin())
-    before = len(calls(receiver))
-    scalingo.finish(operation_of(one))
-    look(store, one)
-    delivery_round()
-    wait_until(lambda: found(store, one).tracking.deliveries[0].claim is None, what="the release of the delivery")
-    (delivery,) = found(store, one).tracking.deliveries
-    assert (delivery.attempts, delivery.state, len(calls(receiver))) == (0, DeliveryState.PENDING, before)
-    long_ago = store.records.now() - group_message.ALONE_AFTER - SETTLE
-    store.update(found(store, one), lambda t: replace(t, ended_at=long_ago))
-    tell_all(store)
-    method, last = calls(receiver)[-1]
-    assert (method, last["text"][:8], len(calls(receiver))) == ("postMessage", "✅ shop: ", before + 1)
-    asyncio.run(lease.end())
-
-
-def test_one_that_is_watched_anew_goes_on_in_the_same_message(
-    store: Store, scalingo: ScalingoApi, receiver: Receiver, one: str
-) -> None:
-    two = another(store, scalingo, "blog")
-    shown(store, two)
-    fresh = found(store, two).tracking
-    store.update(found(store, two), lambda tracking: looks.cancelled(tracking, store.records.now()))
-    anew = replace(fresh, live=(), operation=None, created_at=store.records.now(), polls=0)
-    store.update(found(store, two), lambda tracking: looks.started_anew(tracking, anew))
+    fields = {"group_size": 2, "notify_all": False, "notify": ("hook",)}
+    one, two = (another(store, scalingo, app, **fields) for app in ("shop", "blog"))
+    ended(store, scalingo, one)
+    scalingo.finish(operation_of(two))
     look(store, two)
-    shown(store, one)
+    if at != "before the check":
+        group_checks.check_groups(told)
+        assert found(store, RECORD).tracking.deliveries
+    if at == "while it is sent":
+        receiver.script("/hook", Reply(500))
+        (delivery,) = found(store, RECORD).tracking.deliveries
+        now = store.records.now() - attempts.LEASE
+        store.update(found(store, RECORD), lambda t: attempts.claimed(t, [delivery], "of the dead", now))
+        receiver.script("/hook", Reply(200))
+        told.heartbeat.beat(told.name, store.records.now())
+        wait_until(lambda: told.heartbeat.is_settled, what="the heartbeat")
+        hold(delivery_round, lambda: found(store, RECORD).tracking.deliveries[0].claim is None, "the end of the lease")
+        store.update(found(store, RECORD), lambda t: attempts.retried(t, "hook", store.records.now()))
+    told_all(store)
+    events = [seen.headers["webhook-id"] for seen in receiver.requests if b'"group.' in seen.body]
+    assert events == [f"{RECORD}_1_succeeded_hook"]
 
-    def left() -> bool:
-        current().connection.delete("opwatch:lock:live:deploys")
-        delivery_round()
-        return all(m.due_at is None or m.run == 2 for m in found(store, two).tracking.live)
 
-    wait_until(left, what="the message of the first run being left alone")
-    assert "cancelled" not in text(receiver)
-    assert "🔄 *blog*: restart *running for " in text(receiver)
-    assert [method for method, _ in calls(receiver)].count("postMessage") == 1
+def test_an_older_worker_that_ends_a_member_leaves_the_group_to_its_next_check(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime, connection: redis.Redis
+) -> None:
+    assert told.targets
+    one, two = (another(store, scalingo, app, group_size=2) for app in ("shop", "blog"))
+    ended(store, scalingo, one)
+    told_all(store)
+    theirs = replace(found(store, two).tracking, state=State.SUCCEEDED, ended_at=store.records.now(), next_look_at=None)
+    connection.set(record_key(two), encode(theirs))  # it wakes nobody
+    assert 0 < store.overview.due_in_s()[1] <= group_record.CHECK_EVERY_S
+    woken(connection)
+    told_all(store)
+    assert texts(receiver) == ["✅ build 7: succeeded"]
+    assert list(index_changes(None, found(store, RECORD).tracking, SETTLE))
+
+
+@pytest.mark.parametrize("damage", ["a gone index", "something else"])
+def test_a_damaged_group_stops_nobody(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime, connection: redis.Redis, damage: str
+) -> None:
+    assert told.targets
+    one = another(store, scalingo)
+    connection.delete(f"opwatch:group:{BUILD}")
+    if damage == "something else":
+        connection.set(f"opwatch:group:{BUILD}", "what nobody expects")
+    scalingo.finish(operation_of(one), outcome="error", error="it broke")
+    look(store, one)
+    woken(connection)
+    told_all(store)
+    assert texts(receiver) == ["<!here> ❌ shop: restart failed"]
+
+
+class TestLive:
+    def test_the_members_share_one_message_which_becomes_the_closing_one(
+        self, store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime, connection: redis.Redis
+    ) -> None:
+        assert channel.targets["deploys"].rule.live
+        one, two, three = (another(store, scalingo, app) for app in ("shop", "blog", "api"))
+        told_all(store)
+        (_, first), *_ = calls(receiver)
+        assert first["text"].startswith("🔄 build 7: 0 of ")
+        for each in (one, two):
+            ended(store, scalingo, each, outcome="error", error="it broke\nand this is how")
+        replies = [body for _, body in calls(receiver) if "thread_ts" in body]
+        assert [(body["text"].partition(": ")[0], body["thread_ts"]) for body in replies] == [
+            ("<!here> ❌ shop", "1.000100"),
+            ("❌ blog", "1.000100"),
+        ]
+        assert "and this is how" in json.dumps(replies)
+        ended(store, scalingo, three)
+        assert state(store, three) == ("skipped", "told with its group")
+        aged(store, connection, one, two, three)
+        method, last = calls(receiver)[-1]
+        assert (method, last["ts"], last["text"][-25:]) == ("update", "1.000100", "s (2 failed, 1 succeeded)")
+        assert [line.partition("*:")[0] for line in sections(last)] == [
+            "❌ *build 7",
+            "❌ *shop",
+            "it broke",
+            "❌ *blog",
+            "it broke",
+            "✅ 1 succeeded: api",
+        ]
+        assert [method for method, _ in calls(receiver)].count("postMessage") == 3
+        late = another(store, scalingo, "late")
+        told_all(store)
+        assert calls(receiver)[-1][1]["text"].endswith(", reopened by late")
+        ended(store, scalingo, late)
+        aged(store, connection, one, two, three, late)
+        method, last = calls(receiver)[-1]
+        assert (method, last["ts"], last["text"].endswith(" (2 failed, 2 succeeded)")) == ("update", "1.000100", True)
+        assert store.overview.size(LIVE) == 0
+
+    def test_a_group_that_was_never_shown_is_told_by_a_new_message(
+        self, store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+    ) -> None:
+        assert channel.targets
+        identity = tracked(store, scalingo.operation(app="shop").id, group=BUILD, group_size=1)
+        look(store, identity)
+        told_all(store)
+        ((method, only),) = calls(receiver)
+        assert (method, only["text"].startswith("✅ build 7: succeeded after ")) == ("postMessage", True)
+
+    @pytest.mark.parametrize("odd", ["message_not_found", "msg_blocks_too_long"])
+    def test_a_closing_that_cannot_be_an_edit_is_posted(
+        self, store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime, odd: str
+    ) -> None:
+        assert channel.targets
+        identity = another(store, scalingo, group_size=1)
+        told_all(store)
+        receiver.script(UPDATE, refused(odd))
+        ended(store, scalingo, identity)
+        (_, _), (edit, _), (method, last) = calls(receiver)
+        assert (edit, method, last["text"].startswith("✅ build 7: ")) == ("update", "postMessage", True)
+
+    def test_one_that_is_cancelled_is_shown_so_and_a_message_that_is_gone_is_posted_anew(
+        self, store: Store, scalingo: ScalingoApi, receiver: Receiver, channel: Runtime
+    ) -> None:
+        assert channel.targets
+        one, two = (another(store, scalingo, app, group_size=2) for app in ("shop", "blog"))
+        told_all(store)
+        store.update(found(store, two), lambda tracking: looks.cancelled(tracking, store.records.now()))
+        receiver.script(UPDATE, refused("message_not_found"), posted("2.000200"))
+        receiver.script(POST, posted("2.000200"))
+        hold(delivery_round, lambda: calls(receiver)[-1][1]["text"].endswith(" (1 cancelled, 1 under way)"), "the edit")
+        told_all(store)
+        ended(store, scalingo, one)
+        method, last = calls(receiver)[-1]
+        assert (method, last["ts"]) == ("update", "2.000200")
+        assert last["text"].startswith("⏹️ build 7: cancelled after ")

@@ -37,7 +37,7 @@ class Watched(Stage):
 
 
 @contextmanager
-def watched(directory: Path, *workers: str) -> Iterator[Watched]:
+def watched(directory: Path, *workers: str, targets: str = "") -> Iterator[Watched]:
     """Run `web` alone: the test starts the workers."""
     with ExitStack() as stack:
         valkey = stack.enter_context(Valkey(directory / "data"))
@@ -50,6 +50,7 @@ def watched(directory: Path, *workers: str) -> Iterator[Watched]:
             receiver,
             settings=WEBHOOK_ONLY,
             workers=workers,
+            targets=targets,
             own={name: {"REDIS_URL": proxy.url} for name, proxy in proxies.items()},
         )
         stack.callback(opwatch.stop)

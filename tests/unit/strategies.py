@@ -148,7 +148,6 @@ live_messages = st.builds(
     shows=st.none() | a_text(max_size=16),
     shown_at=st.none() | times,
     failures=st.integers(0, 99),
-    group_digest=st.none() | a_text(max_size=16),
 )
 
 

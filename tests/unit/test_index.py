@@ -40,9 +40,8 @@ def entries(tracking: Tracking) -> Entries:
     written = {(index.LIVE, m.id): milliseconds(m.due_at) for m in tracking.live if m.due_at}
     there |= written
     if tracking.ended_at is not None:
-        there["opwatch:by-end", tracking.id] = milliseconds(tracking.ended_at)
-        if tracking.state in ("failed", "timed_out", "lost"):
-            there["opwatch:went-wrong", tracking.id] = milliseconds(tracking.ended_at)
+        wrong = ["went-wrong"] * (tracking.state in ("failed", "timed_out", "lost"))
+        there |= {(f"opwatch:{name}", tracking.id): milliseconds(tracking.ended_at) for name in ["by-end", *wrong]}
     unfinished = any(each.state in UNFINISHED for each in everything) or written
     if tracking.ended_at is not None and not unfinished:
         last = max([tracking.ended_at, *(each.ended_at for each in everything if each.ended_at is not None)])
