@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -30,7 +31,9 @@ class Closing:
     told: dict[str, tuple[str, ...]]
 
 
-_WIRE = TypeAdapter(Closing)
+@cache
+def _wire() -> TypeAdapter[Closing]:
+    return TypeAdapter(Closing)  # made only when it is needed: `web` never needs it
 
 
 def fixed(members: Iterable[Tracking], told: Mapping[str, tuple[str, ...]], at: datetime) -> Closing:
@@ -40,7 +43,7 @@ def fixed(members: Iterable[Tracking], told: Mapping[str, tuple[str, ...]], at: 
 
 def encode(closing: Closing) -> bytes:
     """Encode it as it is stored."""
-    return _WIRE.dump_json(closing, exclude_defaults=True, by_alias=True)
+    return _wire().dump_json(closing, exclude_defaults=True, by_alias=True)
 
 
 def delivery(record: Tracking, target: str, closing: Closing) -> Delivery:
@@ -59,7 +62,7 @@ def delivery(record: Tracking, target: str, closing: Closing) -> Delivery:
 def read(record: Tracking, delivery: Delivery, body: bytes | None) -> Announcement:
     """Read a stored closing message. Raises OpwatchError if it cannot be read."""
     try:
-        closing = _WIRE.validate_json(body or b"")
+        closing = _wire().validate_json(body or b"")
     except ValueError as error:
         raise OpwatchError(f"the stored announcement of {delivery.id} cannot be read") from error
     shown = _shown(record, delivery.target, closing)

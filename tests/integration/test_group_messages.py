@@ -213,6 +213,21 @@ def test_where_no_failure_could_be_told_the_closing_mentions(
     assert texts(receiver)[-1] == "<!here> ❌ build 7: failed"
 
 
+def test_a_closing_that_was_given_up_alerts_the_operator_and_can_be_retried(
+    store: Store, scalingo: ScalingoApi, receiver: Receiver, start_worker: Callable[..., Runtime], caller: Caller
+) -> None:
+    start_worker(TARGETS, OPWATCH_ALERT_TARGET="ledger", **NO_OTHER_TARGETS)
+    receiver.script("/deploys", Reply(404, "no_service"), Reply(200, "ok"))
+    ended(store, scalingo, another(store, scalingo, "blog", group_size=1))
+    (alert,) = (each for each in sent(receiver, "/ledger") if each["type"] == "delivery.failing")
+    assert alert["data"]["delivery"] == f"{RECORD}_1_succeeded_deploys"
+    for method in ("GET", "DELETE"):
+        assert caller.request(method, f"/v1/operations/{RECORD}").status_code == 404
+    assert caller.request("POST", f"/v1/operations/{RECORD}/deliveries/deploys/retry").status_code == 202
+    told_all(store)
+    assert texts(receiver) == ["✅ build 7: succeeded"] * 2
+
+
 def test_an_end_during_a_check_is_not_lost(
     store: Store, scalingo: ScalingoApi, receiver: Receiver, told: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
