@@ -75,8 +75,7 @@ def document() -> dict[str, Any]:
         "info": {
             "title": "Opwatch",
             "version": VERSION,
-            "description": "Tells people how a PaaS operation ended. `POST /v1/operations` starts tracking one. "
-            "Every answer has an `X-Request-ID`: that of the request if it is valid, else a new one.",
+            "description": "Tells people how a PaaS operation ended. Every answer has an `X-Request-ID`.",
         },
         "security": [{"token": []}],
         "paths": _paths(),

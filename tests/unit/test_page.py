@@ -215,7 +215,7 @@ def test_a_rate_never_hides_a_failure_or_a_success(ended: int, wrong: int, rate:
     ]
     (row,) = charts.app_rows([*ends, End(app="shop", state=State.CANCELLED, ended_at=NOW)], [NOW.date()])
     assert (row.ended, row.wrong, row.rate) == (ended, wrong, rate)
-    assert row.usual == ("30 s" if wrong < ended else "")
+    assert row.usual == ("30\N{NO-BREAK SPACE}s" if wrong < ended else "")
     (column,) = row.columns
     assert (column.height, column.y) == (charts.HEIGHT, 0)
     assert column.wrong_height == pytest.approx(charts.HEIGHT * wrong / ended, abs=0.05)
