@@ -64,13 +64,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Rated:
-    """The worth of a look, what a glance would show of it, and whether it needs no price: all in fair seconds."""
+    """The worth of a look, and what a glance would show of it, in fair seconds.
+
+    `needed`: it is looked at, whatever the price; `put_off`: a glance has seen it unfinished.
+    """
 
     tracking: Tracking
     look_s: float
     glance_s: float
     revealed: bool
     needed: bool
+    put_off: bool
 
 
 def next_look_at(tracking: Tracking, durations: Durations, now: datetime) -> datetime:
@@ -134,7 +138,10 @@ def plan(
             left_s = each.look_s - each.glance_s if is_shown else each.look_s
             least_s = max(price, _least_price_and_longest_wait_s(each.tracking)[0])
             first = each.tracking.last_polled_at is None and tokens >= min(FIRST_LOOK_TOKENS, capacity)
-            if each.needed or first or left_s >= least_s:
+            free = tokens >= capacity and not (
+                is_shown or each.put_off
+            )  # it is due, and the next token would be wasted
+            if each.needed or first or free or left_s >= least_s:
                 looks.append(each)
     looks.sort(key=_order)
     return Plan([each.tracking for each in looks[: tokens - len(regions)]], regions)
@@ -176,7 +183,7 @@ def _rate(candidate: Candidate, now: datetime, weight: float) -> _Rated:
     elif hint.at is not None and hint.reveals:
         look_s = hint.trust * ((now - hint.at).total_seconds() + HEAD_START_S) + (1 - hint.trust) * look_s
         shown_s = 0.0
-    return _Rated(tracking, look_s * weight, shown_s * weight, hint.reveals, needed)
+    return _Rated(tracking, look_s * weight, shown_s * weight, hint.reveals, needed, hint.word is Word.BUSY)
 
 
 def _order(rated: _Rated) -> tuple[bool, float, datetime, str]:
