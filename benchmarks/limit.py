@@ -1,4 +1,4 @@
-"""Measures how twenty simultaneous operations share Scalingo's 60 requests a minute, with the default settings."""
+"""Measures how simultaneous operations of twenty apps share Scalingo's 60 requests a minute, by default settings."""
 
 import statistics
 import sys
@@ -19,6 +19,7 @@ LIMIT = 60
 OUR_SHARE = 50
 WINDOW_S = 60.0
 ALL_ENDED_WITHIN_S = 180.0
+MEAN_GOAL_S = 6.0
 
 
 def main() -> None:
@@ -41,7 +42,8 @@ def _round(
 ) -> None:
     """Begin all at once, with these learned durations. Prints a simulation of the same for comparison."""
     before = len(stage.seen_by_api()["requests"])
-    tracked = {stage.track(url) for url in [stage.begin("shop", duration_s=duration_s) for duration_s in durations_s]}
+    urls = [stage.begin(f"shop-{number}", duration_s=each_s) for number, each_s in enumerate(durations_s)]
+    tracked = {stage.track(url) for url in urls}
     took_s = wait_until(
         lambda: not stage.redis.zcard("opwatch:due"), *processes, timeout_s=ALL_ENDED_WITHIN_S, every_s=0.2
     )
@@ -64,7 +66,12 @@ def _round(
             Row("looks per operation, mean", f"{statistics.mean(looks):.1f}"),
             Row("looks per operation, mean, simulated", f"{simulated_looks / OPERATIONS:.1f}"),
             Row("looks per operation, most", str(max(looks))),
-            Row("delay of detection, mean", f"{statistics.mean(delays_s):.1f} s"),
+            Row(
+                "delay of detection, mean",
+                f"{statistics.mean(delays_s):.1f} s",
+                f"<= {MEAN_GOAL_S:g} s",
+                statistics.mean(delays_s) <= MEAN_GOAL_S,
+            ),
             Row("delay of detection, mean, simulated", f"{statistics.mean(simulated_s):.1f} s"),
             Row("delay of detection, median", f"{statistics.median(delays_s):.1f} s"),
             Row("delay of detection, p90", f"{percentile(delays_s, 90):.1f} s"),
