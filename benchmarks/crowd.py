@@ -1,9 +1,10 @@
-"""Stores many operations of many accounts directly in Redis, and measures how late each look is."""
+"""Stores many operations of many accounts directly in Redis, and measures how long ago each was seen."""
 
+import json
 import random
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from operations.errors import NewerRecordError
 from operations.model import Operation, Tracking
 from operations.storage.budget import GOOD_FOR_S
+from operations.storage.glances import GLANCE
 from operations.storage.index import record_key
 from operations.storage.records import decode
 from operations.storage.store import Store
@@ -23,7 +25,6 @@ SPREAD_S = 5.0
 OLDEST_S = 300.0
 AHEAD_S = 900.0
 COHORT = 500
-_APPS = 400
 _BURST = 5
 _HEADROOM = 1.04
 
@@ -63,7 +64,7 @@ def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list
         operation_id = secrets.token_hex(12)
         tracking = Tracking(
             id=f"osc-fr1-{operation_id}",
-            app=f"shop-{number % _APPS}",
+            app=f"shop-{number // accounts}",
             operation_id=operation_id,
             region="osc-fr1",
             account=names(accounts)[number % accounts],
@@ -83,12 +84,12 @@ def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list
 
 
 class Cohort:
-    """A random sample of the operations: when each look was due, read from Redis twice a second."""
+    """A random sample of the operations: how long ago each was last seen, by a look or a glance, twice a second."""
 
     def __init__(self, redis: Any, identities: Sequence[str]) -> None:
         self._redis = redis
         self._identities = random.sample(identities, min(COHORT, len(identities)))
-        self._due: dict[tuple[str, float], float] = {}
+        self.unseen_s: list[float] = []
         self.commands = 0
 
     @property
@@ -97,26 +98,18 @@ class Cohort:
         return [identity.rpartition("-")[2] for identity in self._identities]
 
     def read(self) -> None:
-        """Note when the next look at each is due, unless it is claimed."""
+        """Note how long ago each was seen."""
         now = time.time()
-        self.commands += 1
+        places = {account: self._glanced_at(account) for account in names(ACCOUNTS)}
+        self.commands += 1 + len(places)
         for record in self._redis.mget([record_key(identity) for identity in self._identities]):
             try:
                 tracking = decode(record)
             except NewerRecordError:
                 continue
-            if tracking.next_look_at is not None and tracking.claim is None:
-                self._due.setdefault((tracking.operation_id, tracking.next_look_at.timestamp()), now)
+            looked_at = 0.0 if tracking.last_polled_at is None else tracking.last_polled_at.timestamp()
+            self.unseen_s.append(max(0.0, now - max(looked_at, places.get(tracking.account, 0.0))))
 
-    def lateness_s(self, looks: Mapping[str, Sequence[float]], until: float) -> list[float]:
-        """Return how late each look was: from when it was due until the API received the request.
-
-        `looks` are the times of the requests, by operation. A look due before `until` that was not made by then counts
-        as made at `until`.
-        """
-        late = []
-        for (operation_id, due), noted in self._due.items():
-            if due < until:
-                made = next((at for at in looks[operation_id] if at >= min(due, noted)), until)
-                late.append(max(0.0, made - due))
-        return late
+    def _glanced_at(self, account: str) -> float:
+        stored = self._redis.get(f"{GLANCE}:{account}:osc-fr1")
+        return 0.0 if stored is None else json.loads(stored)["at"] / 1000

@@ -1,7 +1,9 @@
 """A cheap stand-in of Scalingo's API, for benchmarks with thousands of requests a second.
 
-`python -m benchmarks.fast_api PORT` answers a sign-in with any API token, and every operation as running, over
-kept-alive connections. `/_report` says when each account asked, and when each operation was asked about.
+`python -m benchmarks.fast_api PORT` answers a sign-in with any API token, every operation as running, and a glance with
+50 busy apps, over kept-alive connections.
+
+`/_report` says when each account asked, and when each operation was asked about.
 """
 
 import asyncio
@@ -28,6 +30,7 @@ class Seen:
         self._exchanged: dict[bytes, str] = {}
         self._accounts: defaultdict[str, list[float]] = defaultdict(list)
         self._operations: defaultdict[bytes, list[float]] = defaultdict(list)
+        self._glances: list[float] = []
 
     def exchange(self, basic: bytes, now: float) -> bytes:
         """Return a bearer, shaped like a JWT, for an API token."""
@@ -38,13 +41,13 @@ class Seen:
         self._accounts[account].append(now)
         return bearer
 
-    def look(self, bearer: bytes, operation: bytes, now: float) -> bool:
-        """Note a look. Tells whether the bearer is valid."""
+    def look(self, bearer: bytes, operation: bytes | None, now: float) -> bool:
+        """Note a look, or without an operation a glance. Tells whether the bearer is valid."""
         account = self._exchanged.get(bearer)
         if account is None:
             return False
         self._accounts[account].append(now)
-        self._operations[operation].append(now)
+        (self._glances if operation is None else self._operations[operation]).append(now)
         return True
 
     def report(self, since: float, apart_s: float, times_of: list[str]) -> dict[str, object]:
@@ -56,6 +59,7 @@ class Seen:
         gaps = [later - at for times in looks.values() for at, later in pairwise(times)]
         return {
             "looks": sum(map(len, looks.values())),
+            "glances": sum(at >= since for at in self._glances),
             "accounts": len(self._exchanged),
             "most_in_60_s": max(map(_most_in_a_window, self._accounts.values()), default=0),
             "shortest_gap_s": min(gaps, default=0.0),
@@ -98,10 +102,10 @@ class Connection(asyncio.Protocol):
         request, credentials = _REQUEST.match(head), _AUTHORIZATION.search(head)
         if request is None:
             return "400 Bad Request", b"{}"
-        if request[4] is not None and credentials is not None:
+        if (request[4] is not None or request[2] == b"/v1/apps") and credentials is not None:
             if not self._seen.look(credentials[1], request[4], now):
                 return "401 Unauthorized", b'{"error":"Invalid credentials"}'
-            return "200 OK", b'{"operation":{"id":"%b","app_id":"5ed0fe5d884fef000f5e4fd1",' % request[4] + _RUNNING
+            return "200 OK", _APPS if request[4] is None else _OPERATION % request[4]
         if request[2] == b"/v1/tokens/exchange" and credentials is not None:
             return "200 OK", b'{"token":"%b"}' % self._seen.exchange(credentials[1], now)
         parts = urlsplit(request[2].decode())
@@ -112,7 +116,16 @@ class Connection(asyncio.Protocol):
         return "404 Not Found", b'{"message":"no such route"}'
 
 
-_RUNNING = b'"created_at":"2026-03-02T08:17:52.690Z","status":"running","type":"restart","message":null}}'
+APPS = 50
+"""How many apps each account has, named `shop-0` and so on."""
+
+_APPS = json.dumps(
+    {"apps": [{"id": f"{n:024x}", "name": f"shop-{n}", "status": "restarting"} for n in range(APPS)]}
+).encode()
+_OPERATION = (
+    b'{"operation":{"id":"%b","app_id":"5ed0fe5d884fef000f5e4fd1","created_at":"2026-03-02T08:17:52.690Z",'
+    b'"status":"running","type":"restart","message":null}}'
+)
 
 
 def _most_in_a_window(times: list[float]) -> int:

@@ -1,6 +1,6 @@
 """Measures how many operations one worker can track, the cost of a look, and the cost of the usual way with RQ.
 
-Lateness is measured from outside: from when a look was due, by the record in Redis, until the API received the request.
+An operation is seen by a look or by a glance; how long ago that was is read from Redis, twice a second.
 CPU time is the worker's alone. Commands are counted by Redis, including those inside scripts. Reads are how often Redis
 read from a socket, about the number of round trips.
 """
@@ -26,7 +26,9 @@ OPERATIONS = (10_000, 20_000)
 WORKERS = (1, 2, 4)
 WARM_UP_S, MEASURED_S = 20.0, 60.0
 READ_EVERY_S = 0.5
-LATENESS_GOAL_S, COMMANDS_GOAL, BYTES_GOAL, RATIO_GOAL = 2.0, 8.0, 1500.0, 20.0
+UNSEEN_GOAL_S, COMMANDS_GOAL, BYTES_GOAL, RATIO_GOAL = 7.5, 8.0, 1500.0, 20.0
+"""New operations are worth a look about each 5.5 s, which may be 2 s late: so each should be seen within 7.5 s."""
+
 SHORTEST_GAP_S = 1.9
 """The pace waits at least 2 s from an answer to the next request, so closer looks are duplicates."""
 
@@ -39,7 +41,8 @@ class Held:
     operations: int
     limit: int
     looks_per_s: float
-    lateness_s: list[float]
+    glances_per_s: float
+    unseen_s: list[float]
     cpu: float
     redis_cpu: float
     cpu_us: float
@@ -52,8 +55,8 @@ class Held:
 
     @property
     def p99_s(self) -> float:
-        """The 99th percentile of lateness."""
-        return percentile(self.lateness_s, 99)
+        """The 99th percentile of how long ago operations were seen."""
+        return percentile(self.unseen_s, 99)
 
 
 def main(
@@ -105,7 +108,8 @@ def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) ->
         operations=operations,
         limit=int(settings["SCALINGO_REQUESTS_PER_MINUTE"]),
         looks_per_s=looks / took_s,
-        lateness_s=cohort.lateness_s(report["times"], after.at),
+        glances_per_s=report["glances"] / took_s,
+        unseen_s=cohort.unseen_s,
         cpu=(after.workers_s - before.workers_s) / took_s,
         redis_cpu=(after.redis_s - before.redis_s) / took_s,
         cpu_us=(after.workers_s - before.workers_s) / max(1, looks) * 1e6,
@@ -123,13 +127,27 @@ def _all_signed_in(stage: Stage) -> bool:
 
 
 def _print_held(held: Sequence[Held]) -> None:
-    columns = ("", "wanted/s", "looks/s", "late p50", "p99", "CPU", "a look", "Redis CPU", "cmds", "reads", "bytes")
+    columns = (
+        "",
+        "wanted/s",
+        "looks/s",
+        "glances/s",
+        "seen p50",
+        "p99",
+        "CPU",
+        "a look",
+        "Redis CPU",
+        "cmds",
+        "reads",
+        "bytes",
+    )
     lines = [
         (
             each.name,
             f"{each.operations / crowd.EACH_S:.0f}",
             f"{each.looks_per_s:.0f}",
-            f"{statistics.median(each.lateness_s):.2f} s",
+            f"{each.glances_per_s:.0f}",
+            f"{statistics.median(each.unseen_s):.2f} s",
             f"{each.p99_s:.2f} s",
             f"{each.cpu:.0%}",
             f"{each.cpu_us:.0f} us",
@@ -156,9 +174,7 @@ def _print_goals(held: Sequence[Held], usual: Sequence[Usual]) -> None:
     first = held[0]
     ratio = usual[0].cpu_us / first.cpu_us
     rows = [
-        Row(
-            "p99 lateness of a look", f"{first.p99_s:.2f} s", f"< {LATENESS_GOAL_S:g} s", first.p99_s < LATENESS_GOAL_S
-        ),
+        Row("seen, p99", f"{first.p99_s:.2f} s", f"< {UNSEEN_GOAL_S:g} s", first.p99_s < UNSEEN_GOAL_S),
         _at_most("Redis commands a look", first.commands, COMMANDS_GOAL),
         _at_most("bytes of Redis memory a tracking", first.bytes_each, BYTES_GOAL),
         Row("looks a CPU second, ours / RQ's default", f"{ratio:.1f}", f">= {RATIO_GOAL:g}", ratio >= RATIO_GOAL),
