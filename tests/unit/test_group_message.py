@@ -96,6 +96,27 @@ def test_who_went_wrong_comes_first_with_a_cause_and_who_succeeded_shares_a_line
     assert plain == {"type": "plain_text", "text": cause, "emoji": False}  # it neither mentions nor links
 
 
+def test_who_works_again_or_has_only_started_is_said_behind_the_name() -> None:
+    again = member(1, State.SUCCEEDED, "blog", failures_in_a_row=2)
+    started = Operation(status="done", type=wording.ONE_OFF)
+    told = shown(member(0, State.SUCCEEDED), again, member(2, State.SUCCEEDED, "jobs", operation=started))
+    said = "✅ 3 succeeded: shop, blog (again after 2 failures), jobs (one-off started)"
+    assert group_wording.text(told) == said
+    assert slack_group.message(told)["blocks"][1]["text"]["text"] == said
+
+
+def test_an_environment_makes_no_name_code() -> None:
+    members = (member(n, State.SUCCEEDED, app, context={"environment": "qa"}) for n, app in ((0, "shop"), (1, "a_b")))
+    told = shown(*members, member(2, State.SUCCEEDED, context={}))
+
+    def safe(text: str) -> str:
+        return text if text.isalnum() else f"`{text}`"
+
+    assert list(group_wording.together(told, safe=safe)) == ["✅ 3 succeeded: shop (qa), `a_b` (qa), shop"]
+    shared = shown(member(0, State.SUCCEEDED, context={"environment": "qa"}))
+    assert group_wording.name(shared, safe) == "`build 7` (qa)"
+
+
 def test_of_many_all_names_are_counted_that_have_no_room() -> None:
     told = shown(*(member(n, State.SUCCEEDED, f"an-app-with-a-long-name-{n}") for n in range(40)), second=900)
     (line,) = group_wording.text(told).splitlines()
