@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from notifiers import group_wording, wording
 from notifiers.slack import group as slack_group
 from notifiers.slack.message import slack_length
-from operations.model import Operation, State, Tracking
+from operations.model import Operation, State, Tracking, Verdict
 from operations.telling import group_message
+from operations.telling.announcement import Announcement
 from operations.telling.group_message import GroupMessage
 from tests.unit.strategies import NOW, a_tracking, apps
 from tests.unit.test_slack_message import ACTIVE, HOSTILE, check, check_escaped, check_inert, contexts, huge, nasty
@@ -211,6 +212,17 @@ def test_any_group_keeps_to_slacks_limits_and_pings_nobody(
     built = slack_group.message(shown(*members, second=50))
     check(built)
     check_escaped(built)
+
+
+def test_a_late_closing_message_has_a_date_that_notifications_can_show() -> None:
+    told = shown(member(0, State.FAILED))
+    closing = Announcement(
+        delivery_id="", body=b"", verdict=Verdict.FAILED, app="build 7", region="", operation_id="", type=None,
+        error=None, reason=None, duration_s=10.0, context={}, at=NOW, ended_at=NOW, late_s=120.0, closing=told,
+    )  # fmt: skip
+    built = slack_group.whole(closing)
+    assert "ended <!date^" in built["blocks"][0]["text"]["text"]
+    assert built["text"] == wording.headline(closing)
 
 
 def test_the_digest_changes_with_what_is_shown_and_not_with_time() -> None:

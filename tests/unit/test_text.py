@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers.slack.message import slack_length
-from operations.text import CUT_MARK, cut_middle, encodable, few_lines, first_line, json_bytes, plain, url_fault, whole_lines
+from operations.text import (
+    CUT_MARK,
+    cut_middle,
+    encodable,
+    few_lines,
+    first_line,
+    json_bytes,
+    plain,
+    url_fault,
+    whole_lines,
+)
 from tests.unit.strategies import a_text
 
 ESC = "\x1b"
