@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
-from notifiers import context_wording, wording
+from notifiers import context_wording, row_wording, wording
 from notifiers.time_wording import duration
 from operations.model import State, Tracking
 from operations.telling.announcement import Announcement, announce
@@ -20,10 +20,13 @@ CAUSE_LIMIT = 120  # characters
 _NAMES_LIMIT = 500
 
 
-def name(shown: GroupMessage) -> str:
-    """Name the group, in one short line, and the environment that all members share: `build 1742 (production)`."""
+def name(shown: GroupMessage, safe: Callable[[str], str] = str) -> str:
+    """Name the group, in one short line, and the environment that all members share: `build 1742 (production)`.
+
+    `safe` escapes each of them.
+    """
     name, shared = first_line(plain(shown.group.name), context_wording.GROUP_LIMIT), wording.environment(shown.context)
-    return f"{name} ({shared})" if shared else name
+    return f"{safe(name)} ({safe(shared)})" if shared else safe(name)
 
 
 def headline(group: Group, now: datetime) -> tuple[str, str]:
@@ -73,9 +76,9 @@ def together(shown: GroupMessage, told: int = MOST_LINES, safe: Callable[[str], 
         yield f"and {len(rest)} more: {tally(rest)}"
     for state in (State.CANCELLED, State.SUCCEEDED):
         there = (member for member in shown.group.members if member.state is state)
-        names = [wording.app(replace(shown.progress(each), context=_own_context(shown, each))) for each in there]
+        names = [_member(shown, each, safe) for each in there]
         if names:
-            yield f"{wording.MARKS[state]} {len(names)} {wording.WORDS[state]}: {_listed(names, safe)}"
+            yield f"{wording.MARKS[state]} {len(names)} {wording.WORDS[state]}: {_listed(names)}"
 
 
 def text(shown: GroupMessage) -> str:
@@ -87,12 +90,22 @@ def text(shown: GroupMessage) -> str:
     return "\n".join([*lines, *together(shown)])
 
 
-def _listed(names: Iterable[str], safe: Callable[[str], str]) -> str:
+def _member(shown: GroupMessage, member: Tracking, safe: Callable[[str], str]) -> str:
+    """Name a member in a list: `shop`, `shop (agency)`, `shop (again after 2 failures)`, `jobs (one-off started)`."""
+    told, more = replace(shown.progress(member), context=_own_context(shown, member)), ""
+    if member.state is State.SUCCEEDED:
+        started = told.type == wording.ONE_OFF
+        more = "one-off started" if started else row_wording.again(member.failures_in_a_row or 0)
+    added = ", ".join([*map(safe, wording.places(told)), *filter(None, [more])])
+    return f"{safe(told.app)} ({added})" if added else safe(told.app)
+
+
+def _listed(names: Iterable[str]) -> str:
     """List names, each once, as far as there is room."""
     counts = Counter(names)
     shown, room = list[str](), _NAMES_LIMIT
     for each, count in counts.items():
-        said = f"{safe(each)} ×{count}" if count > 1 else safe(each)  # noqa: RUF001 - a sign of multiplication
+        said = f"{each} ×{count}" if count > 1 else each  # noqa: RUF001 - a sign of multiplication
         room -= len(said) + 2
         if room < 0:
             break

@@ -8,10 +8,15 @@ def verdict(announcement: Announcement, word: str, took: str) -> str:
     """Write an outcome: `failed after 42 s (3rd in a row)`, `succeeded again after 2 failures, in 42 s`."""
     failures = announcement.failures_in_a_row
     if failures and announcement.verdict is Verdict.SUCCEEDED:
-        again = f"{word} again after {failures} failure{'s' if failures > 1 else ''}"
-        return f"{again}, in {took}" if took else again
+        said = f"{word} {again(failures)}"
+        return f"{said}, in {took}" if took else said
     said = f"{word} after {took}" if took else word
     return f"{said} ({ordinal(failures)} in a row)" if failed_again(announcement) else said
+
+
+def again(failures: int) -> str:
+    """Write how many failures a success ends: `again after 2 failures`; empty for none."""
+    return f"again after {failures} failure{'s' if failures > 1 else ''}" if failures else ""
 
 
 def failed_again(announcement: Announcement) -> bool:

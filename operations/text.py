@@ -65,10 +65,17 @@ def whole_lines(cut: str, most: int = 200) -> str:
 
 
 def few_lines(text: str, first: int = 3, last: int = 9) -> str:
-    """Keep the first and the last lines of a long text, and say how many are missing. A phone shows about twelve."""
+    """Keep the first and the last lines of a long text, and say how many are missing. A phone shows about twelve.
+
+    If some were cut before, nobody knows how many.
+    """
     lines = text.split("\n")
     missing = len(lines) - first - last
-    return text if missing < 2 else "\n".join([*lines[:first], f"… {missing} lines …", *lines[-last:]])  # noqa: PLR2004
+    if missing < 2:  # noqa: PLR2004
+        return text
+    cut_before = CUT_MARK.strip() in lines[first:-last]
+    how_many = f"more than {missing - 1}" if cut_before else str(missing)
+    return "\n".join([*lines[:first], f"… {how_many} lines …", *lines[-last:]])
 
 
 def first_line(text: str, limit: int) -> str:

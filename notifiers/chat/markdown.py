@@ -54,7 +54,7 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
 def _outcome(announcement: Announcement) -> str:
     if announcement.closing is not None:
         short, detail = group_wording.headline(announcement.closing.group, announcement.closing.now)
-        name = _shown(group_wording.name(announcement.closing))
+        name = group_wording.name(announcement.closing, _shown)
         return f"{wording.mark(announcement)} **{name}**: **{short}**{detail}{wording.compared(announcement)}"
     where = ", ".join(map(_shown, wording.places(announcement)))
     app = f"**{_shown(announcement.app)}**" + (f" ({where})" if where else "")

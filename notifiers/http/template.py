@@ -39,17 +39,17 @@ def fault(template: str) -> str | None:
 
 def values(announcement: Announcement) -> Callable[[str], str]:
     """Return a function that finds the value of a placeholder by its name; it is empty if unknown."""
-    a = announcement
+    a, of_group = announcement, announcement.closing is not None
     told = {
         "app": a.app,
-        "type": first_line(plain(a.type or a.kind.value), 40),
-        "kind": a.kind.value,
-        "verdict": "alert" if a.alert is not None else "slow" if a.slow else a.verdict.value,
+        "type": "group" if of_group else first_line(plain(a.type or a.kind.value), 40),
+        "kind": "group" if of_group else a.kind.value,
+        "verdict": "alert" if a.alert is not None else "slow" if a.slow else _verdict(a),
         "headline": wording.headline(a),
         "cause": wording.cut_explanation(a, CAUSE_LIMIT_BYTES),
         "duration": time_wording.duration(a.duration_s),
         "id": _message_id(a),
-        "group": a.group or "",
+        "group": a.app if of_group else a.group or "",
         "ended_at": timestamp(a.ended_at) or "",
         "story": a.links.story or "",
         "logs": a.links.logs or "",
@@ -58,9 +58,15 @@ def values(announcement: Announcement) -> Callable[[str], str]:
     return lambda name: encodable(wording.for_terminals(plain(known.get(name.strip(), ""))))
 
 
+def _verdict(announcement: Announcement) -> str:
+    """Return the verdict; of a group, its state, which may also be `cancelled`."""
+    closing = announcement.closing
+    return announcement.verdict.value if closing is None else closing.group.state.value
+
+
 def _message_id(announcement: Announcement) -> str:
     """Return the tracking's id for its first outcome, else the `webhook-id`: each message has another one."""
-    first, found, _ = announcement.delivery_id.partition(f"_1_{announcement.verdict}_")
+    first, found, _ = announcement.delivery_id.partition(f"_1_{_verdict(announcement)}_")
     return first if found and announcement.ended and announcement.alert is None else announcement.delivery_id
 
 

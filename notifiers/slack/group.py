@@ -17,13 +17,16 @@ MOST_CAUSES = 10
 """With the longest context, the message stays below 6,000 characters and 50 blocks."""
 
 
-def message(shown: GroupMessage, pinged: str = "", since: str = "") -> dict[str, Any]:
-    """Build the message. `pinged` is a mention before it, `since` what is added to its headline, both as markup."""
+def message(shown: GroupMessage, pinged: str = "", since: str = "", notified: str = "") -> dict[str, Any]:
+    """Build the message. `pinged` is a mention before it, `since` what is added to its headline, both as markup.
+
+    `notified` is `since` for notifications, which may not show Slack's dates.
+    """
     mark, name = wording.MARKS[shown.group.state], inert(group_wording.name(shown))
     short, detail = map(inert, group_wording.headline(shown.group, shown.now))
     first = section(f"{pinged}{mark} *{name}*: *{short}*{detail}{since}")
     blocks = [first, *_members(shown), *context_block(shown.context)]
-    text = f"{pinged}{mark} {name}: {short}{detail}{since}"
+    text = f"{pinged}{mark} {name}: {short}{detail}{notified}"
     return {"text": text, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
@@ -32,7 +35,8 @@ def whole(announcement: Announcement, mention: str | None = None) -> dict[str, A
     if announcement.closing is None:
         return slack_message.message(announcement, mention)
     pinged = f"{mention} " if mention else ""
-    return message(announcement.closing, pinged, wording.compared(announcement, slack_message.dated))
+    since = wording.compared(announcement, slack_message.dated)
+    return message(announcement.closing, pinged, since, wording.compared(announcement))
 
 
 def final(announcement: Announcement) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from notifiers.targets import build
 from operations.errors import ConfigError, OpwatchError, PermanentError
 from operations.model import Operation, State, Verdict
 from operations.telling.announcement import Announcement, body_of, read
+from operations.telling.group_message import compose
 from tests.support.receiver import Receiver, RequestReceived
 from tests.support.running import ROOT
 from tests.support.stages import attempted
@@ -235,6 +236,22 @@ def test_each_message_has_an_id_of_its_own_that_its_attempts_share(server: Recei
     first, again, *others = [json.loads(request.body)["id"] for request in server.requests]
     assert first == again == "osc-fr1-5ed1"
     assert others == [message.delivery_id for message in messages[2:]]
+
+
+@pytest.mark.parametrize(("state", "verdict"), [(State.FAILED, Verdict.FAILED), (State.CANCELLED, Verdict.LOST)])
+def test_a_closing_message_says_that_it_is_about_a_group(
+    state: State, verdict: Verdict, server: Receiver, send: Send
+) -> None:
+    member = a_tracking(state=state, ended_at=NOW, duration_s=42.0, group="deploy 7", group_size=1)
+    closing = compose("deploy 7", [member], [member.id], NOW)
+    told = Announcement(
+        delivery_id=f"group-5ed1_1_{state}_x", body=b"{}", verdict=verdict, app="deploy 7", region="", operation_id="",
+        type=None, error=None, reason=None, duration_s=42.0, context={}, closing=closing,
+    )  # fmt: skip
+    body = '["{{app}}", "{{group}}", "{{type}}", "{{kind}}", "{{verdict}}", "{{id}}"]'
+    assert send(made(server, {"url": "https://a.example/x", "body": body}), told) is None
+    (request,) = server.requests
+    assert json.loads(request.body) == ["deploy 7", "deploy 7", "group", "group", state.value, "group-5ed1"]
 
 
 FAULTS = [

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from notifiers import group_wording, wording
 from notifiers.slack import group as slack_group
 from notifiers.slack.message import slack_length
-from operations.model import Operation, State, Tracking
+from operations.model import Operation, State, Tracking, Verdict
 from operations.telling import group_message
+from operations.telling.announcement import Announcement
 from operations.telling.group_message import GroupMessage
 from tests.unit.strategies import NOW, a_tracking, apps
 from tests.unit.test_slack_message import ACTIVE, HOSTILE, check, check_escaped, check_inert, contexts, huge, nasty
@@ -94,6 +95,27 @@ def test_who_went_wrong_comes_first_with_a_cause_and_who_succeeded_shares_a_line
     ]
     (plain,) = (block["text"] for block in blocks if cause in json.dumps(block, ensure_ascii=False))
     assert plain == {"type": "plain_text", "text": cause, "emoji": False}  # it neither mentions nor links
+
+
+def test_who_works_again_or_has_only_started_is_said_behind_the_name() -> None:
+    again = member(1, State.SUCCEEDED, "blog", failures_in_a_row=2)
+    started = Operation(status="done", type=wording.ONE_OFF)
+    told = shown(member(0, State.SUCCEEDED), again, member(2, State.SUCCEEDED, "jobs", operation=started))
+    said = "✅ 3 succeeded: shop, blog (again after 2 failures), jobs (one-off started)"
+    assert group_wording.text(told) == said
+    assert slack_group.message(told)["blocks"][1]["text"]["text"] == said
+
+
+def test_an_environment_makes_no_name_code() -> None:
+    members = (member(n, State.SUCCEEDED, app, context={"environment": "qa"}) for n, app in ((0, "shop"), (1, "a_b")))
+    told = shown(*members, member(2, State.SUCCEEDED, context={}))
+
+    def safe(text: str) -> str:
+        return text if text.isalnum() else f"`{text}`"
+
+    assert list(group_wording.together(told, safe=safe)) == ["✅ 3 succeeded: shop (qa), `a_b` (qa), shop"]
+    shared = shown(member(0, State.SUCCEEDED, context={"environment": "qa"}))
+    assert group_wording.name(shared, safe) == "`build 7` (qa)"
 
 
 def test_of_many_all_names_are_counted_that_have_no_room() -> None:
@@ -190,6 +212,17 @@ def test_any_group_keeps_to_slacks_limits_and_pings_nobody(
     built = slack_group.message(shown(*members, second=50))
     check(built)
     check_escaped(built)
+
+
+def test_a_late_closing_message_has_a_date_that_notifications_can_show() -> None:
+    told = shown(member(0, State.FAILED))
+    closing = Announcement(
+        delivery_id="", body=b"", verdict=Verdict.FAILED, app="build 7", region="", operation_id="", type=None,
+        error=None, reason=None, duration_s=10.0, context={}, at=NOW, ended_at=NOW, late_s=120.0, closing=told,
+    )  # fmt: skip
+    built = slack_group.whole(closing)
+    assert "ended <!date^" in built["blocks"][0]["text"]["text"]
+    assert built["text"] == wording.headline(closing)
 
 
 def test_the_digest_changes_with_what_is_shown_and_not_with_time() -> None:

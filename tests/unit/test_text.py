@@ -9,7 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers.slack.message import slack_length
-from operations.text import CUT_MARK, cut_middle, encodable, first_line, json_bytes, plain, url_fault, whole_lines
+from operations.text import (
+    CUT_MARK,
+    cut_middle,
+    encodable,
+    few_lines,
+    first_line,
+    json_bytes,
+    plain,
+    url_fault,
+    whole_lines,
+)
 from tests.unit.strategies import a_text
 
 ESC = "\x1b"
@@ -144,6 +154,17 @@ def test_what_is_left_of_a_line_beside_a_cut_is_dropped_where_it_is_short(cut: s
 
 
 HTTPS = "https://a.example"
+
+
+@pytest.mark.parametrize(
+    ("at", "said"), [(None, "… 8 lines …"), (5, "… more than 8 lines …"), (1, "… 9 lines …"), (19, "… 9 lines …")]
+)
+def test_the_number_of_missing_lines_is_a_minimum_if_some_were_cut_before(at: int | None, said: str) -> None:
+    lines = [str(number) for number in range(20)]
+    if at is not None:
+        lines.insert(at, CUT_MARK.strip())
+    shown = few_lines("\n".join(lines)).split("\n")
+    assert shown == [*lines[:3], said, *lines[-9:]]
 
 
 @pytest.mark.parametrize(
