@@ -415,7 +415,9 @@ def test_the_environment_has_rules_for_slack_too() -> None:
     assert (rule.on, rule.recovered, rule.apps) == (frozenset({Verdict.FAILED}), True, ("shop", "shop-*"))
     assert isinstance(slack, Slack)
     assert slack.mention == "<@U1>"
-    assert load({**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "SLACK_ON": ","}, root=NOWHERE).rules["slack"] == Rule(groups="closing")
+    assert load({**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "SLACK_ON": ","}, root=NOWHERE).rules["slack"] == Rule(
+        groups="closing"
+    )
 
 
 @pytest.mark.parametrize(
