@@ -12,11 +12,12 @@ from api.schemas import LONGEST_GROUP
 from api.service import Service, service
 from operations.model import WENT_WRONG, State
 from operations.storage import index
-from operations.storage.failing import FAILING, failing_ids, failing_targets
+from operations.storage.failing import failing_targets
 from operations.storage.index import BY_END, RECENT, WRONG
 from operations.storage.listing import Page
 from operations.telling import groups
 from page import charts, errors, search, tellings, timeline, view
+from page.finding import find
 from page.groups import Fold, GroupCard
 from page.groups import card as group_card
 from page.html import file, html, is_refreshing, say, see_other, shown
@@ -106,7 +107,7 @@ def overview() -> Response:
 
 
 def _list(parts: Service, wanted: Search) -> Response:
-    found = Page((), None) if wanted.faults else _found(parts, wanted)
+    found = Page((), None) if wanted.faults else find(parts, wanted, SHOWN_IN_LIST)
     now = parts.records.now()
     cards = [(view.card(each, now), tellings.tellings(each, wanted)) for each in found.trackings]
     return html(
@@ -121,25 +122,6 @@ def _list(parts: Service, wanted: Search) -> Response:
         kept=parts.overview.size(RECENT),
         every_s=SLOW_REFRESH_S if found.looked_through >= 10 * SHOWN_IN_LIST else None,
         **_choices(parts, *(card for card, _ in cards)),
-    )
-
-
-def _found(parts: Service, wanted: Search) -> Page:
-    """Read the trackings of one page. An index names the few that can match, so that none is out of reach."""
-    among = None
-    if wanted.states == (State.TRACKING,):
-        among = parts.listing.ids(index.DUE)
-    elif wanted.delivery in FAILING:
-        among = failing_ids(parts.connection, wanted.target or None, wanted.delivery)
-    elif wanted.group:
-        among = parts.listing.ids(index.group_key(wanted.group))
-    elif named := [each.tracking.id for each in parts.records.read(search.ids(wanted.q, parts.settings.regions))]:
-        among = set(named)
-    by = RECENT
-    if wanted.states and State.TRACKING not in wanted.states:
-        by = WRONG if set(wanted.states) <= set(WENT_WRONG) else BY_END
-    return parts.listing.page(
-        wanted.matches, cursor=wanted.cursor or None, limit=SHOWN_IN_LIST, by=by, among=among, worth=wanted.prefilter()
     )
 
 

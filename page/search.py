@@ -14,6 +14,9 @@ STATES = {WRONG: "went wrong", ENDED: "ended", **{state.value: word for state, w
 """The choices of states, and their words. A choice may be several states, separated by commas."""
 
 LONGEST = 200
+IN_FLIGHT = "f"
+"""Begins the cursor of a page of what is in flight; what has ended follows after it."""
+
 FILTERS = ("q", "app", "state", "delivery", "target", "group")
 _RULES = {
     "q": (rf"[\s\S]{{1,{LONGEST}}}", f"Search for at most {LONGEST} characters."),
@@ -22,7 +25,7 @@ _RULES = {
     "delivery": ("|".join(DELIVERY_WORDS), f"No such state of a delivery. There are: {', '.join(DELIVERY_WORDS)}."),
     "target": (r"[a-z0-9][a-z0-9_-]{0,40}", "A name has at most 41 letters, digits, hyphens and underscores."),
     "group": (rf"[\s\S]{{1,{LONGEST}}}", f"A name has at most {LONGEST} characters."),
-    "cursor": (r"[0-9]{1,15}_[a-z0-9-]{1,80}", "This link is damaged: search again."),
+    "cursor": (rf"{IN_FLIGHT}?[0-9]{{1,15}}_[a-z0-9-]{{1,80}}", "This link is damaged: search again."),
 }
 """The pattern of each parameter, and what to say of a text that does not match it."""
 
@@ -34,7 +37,7 @@ _AS_STORED = re.compile(r"[!#-\[\]-~]+")
 class Search:
     """The filters as typed, and what is wrong with them, by field. An empty text is no filter.
 
-    Every word of `q` must be part of a tracking's names, context, errors or ids.
+    Every word of `q` must be part of a tracking's names, state, context, errors or ids.
     """
 
     q: str = ""
@@ -127,7 +130,7 @@ def parse(given: Iterable[tuple[str, str]]) -> Search:
 def texts(tracking: Tracking) -> Iterator[str | None]:
     """Yield the texts of a tracking in which a search looks for words."""
     yield from (tracking.id, tracking.app, tracking.created_by, tracking.cancelled_by, tracking.group, tracking.kind)
-    yield from (tracking.place, tracking.reason, tracking.last_error, *tracking.context.values())
+    yield from (tracking.state, tracking.place, tracking.reason, tracking.last_error, *tracking.context.values())
     if tracking.operation is not None:
         yield from (tracking.operation.type, tracking.operation.error)
     yield from (delivery.last_error for delivery in tracking.outgoing)

@@ -26,13 +26,13 @@ def events(tracking: Tracking) -> list[Event]:
     """List the known events of a tracking, in order."""
     found = [Event(at=tracking.created_at, text=f"tracked by {plain(tracking.created_by)}")]
     found += _looks(tracking)
-    for delivery in tracking.outgoing:
-        found += _attempts(delivery)
     if tracking.ended_at is not None:
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
         said = state_word(tracking.state, tracking.operation.type if tracking.operation else None)
         text = said + (f" by {plain(tracking.cancelled_by)}" if tracking.cancelled_by else "")
         found.append(Event(at=tracking.ended_at, text=text, detail=plain(tracking.reason or ""), mood=mood))
+    for delivery in tracking.outgoing:
+        found += _attempts(delivery)
     return sorted(found, key=lambda event: event.at)
 
 

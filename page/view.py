@@ -63,8 +63,8 @@ class Card:
 
     @property
     def cause(self) -> str:
-        """The first line of why it went wrong."""
-        known = first_line(self.error.lstrip(" !→\n\t") or self.reason, _LINE)
+        """The first line of why it went wrong; if that only announces what follows, also the next one."""
+        known = _cause(self.error.lstrip(" !→\n\t") or self.reason)
         return known or (wording.NO_ERROR_TEXT if self.mood == "bad" else "")
 
     @property
@@ -195,6 +195,11 @@ def _note(usual: Usual, so_far_s: float) -> str:
     if so_far_s > slow_from_s(usual):
         return "far longer than usual"
     return "longer than usual" if so_far_s > usual.p90 else ""
+
+
+def _cause(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return first_line(" ".join(lines[: 2 if lines and lines[0].endswith(":") else 1]), _LINE)
 
 
 def _word(text: str | None) -> str:

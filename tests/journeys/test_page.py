@@ -221,8 +221,11 @@ def test_a_target_is_tested_and_what_went_wrong_is_searched(browser: Browser, st
             page.get_by_role("searchbox").fill(" LISTEN  4F2C ")
             page.keyboard.press("Enter")
             expect(page.locator("li.card")).to_have_count(1)
-            expect(page.locator(f"#op-{identity} summary")).to_have_text("container web-1 failed to start:")
+            expect(page.locator(f"#op-{identity} summary")).to_have_text(
+                "container web-1 failed to start: <b>listen tcp :5000</b>"
+            )
             page.emulate_media(media="print")
+            expect(page.locator("footer")).to_be_visible()  # else nobody knows the time zone of a print
             assert page.locator("header, form:visible, button:visible").filter(visible=True).count() == 0
             assert page.locator("pre").is_visible() or script, "scripts open it when printing begins"
     assert "opwatch-test" in {json.loads(each.body)["data"]["app"] for each in stage.told("/webhook", "opwatch-test")}

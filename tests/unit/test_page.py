@@ -137,6 +137,29 @@ def test_the_title_says_what_needs_somebody_first() -> None:
     assert view.title(2, 3) == "2 not delivered · 3 in flight · Opwatch"
 
 
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        ("it broke\nand then", "it broke"),
+        ("hook exited with 1:\n\n  column vat does not exist\nLINE 1", "hook exited with 1: column vat does not exist"),
+        ("nothing follows:", "nothing follows:"),
+        ("a:\n" + "x" * 200, "a: " + "x" * 116 + "…"),
+        (None, "Scalingo gave no error text"),
+    ],
+)
+def test_a_cause_that_announces_the_next_line_has_it_too(error: str | None, cause: str) -> None:
+    broken = Operation(status="error", outcome=Verdict.FAILED, type="deployment", error=error)
+    assert (
+        view.card(a_tracking(state=State.FAILED, operation=broken, ended_at=NOW, next_look_at=None), NOW).cause == cause
+    )
+
+
+def test_a_story_tells_the_end_before_what_was_told_of_it() -> None:
+    told = a_delivery(state=DeliveryState.DELIVERED, history=(Attempt(at=after(9)),))
+    tracking = a_tracking(state=State.FAILED, ended_at=after(9), next_look_at=None, deliveries=(told,))
+    assert [event.text for event in timeline.events(tracking)][-2:] == ["failed", "outcome delivered to slack"]
+
+
 def test_a_story_is_told_in_order_and_says_what_is_not_kept() -> None:
     looks = (
         Looks(what="pending", first_at=after(1)),
