@@ -93,11 +93,12 @@ def _plans(runtime: Runtime, due: Due, tokens: Mapping[str, int]) -> dict[str, C
 
 
 def _plan(runtime: Runtime, account: str, due: list[Stored], tokens: int, known: Mapping[Place, Known]) -> Choice:
-    now, trackings = runtime.records.now(), [stored.tracking for stored in due]
+    now, trackings, regions = runtime.records.now(), [stored.tracking for stored in due], runtime.settings.regions
     hints = _hints(trackings, known)
     durations = runtime.learned.durations(trackings)
     candidates = map(Candidate, trackings, durations, hints.values())
-    costs = {p.region: each.glanced.cost for p, each in known.items() if p.account == account and each.may_glance(now)}
+    mine = {place.region: each for place, each in known.items() if place.account == account}
+    costs = {name: each.glanced.cost for name, each in mine.items() if each.may_glance(now) and name in regions}
     plan = pace.plan(candidates, tokens, now, capacity=runtime.budget.allowance.capacity, glances=costs)
     stored_of = {stored.tracking.id: stored for stored in due}
     looks = [Look(stored_of[each.id], hints[each.id], NEVER_S) for each in _admitted(runtime, account, plan.looks)]

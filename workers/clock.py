@@ -10,8 +10,10 @@ import aiohttp
 import redis
 import structlog
 
+from operations.storage.glances import Place
 from operations.storage.health import explain
 from workers.doorbell import Round, enqueue, tidy
+from workers.glance import lock_of
 from workers.look import release_looks_of
 from workers.runtime import Runtime, sign_in_lock
 
@@ -85,7 +87,9 @@ class Clock(threading.Thread):
         if silent and runtime.heartbeat.is_settled:
             released = release_looks_of(runtime, silent)
             for account in runtime.settings.accounts:
-                runtime.locks.release_for(sign_in_lock(account), silent)
+                glancing = (lock_of(Place(account, region)) for region in runtime.settings.regions)
+                for lock in (sign_in_lock(account), *glancing):
+                    runtime.locks.release_for(lock, silent)
             runtime.heartbeat.forget(silent)
             log.warning("workers without heartbeats", workers=sorted(silent), looks_released=released)
         if time.monotonic() < self._pull_until_s:

@@ -36,26 +36,15 @@ def lock_of(place: Place) -> str:
 
 async def glance(runtime: Runtime, wanted: Glance) -> None:
     """Glance once, store what it shows, and start a round of looks if an app is no longer busy."""
-    place, account = wanted.place, wanted.place.account
     try:
         seen = await _ask(runtime, wanted)
-        now = runtime.records.now()
-        if isinstance(seen, OpwatchError):
-            await _store(runtime, place, wanted.known.failed(now), {"failed": 1})
-            log.warning("glances rest", account=account, region=place.region, error=str(seen))
-            if isinstance(seen, RateLimitedError):
-                await in_thread(partial(runtime.budget.slow_down, account, seen.retry_after_s))
-            return
-        sights = merged(wanted.known.sights, seen.apps, now)
-        turned = {id(app) for name, app in seen.apps.items() if sights[name].busy_at and sights[name].idle_since == now}
-        cost = seen.requests + seen.size / BYTES_OF_A_REQUEST
-        await _store(runtime, place, Glanced(sights, now, cost), {"answered": 1, "revealed": len(turned)})
-        log.info("glanced", account=account, region=place.region, apps=len(seen.apps), revealed=len(turned))
-        if turned:
-            runtime.looks_due.ring()
+        if isinstance(seen, RateLimitedError):
+            await in_thread(partial(runtime.budget.slow_down, wanted.place.account, seen.retry_after_s))
+        with suppress(redis.RedisError):  # what it shows would be old once Redis is back
+            await asyncio.to_thread(_store, runtime, wanted, seen)
     finally:
         with suppress(redis.RedisError):  # the lock runs out by itself
-            await asyncio.to_thread(runtime.locks.release, lock_of(place), wanted.lock)
+            await asyncio.to_thread(runtime.locks.release, lock_of(wanted.place), wanted.lock)
 
 
 async def _ask(runtime: Runtime, wanted: Glance) -> Listed | OpwatchError:
@@ -68,5 +57,17 @@ async def _ask(runtime: Runtime, wanted: Glance) -> Listed | OpwatchError:
         return TransientError(f"no answer within {LOOK_DEADLINE_S:.0f} s")
 
 
-async def _store(runtime: Runtime, place: Place, after: Glanced, counts: dict[str, int]) -> None:
-    await in_thread(partial(runtime.glances.save, place, after, counts))
+def _store(runtime: Runtime, wanted: Glance, seen: Listed | OpwatchError) -> None:
+    """Store what a glance shows. Blocks: call it in a thread, since even the time may be asked of Redis."""
+    place, now = wanted.place, runtime.records.now()
+    if isinstance(seen, OpwatchError):
+        runtime.glances.save(place, wanted.known.failed(now), {"failed": 1})
+        log.warning("glances rest", account=place.account, region=place.region, error=str(seen))
+        return
+    sights = merged(wanted.known.sights, seen.apps, now)
+    turned = {id(app) for name, app in seen.apps.items() if sights[name].busy_at and sights[name].idle_since == now}
+    cost = seen.requests + seen.size / BYTES_OF_A_REQUEST
+    runtime.glances.save(place, Glanced(sights, now, cost), {"answered": 1, "revealed": len(turned)})
+    log.info("glanced", account=place.account, region=place.region, apps=len(seen.apps), revealed=len(turned))
+    if turned:
+        runtime.looks_due.ring()

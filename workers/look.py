@@ -41,6 +41,7 @@ class Claimed:
     stored: Stored
     claim: str
     look: Look
+    at: datetime
 
 
 def look_round() -> None:
@@ -94,10 +95,10 @@ def _claim_and_look(runtime: Runtime, chosen: list[Look]) -> int:
         try:
             answers = runtime.store.update_all([_claiming(each.stored, claim, now) for each in some])
         except redis.RedisError:  # the claims may have been stored
-            runtime.loop.submit(*(partial(_release, runtime, Claimed(each.stored, claim, each)) for each in some))
+            runtime.loop.submit(*(partial(_release, runtime, Claimed(each.stored, claim, each, now)) for each in some))
             raise
         mine = [
-            Claimed(answer, claim, look)
+            Claimed(answer, claim, look, now)
             for answer, look in zip(answers, some, strict=True)
             if isinstance(answer, Stored)  # another round has claimed the rest
         ]
@@ -151,12 +152,12 @@ async def _ask(runtime: Runtime, claimed: Claimed) -> Operation | OpwatchError:
 
 
 def _decision(runtime: Runtime, claimed: Claimed, seen: Operation | OpwatchError) -> Change:
-    """Make the change that records a look. It runs later, in a thread that may ask Redis."""
+    """Make the change that records a look. It runs later, in a thread that may ask Redis; this function may not."""
     seen_at_s, known, hint = time.monotonic(), claimed.stored.tracking, claimed.look.hint
     learned: list[IndexChange] = []
     if isinstance(seen, Operation):
         known = replace(known, operation=seen)
-        learned = evidence_changes(known, hint, seen, runtime.records.now())
+        learned = evidence_changes(known, hint, seen, claimed.at)
 
     def decide(tracking: Tracking) -> Tracking | None:
         since = timedelta(milliseconds=round((time.monotonic() - seen_at_s) * 1000))  # Redis may have been away since

@@ -16,6 +16,7 @@ from operations.storage.index import COUNTERS, ChangeKind, IndexChange, added, m
 from operations.storage.records import from_milliseconds
 from operations.watching import glances
 from operations.watching.glances import EVIDENCE_KEPT, TRUSTED_FOR, Hint, Sight, Trust, Word
+from operations.watching.pace import SET_BACK
 
 GLANCE, EVIDENCE = "opwatch:glance", "opwatch:glance-evidence"
 KEPT_FOR_S = 7200
@@ -56,8 +57,9 @@ class Known(NamedTuple):
     trust: Trust
 
     def may_glance(self, now: datetime) -> bool:
-        """Tell whether glances do not rest."""
-        return self.glanced.rests_until is None or self.glanced.rests_until <= now
+        """Tell whether glances do not rest. None rests longer than LONGEST_REST: else the clock was set back."""
+        until = self.glanced.rests_until
+        return until is None or not now < until <= now + LONGEST_REST
 
     def hint(self, tracking: Tracking, *, is_newest: bool) -> Hint:
         """Say what the glances mean for a tracking; see watching/glances.py."""
@@ -91,7 +93,7 @@ class Glances:
             known = before if before is not None and before[0] == raw else (raw, _parse(raw[0], raw[1], since_ms))
             parsed[place] = known
         self._parsed = parsed
-        return {place: known for place, (_, known) in parsed.items()}
+        return {place: _of_the_past(known, now) for place, (_, known) in parsed.items()}
 
     def save(self, place: Place, glanced: Glanced, counts: Mapping[str, int]) -> None:
         """Store what is known of a place now, and count results: `answered`, `failed`, or how many were `revealed`."""
@@ -143,13 +145,26 @@ def _at(stored_ms: int) -> datetime | None:
     return from_milliseconds(stored_ms) if stored_ms else None
 
 
+def _sight(status: object, busy_ms: int, idle_ms: int) -> Sight:
+    if not isinstance(status, str):
+        raise TypeError
+    return Sight(status, _at(busy_ms), _at(idle_ms))
+
+
+def _of_the_past(known: Known, now: datetime) -> Known:
+    """Leave out what lies ahead: Redis's clock was set back since."""
+    at = known.glanced.at
+    return known if at is None or at <= now + SET_BACK else Known(_NOTHING, known.trust)
+
+
 def _parse(document: Any, entries: Any, since_ms: int) -> Known:
     """Read what was stored; anything else counts as nothing."""
     try:
         read = json.loads(document) if isinstance(document, bytes) else {}
-        sights = {name: Sight(status, _at(busy), _at(idle)) for name, (status, busy, idle) in read["apps"].items()}
-        glanced = Glanced(sights, _at(read["at"]), read["cost"], read["failures"], _at(read["rests_until"]))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError):
+        sights = {name: _sight(*each) for name, each in read["apps"].items()}
+        cost, failures = max(1.0, float(read["cost"])), max(0, int(read["failures"]))
+        glanced = Glanced(sights, _at(read["at"]), cost, failures, _at(read["rests_until"]))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError):
         glanced = _NOTHING
     return Known(glanced, Trust(_evidence(entries if isinstance(entries, list) else [], since_ms)))
 

@@ -41,6 +41,15 @@ SHARE_OF_TIME_UNANSWERED = 0.5
 HEAD_START_S = 60.0
 """What has been revealed counts as unseen for so much longer: it is looked at first, unless it is one of very many."""
 
+LONGEST_PUT_OFF_S = 15.0
+"""For how much unseen time a glance at a busy app puts off a look: the status of an app may stick."""
+
+SMALLEST_FOR_A_GLANCE = 3
+"""With a smaller bucket, below 30 requests a minute, a glance takes the token of a look that would show more."""
+
+SET_BACK = timedelta(seconds=5)
+"""A time so far ahead was stored before Redis's clock was set back: it says nothing, so a look needs no price."""
+
 FIRST_LOOK_TOKENS = 4
 """A first look rarely shows an end. With fewer tokens, it waits until it is worth one."""
 
@@ -130,7 +139,7 @@ def plan(
         by_region[each.tracking.region].append(each)
     looks, regions, price = list[_Rated](), list[str](), price_s(tokens, capacity)
     for region, mine in by_region.items():
-        cost = glances.get(region)
+        cost = glances.get(region) if capacity >= SMALLEST_FOR_A_GLANCE else None
         is_shown = cost is not None and (cost == 0 or _is_worth_a_glance(mine, cost * price))
         if is_shown and cost and len(regions) < tokens:
             regions.append(region)
@@ -173,15 +182,17 @@ def _rated(candidates: Iterable[Candidate], now: datetime) -> list[_Rated]:
 def _rate(candidate: Candidate, now: datetime, weight: float) -> _Rated:
     tracking, durations, hint = candidate.tracking, candidate.durations, candidate.hint
     deadline = tracking.created_at + timedelta(seconds=tracking.timeout_s)
-    needed = tracking.hurried or tracking.unanswered_since is not None or now >= deadline
+    is_set_back = now < max(tracking.created_at, tracking.last_polled_at or tracking.created_at) - SET_BACK
+    needed = tracking.hurried or tracking.unanswered_since is not None or now >= deadline or is_set_back
     look_s = worth_s(tracking, durations, now)
-    shown_s = hint.shows * look_s
-    if hint.at is not None and hint.word is Word.BUSY:
+    shown_s = 0.0 if needed else hint.shows * look_s  # what is needed is looked at anyway
+    if hint.at is not None and hint.word is Word.BUSY and not needed:
         since_s = durations.unseen_s(tracking.age_s(hint.at), tracking.age_s(now))
-        look_s = hint.trust * min(look_s, since_s) + (1 - hint.trust) * look_s
+        put_off_s = hint.trust * min(look_s, since_s) + (1 - hint.trust) * look_s
+        look_s = max(put_off_s, look_s - LONGEST_PUT_OFF_S)
         shown_s = hint.shows * since_s
     elif hint.at is not None and hint.reveals:
-        look_s = hint.trust * ((now - hint.at).total_seconds() + HEAD_START_S) + (1 - hint.trust) * look_s
+        look_s = hint.trust * (max(0.0, (now - hint.at).total_seconds()) + HEAD_START_S) + (1 - hint.trust) * look_s
         shown_s = 0.0
     return _Rated(tracking, look_s * weight, shown_s * weight, hint.reveals, needed, hint.word is Word.BUSY)
 

@@ -1,5 +1,6 @@
 """Glances at all apps of an account: what they reveal is looked at first, and nothing is ever believed."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -112,6 +113,52 @@ def test_where_glances_fail_they_rest_and_looks_go_on(
     known = running.glances.read([HERE], store.records.now())[HERE]
     assert known.may_glance(store.records.now()) is has_glanced(running)
     assert glances(scalingo) <= 2
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        b"\xff",
+        b"[" * 100_000,
+        {"cost": "dear"},
+        {"cost": None},
+        {"failures": "many"},
+        {"apps": {"shop-0": [7, 1, 0]}},
+        {"apps": {"shop-0": [{}, 1, 2]}},
+        {"apps": [1]},
+        {"at": 1e300},
+        {"at": 9_000_000_000_000, "apps": {f"shop-{n}": ["running", 1, 9_000_000_000_000] for n in range(4)}},
+        {"rests_until": 9_000_000_000_000},
+    ],
+)
+def test_whatever_is_stored_of_glances_looks_go_on(
+    start_worker: Callable[..., Runtime],
+    store: Store,
+    connection: redis.Redis,
+    scalingo: ScalingoApi,
+    stored: bytes | dict[str, object],
+) -> None:
+    running = signed_in(start_worker, store, scalingo)
+    sound = {"at": 1, "cost": 1.0, "failures": 0, "rests_until": 0, "apps": {}}
+    raw = stored if isinstance(stored, bytes) else json.dumps(sound | stored)
+    connection.set("opwatch:glance:default:osc-fr1", raw)
+    connection.lpush(f"{EVIDENCE}:default:osc-fr1", b"\xff", "", "1 busy", "x turned 1 a", "9" * 20 + " odd 1 a b c")
+    begun = in_flight(scalingo, store, 4)
+    hold(look_round, lambda: has_glanced(running), "a glance")
+    scalingo.finish(begun[0].id)
+    hold(look_round, lambda: found(store, f"osc-fr1-{begun[0].id}").tracking.ended_at, "the end")
+
+
+def test_a_region_that_is_no_longer_configured_is_not_glanced_at(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signed_in(start_worker, store, scalingo)
+    begun = [each.id for each in in_flight(scalingo, store, 4)]
+    for each in begun:
+        store.update(found(store, f"osc-fr1-{each}"), lambda tracking: replace(tracking, region="gone"))
+    hold(look_round, lambda: all(found(store, f"osc-fr1-{one}").tracking.polls > 1 for one in begun), "looks")
+    assert "a task failed" not in capsys.readouterr().out
+    assert glances(scalingo) == 0
 
 
 def test_all_pages_of_the_list_are_read_each_for_a_token(

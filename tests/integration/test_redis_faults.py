@@ -19,6 +19,7 @@ from operations.storage.budget import Budget
 from operations.storage.locks import Locks
 from operations.storage.store import Store
 from operations.telling.attempts import LEASE
+from standin import faults
 from standin.api import ScalingoApi
 from tests.integration.bench import BROKEN, RETENTION, connected, found, looked_at, seen, tracked
 from tests.support.receiver import Receiver
@@ -203,3 +204,19 @@ def test_a_lock_that_is_taken_while_the_process_stops_is_released(connection: re
 
     asyncio.run(stopped())
     assert not connection.exists("opwatch:lock:sign-in:default")
+
+
+def test_what_a_look_saw_while_redis_was_away_is_kept(
+    remote: Runtime, proxy: RedisProxy, store: Store, scalingo: ScalingoApi
+) -> None:
+    operation = scalingo.operation(duration_s=0).id
+    identity = tracked(store, operation)
+    scalingo.fault(faults.slow(2), operation_id=operation)
+    look_round()
+    scalingo.wait_for(1, operation_id=operation)
+    proxy.cut()
+    wait_until(lambda: proxy.refused >= 3, what="the worker trying to record it")
+    proxy.mend()
+    wait_until(lambda: found(store, identity).tracking.claim is None, what="the end of the look")
+    assert found(store, identity).tracking.state is State.SUCCEEDED
+    assert remote.connection.ping()

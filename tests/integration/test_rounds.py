@@ -331,15 +331,16 @@ class TestLooks:
         finally:
             clock.stop()
 
-    def test_the_sign_in_of_a_silent_worker_is_anothers_turn(self, start_worker: Start, store: Store) -> None:
+    @pytest.mark.parametrize("name", ["sign-in:default", "glance:other:osc-fr1"])
+    def test_the_lock_of_a_silent_worker_is_anothers(self, start_worker: Start, store: Store, name: str) -> None:
         silent, other = start_worker(), start_worker()
         clock = Clock(other)
         try:
-            assert silent.locks.acquire("sign-in:default", silent.name, 60) is not None
+            assert silent.locks.acquire(name, silent.name, 60) is not None
             silent.heartbeat.beat(silent.name, store.records.now() - timedelta(seconds=4))
-            assert other.locks.acquire("sign-in:default", other.name, 60) is None
+            assert other.locks.acquire(name, other.name, 60) is None
             clock.start()
-            wait_until(lambda: other.locks.acquire("sign-in:default", other.name, 60), what="the lock")
+            wait_until(lambda: other.locks.acquire(name, other.name, 60), what="the lock")
         finally:
             clock.stop()
 

@@ -1,6 +1,8 @@
 """What glances mean, how far they are believed, and what a round spends its tokens on."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -22,9 +24,11 @@ def at(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def running(name: str, seen_s: float = 20.0, **changes: object) -> Tracking:
-    """Return a tracking of an app of its own, last looked at when it was `seen_s` old."""
-    return a_tracking(id=name, app=f"app-{name}", operation=RUNNING, polls=1, last_polled_at=at(seen_s), **changes)
+def running(name: str, seen_s: float = 20.0, began_s: float = 0.0, **changes: object) -> Tracking:
+    """Return a tracking of an app of its own that began at `began_s`, and was last looked at at `seen_s`."""
+    operation = replace(RUNNING, created_at=at(began_s))
+    changes = {"operation": operation, "polls": 1, "created_at": at(began_s), "last_polled_at": at(seen_s)} | changes
+    return a_tracking(id=name, app=f"app-{name}", **changes)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +140,16 @@ class TestPlans:
         assert looks[0].id == "unsure"
         assert planned([(running("busy"), said)], 48, tokens=2, glances={}).looks == []
 
+    def test_a_status_that_sticks_does_not_put_off_a_look_for_long(self) -> None:
+        busy = Hint(Word.BUSY, at(80), "restarting", at(80), trust=0.98, shows=0.95)
+        others = [(running(f"{number}", 80.0, 45.0), busy) for number in range(8)]
+        assert [t.id for t in planned([*others, (running("stuck"), busy)], 90, tokens=1).looks] == ["stuck"]
+
+    @pytest.mark.parametrize(("capacity", "regions"), [(1, []), (2, []), (3, ["osc-fr1"])])
+    def test_with_a_small_budget_there_is_no_glance(self, capacity: int, regions: list[str]) -> None:
+        some = [pace.Candidate(tracking, LEARNED, said) for tracking, said in MANY]
+        assert pace.plan(some, capacity, at(42), capacity=capacity, glances=COSTS).regions == regions
+
     def test_a_single_deploy_goes_before_a_mass_restart_that_was_revealed(self) -> None:
         revealed = Hint(Word.TURNED, at(45), "running", at(44), trust=0.9)
         mass = [(running(f"{number}", created_by="many"), revealed) for number in range(200)]
@@ -147,6 +161,19 @@ class TestPlans:
         assert [len(planned(ripe, 41.5, tokens).looks) for tokens in (5, 1)] == [1, 0]
         needed = [(running("one", hurried=True), UNSEEN), (running("two", unanswered_since=at(41)), UNSEEN)]
         assert len(planned(needed, 41.5, 2, {}).looks) == 2
+
+    @pytest.mark.parametrize("needed", [{"hurried": True}, {"unanswered_since": at(20)}, {"timeout_s": 60}])
+    def test_no_glance_puts_off_a_look_that_is_needed(self, needed: dict[str, Any]) -> None:
+        busy = Hint(Word.BUSY, at(56), "restarting", at(56), trust=0.98, shows=0.95)
+        others = [(running(f"{number}", 50.0, 15.0), busy) for number in range(6)]
+        plan = planned([*others, (running("needed", **needed), busy)], 60, tokens=1)
+        assert (plan.regions, [t.id for t in plan.looks]) == ([], ["needed"])
+
+    @pytest.mark.parametrize("word", [None, Word.BUSY, Word.TURNED])
+    def test_when_the_clock_was_set_back_all_is_looked_at(self, word: Word | None) -> None:
+        said = Hint() if word is None else Hint(word, at(40), "running", at(40), trust=0.98, shows=0.9)
+        looks = planned([(running("seen"), said), (running("new", 9.0, 9.0), said)], -3600, tokens=3).looks
+        assert {t.id for t in looks} == {"seen", "new"}
 
 
 @pytest.mark.parametrize("liar", LIARS)
