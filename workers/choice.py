@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from config.settings import Settings
 from operations.model import Tracking
+from operations.storage.budget import Balance
 from operations.storage.glances import Known, Place
 from operations.storage.records import WINDOW, Stored
 from operations.watching import pace
@@ -18,7 +19,7 @@ from workers.runtime import LOOK_DEADLINE_S, Runtime
 
 LARGEST_WINDOW = 20_000
 LOOKS_WITHOUT_REQUEST = 10
-FEWEST_FOR_A_GLANCE = 2
+FEWEST_FOR_A_GLANCE, LEAST_SHARE_FOR_A_GLANCE = 2, 0.5
 
 Due = Mapping[str, list[Stored]]
 """The due trackings by account."""
@@ -49,7 +50,7 @@ def choose(runtime: Runtime, due: Due) -> Choice:
     signed_in = {account: stored for account, stored in due.items() if sign_in.is_signed_in(account)}
     asked_at_s, balances = time.monotonic(), runtime.budget.balances(due)
     tokens = {account: int(balances[account].tokens) for account in signed_in}
-    planned = _plans(runtime, {account: stored for account, stored in signed_in.items() if tokens[account]}, tokens)
+    planned = _plans(runtime, {account: stored for account, stored in signed_in.items() if tokens[account]}, balances)
     wanted = {account: len(each.looks) + len(each.glances) for account, each in planned.items()}
     granted = runtime.budget.spend_each(dict.fromkeys(due, 0) | wanted)
     for account, (count, wait_s) in granted.items():
@@ -84,22 +85,27 @@ def _looks_to_sign_in(sign_in: SignIn, account: str, token_in_s: float) -> int:
     return 0 if sign_in.is_signing_in(account) or token_in_s > LOOK_DEADLINE_S / 2 else 1
 
 
-def _plans(runtime: Runtime, due: Due, tokens: Mapping[str, int]) -> dict[str, Choice]:
-    """Plan the requests of each account by what they are worth."""
-    now, many = runtime.records.now(), {a: stored for a, stored in due.items() if len(stored) >= FEWEST_FOR_A_GLANCE}
+def _plans(runtime: Runtime, due: Due, balances: Mapping[str, Balance]) -> dict[str, Choice]:
+    """Plan the requests of each account by what they are worth. After a 429 there are no glances for a while."""
+    now = runtime.records.now()
+    may = {account for account, stored in due.items() if len(stored) >= FEWEST_FOR_A_GLANCE}
+    many = {account: due[account] for account in may if balances[account].share >= LEAST_SHARE_FOR_A_GLANCE}
     places = (Place(account, each.tracking.region) for account, stored in many.items() for each in stored)
     known = runtime.glances.read(places, now)
-    return {account: _plan(runtime, account, stored, tokens[account], known) for account, stored in due.items()}
+    return {
+        account: _plan(runtime, account, stored, int(balances[account].tokens), known)
+        for account, stored in due.items()
+    }
 
 
-def _plan(runtime: Runtime, account: str, due: list[Stored], tokens: int, known: Mapping[Place, Known]) -> Choice:
+def _plan(runtime: Runtime, account: str, due: list[Stored], balance: Balance, known: Mapping[Place, Known]) -> Choice:
     now, trackings, regions = runtime.records.now(), [stored.tracking for stored in due], runtime.settings.regions
     hints = _hints(trackings, known)
     durations = runtime.learned.durations(trackings)
     candidates = map(Candidate, trackings, durations, hints.values())
     mine = {place.region: each for place, each in known.items() if place.account == account}
     costs = {name: each.glanced.cost for name, each in mine.items() if each.may_glance(now) and name in regions}
-    plan = pace.plan(candidates, tokens, now, capacity=runtime.budget.allowance.capacity, glances=costs)
+    plan = pace.plan(candidates, int(balance.tokens), now, capacity=runtime.budget.allowance.capacity, glances=costs)
     stored_of = {stored.tracking.id: stored for stored in due}
     looks = [Look(stored_of[each.id], hints[each.id], NEVER_S) for each in _admitted(runtime, account, plan.looks)]
     places = [Place(account, region) for region in plan.regions]
