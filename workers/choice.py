@@ -92,10 +92,7 @@ def _plans(runtime: Runtime, due: Due, balances: Mapping[str, Balance]) -> dict[
     many = {account: due[account] for account in may if balances[account].share >= LEAST_SHARE_FOR_A_GLANCE}
     places = (Place(account, each.tracking.region) for account, stored in many.items() for each in stored)
     known = runtime.glances.read(places, now)
-    return {
-        account: _plan(runtime, account, stored, int(balances[account].tokens), known)
-        for account, stored in due.items()
-    }
+    return {account: _plan(runtime, account, stored, balances[account], known) for account, stored in due.items()}
 
 
 def _plan(runtime: Runtime, account: str, due: list[Stored], balance: Balance, known: Mapping[Place, Known]) -> Choice:

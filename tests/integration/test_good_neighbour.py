@@ -81,7 +81,7 @@ class TestTokens:
         look_round()
         looked_at(store, identity)
         scalingo.expire_bearers()
-        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now()))
+        store.update(found(store, identity), lambda t: replace(t, next_look_at=store.records.now(), hurried=True))
         look_round()
         looked_at(store, identity, polls=2)
         assert [seen.status for seen in scalingo.requests] == [200, 200, 401, 200, 200]
