@@ -208,8 +208,8 @@ def test_a_pipeline_deploys_three_apps_and_each_target_is_told_how_each_ended(tm
             assert f" {app}: deployment {state} after 2 s" in ran.stdout
             assert why in ran.stdout
             identity = ran.stdout.split()[1]
-            for target in ("webhook", "slack"):
-                stage.opwatch.wait_for_delivery(identity, target, "delivered")
+            stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
+            stage.opwatch.wait_for_delivery(identity, "slack", "delivered" if code else "skipped")
             (told,) = stage.told("/webhook", f'"{app}"')
             data = document(told)["data"]
             assert (data["id"], data["state"], data["kind"]) == (identity, state, "deployment")

@@ -59,7 +59,7 @@ def test_a_success_is_told_to_slack_and_to_the_webhook(stage: Stage) -> None:
     stage.opwatch.wait_for_delivery(identity, "slack", "delivered")
     stage.opwatch.wait_for_delivery(identity, "webhook", "delivered")
     (message,) = stage.told("/slack", "told-shop")
-    assert "told-shop: scale succeeded" in document(message)["text"]
+    assert "told-shop (production): scale succeeded" in document(message)["text"]
     assert "by jane" in message.body.decode()
     (hook,) = stage.told("/webhook", identity)
     body = document(hook)
