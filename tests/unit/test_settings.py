@@ -415,7 +415,9 @@ def test_the_environment_has_rules_for_slack_too() -> None:
     assert (rule.on, rule.recovered, rule.apps) == (frozenset({Verdict.FAILED}), True, ("shop", "shop-*"))
     assert isinstance(slack, Slack)
     assert slack.mention == "<@U1>"
-    assert load({**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "SLACK_ON": ","}, root=NOWHERE).rules["slack"] == Rule(groups="closing")
+    assert load({**LEAST, "SLACK_WEBHOOK_URL": SLACK_URL, "SLACK_ON": ","}, root=NOWHERE).rules["slack"] == Rule(
+        groups="closing"
+    )
 
 
 @pytest.mark.parametrize(
@@ -429,7 +431,7 @@ def test_the_environment_has_rules_for_slack_too() -> None:
         (
             "OPWATCH_TARGETS",
             "[target.a]\nx = 'hidden'",
-            "OPWATCH_TARGETS: write each target as a table [targets.<name>]",
+            "OPWATCH_TARGETS: target is not known: only [targets.<name>] and [people] may stand here",
         ),
         ("OPWATCH_TARGETS", "[targets.slack]\nkind = 'console'", "defined in the environment and in OPWATCH_TARGETS"),
         (
@@ -520,9 +522,14 @@ def test_a_file_adds_targets_with_rules_and_variables(tmp_path: Path) -> None:
         ("[targets.a]", "kind"),
         ('[targets.a]\nkind = "pigeon"', "console, discord, email, "),
         ('[targets.a]\nkind = "console"\nfeather = "hidden"', "feather"),
+        ('[targets.a]\nkind = "console"\nenvironment = ["hidden"]', "rule or field; do you mean environments?"),
+        ('[targets.a]\nkind = "console"\nmention_on = "hidden"', "there is no such rule or field"),
+        ('[targets.a]\nkind = "slack"\nmention-on = ["hidden"]', "do you mean mention_on?"),
+        ('[people]\njane = { slak = "hidden" }', "[people]: kind 'slak' is not known"),
+        ('[person]\njane = "hidden"', "person is not known: only [targets.<name>] and [people]"),
         ('[targets.a]\nkind = "console"\non = ["hidden"]', "on.0: Input should be 'succeeded', 'failed'"),
         ('[targets.a]\nkind = "console"\non = ["slow", "hidden"]', "'lost', 'slow' or 'recovered'"),
-        ('[targets.a]\nkind = "console"\non = "failed"', "on"),
+        ('[targets.a]\nkind = "console"\non = "failed"', 'on: must be a list, as in ["…"]'),
         ('[targets.a]\nkind = "console"\napps = "shop"', "apps"),
         ('[targets.a]\nkind = "slack"', "webhook URL"),
         ('[targets.a]\nkind = "slack"\nwebhook_url = "https://a.example/hidden"\nchannel = "x"', "either"),
