@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from notifiers import kinds
 from notifiers.targets import People, Target, build, expanded
 from operations.errors import ConfigError
 
@@ -92,12 +93,18 @@ def _parsed(text: str, where: str, environ: Mapping[str, str], called: str) -> _
     except (ValueError, RecursionError) as error:
         raise ConfigError([f"{where} is not TOML: {error}"]) from None
     targets, people = document.pop("targets", {}), document.pop("people", {})
-    if document or not isinstance(targets, dict) or not all(isinstance(table, dict) for table in targets.values()):
+    if document:
+        only = "only [targets.<name>] and [people] may stand here"
+        raise ConfigError([f"{where}: {', '.join(sorted(document))} is not known: {only}"])
+    if not isinstance(targets, dict) or not all(isinstance(table, dict) for table in targets.values()):
         raise ConfigError([f"{where}: write each target as a table [targets.<name>]"])
     faults: list[str] = []
     people = expanded(people, environ, "[people]", faults)
     if not isinstance(people, dict) or not all(map(_is_mention, people.values())):
         faults.append('[people]: write each person as jane = "<@U123>", or jane = { slack = "<@U123>", discord = "…" }')
+    else:
+        named = {kind for given in people.values() if isinstance(given, dict) for kind in given}
+        faults += [f"[people]: kind {kind!r} is not known" for kind in sorted(named - set(kinds()))]
     if faults:
         raise ConfigError(faults)
     return _Document(targets, people, called)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,6 +16,14 @@ from operations.telling.audience import CLOSING, Rule
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+_UNKNOWN = "there is no such rule or field"
+_WORDS = {
+    "Field required": "is not set",
+    "Extra inputs are not permitted": _UNKNOWN,
+    "Input should be a valid tuple": 'must be a list, as in ["…"]',
+}
+"""Messages of Pydantic, in words of the documentation."""
 
 _Event = Literal["succeeded", "failed", "timed_out", "lost", "slow", "recovered"]
 """The events of a rule: each verdict, that an operation is slow, and a success after failures."""
@@ -96,8 +105,19 @@ def _validated(
     try:
         return model.model_validate(table, context=context)
     except ValidationError as error:
-        faults += described(error, where)
+        faults += [_with_guess(fault, model) for fault in described(error, where)]
         return None
+
+
+def _with_guess(fault: str, model: type[BaseModel]) -> str:
+    """Add the rule or field that an unknown one is probably meant to be."""
+    if not fault.endswith(_UNKNOWN):
+        return fault
+    known = {*_Rules.model_fields, *(field.alias or name for name, field in model.model_fields.items())}
+    guess = get_close_matches(
+        fault.removesuffix(f": {_UNKNOWN}").rpartition(": ")[2].replace("-", "_"), sorted(known), 1
+    )
+    return f"{fault}; do you mean {guess[0]}?" if guess else fault
 
 
 def described(error: ValidationError, where: str) -> list[str]:
@@ -109,7 +129,7 @@ def described(error: ValidationError, where: str) -> list[str]:
 
 
 def _in_words(message: str) -> str:
-    return "is not set" if message == "Field required" else message.removeprefix("Value error, ")
+    return _WORDS.get(message, message.removeprefix("Value error, "))
 
 
 def expanded(value: Any, environ: Mapping[str, str], where: str, faults: list[str]) -> Any:

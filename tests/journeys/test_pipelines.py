@@ -131,7 +131,7 @@ def test_each_line_that_replaces_a_scalingo_command_is_tracked(
 
 STARTS_NOTHING: list[tuple[int, dict[str, str | None], str]] = [
     *(
-        (3, {name: value}, "set the variables named above")
+        (3, {name: value}, "set SCALINGO_API_TOKEN, OPWATCH_URL and OPWATCH_TOKEN")
         for name in ("SCALINGO_API_TOKEN", "OPWATCH_URL", "OPWATCH_TOKEN")
         for value in ("", None)
     ),

@@ -430,7 +430,11 @@ REFUSED: list[tuple[Reply, int, str]] = [
         "refused by {url}: HTTP 401: send a token (is OPWATCH_TOKEN right, and without its name in front?)",
     ),
     (Reply(422, "error 422 timeout: too short\n"), 2, "refused by {url}: HTTP 422: timeout: too short"),
-    (Reply(404, "<html>no such app\n"), 2, "refused by {url}: HTTP 404"),
+    (
+        Reply(404, "<html>no such app\n"),
+        2,
+        "refused by {url}: HTTP 404; that is no answer of Opwatch: is the address right?",
+    ),
     (
         Reply(301, "", {"Location": "https://a.example/"}),
         2,
