@@ -89,7 +89,7 @@ def cause(text: str, status: str) -> str:
     before, verdict, after = _parts(lines_shown(text))
     hook = [line for line in (*before, *after) if _HOOK.match(line)] if status == "hook-error" else []
     if not verdict and not hook:
-        return tail(text)
+        return _without_verdict(_last(before, LAST_LINES), status)
     says_why = any(map(_VERDICT.match, verdict)) and not any(map(_FAILED_BUILDPACK.match, verdict))
     if hook:
         before, after = _without_runs(hook), []
@@ -105,6 +105,12 @@ def cause(text: str, status: str) -> str:
     first = first or [line for line in verdict if not _SAYS_NOTHING.match(line)][:1] or verdict[-1:]
     most = [line.strip().lstrip("! ") for line in first]
     return _joined([*most, "", *before, *verdict, *after])
+
+
+def _without_verdict(lines: list[str], status: str) -> str:
+    """Return the last lines, after the one of them that tells of a failure: a phone would show only their beginning."""
+    failure = [] if status == "aborted" else _first_failure(lines)
+    return _joined([*(line.strip() for line in failure), "", *lines])
 
 
 def tail(text: str) -> str:

@@ -290,6 +290,7 @@ def test_every_line_of_the_cause_stands_in_the_output(name: str) -> None:
         ),
         ("[postdeploy-1] a\nb\n[postdeploy-1] c failed\n" + TIMEOUT, "hook-error", HOOK_FAILED),
         ("[postdeploy-1] a\nb\n", "crashed-error", "[postdeploy-1] a\nb"),
+        ("a\n  ValueError: no\nb\n", "build-error", "ValueError: no\n\na\n  ValueError: no\nb"),
     ],
 )
 def test_how_much_of_an_output_is_shown(text: str, status: str, expected: str) -> None:
