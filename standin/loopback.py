@@ -17,6 +17,9 @@ from aiohttp import web
 HOST = "127.0.0.1"
 PATIENCE_S = 60.0  # For the thread to start or end; longer means that it hangs.
 
+TURNS_TO_CLOSE = 5
+"""A connection that was just accepted gets its transport in one of the loop's next turns."""
+
 Seen = TypeVar("Seen")
 
 
@@ -121,9 +124,10 @@ class Loopback(ABC):
         finally:
             listener.close()
             self.hang_up()  # asyncio.run then cancels the running tasks
-            for transport in [*loop._transports.values()]:  # type: ignore[attr-defined]  # noqa: SLF001 - a Server knows none before Python 3.13
-                transport.abort()
-            await asyncio.sleep(0)  # they close in the loop's next turn
+            for _ in range(TURNS_TO_CLOSE):
+                for transport in [*loop._transports.values()]:  # type: ignore[attr-defined]  # noqa: SLF001 - a Server knows none before Python 3.13
+                    transport.abort()
+                await asyncio.sleep(0)
             self._socket = _bound(self._port)
 
 

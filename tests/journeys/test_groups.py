@@ -102,8 +102,12 @@ def test_the_closing_message_comes_whenever_a_worker_is_killed(tmp_path: Path) -
         assert first.headers["webhook-id"] == second.headers["webhook-id"]
         assert first.body == second.body
         assert document(first)["data"]["counts"]["succeeded"] == MEMBERS - 1
-        told = {document(each)["text"].partition(": ")[0] for each in stage.told("/chat", "app-3")}
-        assert told == {"@here ❌ **app-3**", "❌ **`build/7`**"}  # either may have come twice
+
+        def told() -> set[str]:
+            return {document(each)["text"].partition(": ")[0] for each in stage.told("/chat", "app-3")}
+
+        wait_until(lambda: len(told()) == 2, what="the failure and the closing message")  # either may come twice
+        assert told() == {"@here ❌ **app-3**", "❌ **`build/7`**"}
 
 
 def _is_dead(stage: Stage, name: str) -> bool:

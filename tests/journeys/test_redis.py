@@ -46,7 +46,7 @@ def test_failovers_that_leave_old_connections_open_need_no_restart(tmp_path: Pat
     settings = {**UNHURRIED, "WEB_CONCURRENCY": "2"}
     with (
         pair(tmp_path) as servers,
-        ScalingoApi(DEFAULT_TOKENS) as scalingo,
+        ScalingoApi(DEFAULT_TOKENS, limit=None) as scalingo,
         Receiver() as receiver,
         Opwatch(servers.url, scalingo, receiver, settings=settings, workers=("worker", "worker-2")) as opwatch,
     ):
