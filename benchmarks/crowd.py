@@ -23,7 +23,6 @@ EACH_S = 5.0
 
 SPREAD_S = 5.0
 OLDEST_S = 300.0
-AHEAD_S = 900.0
 COHORT = 500
 _BURST = 5
 _HEADROOM = 1.04
@@ -48,19 +47,18 @@ def settings(operations: int, accounts: int) -> dict[str, str]:
     }
 
 
-def fill(store: Store, operations: int, accounts: int, *, hurried: bool) -> list[str]:
+def fill(store: Store, operations: int, accounts: int, *, new: bool) -> list[str]:
     """Store the operations. Returns their ids. They become due evenly within 5 s, in a few seconds.
 
-    Their ages are mixed, up to 5 min, and older ones get fewer looks. `hurried`: their start is 15 min ahead, so that
-    the pace treats each as new, and wants looks about as often as the limit allows.
+    Their ages are mixed, up to 5 min, and older ones get fewer looks; or all are `new`.
     """
     ready_at = store.records.now() + timedelta(seconds=3 + operations / 4000)
     chance = random.Random(operations)  # noqa: S311 - a mix that is the same each time
     identities = []
     for number in range(operations):
-        age_s = -AHEAD_S if hurried else chance.uniform(0, OLDEST_S)
+        age_s = 0.0 if new else chance.uniform(0, OLDEST_S)
         created_at = ready_at - timedelta(seconds=age_s)
-        polls = 1 if hurried else 1 + int(min(age_s, 60) / EACH_S)
+        polls = 1 if new else 1 + int(min(age_s, 60) / EACH_S)
         operation_id = secrets.token_hex(12)
         tracking = Tracking(
             id=f"osc-fr1-{operation_id}",

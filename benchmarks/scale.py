@@ -71,20 +71,20 @@ def main(
     plans = [(count, 1, True) for count in operations]
     plans += [(operations[0], number, True) for number in workers if number > 1]
     plans += [(operations[0], 1, False)] if mixed else []
-    held = [_held(count, number, measured_s, hurried=hurried) for count, number, hurried in plans]
+    held = [_held(count, number, measured_s, new=new) for count, number, new in plans]
     _print_held(held)
     usual = [usual_way(name, command, wait_s) for name, command, wait_s in RQ_WORKERS]
     _print_usual(held[0], usual)
     _print_goals(held, usual)
 
 
-def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) -> Held:
+def _held(operations: int, workers: int, measured_s: float, *, new: bool) -> Held:
     settings = crowd.settings(operations, crowd.ACCOUNTS)
     with Stage(settings=settings, targets="") as stage:
         start_api(stage)
         empty = stage.redis.info("memory")["used_memory"]
         store = Store(stage.redis, retention=timedelta(days=7))
-        identities = crowd.fill(store, operations, crowd.ACCOUNTS, hurried=hurried)
+        identities = crowd.fill(store, operations, crowd.ACCOUNTS, new=new)
         running = [stage.start("worker") for _ in range(workers)]
         wait_until(lambda: bool(stage.redis.zcard("opwatch:workers") >= workers), *running)
         wait_until(partial(_all_signed_in, stage), *running, timeout_s=120.0, every_s=0.5)
@@ -102,7 +102,7 @@ def _held(operations: int, workers: int, measured_s: float, *, hurried: bool) ->
             worker.kill()
         bytes_each = (stage.redis.info("memory")["used_memory"] - empty) / operations
     looks, took_s = report["looks"], after.at - before.at
-    kind = "" if hurried else ", ages as they come"
+    kind = "" if new else ", ages as they come"
     return Held(
         name=f"{operations:,} operations, {workers} worker{'s' if workers > 1 else ''}{kind}",
         operations=operations,

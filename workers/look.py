@@ -65,7 +65,8 @@ def look_round() -> None:
         claimed=claimed,
         took_ms=round((time.monotonic() - began_at_s) * 1000, 2),
     )
-    if chosen.is_short and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+    is_fast = time.monotonic() - began_at_s < LOOKS_FOLD_S / 4  # with thousands in flight, planning takes long
+    if chosen.is_short and is_fast and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
         runtime.looks_due.ring()  # the bucket would be full before the clock's next tick
 
 
