@@ -117,18 +117,25 @@ class Loopback(ABC):
 
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[None]:
-        loop = asyncio.get_running_loop()
-        listener = await loop.create_server(self.speak, sock=self._socket, backlog=1024, ssl=self._tls)
+        listener = await asyncio.get_running_loop().create_server(
+            self.speak, sock=self._socket, backlog=1024, ssl=self._tls
+        )
         try:
             yield
         finally:
             listener.close()
             self.hang_up()  # asyncio.run then cancels the running tasks
-            for _ in range(TURNS_TO_CLOSE):
-                for transport in [*loop._transports.values()]:  # type: ignore[attr-defined]  # noqa: SLF001 - a Server knows none before Python 3.13
-                    transport.abort()
-                await asyncio.sleep(0)
+            await abort_connections()
             self._socket = _bound(self._port)
+
+
+async def abort_connections() -> None:
+    """Abort every connection of the running loop, also one that was just accepted."""
+    loop = asyncio.get_running_loop()
+    for _ in range(TURNS_TO_CLOSE):
+        for transport in [*loop._transports.values()]:  # type: ignore[attr-defined]  # noqa: SLF001 - a Server knows none before Python 3.13
+            transport.abort()
+        await asyncio.sleep(0)
 
 
 class LoopbackServer(Loopback):
