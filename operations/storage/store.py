@@ -39,7 +39,7 @@ _MARKED, _COUNTED, _MOVED = b"marked", b"counted", b"moved"
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A pure change of a record; see `Store.update`. `entries` and `body` are written with the record of a group."""
+    """A pure change of a record; see `Store.update`. `body` is written with the record of a group."""
 
     stored: Stored
     apply: Callable[[Tracking], Tracking | None]

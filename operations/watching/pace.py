@@ -130,8 +130,7 @@ def plan(
 ) -> Plan:
     """Plan what to spend an account's tokens on.
 
-    `glances` has the regions in which a glance is possible, and how many times the price of a look it costs; 0 if one
-    is under way.
+    `glances` has the regions in which a glance is possible, and how many times the price of a look it costs.
     """
     rated = _rated(candidates, now) if tokens > 0 else []
     by_region = defaultdict[str, list[_Rated]](list)
@@ -140,8 +139,8 @@ def plan(
     looks, regions, price = list[_Rated](), list[str](), price_s(tokens, capacity)
     for region, mine in by_region.items():
         cost = glances.get(region) if capacity >= SMALLEST_FOR_A_GLANCE else None
-        is_shown = cost is not None and (cost == 0 or _is_worth_a_glance(mine, cost * price))
-        if is_shown and cost and len(regions) < tokens:
+        is_shown = cost is not None and _is_worth_a_glance(mine, cost * price)
+        if is_shown and len(regions) < tokens:
             regions.append(region)
         for each in mine:
             left_s = each.look_s - each.glance_s if is_shown else each.look_s
