@@ -65,7 +65,8 @@ def test_two_workers_keep_one_message_for_the_operations_of_a_deploy(tmp_path: P
 
         wait_until(final, what="the group's verdict")
         stage.opwatch.wait_for_delivery(identities[3], "deploys", "delivered")
-        wait_until(lambda: sent(UPDATE)[-1]["text"].startswith("❌ build/7: failed after "), what="the closing message")
+        closing = "❌ build/7: failed after "
+        wait_until(lambda: any(each["text"].startswith(closing) for each in sent(UPDATE)), what="the closing message")
         for number, identity in enumerate(identities):
             (delivery,) = (each for each in stage.opwatch.show(identity)["deliveries"] if each["target"] == "deploys")
             told = ("delivered", None) if number == 3 else ("skipped", "told with its group")
@@ -75,6 +76,7 @@ def test_two_workers_keep_one_message_for_the_operations_of_a_deploy(tmp_path: P
         assert reply["text"].startswith("<!here> ❌ app-3: ")
         last = sent(UPDATE)[-1]
         assert last["ts"] == "1.000100"
+        assert last["text"].startswith(closing)
         assert last["text"].endswith(f"(1 failed, {MEMBERS - 1} succeeded)")
 
 
