@@ -1,7 +1,8 @@
 """Chooses what a round asks the API: what is most worth a request, as far as each account's budget allows."""
 
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from config.settings import Settings
@@ -17,7 +18,8 @@ from scalingo.transport import NEVER_S
 from workers.glance import LOCK_S, Glance, lock_of
 from workers.runtime import LOOK_DEADLINE_S, Runtime
 
-LARGEST_WINDOW = 20_000
+LARGEST_WINDOW = 60_000
+ACCOUNTS_AT_ONCE = 50
 LOOKS_WITHOUT_REQUEST = 10
 FEWEST_FOR_A_GLANCE, LEAST_SHARE_FOR_A_GLANCE = 2, 0.5
 
@@ -36,12 +38,22 @@ class Look:
 
 @dataclass(slots=True)
 class Choice:
-    """What a round does. `is_short`: with more tokens, it would do more."""
+    """What a round does for some accounts. `is_short`: with more tokens, it would do more."""
 
     looks: list[Look] = field(default_factory=list)
     glances: list[Glance] = field(default_factory=list)
     tokens: int = 0
     is_short: bool = False
+
+
+def some_accounts_at_a_time(due: Due) -> Iterator[Due]:
+    """Divide what is due by accounts: with very many in flight, the first looks need not wait for the last plan.
+
+    The order is random, so that workers seldom plan for the same accounts at the same time.
+    """
+    accounts = random.sample(list(due), len(due))
+    for start in range(0, len(accounts), ACCOUNTS_AT_ONCE):
+        yield {account: due[account] for account in accounts[start : start + ACCOUNTS_AT_ONCE]}
 
 
 def choose(runtime: Runtime, due: Due) -> Choice:

@@ -3,7 +3,6 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 import redis
 import structlog
@@ -12,7 +11,7 @@ from operations.errors import OpwatchError, RateLimitedError, TransientError
 from operations.storage.glances import BYTES_OF_A_REQUEST, Glanced, Place
 from operations.watching.glances import merged
 from scalingo.apps import Listed
-from workers.runtime import LOOK_DEADLINE_S, Runtime, in_thread
+from workers.runtime import LOOK_DEADLINE_S, Runtime
 
 log = structlog.get_logger()
 
@@ -39,7 +38,7 @@ async def glance(runtime: Runtime, wanted: Glance) -> None:
     try:
         seen = await _ask(runtime, wanted)
         if isinstance(seen, RateLimitedError):
-            await in_thread(partial(runtime.budget.slow_down, wanted.place.account, seen.retry_after_s))
+            await runtime.slow_down(wanted.place.account, seen)
         with suppress(redis.RedisError):  # what it shows would be old once Redis is back
             await asyncio.to_thread(_store, runtime, wanted, seen)
     finally:

@@ -1,5 +1,7 @@
 """Checks the groups that are due: whether all their operations have ended, and what their live messages show."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import redis
@@ -7,7 +9,8 @@ import structlog
 
 from operations.errors import OpwatchError
 from operations.model import MessageRef, Tracking
-from operations.storage.index import GROUPS, ChangeKind, IndexChange, milliseconds
+from operations.storage.clock import milliseconds
+from operations.storage.index import GROUPS, ChangeKind, IndexChange
 from operations.storage.records import Stored, encode
 from operations.storage.store import Change
 from operations.telling import group_record
@@ -16,7 +19,8 @@ from workers.runtime import Runtime
 
 log = structlog.get_logger()
 
-CHECKS_AT_ONCE = 50
+CHECKS_AT_ONCE, MOST_BATCHES = 50, 4
+"""More wait for the next round: the deliveries of this one come after the checks."""
 
 
 def check_groups(runtime: Runtime) -> None:
@@ -25,22 +29,42 @@ def check_groups(runtime: Runtime) -> None:
     A check counts only if neither the group's record nor its score has changed since: a member that changes in the
     meantime makes the group due again, by the script that writes the member.
     """
-    for name, score in runtime.records.due_groups(CHECKS_AT_ONCE).items():
-        try:
-            _check(runtime, name, round(score))
-        except (redis.ResponseError, OpwatchError) as error:  # a damaged group must not stop the others
-            log.warning("group not checked", group=name, error=str(error))
+    for _ in range(MOST_BATCHES):
+        due = runtime.records.due_groups(CHECKS_AT_ONCE)
+        members = runtime.records.groups(due)
+        records = {stored.tracking.app: stored for stored in runtime.records.read(map(group_record.group_id, due))}
+        checks = {}
+        for name, score in due.items():
+            with _damage_logged(name):
+                stored = records.get(name) or _begun(runtime, name, members[name])
+                checks[name] = _check(runtime, stored, members[name], round(score))
+        for name, result in zip(checks, runtime.store.update_all(list(checks.values())), strict=True):
+            with _damage_logged(name):
+                if isinstance(result, Exception):
+                    raise result
+        if len(due) < CHECKS_AT_ONCE:
+            break
+
+
+@contextmanager
+def _damage_logged(group: str) -> Iterator[None]:
+    """Log what is wrong with one group: it must not stop the others."""
+    try:
+        yield
+    except (redis.ResponseError, OpwatchError) as error:
+        log.warning("group not checked", group=group, error=str(error))
 
 
 def shown_now(runtime: Runtime, record: Tracking, target: str) -> GroupMessage | None:
     """Compose what a group's live message has to show now; None if the target is told about no member."""
-    return group_record.shown_to(record, _members(runtime, record.app), target, runtime.rules, runtime.records.now())
+    members = runtime.records.group(record.app)
+    return group_record.shown_to(record, members, target, runtime.rules, runtime.records.now())
 
 
 def has_called(runtime: Runtime, mine: Tracking, target: str) -> bool:
     """Tell whether another operation of the group mentions somebody at this target."""
     name = mine.app if mine.is_group else mine.group
-    return name is not None and group_record.has_called(_members(runtime, name), mine, target)
+    return name is not None and group_record.has_called(runtime.records.group(name), mine, target)
 
 
 def group_message_at(runtime: Runtime, member: Tracking, target: str) -> MessageRef | None:
@@ -50,30 +74,22 @@ def group_message_at(runtime: Runtime, member: Tracking, target: str) -> Message
     return next((m.posted for m in messages if m.target == target), None)
 
 
-def _check(runtime: Runtime, name: str, score: int) -> None:
-    members, now = _members(runtime, name), runtime.records.now()
-    stored = runtime.records.get(group_record.group_id(name))
-    if stored is None:
-        fresh = group_record.begun(name, members, now)
-        stored = runtime.store.add(fresh) or Stored(fresh, encode(fresh))
-    checked = group_record.checked(stored.tracking, members, runtime.rules, now)
+def _begun(runtime: Runtime, name: str, members: list[Tracking]) -> Stored:
+    fresh = group_record.begun(name, members, runtime.records.now())
+    return runtime.store.add(fresh) or Stored(fresh, encode(fresh))
+
+
+def _check(runtime: Runtime, stored: Stored, members: list[Tracking], score: int) -> Change:
+    """Make the change that records a check."""
+    name = stored.tracking.app
+    checked = group_record.checked(stored.tracking, members, runtime.rules, runtime.records.now())
     next_ms = None if checked.next_at is None else milliseconds(checked.next_at)
     entries = (
         IndexChange(ChangeKind.EXPECT, GROUPS, name, score),
         IndexChange(ChangeKind.SCORE, GROUPS, name, next_ms),
     )
     unless_changed = partial(_unless_changed, before=stored.tracking, after=checked.record)
-    (result,) = runtime.store.update_all([Change(stored, unless_changed, also=entries, body=checked.body)])
-    if isinstance(result, Exception):
-        raise result
-
-
-def _members(runtime: Runtime, name: str) -> list[Tracking]:
-    """Read the members; none if something else is stored in their place."""
-    try:
-        return runtime.records.group(name)
-    except redis.ResponseError:
-        return []
+    return Change(stored, unless_changed, also=entries, body=checked.body)
 
 
 def _unless_changed(record: Tracking, *, before: Tracking, after: Tracking) -> Tracking | None:

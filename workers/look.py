@@ -20,7 +20,6 @@ from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.storage.tallies import detection_s
 from operations.telling.attempts import is_anything_due
-from operations.telling.view import timestamp
 from operations.watching import looks
 from workers import choice
 from workers.choice import Look
@@ -53,20 +52,25 @@ def look_round() -> None:
     due: dict[str, list[Stored]] = defaultdict(list)
     for stored in runtime.records.due_trackings(choice.window(runtime.settings)):
         due[stored.tracking.account].append(stored)
-    chosen, all_due = choice.choose(runtime, due), sum(map(len, due.values()))
-    runtime.loop.submit(*(partial(glance, runtime, each) for each in chosen.glances))
-    claimed = _claim_and_look(runtime, chosen.looks)
+    granted = glances = claimed = 0
+    is_short = False
+    for some in choice.some_accounts_at_a_time(due):
+        chosen = choice.choose(runtime, some)
+        runtime.loop.submit(*(partial(glance, runtime, each) for each in chosen.glances))
+        claimed += _claim_and_look(runtime, chosen.looks)
+        granted, glances, is_short = granted + chosen.tokens, glances + len(chosen.glances), is_short or chosen.is_short
+    took_s = time.monotonic() - began_at_s
     log.log(
-        logging.INFO if chosen.is_short and claimed else logging.DEBUG,
+        logging.INFO if is_short and claimed else logging.DEBUG,
         "look round",
-        due=all_due,
-        granted=chosen.tokens,
-        glances=len(chosen.glances),
+        due=sum(map(len, due.values())),
+        granted=granted,
+        glances=glances,
         claimed=claimed,
-        took_ms=round((time.monotonic() - began_at_s) * 1000, 2),
+        took_ms=round(took_s * 1000, 2),
     )
-    is_fast = time.monotonic() - began_at_s < LOOKS_FOLD_S / 4  # with thousands in flight, planning takes long
-    if chosen.is_short and is_fast and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
+    # With thousands in flight, planning takes long: then rounds come with the clock's ticks.
+    if is_short and took_s < LOOKS_FOLD_S / 4 and runtime.budget.allowance.per_second * LOOKS_FOLD_S >= 1:
         runtime.looks_due.ring()  # the bucket would be full before the clock's next tick
 
 
@@ -188,10 +192,7 @@ async def _release(runtime: Runtime, claimed: Claimed) -> None:
 async def _heed(runtime: Runtime, account: str, seen: Operation | OpwatchError) -> None:
     """Apply what a look says about its account: a lower rate after a 429, or a rejected API token."""
     if isinstance(seen, RateLimitedError):
-        slowed = await in_thread(partial(runtime.budget.slow_down, account, seen.retry_after_s))
-        if slowed is not None:
-            resumes_at = timestamp(slowed.resumes_at)
-            log.warning("slowed down by a 429", account=account, share=slowed.share, resumes_at=resumes_at)
+        await runtime.slow_down(account, seen)
     elif isinstance(seen, SignInRejectedError):
         if await in_thread(partial(runtime.account_alerts.raise_for, account, str(seen))):
             log.error("API token rejected", account=account, error=str(seen))

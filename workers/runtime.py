@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import redis
+import structlog
 from aiohttp.abc import AbstractResolver
 
 from config.redis import connect
 from config.settings import Settings
 from notifiers.targets import Target
+from operations.errors import RateLimitedError
 from operations.storage.account_alerts import AccountAlerts
 from operations.storage.budget import Budget
 from operations.storage.glances import Glances
@@ -30,9 +33,12 @@ from operations.storage.records import Records, Stored
 from operations.storage.store import Change, Store
 from operations.telling.attempts import Policy
 from operations.telling.audience import Rules
+from operations.telling.view import timestamp
 from scalingo.client import Client, Hosts
 from workers.doorbell import Doorbell, Round
 from workers.loop import Batches, HttpLoop, TargetSlots
+
+log = structlog.get_logger()
 
 T = TypeVar("T")
 
@@ -127,6 +133,13 @@ class Runtime:
         such a claim, even a late change applies.
         """
         return await retry_while_redis_is_down(lambda: self.changes(change))
+
+    async def slow_down(self, account: str, limited: RateLimitedError) -> None:
+        """Apply a 429 of the API to the account's budget."""
+        slowed = await in_thread(partial(self.budget.slow_down, account, limited.retry_after_s))
+        if slowed is not None:
+            resumes_at = timestamp(slowed.resumes_at)
+            log.warning("slowed down by a 429", account=account, share=slowed.share, resumes_at=resumes_at)
 
     def round_done(self, done: Round) -> None:
         """Store that rounds are done, for `/readyz` and the dead man's switch."""

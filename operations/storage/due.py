@@ -6,7 +6,8 @@ from typing import Any
 
 import redis
 
-from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, milliseconds
+from operations.storage.clock import milliseconds
+from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX
 from operations.telling.group_record import CHECK_EVERY_S
 from operations.telling.retries import LONGEST_PAUSE_S
 from operations.watching.pace import LONGEST_WAIT_S

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import redis
 
 from operations.model import Operation, Tracking
-from operations.storage.index import COUNTERS, ChangeKind, IndexChange, added, milliseconds
-from operations.storage.records import from_milliseconds
+from operations.storage.clock import from_milliseconds, milliseconds
+from operations.storage.index import COUNTERS, ChangeKind, IndexChange, added
 from operations.watching import glances
 from operations.watching.glances import EVIDENCE_KEPT, TRUSTED_FOR, Hint, Sight, Trust, Word
 from operations.watching.pace import SET_BACK

@@ -10,9 +10,10 @@ from typing import Any
 
 import redis
 
+from operations.storage.clock import milliseconds
 from operations.storage.due import DueSets
 from operations.storage.heartbeat import Heartbeat
-from operations.storage.index import DUE, OUTBOX, milliseconds
+from operations.storage.index import DUE, OUTBOX
 
 STALLED_AFTER_S = 15.0
 """Work that is due is claimed within seconds. If no round has ended for so long, none is done."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from operations.storage.index import milliseconds
+from operations.storage.clock import milliseconds
 
 SILENT_AFTER = timedelta(seconds=3)
 """A worker without a heartbeat for so long is presumed dead, and its looks are released."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from operations.model import WENT_WRONG, Delivery, DeliveryState, State, Tracking, tracking_id
+from operations.storage.clock import milliseconds
 from operations.telling import alerts, group_record
 from operations.telling.attempts import last_end
 
@@ -181,11 +182,6 @@ def tracking_of(member: str) -> str:
 def retrying_range(target: str) -> tuple[str, str]:
     """Return the bounds, by name, of the deliveries to one target in `retrying`."""
     return f"[{target} ", f"({target}!"  # `!` comes right after the space
-
-
-def milliseconds(at: datetime) -> int:
-    """Write a time as a score: milliseconds since 1970."""
-    return round(at.timestamp() * 1000)
 
 
 def _score_changes(before: Entries, after: Entries) -> Iterator[IndexChange]:

@@ -8,18 +8,9 @@ from typing import Any
 
 import redis
 
+from operations.storage.clock import milliseconds
 from operations.storage.due import due_in_s
-from operations.storage.index import (
-    COUNTERS,
-    DUE,
-    GROUPS,
-    IN_FLIGHT,
-    LIVE,
-    OUTBOX,
-    RETRYING,
-    milliseconds,
-    retrying_range,
-)
+from operations.storage.index import COUNTERS, DUE, GROUPS, IN_FLIGHT, LIVE, OUTBOX, RETRYING, retrying_range
 from operations.storage.records import Records
 
 

@@ -4,10 +4,9 @@ Unreadable records are skipped: a newer version wrote them, and will handle them
 if Redis is away.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import redis
@@ -17,8 +16,9 @@ from operations.errors import NewerRecordError
 from operations.kind import Kind
 from operations.model import Delivery, LiveMessage, Tracking, tracking_id
 from operations.storage import index
+from operations.storage.clock import Clock, from_milliseconds, milliseconds
 from operations.storage.due import DueSets, is_due
-from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, body_key, milliseconds, record_key
+from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, body_key, record_key
 from operations.telling import groups
 from operations.telling.alerts import alert_id
 from operations.telling.attempts import LEASE
@@ -38,10 +38,7 @@ WINDOW = 1000
 """From how many due entries a round chooses."""
 
 _BATCH = 200
-_CLOCK_TRUSTED_FOR_S = 1.0
-_CLOCK_READINGS = 5
-_PROMPT_S = 0.05
-_WINDOWS = 20
+_WINDOWS = 60
 _LARGEST_PULL = 2000
 
 
@@ -67,7 +64,7 @@ class Records:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._due = DueSets(connection)
         self._waiting: dict[str, _Waiting] = {}
-        self._clock = _Clock(connection)
+        self._clock = Clock(connection)
 
     def now(self) -> datetime:
         """Return the time by Redis's clock, which all processes share."""
@@ -90,20 +87,19 @@ class Records:
         again.
         """
         known: dict[str, _Waiting] = {}
-        found: list[Stored] = []
         for now, due in self._due_windows(DUE):
-            waiting = {each: read for each, read in self._waiting.items() if read.score == due.get(each)}
-            read = {stored.tracking.id: stored for stored in self.read(set(due).difference(waiting))}
-            for identity, score in due.items():
-                stored = waiting[identity].stored if identity in waiting else read.get(identity)
-                if stored is not None and not is_due(DUE, stored.tracking.next_look_at, now):
-                    continue  # another worker claimed it after we listed it
-                known[identity] = _Waiting(score, stored)
-                found += [stored] if stored is not None else []
-            if len(found) >= limit:
+            kept = {identity: self._waiting.get(identity) for identity in due}
+            unread = [each for each, waiting in kept.items() if waiting is None or waiting.score != due[each]]
+            read = {stored.tracking.id: stored for stored in self.read(unread)}
+            for identity in unread:
+                stored = read.get(identity)
+                is_here = stored is None or is_due(DUE, stored.tracking.next_look_at, now)
+                kept[identity] = _Waiting(due[identity], stored) if is_here else None  # else claimed after we listed it
+            known.update((identity, waiting) for identity, waiting in kept.items() if waiting is not None)
+            if len(known) >= limit:
                 break
         self._waiting = known
-        return found[:limit]
+        return [waiting.stored for waiting in known.values() if waiting.stored is not None][:limit]
 
     def claimed_trackings(self) -> Iterator[Stored]:
         """Yield the trackings that a worker has claimed for a look."""
@@ -145,11 +141,26 @@ class Records:
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, newest first, at most `groups.LARGEST`."""
-        found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
-        members = [member.decode(errors="replace") for member in found]
-        batches = (members[start : start + _BATCH] for start in range(0, len(members), _BATCH))
+        return self.groups([name])[name]
+
+    def groups(self, names: Iterable[str]) -> dict[str, list[Tracking]]:
+        """List the members of each group, like `group`; none where something else is stored in their place."""
+        wanted = list(names)
+        pipe = self._redis.pipeline(transaction=False)
+        for name in wanted:
+            pipe.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
+        members = {
+            name: [each.decode(errors="replace") for each in _members(answer)]
+            for name, answer in zip(wanted, pipe.execute(raise_on_error=False), strict=True)
+        }
+        identities = [identity for found in members.values() for identity in found]
+        batches = (identities[start : start + _BATCH] for start in range(0, len(identities), _BATCH))
+        read = {each.tracking.id: each.tracking for batch in batches for each in self.read(batch)}
         # An older version, without groups, may have started a member's next run with another group.
-        return [each.tracking for batch in batches for each in self.read(batch) if each.tracking.group == name]
+        return {
+            name: [read[identity] for identity in found if identity in read and read[identity].group == name]
+            for name, found in members.items()
+        }
 
     def _due_windows(self, key: str) -> Iterator[tuple[datetime, dict[str, float]]]:
         for start in range(0, WINDOW * _WINDOWS, WINDOW):
@@ -171,34 +182,6 @@ class Records:
             tracking = None if record is None or not worth(record) else _understood(record)
             if tracking is not None and tracking.id == identity:
                 yield Stored(tracking, record)
-
-
-class _Clock:
-    """Computes Redis's time from this process's monotonic clock, and reads it again every second."""
-
-    def __init__(self, connection: redis.Redis) -> None:
-        self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
-        self._offset_s = 0.0
-        self._read_at_s = float("-inf")
-
-    def now(self) -> datetime:
-        """Return the time in milliseconds, never ahead of Redis."""
-        if time.monotonic() - self._read_at_s > _CLOCK_TRUSTED_FOR_S:
-            self._read()
-        return from_milliseconds(int((time.monotonic() + self._offset_s) * 1000))
-
-    def _read(self) -> None:
-        """Read the time. An answer is as old as it took to arrive, so the fastest of a few is used."""
-        readings = []
-        for _ in range(_CLOCK_READINGS):
-            asked_at_s = time.monotonic()
-            seconds, microseconds = self._redis.time()
-            answered_at_s = time.monotonic()
-            readings.append((answered_at_s - asked_at_s, seconds + microseconds / 1e6 - answered_at_s))
-            if readings[-1][0] < _PROMPT_S:
-                break
-        self._offset_s = min(readings)[1]
-        self._read_at_s = time.monotonic()
 
 
 def encode(tracking: Tracking) -> bytes:
@@ -238,13 +221,16 @@ def _id(tracking: Tracking, delivery: Delivery) -> str:
     return delivery_id(tracking, delivery.run, delivery.verdict, delivery.target)
 
 
+def _members(answer: list[bytes] | redis.RedisError) -> list[bytes]:
+    if isinstance(answer, list):
+        return answer
+    if str(answer).startswith("WRONGTYPE"):
+        return []
+    raise answer
+
+
 def _understood(record: bytes) -> Tracking | None:
     try:
         return decode(record)
     except NewerRecordError:
         return None
-
-
-def from_milliseconds(at_ms: int) -> datetime:
-    """Read a time from a score, the reverse of `milliseconds`."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -7,8 +7,9 @@ from typing import Any
 import redis
 
 from operations.model import AlertKind, Delivery, DeliveryState, State, Tracking
-from operations.storage.index import RETRYING, ChangeKind, IndexChange, milliseconds, retrying_range, tracking_of
-from operations.storage.records import Records, Stored, from_milliseconds
+from operations.storage.clock import from_milliseconds, milliseconds
+from operations.storage.index import RETRYING, ChangeKind, IndexChange, retrying_range, tracking_of
+from operations.storage.records import Records, Stored
 from operations.telling import alerts, announcement, line
 from operations.watching.row import Earlier
 

@@ -25,7 +25,7 @@ from operations.telling import audience, closing, group_message, groups, live
 from operations.telling.audience import TOLD_WITH_GROUP, Rules
 from operations.telling.group_message import GroupMessage
 
-CHECK_EVERY_S = 60.0
+CHECK_EVERY_S = 300.0
 """How often an open group is checked even if nothing wakes it: an older version may have written a member."""
 
 RECORD_VERSION = 3

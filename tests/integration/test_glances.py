@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from operations.model import Operation, State
+from operations.storage.clock import milliseconds
 from operations.storage.glances import EVIDENCE, Place, glances_counter, hints_counter
-from operations.storage.index import milliseconds
 from operations.storage.store import Store
 from operations.watching.glances import Word
 from page.timeline import events

@@ -11,7 +11,8 @@ import pytest
 import redis
 
 from operations.model import DeliveryState, State, Tracking
-from operations.storage.index import GROUPS, LIVE, OUTBOX, index_changes, record_key
+from operations.storage.clock import milliseconds
+from operations.storage.index import GROUPS, LIVE, OUTBOX, group_key, index_changes, record_key
 from operations.storage.records import encode
 from operations.storage.store import Store
 from operations.telling import attempts, group_record
@@ -247,6 +248,18 @@ def test_an_end_during_a_check_is_not_lost(
     assert found(store, RECORD).tracking.state is State.TRACKING
     told_all(store)
     assert texts(receiver) == ["✅ build 7: succeeded"]
+
+
+def test_the_groups_of_a_big_release_are_checked_in_one_go(store: Store, told: Runtime) -> None:
+    names = [f"release {number}" for number in range(group_checks.CHECKS_AT_ONCE + 10)]
+    for number, name in enumerate(names):
+        tracked(store, operation_id(number), app=f"shop-{number}", group=name)
+    told.connection.set(group_key("damaged"), "something else")
+    told.connection.zadd(GROUPS, {"damaged": 0})
+    group_checks.check_groups(told)
+    records = [found(store, group_record.group_id(name)).tracking for name in names]
+    assert [record.polls for record in records] == [1] * len(names)
+    assert told.connection.zcount(GROUPS, "-inf", milliseconds(store.records.now())) == 0
 
 
 @pytest.mark.parametrize("at", ["before the check", "after the check", "while it is sent"])

@@ -20,9 +20,10 @@ from local.valkey import Valkey
 from operations.errors import PermanentError, Reason, TransientError
 from operations.model import Tracking
 from operations.storage.account_alerts import AccountAlerts
+from operations.storage.clock import milliseconds
 from operations.storage.health import Health
 from operations.storage.heartbeat import Heartbeat
-from operations.storage.index import DUE, OUTBOX, milliseconds
+from operations.storage.index import DUE, OUTBOX
 from operations.storage.store import Store
 from operations.telling.audience import Rule
 from operations.watching import looks

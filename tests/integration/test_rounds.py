@@ -31,6 +31,7 @@ from tests.integration.bench import BROKEN, NO_OTHER_TARGETS, Caller, found, loo
 from tests.integration.rounds import hold, look, tell_all
 from tests.support.receiver import Receiver, Reply
 from tests.support.running import PATIENCE_S, wait_until
+from workers import choice
 from workers import runtime as workers_runtime
 from workers.clock import Clock
 from workers.deliver import delivery_round
@@ -637,6 +638,18 @@ class TestOtherSettings:
         first, second = (json.loads(seen.body)["text"] for seen in receiver.requests)
         assert first.startswith("<!here> ")
         assert "<!here>" not in second
+
+
+def test_a_round_plans_for_all_accounts_some_at_a_time(start_worker: Start, store: Store) -> None:
+    accounts = [f"a{number}" for number in range(choice.ACCOUNTS_AT_ONCE + 1)]
+    running = start_worker(**{f"SCALINGO_API_TOKEN_{account.upper()}": f"tk-us-{account}" for account in accounts})
+    found_due = {}
+    for number, account in enumerate(accounts):
+        found_due[account] = [found(store, tracked(store, operation_id(number), account=account))]
+    parts = list(choice.some_accounts_at_a_time(found_due))
+    chosen = [choice.choose(running, part) for part in parts]
+    assert sorted(map(len, parts)) == [1, choice.ACCOUNTS_AT_ONCE]
+    assert sorted(look.stored.tracking.account for each in chosen for look in each.looks) == sorted(accounts)
 
 
 def ended(store: Store, settings: Settings, notify: tuple[str, ...] = ()) -> str:

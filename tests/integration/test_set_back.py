@@ -8,9 +8,10 @@ import redis
 
 from config.settings import Settings
 from operations.model import Tracking
+from operations.storage.clock import milliseconds
 from operations.storage.due import DueSets
 from operations.storage.heartbeat import Heartbeat
-from operations.storage.index import DUE, milliseconds
+from operations.storage.index import DUE
 from operations.storage.records import encode
 from operations.storage.store import Store
 from tests.integration.bench import BROKEN, OPERATION_ID, begun, found, seen, tracked

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from operations.errors import PermanentError
 from operations.model import DeliveryState, Operation, State, Tracking, Verdict
 from operations.storage import index
-from operations.storage.index import COUNTERS, ChangeKind, IndexChange, index_changes, milliseconds
+from operations.storage.clock import milliseconds
+from operations.storage.index import COUNTERS, ChangeKind, IndexChange, index_changes
 from operations.storage.tallies import tally_changes
 from operations.telling import alerts
 from tests.unit.strategies import NOW, OPERATION_ID, a_delivery, a_tracking, attempted_by, times, trackings
