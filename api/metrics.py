@@ -121,8 +121,8 @@ class Collector:
         yield detection
 
     def _glances(self, counters: dict[str, int]) -> Iterator[Metric]:
-        made = CounterMetricFamily("opwatch_glances", "Glances at all apps of an account", labels=["account", "result"])
-        turned = CounterMetricFamily("opwatch_revealed", "Apps that a glance saw no longer busy", labels=["account"])
+        made = CounterMetricFamily("opwatch_glances", "Glances at an account", labels=["account", "result"])
+        turned = CounterMetricFamily("opwatch_revealed", "What a glance saw no longer busy", labels=["account"])
         hints = CounterMetricFamily(
             "opwatch_hints",
             "Looks that showed whether the glance before was right",

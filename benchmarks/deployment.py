@@ -8,6 +8,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from math import log
 from pathlib import Path
 from random import Random
 
@@ -16,7 +17,7 @@ import psutil
 from benchmarks.pacing import HISTORY
 from benchmarks.policies import EverySeconds, Opwatch, Policy
 from benchmarks.service import BenchmarkError, Stage, run, wait_until
-from benchmarks.simulation import Begun, simulate
+from benchmarks.simulation import Begun, Shown, simulate, truly
 from benchmarks.table import Row, percentile, print_circumstances, print_goals, print_table
 from operations.kind import Kind
 from standin.operations import new_uuid
@@ -28,6 +29,10 @@ DEPLOYMENTS = 200
 GOALS = {"cold": (25.0, 8.0), "learned": (12.0, 5.0)}
 """The most requests, and the longest mean delay in seconds."""
 
+MANY = ((5, 0.0), (20, 0.0), (20, 600.0), (50, 600.0))
+"""How many deployments, and within how many seconds they begin."""
+
+FEWEST, VARIES, STARTS_FOR_S = 200, 0.5, 15.0
 EVENTS, APART_S = 5, 8.0
 """In 8 s the budget of the default settings is full again."""
 
@@ -43,6 +48,7 @@ def main() -> None:
     """Simulate, measure and print."""
     print_circumstances("deployment")
     _print_pace()
+    _print_many()
     with Receiver() as receiver:
         settings = SETTINGS | {"WEBHOOK_URL": receiver.url("/hook")}
         with Stage(settings=settings) as stage:
@@ -94,6 +100,33 @@ def _print_pace() -> None:
     title = f"deployment: {DEPLOYMENTS} of {LASTS_S:g} s ± {SPREAD:.0%}, one at a time"
     print_table(title, ("", "requests", "mean delay", "p95"), lines)
     print_goals("deployment: goals", rows)
+
+
+def _at_its_end(begun: Begun, now_s: float, random: Random) -> bool:
+    """Show a deployment only while its app starts, as the list of apps does."""
+    return begun.duration_s - now_s + begun.at_s <= STARTS_FOR_S and truly(begun, now_s, random)
+
+
+def _print_many() -> None:
+    """Compare glances at the list of apps and at the newest events, for many deployments, 50 durations known."""
+    ways: dict[str, tuple[bool, Shown]] = {"no": (False, truly), "apps": (True, _at_its_end), "events": (True, truly)}
+    lines = []
+    for number, over_s in MANY:
+        cells = []
+        for may_glance, shown in ways.values():
+            late_s, requests = list[float](), 0
+            for seed in range(max(1, FEWEST // number)):
+                random = Random(seed)  # noqa: S311 - a repeatable simulation
+                known = [random.lognormvariate(log(LASTS_S), VARIES) for _ in range(HISTORY)]
+                starts_s = sorted(random.uniform(0, over_s) for _ in range(number))
+                begun = [Begun(at_s, random.lognormvariate(log(LASTS_S), VARIES)) for at_s in starts_s]
+                policy = Opwatch(known, kind=Kind.DEPLOYMENT, may_glance=may_glance)
+                late, made = simulate(policy, begun, shown=shown, seed=seed)
+                late_s, requests = late_s + late, requests + made
+            cells.append(f"{statistics.mean(late_s):.1f} s @ {requests / len(late_s):.1f}")
+        lines.append((f"{number} within {over_s:g} s", *cells))
+    title = f"deployment: many of about {LASTS_S:g} s (log-normal, {VARIES:g}), mean delay @ requests each"
+    print_table(title, ("", *(f"{way} glances" for way in ways)), lines)
 
 
 def _told_by_event(stage: Stage, receiver: Receiver, output_bytes: int = 9_000) -> tuple[float, int]:

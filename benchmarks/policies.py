@@ -10,7 +10,7 @@ from operations.model import Operation, Tracking, Verdict
 from operations.storage.budget import LARGEST_BURST
 from operations.watching import glances, pace
 from operations.watching.durations import KEPT, Durations
-from operations.watching.glances import NO_HINT, App, Hint, Sight, Trust
+from operations.watching.glances import NO_HINT, Hint, Sight, Status, Trust
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 LONGEST_EXPONENTIAL_S, EXPONENT = 20.0, 1.5
@@ -203,16 +203,16 @@ class Opwatch:
         newest = {t.app: t.id for t in due}
         self._hints = {t.id: self._hint(t, is_newest=newest[t.app] == t.id) for t in due}
         candidates = [pace.Candidate(t, self._durations, self._hints[t.id]) for t in due]
-        regions = {"osc-fr1": 1.0} if self._may_glance else {}
-        plan = pace.plan(candidates, granted, now, capacity=LARGEST_BURST, glances=regions)
-        self.glances += len(plan.regions)
-        return [int(t.id) for t in plan.looks] + [GLANCE] * len(plan.regions)
+        views = {glances.view_of(t): 1.0 for t in due} if self._may_glance else {}
+        plan = pace.plan(candidates, granted, now, capacity=LARGEST_BURST, glances=views)
+        self.glances += len(plan.glances)
+        return [int(t.id) for t in plan.looks] + [GLANCE] * len(plan.glances)
 
     def glanced(self, busy: set[int], now_s: float) -> None:
         """Remember what was busy."""
         self._glanced_at = BEGAN + timedelta(seconds=now_s)
-        seen = {t.app: App("restarting", busy=False) for t in self._flying.values()}
-        seen |= {self._app_of(number): App("restarting", busy=True) for number in busy}
+        seen = {t.app: Status("restarting", busy=False) for t in self._flying.values()}
+        seen |= {self._app_of(number): Status("restarting", busy=True) for number in busy}
         self._sights = glances.merged(self._sights, seen, self._glanced_at)
 
     def seen(self, number: int, now_s: float) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from notifiers.wording import state_word
 from operations.history import Looks
+from operations.kind import Kind
 from operations.model import Delivery, State, Tracking
 from operations.text import plain
 
@@ -41,17 +42,17 @@ def _looks(tracking: Tracking) -> Iterator[Event]:
     for number, each in enumerate(tracking.looks):
         if number == 1 and not_kept > 0:
             yield Event(at=each.first_at, text="further looks, details not kept", times=not_kept)
-        yield _look(each)
+        yield _look(each, "deployment" if tracking.kind is Kind.DEPLOYMENT else "app")
 
 
-def _look(each: Looks) -> Event:
+def _look(each: Looks, glanced_at: str) -> Event:
     what = plain(each.what)
     if each.failed:
         return Event(
             at=each.first_at, until=each.last_at, text="look failed", detail=what, times=each.times, mood="odd"
         )
     if each.glanced:
-        return Event(at=each.first_at, text=f"seen by a glance: the app is {what}")
+        return Event(at=each.first_at, text=f"seen by a glance: the {glanced_at} is {what}")
     return Event(at=each.first_at, until=each.last_at, text=f"looked: {what}", times=each.times)
 
 

@@ -14,8 +14,8 @@ from operations.errors import OperationMissingError, OpwatchError, TransientErro
 from operations.kind import Kind
 from operations.model import Operation, Tracking, Verdict
 from operations.telling.announcement import cut_error
-from operations.watching.glances import App
-from scalingo import apps, output
+from operations.watching.glances import Source, Status
+from scalingo import listing, output
 from scalingo.address import API_KINDS
 from scalingo.answers import Answer, failure, parse_answer, parse_json
 from scalingo.sign_in import SignIn
@@ -88,22 +88,22 @@ class Client:
         wants_text = tracking.kind is Kind.DEPLOYMENT and seen.outcome is Verdict.FAILED
         return await self._with_text(tracking, seen, until_s) if wants_text else seen
 
-    async def glance(self, account: str, region: str, *, granted_at_s: float) -> apps.Listed:
-        """List the apps of an account with their status. The caller cancels it in time, and has spent the first token.
+    async def glance(self, account: str, region: str, source: Source, *, granted_at_s: float) -> listing.Listed:
+        """List what a glance shows. The caller cancels it in time, and has spent the first token.
 
         Each further page spends a token here. Raises OpwatchError for a missing or unusable answer.
         """
-        found, size, page = dict[str, App](), 0, 1
-        for number in range(1, apps.MOST_PAGES + 1):
-            url = self._hosts.apis[region] + apps.path(page)
-            answer = await self.sign_in.ask("GET", url, account, granted_at_s, apps.LARGEST_LIST)
-            listed = apps.parse_apps(answer)
-            found |= listed.apps
+        shown, size, page = dict[str, Status](), 0, 1
+        for number in range(1, listing.MOST_PAGES[source] + 1):
+            url = self._hosts.apis[region] + listing.path(source, page)
+            answer = await self.sign_in.ask("GET", url, account, granted_at_s, listing.LARGEST_LIST)
+            listed = listing.parse_page(source, answer)
+            shown |= listed.shown
             size += len(answer.body)
             if listed.next_page is None or listed.next_page <= page:
-                return apps.Listed(found, number, size)
+                return listing.Listed(shown, number, size)
             page, granted_at_s = listed.next_page, NEVER_S
-        return apps.Listed(found, apps.MOST_PAGES, size)
+        return listing.Listed(shown, listing.MOST_PAGES[source], size)
 
     async def _ask(self, tracking: Tracking, url: str, granted_at_s: float) -> Answer:
         if not API_KINDS[tracking.kind].in_database_api:

@@ -1,13 +1,16 @@
-"""The list of an account's apps with their status, as `GET /v1/apps` shows it; and liars."""
+"""What the API lists of an account: its apps with their status, and its newest events; and liars."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from standin.operations import Operation, app_id
+from standin.operations import DONE, Operation, app_id
 
-APPS = "/v1/apps"
-"""The path; faults name it as their app."""
+APPS, EVENTS = "/v1/apps", "/v1/events"
+"""The paths; faults name them as their app."""
+
+EVENTS_ON_A_PAGE = 30
 
 NEVER_SHOWN = frozenset({"start-one-off"})
 """Types of operations that leave their app `running`."""
@@ -49,9 +52,24 @@ def listed(operations: Iterable[Operation], now: float, liar: str) -> list[dict[
     """List the apps of these operations and deployments, in order of their names."""
     busy: dict[str, bool] = {}
     for each in operations:
-        shows = each.kind in ("operation", "deployment") and each.type not in NEVER_SHOWN
+        shows = each.kind == "operation" and each.type not in NEVER_SHOWN
         busy[each.app] = busy.get(each.app, False) or (shows and LIARS[liar](each, now))
     return [
         {"id": app_id(app), "name": app, "status": "restarting" if is_busy else "running"}
         for app, is_busy in sorted(busy.items())
     ]
+
+
+def events(operations: Iterable[Operation], now: float, liar: str) -> list[dict[str, Any]]:
+    """List the newest events, the newest first: one for each operation and deployment. A deployment's is completed."""
+    newest = sorted(operations, key=lambda each: each.created_at, reverse=True)[:EVENTS_ON_A_PAGE]
+    return [_event(each, now, liar) for each in newest]
+
+
+def _event(operation: Operation, now: float, liar: str) -> dict[str, Any]:
+    if operation.kind != "deployment":
+        return {"type": operation.type, "app_name": operation.app, "type_data": {}}
+    is_over = not LIARS[liar](operation, now)
+    status = {"status": operation.outcome or DONE["deployment"]} if is_over else {}
+    about = {"deployment_uuid": operation.id, "pusher": "jane", **status}
+    return {"type": "deployment", "app_name": operation.app, "type_data": about}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from standin.accounts import Accounts, SlidingWindow
-from standin.apps import APPS, listed
+from standin.apps import APPS, EVENTS, events, listed
 from standin.faults import (
     DATABASE_UNAUTHORIZED,
     INVALID_CREDENTIALS,
@@ -70,7 +70,7 @@ class Call:
     def parse(cls, method: str, path: str, authorization: str, page: int = 1) -> "Call":
         """Find app, operation, addon and action in the path; None if missing."""
         route = ROUTE.fullmatch(path) or DATABASE_ROUTE.fullmatch(path)
-        named = route.groupdict() if route else {"app": path if path == APPS else None}
+        named = route.groupdict() if route else {"app": path if path in (APPS, EVENTS) else None}
         return cls(method, path, authorization, page=page, **{name: named.get(name) for name in _NAMED})
 
 
@@ -123,7 +123,7 @@ class ApiState:
                 return self._exchange(call, now)
             case Call(method="POST", app=str(app), addon=str(addon)):
                 return self._refusal(call, now) or self._addon_token(call, app, addon, now)
-            case Call(method="GET", operation_id=str()) | Call(method="GET", path="/v1/apps"):
+            case Call(method="GET", operation_id=str()) | Call(method="GET", path="/v1/apps" | "/v1/events"):
                 return self._refusal(call, now) or self._show(call, now)
             case Call(method="POST", app=str(app), action=str(action)):
                 return self._refusal(call, now) or self._begin_in_app(app, action, now)
@@ -156,6 +156,8 @@ class ApiState:
     def _show(self, call: Call, now: float) -> Reply:
         if call.path == APPS:
             return self._list_apps(call.page, now)
+        if call.path == EVENTS:
+            return json_reply(200, {"events": events(self.operations.values(), now, self.settings.liar)})
         found = self.operations.get(call.operation_id or "")
         bearer = self.accounts.by_bearer(call.authorization)
         words = next(word for word in ("operations", "deployments", "backups") if f"/{word}/" in call.path)

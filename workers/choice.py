@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from config.settings import Settings
 from operations.model import Tracking
 from operations.storage.budget import Balance
-from operations.storage.glances import Known, Place
+from operations.storage.glances import Known, Place, place_of
 from operations.storage.records import WINDOW, Stored
 from operations.watching import pace
-from operations.watching.glances import NO_HINT, Hint
+from operations.watching.glances import NO_HINT, Hint, View, name_of, view_of
 from operations.watching.pace import Candidate
 from scalingo.sign_in import SignIn
 from scalingo.transport import NEVER_S
@@ -102,7 +102,7 @@ def _plans(runtime: Runtime, due: Due, balances: Mapping[str, Balance]) -> dict[
     now = runtime.records.now()
     may = {account for account, stored in due.items() if len(stored) >= FEWEST_FOR_A_GLANCE}
     many = {account: due[account] for account in may if balances[account].share >= LEAST_SHARE_FOR_A_GLANCE}
-    places = (Place(account, each.tracking.region) for account, stored in many.items() for each in stored)
+    places = (place_of(each.tracking) for stored in many.values() for each in stored)
     known = runtime.glances.read(places, now)
     return {account: _plan(runtime, account, stored, balances[account], known) for account, stored in due.items()}
 
@@ -112,25 +112,25 @@ def _plan(runtime: Runtime, account: str, due: list[Stored], balance: Balance, k
     hints = _hints(trackings, known)
     durations = runtime.learned.durations(trackings)
     candidates = map(Candidate, trackings, durations, hints.values())
-    mine = {place.region: each for place, each in known.items() if place.account == account}
-    costs = {name: each.glanced.cost for name, each in mine.items() if each.may_glance(now) and name in regions}
-    plan = pace.plan(candidates, int(balance.tokens), now, capacity=runtime.budget.allowance.capacity, glances=costs)
+    mine = {View(*place[1:]): each for place, each in known.items() if place.account == account}
+    may = {view: each.glanced.cost for view, each in mine.items() if view.region in regions and each.may_glance(now)}
+    plan = pace.plan(candidates, int(balance.tokens), now, capacity=runtime.budget.allowance.capacity, glances=may)
     stored_of = {stored.tracking.id: stored for stored in due}
     looks = [Look(stored_of[each.id], hints[each.id], NEVER_S) for each in _admitted(runtime, account, plan.looks)]
-    places = [Place(account, region) for region in plan.regions]
+    places = [Place(account, *view) for view in plan.glances]
     locks = {place: runtime.locks.acquire(lock_of(place), runtime.name, LOCK_S) for place in places}
-    may = [Glance(place, known[place].glanced, lock) for place, lock in locks.items() if lock is not None]
-    return Choice(looks, may)
+    free = [Glance(place, known[place].glanced, lock) for place, lock in locks.items() if lock is not None]
+    return Choice(looks, free)
 
 
 def _hints(trackings: list[Tracking], known: Mapping[Place, Known]) -> dict[str, Hint]:
     """Say what glances mean for each tracking; only the newest one of an app can still be running."""
     newest = {}
     for each in sorted(trackings, key=lambda each: each.created_at):
-        newest[each.region, each.app] = each.id
+        newest[view_of(each), name_of(each)] = each.id
     found = {}
     for each in trackings:
-        place, is_newest = known.get(Place(each.account, each.region)), newest[each.region, each.app] == each.id
+        place, is_newest = known.get(place_of(each)), newest[view_of(each), name_of(each)] == each.id
         found[each.id] = NO_HINT if place is None else place.hint(each, is_newest=is_newest)
     return found
 

@@ -5,6 +5,7 @@ A look that becomes due within the second is started when it does.
 
 import threading
 import time
+from itertools import product
 
 import aiohttp
 import redis
@@ -12,6 +13,7 @@ import structlog
 
 from operations.storage.glances import Place
 from operations.storage.health import explain
+from operations.watching.glances import Source
 from workers.doorbell import Round, enqueue, tidy
 from workers.glance import lock_of
 from workers.look import release_looks_of
@@ -87,7 +89,7 @@ class Clock(threading.Thread):
         if silent and runtime.heartbeat.is_settled:
             released = release_looks_of(runtime, silent)
             for account in runtime.settings.accounts:
-                glancing = (lock_of(Place(account, region)) for region in runtime.settings.regions)
+                glancing = (lock_of(Place(account, *view)) for view in product(runtime.settings.regions, Source))
                 for lock in (sign_in_lock(account), *glancing):
                     runtime.locks.release_for(lock, silent)
             runtime.heartbeat.forget(silent)

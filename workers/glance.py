@@ -1,4 +1,4 @@
-"""Glances at all apps of an account, so that looks go to what has probably ended. It only gives hints."""
+"""Glances at all apps or deployments of an account, so that looks go to what has probably ended: only hints."""
 
 import asyncio
 from contextlib import suppress
@@ -10,7 +10,7 @@ import structlog
 from operations.errors import OpwatchError, RateLimitedError, TransientError
 from operations.storage.glances import BYTES_OF_A_REQUEST, Glanced, Place
 from operations.watching.glances import merged
-from scalingo.apps import Listed
+from scalingo.listing import Listed
 from workers.runtime import LOOK_DEADLINE_S, Runtime
 
 log = structlog.get_logger()
@@ -30,11 +30,11 @@ class Glance:
 
 def lock_of(place: Place) -> str:
     """Name the lock that lets one worker at a time glance at a place."""
-    return f"glance:{place.account}:{place.region}"
+    return f"glance:{place}"
 
 
 async def glance(runtime: Runtime, wanted: Glance) -> None:
-    """Glance once, store what it shows, and start a round of looks if an app is no longer busy."""
+    """Glance once, store what it shows, and start a round of looks if something is no longer busy."""
     try:
         seen = await _ask(runtime, wanted)
         if isinstance(seen, RateLimitedError):
@@ -59,14 +59,15 @@ async def _ask(runtime: Runtime, wanted: Glance) -> Listed | OpwatchError:
 def _store(runtime: Runtime, wanted: Glance, seen: Listed | OpwatchError) -> None:
     """Store what a glance shows. Blocks: call it in a thread, since even the time may be asked of Redis."""
     place, now = wanted.place, runtime.records.now()
+    about = place._asdict()
     if isinstance(seen, OpwatchError):
         runtime.glances.save(place, wanted.known.failed(now), {"failed": 1})
-        log.warning("glances rest", account=place.account, region=place.region, error=str(seen))
+        log.warning("glances rest", **about, error=str(seen))
         return
-    sights = merged(wanted.known.sights, seen.apps, now)
-    turned = {id(app) for name, app in seen.apps.items() if sights[name].busy_at and sights[name].idle_since == now}
+    sights = merged(wanted.known.sights, seen.shown, now)
+    turned = {id(app) for name, app in seen.shown.items() if sights[name].busy_at and sights[name].idle_since == now}
     cost = seen.requests + seen.size / BYTES_OF_A_REQUEST
     runtime.glances.save(place, Glanced(sights, now, cost), {"answered": 1, "revealed": len(turned)})
-    log.info("glanced", account=place.account, region=place.region, apps=len(seen.apps), revealed=len(turned))
+    log.info("glanced", **about, shown=len(seen.shown), revealed=len(turned))
     if turned:
         runtime.looks_due.ring()

@@ -15,7 +15,7 @@ from operations.model import Operation, Tracking
 from operations.storage.clock import from_milliseconds, milliseconds
 from operations.storage.index import COUNTERS, ChangeKind, IndexChange, added
 from operations.watching import glances
-from operations.watching.glances import EVIDENCE_KEPT, TRUSTED_FOR, Hint, Sight, Trust, Word
+from operations.watching.glances import EVIDENCE_KEPT, TRUSTED_FOR, Hint, Sight, Source, Trust, Word
 from operations.watching.pace import SET_BACK
 
 GLANCE, EVIDENCE = "opwatch:glance", "opwatch:glance-evidence"
@@ -28,10 +28,15 @@ BYTES_OF_A_REQUEST = 200_000
 
 
 class Place(NamedTuple):
-    """An account and a region: what one glance shows."""
+    """An account, a region and a list: what one glance shows."""
 
     account: str
     region: str
+    source: Source = Source.APPS
+
+    def __str__(self) -> str:
+        """Name it in keys."""
+        return ":".join(self if self.source is not Source.APPS else self[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +88,8 @@ class Glances:
         wanted, parsed = list(dict.fromkeys(places)), {}
         pipe = self._redis.pipeline(transaction=False)
         for place in wanted:
-            pipe.get(_key(GLANCE, place))
-            pipe.lrange(_key(EVIDENCE, place), 0, EVIDENCE_KEPT - 1)
+            pipe.get(f"{GLANCE}:{place}")
+            pipe.lrange(f"{EVIDENCE}:{place}", 0, EVIDENCE_KEPT - 1)
         answers = iter(pipe.execute(raise_on_error=False) if wanted else ())
         since_ms = milliseconds(now - TRUSTED_FOR)
         for place in wanted:
@@ -106,7 +111,7 @@ class Glances:
             "apps": apps,
         }
         pipe = self._redis.pipeline(transaction=False)
-        pipe.set(_key(GLANCE, place), json.dumps(document, separators=(",", ":")), ex=KEPT_FOR_S)
+        pipe.set(f"{GLANCE}:{place}", json.dumps(document, separators=(",", ":")), ex=KEPT_FOR_S)
         for result, count in counts.items():
             pipe.hincrby(COUNTERS, glances_counter(place.account, result), count)
         pipe.execute()
@@ -117,7 +122,7 @@ def evidence_changes(tracking: Tracking, hint: Hint, seen: Operation, now: datet
     changes = []
     for word, right in glances.evidence(hint, seen):
         entry = f"{milliseconds(now)} {word} {int(right)} {glances.type_of(tracking)}"
-        key = _key(EVIDENCE, Place(tracking.account, tracking.region))
+        key = f"{EVIDENCE}:{place_of(tracking)}"
         changes.append(IndexChange(ChangeKind.PUSH, key, entry, EVIDENCE_KEPT))
         changes.append(added(hints_counter(tracking.account, word, right=right)))
     return changes
@@ -133,8 +138,9 @@ def glances_counter(account: str, result: str) -> str:
     return f"glances:{account}:{result}"
 
 
-def _key(name: str, place: Place) -> str:
-    return f"{name}:{place.account}:{place.region}"
+def place_of(tracking: Tracking) -> Place:
+    """Return the place of the glances that show a tracking."""
+    return Place(tracking.account, *glances.view_of(tracking))
 
 
 def _ms(at: datetime | None) -> int:

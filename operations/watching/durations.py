@@ -126,6 +126,7 @@ def _line(spans: Sequence[Span]) -> tuple["array[float]", "array[float]", "array
             ages_s.append(at_s)
             running.append(left)
         ending += change
+    running[-1] = 0.0  # but for rounding
     return ages_s, running, area
 
 

@@ -2,8 +2,9 @@
 
 A glance lists the status of every app of an account in one request. "No other operation is doable until the app status
 has switched to running again" (https://developers.scalingo.com/operations): so an app that is no longer busy has
-probably ended its operation. That is a hint, never a verdict: it only decides what to look at, and when. Whether such
-hints are right is learned from the looks that follow, for each type of operation.
+probably ended its operation. Another glance lists the newest events, with the status of each deployment. It is a hint,
+never a verdict: it only decides what to look at, and when. Whether such hints are right is learned from the looks that
+follow, for each type of operation.
 """
 
 from collections import Counter
@@ -11,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
+from operations.kind import Kind
 from operations.model import Operation, Tracking
 
 SHOWS_WITHIN = timedelta(seconds=5)
@@ -35,6 +38,20 @@ TRUSTED_FOR = timedelta(hours=1)
 EVIDENCE_KEPT = 100
 
 
+class Source(StrEnum):
+    """What a glance lists: an account's apps, or its newest events, which have the status of each deployment."""
+
+    APPS = "apps"
+    EVENTS = "events"
+
+
+class View(NamedTuple):
+    """What one glance at an account shows: what of a region."""
+
+    region: str
+    source: Source
+
+
 class Word(StrEnum):
     """What a glance says of an operation: its app is busy, or no longer, or was never seen busy."""
 
@@ -44,16 +61,16 @@ class Word(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class App:
-    """The status of an app in a glance, and whether an operation, a start or a deployment keeps it busy."""
+class Status:
+    """The status of an app in a glance, and whether an operation keeps it busy; or of a deployment."""
 
-    status: str
+    word: str
     busy: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What glances have shown of one app: when it was last busy, and since when it is not (None while it is)."""
+    """What glances have shown of an app or a deployment: when it was last busy, and since when not (None: it is)."""
 
     status: str
     busy_at: datetime | None = None
@@ -107,18 +124,23 @@ def type_of(tracking: Tracking) -> str:
     return f"{tracking.kind}:{word or ''}"
 
 
+def view_of(tracking: Tracking) -> View:
+    """Return the glance that shows a tracking. A deployment keeps its app busy only at its end, so it has events."""
+    return View(tracking.region, Source.EVENTS if tracking.kind is Kind.DEPLOYMENT else Source.APPS)
+
+
 def name_of(tracking: Tracking) -> str:
-    """Return the name under which a glance lists a tracking's app: the one by which the API is asked."""
-    return tracking.app_id or tracking.app
+    """Return the name under which a glance lists a tracking: its app's, as the API is asked, or a deployment's id."""
+    return tracking.operation_id if tracking.kind is Kind.DEPLOYMENT else tracking.app_id or tracking.app
 
 
-def merged(before: Mapping[str, Sight], seen: Mapping[str, App], at: datetime) -> dict[str, Sight]:
+def merged(before: Mapping[str, Sight], seen: Mapping[str, Status], at: datetime) -> dict[str, Sight]:
     """Add a glance to what is known. What it does not list is forgotten."""
     after = {}
-    for name, app in seen.items():
-        known = before.get(name, Sight(app.status))
-        idle = Sight(app.status, busy_at=known.busy_at, idle_since=known.idle_since or at)
-        after[name] = Sight(app.status, busy_at=at) if app.busy else idle
+    for name, status in seen.items():
+        known = before.get(name, Sight(status.word))
+        idle = Sight(status.word, busy_at=known.busy_at, idle_since=known.idle_since or at)
+        after[name] = Sight(status.word, busy_at=at) if status.busy else idle
     return after
 
 

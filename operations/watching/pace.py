@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from operations.kind import Kind
 from operations.model import Tracking
 from operations.watching.durations import Durations
-from operations.watching.glances import NO_HINT, Hint, Word
+from operations.watching.glances import NO_HINT, Hint, View, Word, view_of
 
 WORTH_A_LOOK_S = 0.09
 """The price of a request while the bucket is full, in seconds of probable delay."""
@@ -65,10 +65,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What an account's tokens are spent on: the looks in order, and the regions to glance at."""
+    """What an account's tokens are spent on: the looks in order, and the glances."""
 
     looks: list[Tracking]
-    regions: list[str]
+    glances: list[View]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,22 +126,22 @@ def price_s(tokens: int, capacity: int) -> float:
 
 
 def plan(
-    candidates: Iterable[Candidate], tokens: int, now: datetime, *, capacity: int, glances: Mapping[str, float]
+    candidates: Iterable[Candidate], tokens: int, now: datetime, *, capacity: int, glances: Mapping[View, float]
 ) -> Plan:
     """Plan what to spend an account's tokens on.
 
-    `glances` has the regions in which a glance is possible, and how many times the price of a look it costs.
+    `glances` has those that are possible, and how many times the price of a look each costs.
     """
     rated = _rated(candidates, now) if tokens > 0 else []
-    by_region = defaultdict[str, list[_Rated]](list)
+    by_view = defaultdict[View, list[_Rated]](list)
     for each in rated:
-        by_region[each.tracking.region].append(each)
-    looks, regions, price = list[_Rated](), list[str](), price_s(tokens, capacity)
-    for region, mine in by_region.items():
-        cost = glances.get(region) if capacity >= SMALLEST_FOR_A_GLANCE else None
+        by_view[view_of(each.tracking)].append(each)
+    looks, chosen, price = list[_Rated](), list[View](), price_s(tokens, capacity)
+    for view, mine in by_view.items():
+        cost = glances.get(view) if capacity >= SMALLEST_FOR_A_GLANCE else None
         is_shown = cost is not None and _is_worth_a_glance(mine, cost * price)
-        if is_shown and len(regions) < tokens:
-            regions.append(region)
+        if is_shown and len(chosen) < tokens:
+            chosen.append(view)
         for each in mine:
             left_s = each.look_s - each.glance_s if is_shown else each.look_s
             least_s = max(price, _least_price_and_longest_wait_s(each.tracking)[0])
@@ -152,7 +152,7 @@ def plan(
             if each.needed or first or free or left_s >= least_s:
                 looks.append(each)
     looks.sort(key=_order)
-    return Plan([each.tracking for each in looks[: tokens - len(regions)]], regions)
+    return Plan([each.tracking for each in looks[: tokens - len(chosen)]], chosen)
 
 
 def _is_worth_a_glance(rated: Sequence[_Rated], price: float) -> bool:

@@ -8,11 +8,12 @@ from datetime import timedelta
 import pytest
 import redis
 
+from operations.kind import Kind
 from operations.model import Operation, State
 from operations.storage.clock import milliseconds
 from operations.storage.glances import EVIDENCE, Place, glances_counter, hints_counter
 from operations.storage.store import Store
-from operations.watching.glances import Word
+from operations.watching.glances import Source, Word
 from page.timeline import events
 from standin import faults
 from standin.api import OperationHandle, ScalingoApi
@@ -28,14 +29,19 @@ RUNNING = Operation(status="running", type="restart")
 HERE = Place("default", "osc-fr1")
 
 
-def in_flight(scalingo: ScalingoApi, store: Store, count: int, **script: object) -> list[OperationHandle]:
+def in_flight(
+    scalingo: ScalingoApi, store: Store, count: int, kind: Kind = Kind.OPERATION, **script: object
+) -> list[OperationHandle]:
     """Begin operations, each of an app of its own, that were last looked at half a minute ago."""
     now = store.records.now()
+    script = script | {"kind": kind.value}
     begun = [scalingo.operation(f"shop-{n}", duration_s=None, **script) for n in range(count)]  # type: ignore[arg-type]
     for each in begun:
         tracked(
             store,
             each.id,
+            id=f"osc-fr1-{each.id}",
+            kind=kind,
             app=each.app,
             created_at=now - timedelta(seconds=40),
             operation=replace(RUNNING, created_at=now - timedelta(seconds=40)),
@@ -45,9 +51,9 @@ def in_flight(scalingo: ScalingoApi, store: Store, count: int, **script: object)
     return begun
 
 
-def glances(scalingo: ScalingoApi) -> int:
-    """Count the requests for the list of apps."""
-    return sum(seen.path == APPS for seen in scalingo.requests)
+def glances(scalingo: ScalingoApi, path: str = APPS) -> int:
+    """Count the requests for a list."""
+    return sum(seen.path == path for seen in scalingo.requests)
 
 
 def signed_in(start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi) -> Runtime:
@@ -64,22 +70,36 @@ def has_glanced(running: Runtime, result: str = "answered") -> bool:
     return running.overview.counters().get(glances_counter("default", result), 0) > 0
 
 
+@pytest.mark.parametrize(
+    ("kind", "evidence", "told"),
+    [
+        (Kind.OPERATION, "operation:restart", "seen by a glance: the app is running"),
+        (Kind.DEPLOYMENT, "deployment:deployment", "seen by a glance: the deployment is build-error"),
+    ],
+)
 def test_what_a_glance_reveals_is_looked_at_first_and_its_story_says_so(
-    start_worker: Callable[..., Runtime], store: Store, connection: redis.Redis, scalingo: ScalingoApi
+    start_worker: Callable[..., Runtime],
+    store: Store,
+    connection: redis.Redis,
+    scalingo: ScalingoApi,
+    kind: Kind,
+    evidence: str,
+    told: str,
 ) -> None:
     running = signed_in(start_worker, store, scalingo)
-    earned = [f"{milliseconds(store.records.now())} {word} 1 operation:restart" for word in Word] * 20
-    connection.lpush(f"{EVIDENCE}:default:osc-fr1", *earned)
-    begun = in_flight(scalingo, store, 20)
+    earned = [f"{milliseconds(store.records.now())} {word} 1 {evidence}" for word in Word] * 20
+    source = Source.EVENTS if kind is Kind.DEPLOYMENT else Source.APPS
+    connection.lpush(f"{EVIDENCE}:{Place('default', 'osc-fr1', source)}", *earned)
+    begun = in_flight(scalingo, store, 20, kind)
     hold(look_round, lambda: has_glanced(running), "a glance")
+    assert glances(scalingo, f"/v1/{source}") == 1
     ended = begun[13]
-    scalingo.finish(ended.id)
+    scalingo.finish(ended.id, "build-error" if kind is Kind.DEPLOYMENT else "")
     hold(look_round, lambda: found(store, f"osc-fr1-{ended.id}").tracking.ended_at, "the end")
-    seen = [each for each in scalingo.requests if each.operation_id in {one.id for one in begun}]
-    assert seen[-1].operation_id == ended.id
+    seen = [each.operation_id for each in scalingo.requests if each.operation_id in {one.id for one in begun}]
+    assert ended.id in seen[-2:]  # the last may be for the output
     assert len(seen) < 15  # round-robin would need 20
-    told = [event.text for event in events(found(store, f"osc-fr1-{ended.id}").tracking)]
-    assert "seen by a glance: the app is running" in told
+    assert told in [event.text for event in events(found(store, f"osc-fr1-{ended.id}").tracking)]
     assert running.overview.counters()[hints_counter("default", Word.TURNED, right=True)] == 1
 
 
@@ -172,16 +192,18 @@ def test_all_pages_of_the_list_are_read_each_for_a_token(
     assert (len(known.sights), glances(scalingo), int(known.cost)) == (42, 3, 3)  # each by its name and its id
 
 
+@pytest.mark.parametrize("kind", [Kind.OPERATION, Kind.DEPLOYMENT])
 @pytest.mark.parametrize("liar", sorted(set(LIARS) - {""}))
 def test_whatever_a_glance_says_the_verdict_is_that_of_a_look(
-    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, liar: str
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi, liar: str, kind: Kind
 ) -> None:
     running = start_worker(SCALINGO_REQUESTS_PER_MINUTE="600")
     scalingo.configure(liar=liar, limit=None)
-    begun = in_flight(scalingo, store, 6)
+    begun = in_flight(scalingo, store, 6, kind)
     hold(look_round, lambda: has_glanced(running), "a glance")
+    wrong = "error" if kind is Kind.OPERATION else "crashed-error"
     for number, each in enumerate(begun):
-        scalingo.finish(each.id, "error" if number % 2 else "")
+        scalingo.finish(each.id, wrong if number % 2 else "")
     hold(look_round, lambda: all(found(store, f"osc-fr1-{one.id}").tracking.ended_at for one in begun), "all ends")
     verdicts = [found(store, f"osc-fr1-{one.id}").tracking.state for one in begun]
     assert verdicts == [State.SUCCEEDED, State.FAILED] * 3

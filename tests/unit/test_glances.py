@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 from benchmarks.liars import LIARS, without_and_with_glances
+from operations.kind import Kind
 from operations.model import Operation, Tracking, Verdict
 from operations.watching import pace
 from operations.watching.durations import Durations
-from operations.watching.glances import NO_HINT, App, Hint, Sight, Trust, Word, evidence, hint, merged
+from operations.watching.glances import NO_HINT, Hint, Sight, Source, Status, Trust, View, Word, evidence, hint, merged
 from tests.unit.strategies import NOW, a_tracking
 
 RUNNING = Operation(status="running", type="restart", created_at=NOW)
 LEARNED = Durations.learn([44.0, 39.0, 51.0, 46.0, 40.0, 62.0, 45.0, 43.0] * 5)
 TRUSTED = Trust([("operation:restart", word, True) for word in Word for _ in range(10)])
-COSTS = {"osc-fr1": 1.0}
+HERE = View("osc-fr1", Source.APPS)
+COSTS = {HERE: 1.0}
 
 
 def at(seconds: float) -> datetime:
@@ -65,7 +67,7 @@ def test_a_glance_is_added_to_what_is_known() -> None:
         "two": Sight("running", at(1), at(2)),
         "gone": Sight("running"),
     }
-    seen = {name: App("running", busy=False) for name in ("one", "two")} | {"new": App("booting", busy=True)}
+    seen = {name: Status("running", busy=False) for name in ("one", "two")} | {"new": Status("booting", busy=True)}
     assert merged(before, seen, at(9)) == {
         "one": Sight("running", busy_at=at(1), idle_since=at(9)),
         "two": Sight("running", busy_at=at(1), idle_since=at(2)),
@@ -105,7 +107,7 @@ def test_trust_is_earned_and_lost_by_type() -> None:
 Hinted = tuple[Tracking, Hint]
 
 
-def planned(hinted: list[Hinted], now_s: float, tokens: int = 5, glances: dict[str, float] = COSTS) -> pace.Plan:
+def planned(hinted: list[Hinted], now_s: float, tokens: int = 5, glances: dict[View, float] = COSTS) -> pace.Plan:
     """Plan for these trackings, of 45 s each."""
     some = [pace.Candidate(tracking, LEARNED, said) for tracking, said in hinted]
     return pace.plan(some, tokens, at(now_s), capacity=5, glances=glances)
@@ -119,19 +121,25 @@ class TestPlans:
     """A round spends its tokens where they show the most probable unseen time."""
 
     def test_many_in_flight_are_glanced_at_and_one_alone_is_looked_at(self) -> None:
-        assert planned(MANY, 42).regions == ["osc-fr1"]
+        assert planned(MANY, 42).glances == [HERE]
         alone = planned([(running("one"), UNSEEN)], 42)
-        assert (alone.regions, [t.id for t in alone.looks]) == ([], ["one"])
+        assert (alone.glances, [t.id for t in alone.looks]) == ([], ["one"])
 
     def test_a_glance_that_is_not_possible_or_too_dear_or_not_believed_is_not_made(self) -> None:
         assert len(planned(MANY, 42, glances={}).looks) == 5
-        assert planned(MANY, 42, glances={"osc-fr1": 1000.0}).regions == []
-        assert planned([(tracking, NO_HINT) for tracking, _ in MANY], 42).regions == []
+        assert planned(MANY, 42, glances={HERE: 1000.0}).glances == []
+        assert planned([(tracking, NO_HINT) for tracking, _ in MANY], 42).glances == []
+
+    def test_deployments_are_shown_by_events_and_not_by_apps(self) -> None:
+        deployments = [(running(f"{number}", 10.0, kind=Kind.DEPLOYMENT), UNSEEN) for number in range(20)]
+        events = View("osc-fr1", Source.EVENTS)
+        assert planned(deployments, 42, glances=COSTS).glances == []
+        assert planned([*deployments, *MANY], 42, glances=COSTS | {events: 1.0}).glances == [events, HERE]
 
     def test_while_what_was_revealed_waits_there_is_no_other_glance(self) -> None:
         revealed = Hint(Word.TURNED, at(41), "running", at(39), trust=0.9)
         plan = planned([*MANY, (running("ended"), revealed)], 42, tokens=1)
-        assert (plan.regions, [t.id for t in plan.looks]) == ([], ["ended"])
+        assert (plan.glances, [t.id for t in plan.looks]) == ([], ["ended"])
 
     def test_what_a_trusted_glance_saw_busy_a_moment_ago_waits(self) -> None:
         said = Hint(Word.BUSY, at(47.5), "restarting", at(47.5), trust=0.95, shows=0.8)
@@ -145,10 +153,10 @@ class TestPlans:
         others = [(running(f"{number}", 80.0, 45.0), busy) for number in range(8)]
         assert [t.id for t in planned([*others, (running("stuck"), busy)], 90, tokens=1).looks] == ["stuck"]
 
-    @pytest.mark.parametrize(("capacity", "regions"), [(1, []), (2, []), (3, ["osc-fr1"])])
-    def test_with_a_small_budget_there_is_no_glance(self, capacity: int, regions: list[str]) -> None:
+    @pytest.mark.parametrize(("capacity", "views"), [(1, []), (2, []), (3, [HERE])])
+    def test_with_a_small_budget_there_is_no_glance(self, capacity: int, views: list[View]) -> None:
         some = [pace.Candidate(tracking, LEARNED, said) for tracking, said in MANY]
-        assert pace.plan(some, capacity, at(42), capacity=capacity, glances=COSTS).regions == regions
+        assert pace.plan(some, capacity, at(42), capacity=capacity, glances=COSTS).glances == views
 
     def test_a_single_deploy_goes_before_a_mass_restart_that_was_revealed(self) -> None:
         revealed = Hint(Word.TURNED, at(45), "running", at(44), trust=0.9)
@@ -167,7 +175,7 @@ class TestPlans:
         busy = Hint(Word.BUSY, at(56), "restarting", at(56), trust=0.98, shows=0.95)
         others = [(running(f"{number}", 50.0, 15.0), busy) for number in range(6)]
         plan = planned([*others, (running("needed", **needed), busy)], 60, tokens=1)
-        assert (plan.regions, [t.id for t in plan.looks]) == ([], ["needed"])
+        assert (plan.glances, [t.id for t in plan.looks]) == ([], ["needed"])
 
     @pytest.mark.parametrize("word", [None, Word.BUSY, Word.TURNED])
     def test_when_the_clock_was_set_back_all_is_looked_at(self, word: Word | None) -> None:
