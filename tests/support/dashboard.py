@@ -9,7 +9,7 @@ from itertools import product
 
 from tests.support.running import ROOT
 
-LABELS = 'account="default",reason="timeout",result="answered",state="dead",version="1"'
+LABELS = 'account="default",reason="timeout",result="answered",right="yes",state="dead",version="1"'
 SCRAPED = (("one", "a"), ("two", "a"), ("two", "b"))
 """Jobs and instances."""
 
