@@ -1,7 +1,6 @@
 """Checks the groups that are due: whether all their operations have ended, and what their live messages show."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 
 import redis
@@ -29,30 +28,32 @@ def check_groups(runtime: Runtime) -> None:
     A check counts only if neither the group's record nor its score has changed since: a member that changes in the
     meantime makes the group due again, by the script that writes the member.
     """
+    skipped = 0
     for _ in range(MOST_BATCHES):
-        due = runtime.records.due_groups(CHECKS_AT_ONCE)
-        members = runtime.records.groups(due)
-        records = {stored.tracking.app: stored for stored in runtime.records.read(map(group_record.group_id, due))}
-        checks = {}
-        for name, score in due.items():
-            with _damage_logged(name):
-                stored = records.get(name) or _begun(runtime, name, members[name])
-                checks[name] = _check(runtime, stored, members[name], round(score))
-        for name, result in zip(checks, runtime.store.update_all(list(checks.values())), strict=True):
-            with _damage_logged(name):
-                if isinstance(result, Exception):
-                    raise result
+        due = runtime.records.due_groups(CHECKS_AT_ONCE, skipped)
+        faults = _check_all(runtime, due)
+        for name, error in faults.items():
+            if not isinstance(error, (redis.ResponseError, OpwatchError)):
+                raise error
+            log.warning("group not checked", group=name, error=str(error))
+        skipped += len(faults)  # a damaged group must not hide the others
         if len(due) < CHECKS_AT_ONCE:
             break
 
 
-@contextmanager
-def _damage_logged(group: str) -> Iterator[None]:
-    """Log what is wrong with one group: it must not stop the others."""
-    try:
-        yield
-    except (redis.ResponseError, OpwatchError) as error:
-        log.warning("group not checked", group=group, error=str(error))
+def _check_all(runtime: Runtime, due: Mapping[str, float]) -> dict[str, Exception]:
+    """Check these groups in a few round trips. Returns the errors by group."""
+    members = runtime.records.groups(due)
+    records = {stored.tracking.app: stored for stored in runtime.records.read(map(group_record.group_id, due))}
+    checks, faults = dict[str, Change](), dict[str, Exception]()
+    for name, score in due.items():
+        try:
+            stored = records.get(name) or _begun(runtime, name, members[name])
+            checks[name] = _check(runtime, stored, members[name], round(score))
+        except (redis.ResponseError, OpwatchError) as error:
+            faults[name] = error
+    results = zip(checks, runtime.store.update_all(list(checks.values())), strict=True)
+    return faults | {name: result for name, result in results if isinstance(result, Exception)}
 
 
 def shown_now(runtime: Runtime, record: Tracking, target: str) -> GroupMessage | None:

@@ -135,9 +135,9 @@ class Records:
                 if is_due(LIVE, message.due_at, now):
                     yield stored, message
 
-    def due_groups(self, limit: int) -> dict[str, float]:
+    def due_groups(self, limit: int, skip: int = 0) -> dict[str, float]:
         """List at most `limit` groups that are due for a check, the most overdue first, with their scores."""
-        return self._due_members(GROUPS, 0, limit)[1]
+        return self._due_members(GROUPS, skip, limit)[1]
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, newest first, at most `groups.LARGEST`."""

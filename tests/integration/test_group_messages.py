@@ -255,11 +255,14 @@ def test_the_groups_of_a_big_release_are_checked_in_one_go(store: Store, told: R
     for number, name in enumerate(names):
         tracked(store, operation_id(number), app=f"shop-{number}", group=name)
     told.connection.set(group_key("damaged"), "something else")
-    told.connection.zadd(GROUPS, {"damaged": 0})
+    damaged = {f"damaged {number}": number for number in range(group_checks.CHECKS_AT_ONCE)}
+    for name in damaged:
+        told.connection.set(record_key(group_record.group_id(name)), "written by a newer version")
+    told.connection.zadd(GROUPS, {"damaged": 0, **damaged})
     group_checks.check_groups(told)
     records = [found(store, group_record.group_id(name)).tracking for name in names]
     assert [record.polls for record in records] == [1] * len(names)
-    assert told.connection.zcount(GROUPS, "-inf", milliseconds(store.records.now())) == 0
+    assert told.connection.zcount(GROUPS, "-inf", milliseconds(store.records.now())) == len(damaged)
 
 
 @pytest.mark.parametrize("at", ["before the check", "after the check", "while it is sent"])
