@@ -3,7 +3,6 @@
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from operations.errors import OpwatchError
 from operations.history import OLDEST_START
@@ -107,28 +106,28 @@ def read(delivery_id: str, body: bytes) -> Announcement:
     try:
         document = json.loads(body)
         data, slow = document["data"], document["type"] == SLOW
-        operation = data["operation"] or {}
-        ended_at = None if slow else _end_in(data, operation)
+        told = view.read_back(data)
+        operation, ended_at = told.operation, None if slow else end_of(told)
         return Announcement(
             delivery_id=delivery_id,
             body=body,
-            verdict=Verdict.LOST if slow else Verdict(data["state"]),
-            app=data["app"],
-            region=data["region"],
-            operation_id=data["operation_id"],
-            type=operation.get("type"),
-            error=operation.get("error"),
+            verdict=Verdict.LOST if slow else Verdict(told.state),
+            app=told.app,
+            region=told.region,
+            operation_id=told.operation_id,
+            type=None if operation is None else operation.type,
+            error=None if operation is None else operation.error,
             reason=data["reason"],
             duration_s=data["age_s" if slow else "duration_s"],
             context=data["context"],
-            usual=_usual(data.get("usual_duration_s")),
+            usual=told.usual,
             ended=not slow,
-            at=_moment(document["timestamp"]) if slow else ended_at,
+            at=datetime.fromisoformat(document["timestamp"]) if slow else ended_at,
             ended_at=ended_at,
-            kind=Kind(data.get("kind", Kind.OPERATION)),  # bodies of version 0.1.0 have neither kind nor links
-            links=_links(data.get("links", {})),
-            group=data.get("group"),
-            failures_in_a_row=data.get("failures_in_a_row", 0),
+            kind=told.kind,
+            links=told.links,
+            group=told.group,
+            failures_in_a_row=told.failures_in_a_row or 0,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the stored announcement of {delivery_id} cannot be read"
@@ -182,38 +181,15 @@ def as_told(announced: Announcement, now: datetime, newest: datetime | None) -> 
 
 
 def end_of(tracking: Tracking) -> datetime | None:
-    """Return when the operation of a tracking that has ended did so; None if it was cancelled, or still runs."""
-    if tracking.ended_at is None or tracking.state is State.CANCELLED:
-        return None
+    """Return when the operation of a tracking that has ended did so; None if it was cancelled, or still runs.
+
+    That is the API's time of the end if it is credible, else the time at which Opwatch saw it.
+    """
+    seen_at = None if tracking.state is State.CANCELLED else tracking.ended_at
     finished_at = None if tracking.operation is None else tracking.operation.finished_at
-    return _end(tracking.state, tracking.created_at, tracking.ended_at, finished_at)
-
-
-def _end_in(data: dict[str, Any], operation: dict[str, Any]) -> datetime | None:
-    seen_at, tracked_at = _moment(data["ended_at"]), _moment(data["created_at"])
-    if seen_at is None or tracked_at is None:
+    if seen_at is None or finished_at is None or tracking.state not in (State.SUCCEEDED, State.FAILED):
         return seen_at
-    return _end(State(data["state"]), tracked_at, seen_at, _moment(operation.get("finished_at")))
-
-
-def _end(state: State, tracked_at: datetime, seen_at: datetime, finished_at: datetime | None) -> datetime:
-    """Choose the API's time of the end if it is credible, else the time at which Opwatch saw it."""
-    if finished_at is None or state not in (State.SUCCEEDED, State.FAILED):
-        return seen_at
-    return finished_at if tracked_at - OLDEST_START <= finished_at <= seen_at else seen_at
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _links(told: dict[str, Any]) -> Links:
-    return Links(logs=told.get("logs"), story=told.get("story"))
-
-
-def _usual(told: dict[str, Any] | None) -> Usual | None:
-    """Read the usual duration, which bodies of older versions lack."""
-    return None if told is None else Usual(p50=told["p50"], p90=told["p90"], samples=told["samples"])
+    return finished_at if tracking.created_at - OLDEST_START <= finished_at <= seen_at else seen_at
 
 
 def cut_error(error: str) -> str:

@@ -1,13 +1,17 @@
 """Trackings and groups as JSON, for the API and for announcements. The field names are a contract."""
 
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual
+from pydantic import TypeAdapter
+
+from operations.model import Delivery, DeliveryState, Operation, State, Tracking
 from operations.telling.groups import Group
 
 MEMBERS_SHOWN = 100
+_TRACKING = TypeAdapter(Tracking)
 
 
 def timestamp(at: datetime | None) -> str | None:
@@ -48,13 +52,13 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
         "region": tracking.region,
         "account": tracking.account,
         "context": tracking.context,
-        "links": {"logs": tracking.links.logs, "story": tracking.links.story},
+        "links": asdict(tracking.links),
         "state": tracking.state.value,
         "operation": None if tracking.operation is None else _operation(tracking.operation),
         "created_at": timestamp(tracking.created_at),
         "ended_at": timestamp(tracking.ended_at),
         "duration_s": tracking.duration_s,
-        "usual_duration_s": None if tracking.usual is None else _usual(tracking.usual),
+        "usual_duration_s": None if tracking.usual is None else asdict(tracking.usual),
         "polls": tracking.polls,
         "last_polled_at": timestamp(tracking.last_polled_at),
         "next_poll_at": timestamp(tracking.next_look_at if tracking.state is State.TRACKING else None),
@@ -64,6 +68,12 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
         "group": tracking.group,
         "created_by": tracking.created_by,
     }
+
+
+def read_back(data: dict[str, Any]) -> Tracking:
+    """Read what `without_deliveries` wrote, perhaps in an older version. Raises KeyError or ValueError."""
+    told = {**data, "operation": data["operation"] or None, "usual": data.get("usual_duration_s"), "timeout_s": 0}
+    return _TRACKING.validate_python(told)
 
 
 def group_as_json(group: Group) -> dict[str, Any]:
@@ -81,10 +91,6 @@ def group_as_json(group: Group) -> dict[str, Any]:
         "reopened_at": timestamp(group.reopened_at),
         "members": [as_json(member) for member in group.most_telling(MEMBERS_SHOWN)],
     }
-
-
-def _usual(usual: Usual) -> dict[str, Any]:
-    return {"p50": usual.p50, "p90": usual.p90, "samples": usual.samples}
 
 
 def _operation(operation: Operation) -> dict[str, Any]:
