@@ -42,10 +42,8 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
     dead = delivery.state is DeliveryState.DEAD
     next_step = f"Fix it, then: python -m admin retry-dead {delivery.target}" if dead else "Opwatch keeps trying"
     message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}. {next_step}"
-    facts = {"error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes), **_facts(delivery)}
-    body = _body("delivery.failing", tracking, facts, message=message, run=delivery.run, now=now)
-    alert = Alert(kind=AlertKind.FAILING, subject=delivery.target, at=now, body=body)
-    return _planned(tracking, alert, alert_target, run=delivery.run)
+    facts = {"message": message, "error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)}
+    return _planned(tracking, AlertKind.FAILING, facts, alert_target, now, delivery)
 
 
 def with_recovered(
@@ -56,10 +54,8 @@ def with_recovered(
     if alert_target is None or alerted_at is None or delivery is None or delivery.target == alert_target:
         return tracking
     message = f"deliveries to `{delivery.target}` work again"
-    facts = {"failing_since": view.timestamp(alerted_at), **_facts(delivery)}
-    body = _body("delivery.recovered", tracking, facts, message=message, run=delivery.run, now=now)
-    alert = Alert(kind=AlertKind.RECOVERED, subject=delivery.target, at=now, body=body)
-    return _planned(tracking, alert, alert_target, run=delivery.run)
+    facts = {"message": message, "failing_since": view.timestamp(alerted_at)}
+    return _planned(tracking, AlertKind.RECOVERED, facts, alert_target, now, delivery)
 
 
 def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Announcement:
@@ -85,10 +81,8 @@ def with_rejected(
         return tracking
     error = plain(str(seen))
     message = first_line(error, _ERROR_LINE_LIMIT)
-    facts = {"error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)}
-    body = _body("account.rejected", tracking, facts, message=message, run=tracking.run, now=now)
-    alert = Alert(kind=AlertKind.REJECTED, subject=tracking.account, at=now, body=body)
-    return _planned(tracking, alert, alert_target, run=tracking.run)
+    facts = {"message": message, "error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)}
+    return _planned(tracking, AlertKind.REJECTED, facts, alert_target, now)
 
 
 def news(before: Tracking | None, after: Tracking) -> tuple[Delivery, ...]:
@@ -117,40 +111,35 @@ def _reaches(delivery: Delivery) -> bool:
     return delivery.unfinished or delivery.state is DeliveryState.DELIVERED
 
 
-def _facts(delivery: Delivery) -> dict[str, Any]:
-    return {
-        "target": delivery.target,
-        "delivery": delivery.id,
-        "state": delivery.state.value,
-        "attempts": delivery.attempts,
-        "verdict": delivery.verdict,
-    }
-
-
-def _planned(tracking: Tracking, alert: Alert, alert_target: str, *, run: int) -> Tracking:
-    """Add the alert, due now, and drop finished ones."""
+def _planned(
+    tracking: Tracking,
+    kind: AlertKind,
+    facts: dict[str, Any],
+    alert_target: str,
+    now: datetime,
+    failing: Delivery | None = None,
+) -> Tracking:
+    """Add an alert about the target of a delivery, or else about the account. It is due now. Drop finished ones."""
+    name, subject, run = f"account.{kind}", tracking.account, tracking.run
+    if failing is not None:
+        name, subject, run = f"delivery.{kind}", failing.target, failing.run
+        facts |= {
+            "target": failing.target,
+            "delivery": failing.id,
+            "state": failing.state.value,
+            "attempts": failing.attempts,
+            "verdict": failing.verdict,
+        }
+    about = {each: getattr(tracking, each) for each in ("id", "app", "operation_id", "region", "account", "context")}
+    document = {"type": name, "timestamp": view.timestamp(now), "data": {**facts, **about, "run": run}}
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    alert = Alert(kind=kind, subject=subject, at=now, body=body)
     delivery = Delivery(
         id=alert_id(tracking, run, alert),
         target=alert_target,
         run=run,
         state=DeliveryState.PENDING,
-        next_attempt_at=alert.at,
+        next_attempt_at=now,
         alert=alert,
     )
     return replace(tracking, alerts=(*(d for d in tracking.alerts if d.unfinished), delivery))
-
-
-def _body(name: str, tracking: Tracking, facts: dict[str, Any], *, message: str, run: int, now: datetime) -> str:
-    data = {
-        "message": message,
-        **facts,
-        "id": tracking.id,
-        "app": tracking.app,
-        "operation_id": tracking.operation_id,
-        "region": tracking.region,
-        "account": tracking.account,
-        "context": tracking.context,
-        "run": run,
-    }
-    document = {"type": name, "timestamp": view.timestamp(now), "data": data}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))

@@ -48,10 +48,10 @@ class Announcement:
     app: str
     region: str
     operation_id: str
-    type: str | None
-    error: str | None
-    reason: str | None
-    duration_s: float | None
+    type: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    duration_s: float | None = None
     context: dict[str, str]
     usual: Usual | None = None
     alert: str | None = None
@@ -148,10 +148,6 @@ def read_alert(delivery_id: str, alert: Alert, outcome: bytes | None) -> Announc
             app=data["app"],
             region=data["region"],
             operation_id=data["operation_id"],
-            type=None,
-            error=None,
-            reason=None,
-            duration_s=None,
             # The others concern the account or the target, not the operation that found it.
             context=data["context"] if alert.kind is AlertKind.FAILING else {},
             alert=message,

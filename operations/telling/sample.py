@@ -4,10 +4,9 @@ import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Usual, Verdict
-from operations.telling import announcement
+from operations.model import Operation, State, Tracking, Usual, Verdict
+from operations.telling import announcement, audience
 from operations.telling.announcement import Announcement
-from operations.telling.audience import delivery_id
 from operations.telling.progress import Progress
 
 APP = "opwatch-test"
@@ -31,15 +30,7 @@ def outcome(kind: str, target: str, region: str, now: datetime) -> Announcement:
 def to_deliver(target: str, region: str, now: datetime, by: str) -> Tracking:
     """Make a tracking that has succeeded, with one delivery, due now; its story shows what becomes of that."""
     made = _tracking(Verdict.SUCCEEDED, region, now, by, _FROM_PAGE)
-    delivery = Delivery(
-        id=delivery_id(made, made.run, Verdict.SUCCEEDED, target),
-        target=target,
-        run=made.run,
-        verdict=Verdict.SUCCEEDED,
-        state=DeliveryState.PENDING,
-        next_attempt_at=now,
-    )
-    return replace(made, deliveries=(delivery,))
+    return replace(made, deliveries=(audience.plan(made, Verdict.SUCCEEDED, target, {}, now),))
 
 
 def running(ending: Announcement) -> Progress:

@@ -119,7 +119,7 @@ def after_look(  # noqa: PLR0913 - what decides everything is given all that is 
         after = replace(after, claim=None, hurried=False, next_look_at=due)
         if any(rule.slow or rule.live for rule in rules.values()):
             after = live.followed(slow.watched(after, rules), rules)
-    return alerts.with_rejected(after, seen, alert_target, now) if isinstance(seen, SignInRejectedError) else after
+    return alerts.with_rejected(after, seen, alert_target, now)
 
 
 def judge(tracking: Tracking, seen: Operation | OpwatchError, now: datetime) -> tuple[Verdict | None, str | None]:
