@@ -243,8 +243,3 @@ class Tracking:
         if began is None or not self.created_at - OLDEST_START <= began <= self.created_at:
             began = self.created_at
         return max(0.0, (at - began).total_seconds())
-
-
-def tracking_id(delivery_id: str) -> str:
-    """Return the tracking's id within a delivery's id."""
-    return delivery_id.split("_", 1)[0]

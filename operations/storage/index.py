@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from operations.model import WENT_WRONG, Delivery, DeliveryState, State, Tracking, tracking_id
+from operations.model import WENT_WRONG, Delivery, DeliveryState, State, Tracking
 from operations.storage.clock import milliseconds
 from operations.telling import alerts, group_record
 from operations.telling.attempts import last_end
@@ -176,7 +176,7 @@ def group_key(name: str) -> str:
 
 def tracking_of(member: str) -> str:
     """Return the tracking's id in a member of any sorted set."""
-    return tracking_id(member.rpartition(" ")[2])
+    return member.rpartition(" ")[2].partition("_")[0]
 
 
 def retrying_range(target: str) -> tuple[str, str]:

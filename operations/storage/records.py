@@ -14,14 +14,14 @@ from pydantic import TypeAdapter
 
 from operations.errors import NewerRecordError
 from operations.kind import Kind
-from operations.model import Delivery, LiveMessage, Tracking, tracking_id
+from operations.model import Delivery, LiveMessage, Tracking
 from operations.storage import index
 from operations.storage.clock import Clock, from_milliseconds, milliseconds
 from operations.storage.due import DueSets, is_due
-from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, body_key, record_key
+from operations.storage.index import DUE, GROUPS, LIVE, OUTBOX, body_key, record_key, tracking_of
 from operations.telling import groups
 from operations.telling.alerts import alert_id
-from operations.telling.attempts import LEASE
+from operations.telling.attempts import LEASE, each_delivery
 from operations.telling.audience import delivery_id
 from operations.telling.live import live_id
 
@@ -113,7 +113,7 @@ class Records:
         """Yield the trackings with deliveries that are due later than a lease from now, up to a bound."""
         from_ms = milliseconds(self.now() + LEASE)
         found = self._redis.zrangebyscore(OUTBOX, from_ms, "+inf", start=0, num=_LARGEST_PULL)
-        yield from self.read(dict.fromkeys(tracking_id(member.decode()) for member in found))
+        yield from self.read(dict.fromkeys(tracking_of(member.decode()) for member in found))
 
     def due_deliveries(self) -> Iterator[tuple[Stored, tuple[str, ...]]]:
         """Yield the trackings with due deliveries, the most overdue first, and the ids of those deliveries.
@@ -121,7 +121,7 @@ class Records:
         It yields all, up to a bound: many deliveries to a target that hangs must not hide those to another.
         """
         for now, members in self._due_windows(OUTBOX):
-            for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
+            for stored in self.read(dict.fromkeys(map(tracking_of, members))):
                 unfinished = (d for d in stored.tracking.outgoing if d.unfinished)
                 due = tuple(d.id for d in unfinished if is_due(OUTBOX, d.next_attempt_at, now))
                 if due:  # none if another round claimed them after we listed them
@@ -130,7 +130,7 @@ class Records:
     def due_live(self, limit: int) -> Iterator[tuple[Stored, LiveMessage]]:
         """Yield at most `limit` live messages that are due, the most overdue first."""
         now, members = self._due_members(LIVE, 0, limit)
-        for stored in self.read(dict.fromkeys(tracking_id(member) for member in members)):
+        for stored in self.read(dict.fromkeys(map(tracking_of, members))):
             for message in stored.tracking.live:
                 if is_due(LIVE, message.due_at, now):
                     yield stored, message
@@ -202,17 +202,8 @@ def decode(record: bytes) -> Tracking:
 
 def with_ids(tracking: Tracking) -> Tracking:
     """Add the ids of deliveries and live messages, which version 0.1.0 did not store."""
-
-    def named(deliveries: tuple[Delivery, ...]) -> tuple[Delivery, ...]:
-        return tuple(d if d.id else replace(d, id=_id(tracking, d)) for d in deliveries)
-
-    return replace(
-        tracking,
-        deliveries=named(tracking.deliveries),
-        alerts=named(tracking.alerts),
-        slow=tracking.slow and replace(tracking.slow, deliveries=named(tracking.slow.deliveries)),
-        live=tuple(m if m.id else replace(m, id=live_id(tracking, m.target, m.run)) for m in tracking.live),
-    )
+    named = each_delivery(tracking, lambda d: d if d.id else replace(d, id=_id(tracking, d)))
+    return replace(named, live=tuple(m if m.id else replace(m, id=live_id(named, m.target, m.run)) for m in named.live))
 
 
 def _id(tracking: Tracking, delivery: Delivery) -> str:

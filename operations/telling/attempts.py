@@ -62,7 +62,7 @@ def claimed(tracking: Tracking, wanted: Collection[Delivery], claim: str, now: d
             planned_retry_at=planned_at if planned_at is not None and planned_at - now > CLOCKS_DIFFER else None,
         )
 
-    return _each_delivery(tracking, taken)
+    return each_delivery(tracking, taken)
 
 
 def released(tracking: Tracking, delivery_id: str, claim: str, now: datetime) -> Tracking | None:
@@ -104,7 +104,7 @@ def abandoned(tracking: Tracking, delivery: Delivery, now: datetime, policy: Pol
             return each
         return replace(each, next_attempt_at=max(now, each.next_attempt_at - LEASE))
 
-    return None if after is None else _each_delivery(after, hurried)
+    return None if after is None else each_delivery(after, hurried)
 
 
 def pause(delivery: Delivery, error: RateLimitedError, now: datetime) -> timedelta:
@@ -127,7 +127,18 @@ def retried(tracking: Tracking, target: str, now: datetime, by: str | None = Non
     mine = {d.id for d in tracking.deliveries if d.run == tracking.run and d.target == target}
     if not any(d.id in mine and (d.unfinished or d.state is DeliveryState.DEAD) for d in tracking.deliveries):
         return None
-    return _each_delivery(tracking, lambda d: _hurried(d, now, by) if d.id in mine else d)
+    return each_delivery(tracking, lambda d: _hurried(d, now, by) if d.id in mine else d)
+
+
+def each_delivery(tracking: Tracking, change: Callable[[Delivery], Delivery]) -> Tracking:
+    """Change all deliveries: of outcomes, alerts and warnings."""
+    warning = tracking.slow and replace(tracking.slow, deliveries=tuple(map(change, tracking.slow.deliveries)))
+    return replace(
+        tracking,
+        deliveries=tuple(map(change, tracking.deliveries)),
+        alerts=tuple(map(change, tracking.alerts)),
+        slow=warning,
+    )
 
 
 def last_end(tracking: Tracking) -> datetime | None:
@@ -147,7 +158,7 @@ def pulled(tracking: Tracking, now: datetime) -> Tracking:
             return delivery
         return replace(delivery, next_attempt_at=now if delivery.claim is None else now + LEASE)
 
-    return _each_delivery(tracking, pull)
+    return each_delivery(tracking, pull)
 
 
 def is_anything_due(tracking: Tracking, now: datetime) -> bool:
@@ -224,14 +235,4 @@ def _if_claimed(
 ) -> Tracking | None:
     if not any(d.id == delivery_id and d.claim == claim and d.unfinished for d in tracking.outgoing):
         return None
-    return _each_delivery(tracking, lambda d: change(d) if d.id == delivery_id else d)
-
-
-def _each_delivery(tracking: Tracking, change: Callable[[Delivery], Delivery]) -> Tracking:
-    warning = tracking.slow and replace(tracking.slow, deliveries=tuple(map(change, tracking.slow.deliveries)))
-    return replace(
-        tracking,
-        deliveries=tuple(map(change, tracking.deliveries)),
-        alerts=tuple(map(change, tracking.alerts)),
-        slow=warning,
-    )
+    return each_delivery(tracking, lambda d: change(d) if d.id == delivery_id else d)

@@ -81,53 +81,29 @@ class Group:
         return tuple(sorted(self.members, key=lambda member: order.index(member.state)))
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """The facts about the members so far that decide whether the group is final."""
-
-    count: int = 0
-    last_end: datetime = EARLIEST  # LATEST while one is unfinished
-    size: int | None = None
-
-    def joined_by(self, member: Tracking) -> "_Known":
-        """Add a member. If members name different sizes, the largest counts."""
-        end = member.ended_at if member.state is not State.TRACKING else None
-        sizes = [size for size in (self.size, member.group_size) if size is not None]
-        return _Known(self.count + 1, max(self.last_end, end or LATEST), max(sizes, default=None))
-
-    @property
-    def final_from(self) -> datetime | None:
-        """When these members become a final group if no other joins; None while one is unfinished."""
-        if self.count == 0 or self.last_end == LATEST:
-            return None
-        if self.size is None:
-            return self.last_end + SETTLE
-        return self.last_end if self.count >= self.size else self.last_end + WAIT_FOR_MORE
-
-    @property
-    def waits(self) -> bool:
-        """Whether the clock decides if these members are a final group."""
-        return self.size is None or self.count < self.size
-
-
 def summarize(name: str, members: Iterable[Tracking], now: datetime) -> Group:
     """Compute the joint state of at least one member, given in any order."""
     ordered = sorted(members, key=lambda member: (member.created_at, member.id))
-    known, reopened_at = _Known(), None
-    for member in ordered:
-        if known.final_from is not None and known.final_from <= member.created_at:
+    size: int | None = None
+    last_end, wait = EARLIEST, SETTLE
+    final_from: datetime | None = None  # when the members so far become a final group if no other joins
+    reopened_at = None
+    for count, member in enumerate(ordered, start=1):
+        if final_from is not None and final_from <= member.created_at:
             reopened_at = member.created_at
-        known = known.joined_by(member)
-    final_from = known.final_from
+        last_end = max(last_end, (None if member.state is State.TRACKING else member.ended_at) or LATEST)
+        size = max(size or 0, member.group_size or 0) or None  # if members name different sizes, the largest counts
+        wait = SETTLE if size is None else timedelta() if count >= size else WAIT_FOR_MORE
+        final_from = None if last_end == LATEST else last_end + wait
     # Ends may be written by a clock that is milliseconds ahead of ours, so compare with `now` only if a wait is needed.
-    final = final_from is not None and (not known.waits or final_from <= now)
+    final = final_from is not None and (not wait or final_from <= now)
     return Group(
         name=name,
         members=tuple(ordered),
-        size=known.size,
+        size=size,
         state=_worst(ordered) if final else State.TRACKING,
-        settles_at=None if final or known.size is not None else final_from,
-        ended_at=known.last_end if final else None,
+        settles_at=None if final or size is not None else final_from,
+        ended_at=last_end if final else None,
         reopened_at=reopened_at,
     )
 

@@ -36,6 +36,7 @@ def test_the_unseen_time_is_the_mean_over_the_durations_still_possible(
 
 @given(samples, samples)
 @example([0.5] * 3, [0.5] * 3)
+@example([319.0, 0.125], [0.125])
 def test_the_weight_that_runs_only_falls_from_all_to_nothing(own_s: list[float], of_type_s: list[float]) -> None:
     known = Durations.learn(own_s, of_type_s)
     assert list(known.running) == sorted(known.running, reverse=True)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operations.errors import NewerRecordError
-from operations.model import Delivery, Tracking, tracking_id
+from operations.model import Delivery, Tracking
+from operations.storage.index import tracking_of
 from operations.storage.records import RECORD_VERSION, decode, encode, with_ids
 from tests.unit.strategies import a_delivery, a_tracking, alerts, deliveries, operation_ids, regions, trackings
 
@@ -48,7 +49,7 @@ def test_a_delivery_id_holds_no_dot_and_leads_back_to_its_tracking(
     tracking = with_ids(a_tracking(id=f"{region}-{operation_id}", deliveries=(delivery,)))
     identity = tracking.deliveries[0].id
     assert "." not in identity
-    assert tracking_id(identity) == tracking.id
+    assert tracking_of(identity) == tracking.id
     assert identity == f"{tracking.id}_{delivery.run}_{delivery.verdict}_{delivery.target}"
 
 
@@ -59,7 +60,7 @@ def test_an_alerts_id_holds_no_dot_leads_back_and_is_never_that_of_a_delivery(
     tracking = with_ids(a_tracking(id=f"{region}-{operation_id}", deliveries=(delivery,), alerts=(alert,)))
     identity = tracking.alerts[0].id
     assert "." not in identity
-    assert tracking_id(identity) == tracking.id
+    assert tracking_of(identity) == tracking.id
     assert identity != tracking.deliveries[0].id
 
 
