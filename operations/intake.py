@@ -64,17 +64,6 @@ def _moved(known: Tracking, fresh: Tracking, now: datetime) -> Tracking:
     if known.state is not State.TRACKING or (known.operation is not None and not known.missing_looks):
         message = f"{known.id} is already tracked as an operation of the app {known.app}, not of {fresh.app}"
         raise TrackedOtherwiseError(message)
-    return replace(
-        known,
-        app=fresh.app,
-        app_id=fresh.app_id,
-        links=fresh.links,
-        claim=None,  # the answer to a look under way is about the other app
-        next_look_at=now,
-        last_error=None,
-        missing_looks=0,
-        missing_since=None,
-        refused_looks=0,
-        refused_since=None,
-        unanswered_since=None,
-    )
+    # Without the claim: the answer to a look under way is about the other app.
+    moved = replace(known, app=fresh.app, app_id=fresh.app_id, links=fresh.links, claim=None, next_look_at=now)
+    return looks.without_failures(moved)

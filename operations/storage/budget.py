@@ -73,8 +73,8 @@ class Budget:
     def __init__(self, connection: redis.Redis, requests_per_minute: int, *, key: str = "opwatch:budget") -> None:
         self.allowance = Allowance.per_minute(requests_per_minute)
         self._prefix = key
-        self._spend = _script(connection, "spend.lua")
-        self._slow_down = _script(connection, "slow_down.lua")
+        # redis-py types every answer as bytes or str; without decoding they are bytes
+        self._script: Any = connection.register_script((Path(__file__).parent / "budget.lua").read_text())
 
     @classmethod
     def of_events(cls, connection: redis.Redis, requests_per_minute: int) -> "Budget":
@@ -110,17 +110,13 @@ class Budget:
         Returns None if another 429 of the same burst was applied already.
         """
         pause_s = min(max(retry_after_s or 0.0, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
-        first = self._slow_down(keys=[self._key(account)], args=[pause_s, LEAST_SHARE, GROWS_FOR_S, LONGEST_PAUSE_S])
+        first = self._run([account], [pause_s])
         return first and SlowedDown(float(first[0]), datetime.fromtimestamp(float(first[1]), UTC))
 
-    def _key(self, account: str) -> str:
-        return f"{self._prefix}:{account}"
-
     def _buckets(self, wanted: Mapping[str, int]) -> dict[str, Any]:
-        size, keys = self.allowance, [self._key(account) for account in wanted]
-        arguments = [size.capacity, size.per_second, GROWS_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S, *wanted.values()]
-        return dict(zip(wanted, self._spend(keys=keys, args=arguments), strict=True)) if keys else {}
+        return dict(zip(wanted, self._run(wanted, ["", *wanted.values()]), strict=True)) if wanted else {}
 
-
-def _script(connection: redis.Redis, name: str) -> Any:  # redis-py types every answer as bytes or str
-    return connection.register_script((Path(__file__).parent / name).read_text())
+    def _run(self, accounts: Iterable[str], more: list[Any]) -> Any:
+        keys, size = [f"{self._prefix}:{account}" for account in accounts], self.allowance
+        known = [size.capacity, size.per_second, GROWS_FOR_S, LEAST_SHARE, LONGEST_PAUSE_S]
+        return self._script(keys=keys, args=known + more)

@@ -186,17 +186,8 @@ def hinted(tracking: Tracking, hint: Hint) -> Tracking:
 def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual | None, now: datetime) -> Tracking:
     after = replace(tracking, polls=tracking.polls + 1, last_polled_at=now, usual=usual)
     if isinstance(seen, Operation):
-        return replace(
-            after,
-            operation=seen,
-            looks=with_look(tracking.looks, seen.status, now, failed=False),
-            last_error=None,
-            missing_looks=0,
-            missing_since=None,
-            refused_looks=0,
-            refused_since=None,
-            unanswered_since=None,
-        )
+        answered = replace(after, operation=seen, looks=with_look(tracking.looks, seen.status, now, failed=False))
+        return without_failures(answered)
     missing = isinstance(seen, OperationMissingError)
     refused = isinstance(seen, AccessRefusedError)
     return replace(
@@ -208,6 +199,19 @@ def _remember(tracking: Tracking, seen: Operation | OpwatchError, usual: Usual |
         refused_looks=tracking.refused_looks + refused,
         refused_since=tracking.refused_since or (now if refused else None),
         unanswered_since=tracking.unanswered_since or now,
+    )
+
+
+def without_failures(tracking: Tracking) -> Tracking:
+    """Forget the looks that failed."""
+    return replace(
+        tracking,
+        last_error=None,
+        missing_looks=0,
+        missing_since=None,
+        refused_looks=0,
+        refused_since=None,
+        unanswered_since=None,
     )
 
 
