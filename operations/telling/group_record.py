@@ -13,14 +13,7 @@ from datetime import datetime, timedelta
 
 from operations.history import Covered
 from operations.kind import GROUP_PREFIX
-from operations.model import (
-    DeliveryState,
-    LiveMessage,
-    MessageRef,
-    State,
-    Tracking,
-    Verdict,
-)
+from operations.model import DeliveryState, State, Tracking, Verdict
 from operations.telling import audience, closing, group_message, groups, live
 from operations.telling.audience import TOLD_WITH_GROUP, Rules
 from operations.telling.group_message import GroupMessage
@@ -135,17 +128,16 @@ def _news(record: Tracking, members: Sequence[Tracking]) -> Sequence[Tracking]:
 
 def _reopened(record: Tracking, now: datetime) -> Tracking:
     """Begin the next run. It continues the live messages."""
-    run = record.run + 1
-    return replace(
+    again = replace(
         record,
-        run=run,
+        run=record.run + 1,
         state=State.TRACKING,
         ended_at=None,
         duration_s=None,
         deliveries=tuple(d for d in record.deliveries if d.unfinished),
         alerts=tuple(d for d in record.alerts if d.unfinished),
-        live=tuple(_live(record, m.target, run, now, m.posted) for m in record.live),
     )
+    return replace(again, live=tuple(live.begun(again, m.target, now, m.posted) for m in record.live))
 
 
 def _told_at_the_end(news: Iterable[Tracking], rules: Rules) -> Iterator[str]:
@@ -178,11 +170,9 @@ def _followed(record: Tracking, members: Sequence[Tracking], rules: Rules, now: 
         known = next((m for m in record.live if m.target == name), None)
         if known is None and any(m.operation is not None and m.ended_at is None for m in mine):
             older = (m.posted for member in mine for m in member.live if m.target == name and m.posted)
-            known = _live(record, name, record.run, now, next(older, None))  # an older version has posted it
-        elif known is not None and mine and known.due_at and known.shown_at and known.claim is None:
-            shown = shown_to(record, members, name, rules, now)
-            if shown is not None and shown.digest != known.shows:
-                known = replace(known, due_at=min(known.due_at, max(now, known.shown_at + live.SPACING)))
+            known = live.begun(record, name, now, next(older, None))  # an older version has posted it
+        elif known is not None and (shown := group_message.compose(record.app, members, ids, now)) is not None:
+            known = live.hurried(known, shown, now)
         messages += [known] if known is not None else []
     return replace(record, live=tuple(messages))
 
@@ -190,16 +180,6 @@ def _followed(record: Tracking, members: Sequence[Tracking], rules: Rules, now: 
 def _finished_live(record: Tracking, now: datetime) -> Tracking:
     """Leave the live messages to the closing deliveries. Where there is none, plan the last edit."""
     told = {d.target for d in record.deliveries if d.run == record.run}
-
-    def last(message: LiveMessage) -> LiveMessage:
-        due_at = now if message.posted is not None else None
-        return message if message.claim is not None else replace(message, due_at=due_at)
-
     after = live.left_to_deliveries(record)
-    return replace(
-        after, live=tuple(m if m.target in told else last(o) for m, o in zip(after.live, record.live, strict=True))
-    )
-
-
-def _live(record: Tracking, target: str, run: int, now: datetime, posted: MessageRef | None) -> LiveMessage:
-    return LiveMessage(id=live.live_id(record, target, run), target=target, run=run, due_at=now, posted=posted)
+    both = zip(after.live, record.live, strict=True)
+    return replace(after, live=tuple(m if m.target in told else live.last_edit(old, now) for m, old in both))

@@ -59,22 +59,27 @@ def followed(tracking: Tracking, rules: Rules) -> Tracking:
         return tracking
     if not (names := audience.live(tracking, rules)):
         return tracking
-    known = tuple(_hurried(tracking, message, at) for message in tracking.live)
-    there = {message.target for message in known if message.run == tracking.run}
-    begun = tuple(
-        LiveMessage(id=live_id(tracking, name, tracking.run), target=name, run=tracking.run, due_at=at)
-        for name in names
-        if name not in there
-    )
-    return replace(tracking, live=known + begun)
+    there = {message.target for message in tracking.live if message.run == tracking.run}
+    known = [
+        hurried(message, progress_of(tracking, message, at), at) if message.run == tracking.run else message
+        for message in tracking.live
+    ]
+    return replace(tracking, live=(*known, *(begun(tracking, name, at) for name in names if name not in there)))
 
 
-def _hurried(tracking: Tracking, message: LiveMessage, at: datetime) -> LiveMessage:
-    if message.due_at is None or message.claim is not None or message.shown_at is None or message.run != tracking.run:
+def begun(record: Tracking, target: str, now: datetime, posted: MessageRef | None = None) -> LiveMessage:
+    """Begin the message of this run, due now, or continue the one that was `posted`."""
+    identity = live_id(record, target, record.run)
+    return LiveMessage(id=identity, target=target, run=record.run, due_at=now, posted=posted)
+
+
+def hurried(message: LiveMessage, wanted: Progress | GroupMessage, now: datetime) -> LiveMessage:
+    """Plan an edit soon if the message has to show something else."""
+    if message.due_at is None or message.claim is not None or message.shown_at is None:
         return message
-    if progress_of(tracking, message, at).digest == message.shows:
+    if wanted.digest == message.shows:
         return message
-    return replace(message, due_at=min(message.due_at, max(at, message.shown_at + SPACING)))
+    return replace(message, due_at=min(message.due_at, max(now, message.shown_at + SPACING)))
 
 
 def left_to_deliveries(tracking: Tracking) -> Tracking:
@@ -99,13 +104,14 @@ def left_to_deliveries(tracking: Tracking) -> Tracking:
 
 def cancelled(tracking: Tracking, now: datetime) -> Tracking:
     """Plan edits that show the tracking as cancelled; drop messages that were never posted."""
+    return replace(tracking, live=tuple(last_edit(m, now) if m.due_at is not None else m for m in tracking.live))
 
-    def last(message: LiveMessage) -> LiveMessage:
-        if message.due_at is None or message.claim is not None:
-            return message
-        return replace(message, due_at=now if message.posted is not None else None)
 
-    return replace(tracking, live=tuple(map(last, tracking.live)))
+def last_edit(message: LiveMessage, now: datetime) -> LiveMessage:
+    """Plan the last edit; none if the message was never posted. Who writes it now will see what it has to show."""
+    if message.claim is not None:
+        return message
+    return replace(message, due_at=now if message.posted is not None else None)
 
 
 def still_needed(tracking: Tracking) -> tuple[LiveMessage, ...]:
@@ -181,13 +187,13 @@ def _due_in_s(
 def _without_wait(tracking: Tracking, message: LiveMessage, now: datetime) -> Tracking:
     """Make the delivery that waited for this message due."""
 
-    def hurried(delivery: Delivery) -> Delivery:
+    def due_now(delivery: Delivery) -> Delivery:
         waits = delivery.unfinished and delivery.claim is None and delivery.attempts == 0
         if not waits or (delivery.target, delivery.run) != (message.target, message.run):
             return delivery
         return replace(delivery, next_attempt_at=min(now, delivery.next_attempt_at or now))
 
-    return replace(tracking, deliveries=tuple(map(hurried, tracking.deliveries)))
+    return replace(tracking, deliveries=tuple(map(due_now, tracking.deliveries)))
 
 
 def dropped(tracking: Tracking, message: LiveMessage) -> Tracking | None:
