@@ -1,8 +1,8 @@
 """The targets with failing deliveries: how many, the first few of each, and retrying all of one target."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -32,25 +32,19 @@ class FailingTarget:
     first: tuple[Stored, ...]
 
 
-@dataclass(slots=True)
-class _Members:
-    count: int = 0
-    first: list[str] = field(default_factory=list)
-
-
 def failing_targets(connection: redis.Redis, records: Records) -> list[FailingTarget]:
     """List the targets with failing deliveries, the one with the most first."""
-    retrying, dead = dict(_retrying(connection)), defaultdict[str, _Members](_Members)
+    retrying, dead, given_up = dict(_retrying(connection)), Counter[str](), defaultdict[str, list[str]](list)
     for member in _dead(connection):
-        own = dead[member.partition(" ")[0]]
-        own.count += 1
-        if len(own.first) < SHOWN:
-            own.first.append(member)
+        target = member.partition(" ")[0]
+        dead[target] += 1
+        if dead[target] <= SHOWN:
+            given_up[target].append(member)
     found = []
     for target in dead.keys() | retrying.keys():
-        given_up, again = dead.get(target, _Members()), retrying.get(target, _Members())
-        first = records.read(dict.fromkeys(map(tracking_of, given_up.first + again.first)))
-        found.append(FailingTarget(target, again.count, given_up.count, tuple(first)))
+        count, again = retrying.get(target, (0, []))
+        first = records.read(dict.fromkeys(map(tracking_of, given_up[target] + again)))
+        found.append(FailingTarget(target, count, dead[target], tuple(first)))
     return sorted(found, key=lambda each: (-each.retrying - each.dead, each.target))
 
 
@@ -95,14 +89,14 @@ def _retried(
     return attempts.retried(tracking, target, now, by) if any(d.state in states for d in mine) else None
 
 
-def _retrying(connection: Any) -> Iterator[tuple[str, _Members]]:
-    """Yield target by target: all members have the same score, so Redis sorts them by target."""
+def _retrying(connection: Any) -> Iterator[tuple[str, tuple[int, list[str]]]]:
+    """Yield how many there are, and the first few, target by target: with the same score, Redis sorts them by name."""
     start = "-"
     while found := connection.zrangebylex(RETRYING, start, "+", start=0, num=SHOWN):
         members = [member.decode(errors="replace") for member in found]
         target = members[0].partition(" ")[0]
         count = int(connection.zlexcount(RETRYING, *retrying_range(target)))
-        yield target, _Members(count, [member for member in members if member.startswith(f"{target} ")])
+        yield target, (count, [member for member in members if member.startswith(f"{target} ")])
         start = f"[{target}!"  # the character after the space
 
 

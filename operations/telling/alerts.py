@@ -6,7 +6,6 @@ an older version would announce the outcome again. Each alert sets a mark for it
 ones. The alert that deliveries work again removes the mark that they fail.
 """
 
-import json
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -131,9 +130,8 @@ def _planned(
             "verdict": failing.verdict,
         }
     about = {each: getattr(tracking, each) for each in ("id", "app", "operation_id", "region", "account", "context")}
-    document = {"type": name, "timestamp": view.timestamp(now), "data": {**facts, **about, "run": run}}
-    body = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-    alert = Alert(kind=kind, subject=subject, at=now, body=body)
+    body = view.event(name, now, {**facts, **about, "run": run})
+    alert = Alert(kind=kind, subject=subject, at=now, body=body.decode())
     delivery = Delivery(
         id=alert_id(tracking, run, alert),
         target=alert_target,

@@ -97,8 +97,7 @@ def _body(name: str, at: datetime | None, tracking: Tracking, **more: float) -> 
     operation = tracking.operation
     truncated = operation is not None and operation.error_truncated
     data = {**view.without_deliveries(tracking), "error_truncated": truncated, **more}
-    document = {"type": name, "timestamp": view.timestamp(at), "data": data}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return view.event(name, at, data)
 
 
 def read(delivery_id: str, body: bytes) -> Announcement:

@@ -1,6 +1,5 @@
 """The closing message of a group: fixed when the group is final, and read back for each attempt to tell it. Pure."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -106,20 +105,16 @@ def _frozen(member: Tracking) -> Tracking:
 def _event(group: Group, at: datetime) -> bytes:
     """Write the body for webhooks, below 20 kB: of too many members, the worst."""
     data = {**view.group_as_json(group), "members": [], "members_left_out": 0}
-    room = BODY_LIMIT_BYTES - 100 - len(_json({"type": "", "timestamp": "", "data": data}))
+    room = BODY_LIMIT_BYTES - 100 - len(view.event("", None, data))
     kept: dict[str, dict[str, Any]] = {}
     for member in group.worst_first:
         seen = member.operation
         truncated = seen is not None and seen.error_truncated
         kept[member.id] = {**view.without_deliveries(member), "error_truncated": truncated}
-        room -= len(_json(kept[member.id])) + 1
+        room -= len(view.compact(kept[member.id])) + 1
         if room < 0:
             del kept[member.id]
             break
     members = [kept[member.id] for member in group.members if member.id in kept]
     data |= {"members": members, "members_left_out": len(group.members) - len(members)}
-    return _json({"type": f"group.{group.state}", "timestamp": view.timestamp(at), "data": data})
-
-
-def _json(document: dict[str, Any]) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
+    return view.event(f"group.{group.state}", at, data)

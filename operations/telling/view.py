@@ -1,5 +1,6 @@
 """Trackings and groups as JSON, for the API and for announcements. The field names are a contract."""
 
+import json
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,6 +18,16 @@ _TRACKING = TypeAdapter(Tracking)
 def timestamp(at: datetime | None) -> str | None:
     """Write a time as RFC 3339 in UTC with milliseconds and `Z`."""
     return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def event(name: str, at: datetime | None, data: dict[str, Any]) -> bytes:
+    """Write the body for webhooks: `type`, `timestamp` and `data`."""
+    return compact({"type": name, "timestamp": timestamp(at), "data": data})
+
+
+def compact(document: dict[str, Any]) -> bytes:
+    """Write JSON without blanks, in UTF-8."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def matches(tracking: Tracking, *, app: str | None, state: str | None, delivery: str | None, group: str | None) -> bool:

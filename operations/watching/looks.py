@@ -111,7 +111,7 @@ def after_look(  # noqa: PLR0913 - what decides everything is given all that is 
         after = replace(after, failures_in_a_row=failures_in_a_row(after, earlier))
         planned = audience.deliveries(after, verdict, rules, now)
         after = replace(after, deliveries=after.deliveries + planned)
-        after = live.left_to_deliveries(after) if after.live else after
+        after = live.left_to_deliveries(after)
     else:
         due = pace.next_look_at(after, durations, now)
         if tracking.hurried:
@@ -224,7 +224,7 @@ def _ended(tracking: Tracking, verdict: Verdict, reason: str | None, now: dateti
 def _finished(tracking: Tracking, state: State, now: datetime) -> Tracking:
     ours_s = (now - tracking.created_at).total_seconds()
     after = replace(tracking, state=state, claim=None, next_look_at=None, ended_at=now, duration_s=round(ours_s, 3))
-    return after if after.slow is None else slow.overtaken(after)
+    return slow.overtaken(after)
 
 
 def _is_missing(tracking: Tracking, now: datetime) -> bool:

@@ -62,12 +62,11 @@ def _warning(tracking: Tracking, targets: tuple[str, ...], age_s: float, at: dat
 
 
 def overtaken(tracking: Tracking) -> Tracking:
-    """Skip the unfinished deliveries of the warning, since the run has ended."""
+    """Skip the unfinished deliveries of the warning, if any, since the run has ended."""
     if tracking.slow is None:
         return tracking
-    deliveries = tuple(_skipped(d) if d.unfinished else d for d in tracking.slow.deliveries)
+    deliveries = tuple(
+        replace(d, state=DeliveryState.SKIPPED, next_attempt_at=None, claim=None) if d.unfinished else d
+        for d in tracking.slow.deliveries
+    )
     return replace(tracking, slow=replace(tracking.slow, deliveries=deliveries))
-
-
-def _skipped(delivery: Delivery) -> Delivery:
-    return replace(delivery, state=DeliveryState.SKIPPED, next_attempt_at=None, claim=None)
