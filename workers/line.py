@@ -12,7 +12,7 @@ from operations.model import Delivery
 from operations.storage.index import added
 from operations.storage.records import Stored
 from operations.storage.tallies import attempt as attempt_counter
-from operations.telling import attempts, line
+from operations.telling import attempts, retries
 from workers.runtime import Runtime
 
 log = structlog.get_logger()
@@ -32,7 +32,7 @@ def due_in_order(runtime: Runtime) -> list[Due]:
                 found.append((stored, delivery))
             elif delivery.id in due and runtime.heartbeat.is_settled:
                 found += _abandoned(runtime, stored, delivery)
-    return sorted(found, key=lambda each: (each[1].warns, line.since(each[0].tracking, each[1])))
+    return sorted(found, key=lambda each: (each[1].warns, retries.since(each[0].tracking, each[1])))
 
 
 def attempted_now(runtime: Runtime, due: list[Due]) -> Iterator[tuple[Stored, list[Delivery]]]:
@@ -45,9 +45,9 @@ def attempted_now(runtime: Runtime, due: list[Due]) -> Iterator[tuple[Stored, li
     now, held = runtime.records.now(), set[str]()
     for name, (stored, delivery) in runtime.store.told.oldest_waiting(tuple(heads)).items():
         head, head_delivery = heads[name]
-        if line.since(stored.tracking, delivery) >= line.since(head.tracking, head_delivery):
+        if retries.since(stored.tracking, delivery) >= retries.since(head.tracking, head_delivery):
             continue
-        first = line.first(head_delivery, delivery, now)
+        first = retries.first(head_delivery, delivery, now)
         if first is delivery:
             yield stored, [delivery]
         elif first is None:

@@ -29,12 +29,12 @@ def prepare(runtime: Runtime, tracking: Tracking, delivery: Delivery) -> Prepare
     body = runtime.records.announcement(tracking.id, delivery.run)
     if delivery.warns and body is not None:  # the run has ended in the meantime
         return Prepared(None, policy)
-    newest = None if delivery.verdict is None else runtime.store.told.newest_end(tracking)
+    earlier = None if delivery.verdict is None else runtime.store.told.earlier(tracking)
     try:
         told = replace(_read(tracking, delivery, body), place=tracking.place)
     except OpwatchError as error:
         return Prepared(error, policy)
-    told = announcement.as_told(told, runtime.records.now(), newest)
+    told = announcement.as_told(told, runtime.records.now(), earlier.newest_end if earlier else None)
     grouped = target is not None and delivery.alert is None and target.rule.closes(tracking)
     wrong = delivery.verdict is not None and delivery.verdict is not Verdict.SUCCEEDED
     if wrong and (grouped or tracking.is_group):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from operations.model import WENT_WRONG, Delivery, DeliveryState, State, Tracking
 from operations.storage.clock import milliseconds
-from operations.telling import alerts, group_record
+from operations.telling import group_record
 from operations.telling.attempts import last_end
 
 DUE = "opwatch:due"
@@ -98,8 +98,6 @@ def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> 
     if old is not None and old.ended_at is None and new.ended_at is not None:
         ended = new.id if new.group is None else f"{new.id} {new.group}"
         yield IndexChange(ChangeKind.PUBLISH, ENDED, ended, None)
-    if new.alerts and (old is None or old.alerts != new.alerts):
-        yield from _marks(old, new)
     if new.group is not None and group_record.concerns_group(old, new):
         at = new.ended_at or new.last_polled_at or new.created_at
         yield IndexChange(ChangeKind.WAKE, GROUPS, new.group, milliseconds(at))
@@ -196,13 +194,6 @@ def _in_flight_changes(before: tuple[str, ...], after: tuple[str, ...]) -> Itera
     yield from (IndexChange(ChangeKind.INCREMENT, IN_FLIGHT, field, -1) for field in before if field not in after)
     if before and not after:
         yield IndexChange(ChangeKind.CLEAR, IN_FLIGHT, before[0], None)
-
-
-def _marks(old: Tracking | None, new: Tracking) -> Iterator[IndexChange]:
-    for delivery in alerts.news(old, new):
-        if (about := delivery.alert) is not None:
-            mark = alerts.mark(about.kind, about.subject)
-            yield IndexChange(ChangeKind.MARK, mark, delivery.id, alerts.QUIET_S[about.kind])
 
 
 def _counted(tracking: Tracking | None) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from operations.model import AlertKind, Delivery, DeliveryState, State, Tracking
 from operations.storage.clock import from_milliseconds, milliseconds
 from operations.storage.index import RETRYING, ChangeKind, IndexChange, retrying_range, tracking_of
 from operations.storage.records import Records, Stored
-from operations.telling import alerts, announcement, line
-from operations.watching.row import Earlier
+from operations.telling import alerts, announcement, retries
+from operations.telling.announcement import Earlier
 
 NEWEST, FAILURES = "opwatch:newest", "opwatch:failures"
 ALERTED = "opwatch:alerted"
@@ -27,12 +27,6 @@ class Told:
     def __init__(self, connection: redis.Redis, records: Records) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._records = records
-
-    def newest_end(self, tracking: Tracking) -> datetime | None:
-        """Return the last end of an operation of the same account, region, app and type, if known."""
-        key = _newest_key(tracking)
-        at_ms = None if key is None else self._redis.get(key)
-        return None if at_ms is None else from_milliseconds(int(at_ms))
 
     def earlier(self, tracking: Tracking) -> Earlier | None:
         """Return how the earlier operations of the same account, region, app and type ended. None without a type."""
@@ -59,7 +53,8 @@ class Told:
                 if delivery.target not in targets or not _waits(delivery):
                     continue
                 known = waiting.get(delivery.target)
-                if known is None or _age(stored, delivery) < _age(*known):
+                since = retries.since(stored.tracking, delivery)
+                if known is None or since < retries.since(known[0].tracking, known[1]):
                     waiting[delivery.target] = stored, delivery
         return waiting
 
@@ -75,14 +70,17 @@ def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> I
     if old is not None and old.ended_at is None and row_key is not None and failures is not None:
         before, after = (failures - 1, failures) if new.state is State.FAILED else (failures, 0)
         yield IndexChange(ChangeKind.COUNT, row_key, str(before), after)
-    for delivery in alerts.news(old, new) if new.alerts else ():
-        if delivery.alert is not None and delivery.alert.kind is AlertKind.FAILING:
-            at_ms = milliseconds(delivery.alert.at)
-            yield IndexChange(ChangeKind.FIRST, ALERTED, delivery.alert.subject, at_ms)
-        elif delivery.alert is not None and delivery.alert.kind is AlertKind.RECOVERED:
-            mark = alerts.mark(AlertKind.FAILING, delivery.alert.subject)  # a failure from now on is news again
-            yield IndexChange(ChangeKind.SCORE, ALERTED, delivery.alert.subject, None)
-            yield IndexChange(ChangeKind.DROP, mark, "", None)
+    for delivery in alerts.news(old, new):
+        if (about := delivery.alert) is None:
+            continue
+        mark = alerts.mark(about.kind, about.subject)
+        yield IndexChange(ChangeKind.MARK, mark, delivery.id, alerts.QUIET_S[about.kind])
+        if about.kind is AlertKind.FAILING:
+            yield IndexChange(ChangeKind.FIRST, ALERTED, about.subject, milliseconds(about.at))
+        elif about.kind is AlertKind.RECOVERED:
+            failing = alerts.mark(AlertKind.FAILING, about.subject)  # a failure from now on is news again
+            yield IndexChange(ChangeKind.SCORE, ALERTED, about.subject, None)
+            yield IndexChange(ChangeKind.DROP, failing, "", None)
 
 
 def _row_key(tracking: Tracking) -> str | None:
@@ -97,7 +95,3 @@ def _newest_key(tracking: Tracking) -> str | None:
 
 def _waits(delivery: Delivery) -> bool:
     return delivery.state is DeliveryState.RETRYING and delivery.claim is None and not delivery.warns
-
-
-def _age(stored: Stored, delivery: Delivery) -> datetime:
-    return line.since(stored.tracking, delivery)

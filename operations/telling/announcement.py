@@ -171,7 +171,7 @@ def as_told(announced: Announcement, now: datetime, newest: datetime | None) -> 
         return replace(announced, duration_s=age_s + waited.total_seconds()) if waited > LATE_AFTER else announced
     if announced.ended_at is None:
         return announced
-    late, overtaken = now - announced.ended_at, newest is not None and newest - announced.ended_at > _ROUNDED
+    late, overtaken = now - announced.ended_at, _is_overtaken(announced.ended_at, newest)
     return replace(announced, late_s=late.total_seconds() if late > LATE_AFTER else None, overtaken=overtaken)
 
 
@@ -185,6 +185,35 @@ def end_of(tracking: Tracking) -> datetime | None:
     if seen_at is None or finished_at is None or tracking.state not in (State.SUCCEEDED, State.FAILED):
         return seen_at
     return finished_at if tracking.created_at - OLDEST_START <= finished_at <= seen_at else seen_at
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The earlier operations of the same account, region, app and type: failures in a row, and the newest end."""
+
+    failures: int = 0
+    newest_end: datetime | None = None
+
+
+def failures_in_a_row(ended: Tracking, earlier: Earlier | None) -> int | None:
+    """Count the failures since the last success: up to this one, or before this success. None if it is no part of it.
+
+    `timed_out` and `lost` neither count nor end the row: nobody knows how those operations ended. Nor does an outcome
+    that is recorded late, after a newer one that it would contradict: a success before the latest failure, or a failure
+    before the latest success.
+    """
+    if earlier is None:
+        return None
+    late = _is_overtaken(end_of(ended), earlier.newest_end)
+    if ended.state is State.FAILED:
+        return None if late and not earlier.failures else earlier.failures + 1
+    if ended.state is State.SUCCEEDED:
+        return None if late and earlier.failures else earlier.failures
+    return None
+
+
+def _is_overtaken(at: datetime | None, newest: datetime | None) -> bool:
+    return at is not None and newest is not None and newest - at > _ROUNDED
 
 
 def cut_error(error: str) -> str:

@@ -19,13 +19,13 @@ from operations.errors import (
 from operations.history import Looks
 from operations.model import Operation, State, Tracking, Usual, Verdict
 from operations.telling import alerts, audience, live
+from operations.telling.announcement import Earlier, failures_in_a_row
 from operations.telling.attempts import LEASE
 from operations.telling.audience import Rules
 from operations.text import first_line, plain
 from operations.watching import pace, slow
 from operations.watching.durations import Durations
 from operations.watching.glances import Hint
-from operations.watching.row import Earlier, failures_in_a_row
 
 RESTARTABLE = frozenset({State.CANCELLED, State.TIMED_OUT, State.LOST})
 """Sending an operation in one of these states again starts its next run: nothing final is known of it."""

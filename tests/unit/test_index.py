@@ -13,6 +13,7 @@ from operations.storage import index
 from operations.storage.clock import milliseconds
 from operations.storage.index import COUNTERS, ChangeKind, IndexChange, index_changes
 from operations.storage.tallies import tally_changes
+from operations.storage.told import told_changes
 from operations.telling import alerts
 from tests.unit.strategies import NOW, OPERATION_ID, a_delivery, a_tracking, attempted_by, times, trackings
 
@@ -77,9 +78,9 @@ def test_the_changes_lead_from_the_entries_of_one_record_to_those_of_the_next(ol
 @given(of_one_operation, of_one_operation)
 def test_only_an_alert_that_is_news_marks_its_subject(old: Tracking, new: Tracking) -> None:
     known = {each.id for each in old.alerts}
-    marks = [change for change in index_changes(old, new, RETENTION) if change.kind is ChangeKind.MARK]
+    marks = [change for change in told_changes(old, new, RETENTION) if change.kind is ChangeKind.MARK]
     assert Counter(change.member for change in marks) == Counter(each.id for each in new.alerts if each.id not in known)
-    assert [change for change in index_changes(new, new, RETENTION) if change.kind is ChangeKind.MARK] == []
+    assert [change for change in told_changes(new, new, RETENTION) if change.kind is ChangeKind.MARK] == []
 
 
 def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
@@ -89,7 +90,7 @@ def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
     assert dead is not None
     after = alerts.with_failing(dead, delivery_id, "ops", NOW)
     (alert,) = after.alerts
-    (mark,) = (change for change in index_changes(before, after, RETENTION) if change.kind is ChangeKind.MARK)
+    (mark,) = (change for change in told_changes(before, after, RETENTION) if change.kind is ChangeKind.MARK)
     assert mark == IndexChange(ChangeKind.MARK, "opwatch:failing:slack", alert.id, 3600)
 
 

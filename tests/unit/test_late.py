@@ -15,7 +15,7 @@ from notifiers.slack import message as slack_message
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.history import Attempt
 from operations.model import Delivery, DeliveryState, Operation, State, Tracking, Verdict
-from operations.telling import alerts, attempts, line
+from operations.telling import alerts, attempts, retries
 from operations.telling.announcement import Announcement, announce, as_told, end_of, slow_body_of
 from operations.telling.announcement import read as read_body
 from operations.telling.attempts import Policy, Result
@@ -133,7 +133,7 @@ LIMITED = {"limited_since": NOW - SECOND}
     ],
 )
 def test_an_older_message_goes_first_but_holds_up_no_other_for_long(older: Delivery | None, chosen: str | None) -> None:
-    first = line.first(a_delivery(target="due"), older, NOW)
+    first = retries.first(a_delivery(target="due"), older, NOW)
     assert (first and first.target) == chosen
 
 

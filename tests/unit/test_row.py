@@ -7,8 +7,7 @@ import pytest
 
 from notifiers import row_wording, wording
 from operations.model import Operation, State, Usual
-from operations.telling.announcement import announce
-from operations.watching.row import Earlier, failures_in_a_row
+from operations.telling.announcement import Earlier, announce, failures_in_a_row
 from tests.unit.strategies import NOW, a_tracking
 
 SECOND = timedelta(seconds=1)
