@@ -41,6 +41,10 @@ class OpwatchError(Exception):
 
     reason = Reason.OTHER
 
+    def __init__(self, message: str = "", *, reason: Reason | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason or self.reason
+
 
 class ConfigError(OpwatchError):
     """The settings are wrong. `faults` lists every fault, one line each."""
@@ -54,9 +58,8 @@ class TransientError(OpwatchError):
     """Another try may succeed; not before `retry_after_s` seconds, if the receiver asked for that."""
 
     def __init__(self, message: str, *, retry_after_s: float | None = None, reason: Reason | None = None) -> None:
-        super().__init__(message)
+        super().__init__(message, reason=reason)
         self.retry_after_s = retry_after_s
-        self.reason = reason or self.reason
 
 
 class RateLimitedError(TransientError):
@@ -83,10 +86,6 @@ class PermanentError(OpwatchError):
     """Another try would fail in the same way."""
 
     reason = Reason.REFUSED
-
-    def __init__(self, message: str, *, reason: Reason | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason or self.reason
 
 
 class AccessRefusedError(PermanentError):

@@ -26,10 +26,7 @@ class Learned:
     def __init__(self, connection: redis.Redis, *, most_kept: int = MOST_KEPT) -> None:
         self._redis: Any = connection  # redis-py types every answer as bytes or str; without decoding they are bytes
         self._most_kept = most_kept
-        self._unknown: dict[tuple[str, ...], _Known] = {
-            (kind,): _Known(float("inf"), Durations.learn(kind=kind)) for kind in Kind
-        }
-        self._known: dict[tuple[str, ...], _Known] = dict(self._unknown)
+        self._known: dict[tuple[str, ...], _Known] = {}
 
     def durations(self, trackings: Iterable[Tracking]) -> list[Durations]:
         """Return the distribution of durations for each of these operations, with at most one request to Redis."""
@@ -38,15 +35,14 @@ class Learned:
         missing = [keys for keys in dict.fromkeys(wanted) if keys not in known or known[keys].until_s < now_s]
         if missing:
             if len(known) + len(missing) > self._most_kept:
-                known = self._known = self._unknown | {keys: known[keys] for keys in wanted if keys in known}
+                known = self._known = {keys: known[keys] for keys in wanted if keys in known}
             pipe = self._redis.pipeline(transaction=False)
-            for _, own, of_type in missing:
-                pipe.lrange(own, 0, KEPT - 1)
-                pipe.lrange(of_type, 0, KEPT - 1)
+            for key in (key for _, *keys in missing for key in keys):
+                pipe.lrange(key, 0, KEPT - 1)
             answers = iter(pipe.execute(raise_on_error=False))
-            for keys in missing:
-                read = Durations.learn(_seconds(next(answers)), _seconds(next(answers)), kind=Kind(keys[0]))
-                known[keys] = _Known(now_s + KEPT_FOR_S, read)
+            for kind, *keys in missing:
+                read = [_seconds(next(answers)) for _ in keys]
+                known[kind, *keys] = _Known(now_s + KEPT_FOR_S, Durations.learn(*read, kind=Kind(kind)))
         return [known[keys].durations for keys in wanted]
 
 
