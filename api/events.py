@@ -81,7 +81,7 @@ def _hurry_or_begin(parts: Service, wanted: TrackRequest) -> None:
             parts.looks_due.ring()
         return
     fresh = trackings.begun(wanted, where, parts.settings, caller=auth.EVENTS_CALLER, now=now, by_event=True)
-    limit = Limit(0, callers=1, own=max(1, parts.limit.in_flight // 10))
+    limit = Limit(0, share=max(1, parts.limit.in_flight // 10))
     try:
         intake.track(parts.store, fresh, account=None, rules=parts.settings.rules, now=now, limit=limit)
     except TooManyInFlightError:

@@ -84,7 +84,7 @@ def build(settings: Settings) -> Service:
         heartbeat=Heartbeat(connection),
         health=Health(connection),
         account_alerts=AccountAlerts(connection),
-        limit=Limit(settings.max_in_flight, callers=max(1, trackers)),
+        limit=Limit(settings.max_in_flight, share=max(1, settings.max_in_flight // max(1, trackers))),
         looks_due=Doorbell(connection, Round.LOOK, fold_s=RINGS_FOLD_S),
         deliveries_due=Doorbell(connection, Round.DELIVER, fold_s=RINGS_FOLD_S),
         queue=FairQueue(AT_ONCE, MOST_QUEUED),

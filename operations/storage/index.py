@@ -76,16 +76,10 @@ class IndexChange(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many operations of one account may be in flight, how many callers share that; `own`: one's own share."""
+    """How many operations of one account may be in flight; a caller may have its `share` even beyond that."""
 
     in_flight: int
-    callers: int
-    own: int | None = None
-
-    @property
-    def share(self) -> int:
-        """How many operations a caller may have in flight even if others use up the limit."""
-        return self.own or max(1, self.in_flight // self.callers)
+    share: int
 
 
 def index_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:

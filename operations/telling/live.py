@@ -143,12 +143,12 @@ def after_edit(
     *,
     now: datetime,
     messages: int,
-    wanted: Progress | GroupMessage | None = None,
+    wanted: Progress | GroupMessage,
 ) -> Tracking | None:
     """Record the result of an edit (None: it was not tried). Returns None if the claim is no longer ours.
 
-    `wanted` is what the message has to show now, by default the operation's progress. `messages` is the current number
-    of live messages. A permanent error ends the message: the outcome's delivery will report the fault.
+    `wanted` is what the message has to show now. `messages` is the current number of live messages. A permanent error
+    ends the message: the outcome's delivery will report the fault.
     """
     mine = next((m for m in tracking.live if m.id == message_id and m.claim == claim), None)
     if mine is None:
@@ -158,7 +158,6 @@ def after_edit(
         after = replace(mine, posted=result.posted, shows=result.shows, shown_at=now, failures=0)
     elif result is not None and not isinstance(result, RateLimitedError):
         after = replace(mine, failures=mine.failures + 1)
-    wanted = wanted or progress_of(tracking, mine, now)
     due_in_s = None if mine.due_at is None else _due_in_s(after, wanted, result, messages)
     due_at = None if due_in_s is None else now + timedelta(seconds=due_in_s)
     return _without_wait(_with(tracking, mine, replace(after, claim=None, due_at=due_at)), mine, now)

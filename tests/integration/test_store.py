@@ -78,7 +78,7 @@ class TestLimit:
     """Operations in flight are limited, and no caller can use up another's share."""
 
     def test_beyond_the_limit_nothing_is_stored_and_the_error_says_how_many_there_are(self, store: Store) -> None:
-        limit = Limit(3, callers=1)
+        limit = Limit(3, share=3)
         for number in range(3):
             assert store.add(counted(store, number, "ci"), limit) is None
         with pytest.raises(TooManyInFlightError, match=r"3 operations of the account default .* limit is 3 "):
@@ -94,7 +94,7 @@ class TestLimit:
     def test_of_many_at_once_only_as_many_as_there_is_room_for_come_in(self, store: Store) -> None:
         def add(number: int) -> bool:
             try:
-                return store.add(counted(store, number, "ci"), Limit(7, callers=1)) is None
+                return store.add(counted(store, number, "ci"), Limit(7, share=7)) is None
             except TooManyInFlightError:
                 return False
 
@@ -103,7 +103,7 @@ class TestLimit:
         assert store.overview.in_flight() == {"default": 7, "default:ci": 7}
 
     def test_a_caller_with_less_than_its_share_is_let_in_always(self, store: Store) -> None:
-        limit = Limit(10, callers=2)
+        limit = Limit(10, share=5)
         for number in range(10):
             store.add(counted(store, number, "flood"), limit)
         for number in range(10, 15):
@@ -118,7 +118,7 @@ class TestLimit:
         }  # below twice the limit
 
     def test_one_that_starts_anew_needs_room_too(self, store: Store) -> None:
-        limit, now = Limit(1, callers=1), store.records.now()
+        limit, now = Limit(1, share=1), store.records.now()
         store.add(counted(store, 1, "ci"), limit)
         end(store, 1)
         store.add(counted(store, 2, "ci"), limit)

@@ -43,9 +43,15 @@ def under_way(**changes: Any) -> LiveMessage:
     return a_message(**{"claim": "ours", "due_at": NOW + LEASE, **changes})
 
 
+def edited(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> Tracking | None:
+    """Return the record after an edit of its first message with this result, at LATER."""
+    wanted = progress_of(tracking, tracking.live[0], LATER)
+    return live.after_edit(tracking, ID, "ours", result, now=LATER, messages=messages, wanted=wanted)
+
+
 def after(tracking: Tracking, result: Written | OpwatchError | None, messages: int = 1) -> LiveMessage:
     """Return the message after an edit with this result, at LATER."""
-    taken_in = live.after_edit(tracking, ID, "ours", result, now=LATER, messages=messages)
+    taken_in = edited(tracking, result, messages)
     assert taken_in is not None
     return taken_in.live[0]
 
@@ -148,7 +154,7 @@ class TestAttempts:
     @pytest.mark.parametrize("result", [None, Written(POSTED, "x"), TransientError("no")])
     def test_who_has_lost_the_claim_changes_nothing(self, result: Written | OpwatchError | None) -> None:
         for message in (under_way(claim="theirs"), a_message()):
-            assert live.after_edit(watched(message), ID, "ours", result, now=LATER, messages=1) is None
+            assert edited(watched(message), result) is None
 
     @pytest.mark.parametrize(
         ("age_s", "messages", "wait_s"), [(10, 1, 20), (400, 9, 20), (600, 1, 30), (3600, 60, 180), (60, 60, 120)]
@@ -201,7 +207,7 @@ class TestOutcomes:
         over = ended(watched(under_way(posted=None)))
         assert {d.target: d.next_attempt_at for d in over.deliveries} == {"slack": NOW + LEASE, "other": NOW}
         for result in (Written(POSTED, "x"), TransientError("500"), PermanentError("no"), None):
-            freed = live.after_edit(over, ID, "ours", result, now=LATER, messages=1)
+            freed = edited(over, result)
             assert freed is not None
             assert {d.target: d.next_attempt_at for d in freed.deliveries} == {"slack": LATER, "other": NOW}
             assert freed.live[0].due_at is None
@@ -215,7 +221,7 @@ class TestOutcomes:
         retrying = a_delivery(attempts=1, next_attempt_at=NOW + timedelta(hours=1))
         earlier = a_delivery(run=2, next_attempt_at=NOW + timedelta(hours=1))
         over = watched(under_way(due_at=None), state=State.FAILED, ended_at=NOW, deliveries=(retrying, earlier))
-        freed = live.after_edit(over, ID, "ours", None, now=LATER, messages=1)
+        freed = edited(over, None)
         assert freed is not None
         assert freed.deliveries == (retrying, earlier)
 
