@@ -34,9 +34,8 @@ from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateL
 from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
 from operations.telling.announcement import Announcement, announce
-from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
-from operations.telling.progress import Progress
+from operations.telling.progress import GroupMessage, Progress
 from operations.telling.view import timestamp
 from operations.text import cut_middle, encodable, first_line, json_bytes, plain, whole_lines
 

@@ -9,8 +9,8 @@ from notifiers import context_wording, row_wording, wording
 from notifiers.time_wording import duration
 from operations.model import State, Tracking
 from operations.telling.announcement import Announcement, announce
-from operations.telling.group_message import GroupMessage
 from operations.telling.groups import WORST_FIRST, Group
+from operations.telling.progress import GroupMessage
 from operations.text import first_line, plain
 
 MOST_LINES = 30

@@ -10,8 +10,7 @@ from notifiers.judge import answer_code, repeats
 from operations.model import MessageRef
 from operations.telling.announcement import Announcement
 from operations.telling.audience import CLOSING
-from operations.telling.group_message import GroupMessage
-from operations.telling.progress import Progress
+from operations.telling.progress import GroupMessage, Progress
 from operations.text import url_fault
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from operations.storage.index import GROUPS, ChangeKind, IndexChange
 from operations.storage.records import Stored, encode
 from operations.storage.store import Change
 from operations.telling import group_record
-from operations.telling.group_message import GroupMessage
+from operations.telling.progress import GroupMessage
 from workers.runtime import Runtime
 
 log = structlog.get_logger()

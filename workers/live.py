@@ -18,9 +18,8 @@ from operations.storage.index import LIVE
 from operations.storage.records import Stored
 from operations.storage.store import Change
 from operations.telling import live
-from operations.telling.group_message import GroupMessage
 from operations.telling.live import Written
-from operations.telling.progress import Progress, progress_of
+from operations.telling.progress import GroupMessage, Progress, progress_of
 from workers.groups import shown_now
 from workers.runtime import STALE_AFTER_S, Runtime
 

@@ -9,7 +9,7 @@ from operations.history import OLDEST_START
 from operations.kind import NO_LINKS, Kind, Links
 from operations.model import Alert, AlertKind, State, Tracking, Usual, Verdict
 from operations.telling import view
-from operations.telling.group_message import GroupMessage
+from operations.telling.progress import GroupMessage
 from operations.text import cut_middle, json_bytes
 
 BODY_LIMIT_BYTES = 20_000

@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from operations.errors import OpwatchError
 from operations.history import Moment
 from operations.model import Delivery, DeliveryState, State, Tracking, Verdict
-from operations.telling import group_message, view
+from operations.telling import progress, view
 from operations.telling.announcement import BODY_LIMIT_BYTES, Announcement
-from operations.telling.group_message import GroupMessage
 from operations.telling.groups import Group
+from operations.telling.progress import GroupMessage
 from operations.text import cut_middle, json_bytes
 
 ERROR_LIMIT_BYTES = 1_000
@@ -87,7 +87,7 @@ def _verdict(state: State) -> Verdict:
 
 
 def _shown(record: Tracking, target: str, closing: Closing) -> GroupMessage:
-    shown = group_message.compose(record.app, closing.members, closing.told.get(target, ()), closing.at)
+    shown = progress.compose(record.app, closing.members, closing.told.get(target, ()), closing.at)
     if shown is None:
         raise OpwatchError(f"{target} was told about no operation of this group")
     return shown

@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from operations.history import Covered
 from operations.kind import GROUP_PREFIX
 from operations.model import DeliveryState, State, Tracking, Verdict
-from operations.telling import audience, closing, group_message, groups, live
+from operations.telling import audience, closing, groups, live, progress
 from operations.telling.audience import TOLD_WITH_GROUP, Rules
-from operations.telling.group_message import GroupMessage
+from operations.telling.progress import GroupMessage
 
 CHECK_EVERY_S = 300.0
 """How often an open group is checked even if nothing wakes it: an older version may have written a member."""
@@ -93,7 +93,7 @@ def shown_to(
     record: Tracking, members: Sequence[Tracking], target: str, rules: Rules, now: datetime
 ) -> GroupMessage | None:
     """Compose the live message of the group for a target; None if it is told about no member."""
-    return group_message.compose(record.app, members, _ids(members, target, rules), now)
+    return progress.compose(record.app, members, _ids(members, target, rules), now)
 
 
 def has_called(members: Iterable[Tracking], mine: Tracking, target: str) -> bool:
@@ -171,7 +171,7 @@ def _followed(record: Tracking, members: Sequence[Tracking], rules: Rules, now: 
         if known is None and any(m.operation is not None and m.ended_at is None for m in mine):
             older = (m.posted for member in mine for m in member.live if m.target == name and m.posted)
             known = live.begun(record, name, now, next(older, None))  # an older version has posted it
-        elif known is not None and (shown := group_message.compose(record.app, members, ids, now)) is not None:
+        elif known is not None and (shown := progress.compose(record.app, members, ids, now)) is not None:
             known = live.hurried(known, shown, now)
         messages += [known] if known is not None else []
     return replace(record, live=tuple(messages))

@@ -15,8 +15,7 @@ from operations.errors import OpwatchError, RateLimitedError, TransientError
 from operations.model import Delivery, LiveMessage, MessageRef, State, Tracking
 from operations.telling import audience
 from operations.telling.audience import Rules
-from operations.telling.group_message import GroupMessage
-from operations.telling.progress import Progress, progress_of
+from operations.telling.progress import GroupMessage, Progress, progress_of
 
 LEASE = timedelta(seconds=10)
 """How long a claim is valid. Short, because an outcome may wait for it."""

@@ -15,7 +15,7 @@ from notifiers.targets import build
 from operations.errors import ConfigError, OpwatchError, PermanentError
 from operations.model import Operation, State, Verdict
 from operations.telling.announcement import Announcement, body_of, read
-from operations.telling.group_message import compose
+from operations.telling.progress import compose
 from tests.support.receiver import Receiver, RequestReceived
 from tests.support.running import ROOT
 from tests.support.stages import attempted

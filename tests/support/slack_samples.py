@@ -10,10 +10,9 @@ from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from notifiers.slack.notifier import Slack
 from operations.model import Operation, State, Tracking, Usual, Verdict
-from operations.telling import group_message
+from operations.telling import progress
 from operations.telling.announcement import Announcement
-from operations.telling.group_message import GroupMessage
-from operations.telling.progress import Progress
+from operations.telling.progress import GroupMessage, Progress
 
 NOW = datetime(2026, 3, 2, 8, 18, tzinfo=UTC)
 
@@ -105,7 +104,7 @@ def groups() -> Mapping[str, GroupMessage]:
     made = {}
     for name, each in states.items():
         members = [a_member(n, app, state) for n, (app, state) in enumerate(zip(apps, each, strict=True))]
-        shown = group_message.compose("build 7 of main", members, {m.id for m in members}, NOW + timedelta(seconds=60))
+        shown = progress.compose("build 7 of main", members, {m.id for m in members}, NOW + timedelta(seconds=60))
         assert shown is not None
         made[name] = shown
     return made

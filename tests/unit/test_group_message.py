@@ -13,9 +13,9 @@ from notifiers import group_wording, wording
 from notifiers.slack import group as slack_group
 from notifiers.slack.message import slack_length
 from operations.model import Operation, State, Tracking, Verdict
-from operations.telling import group_message
+from operations.telling import progress
 from operations.telling.announcement import Announcement
-from operations.telling.group_message import GroupMessage
+from operations.telling.progress import GroupMessage
 from tests.unit.strategies import NOW, a_tracking, apps
 from tests.unit.test_slack_message import ACTIVE, HOSTILE, check, check_escaped, check_inert, contexts, huge, nasty
 
@@ -44,7 +44,7 @@ def member(number: int, state: State = State.TRACKING, app: str = "shop", error:
 
 
 def shown(*members: Tracking, second: float = 60) -> GroupMessage:
-    made = group_message.compose("build 7", members, {m.id for m in members}, at(second))
+    made = progress.compose("build 7", members, {m.id for m in members}, at(second))
     assert made is not None
     return made
 
@@ -239,12 +239,12 @@ def test_the_digest_changes_with_what_is_shown_and_not_with_time() -> None:
 
 def test_a_target_sees_only_the_members_it_is_told_of() -> None:
     both = member(0, State.SUCCEEDED, group_size=2), member(1, app="blog")
-    made = group_message.compose("build 7", both, {both[0].id}, at(60))
+    made = progress.compose("build 7", both, {both[0].id}, at(60))
     assert made is not None
     assert [each.app for each in made.group.members] == ["shop"]
     assert (made.group.state, made.group.size) == (State.TRACKING, None)  # the whole group has not ended
     ended = both[0], member(1, State.FAILED, "blog")
-    made = group_message.compose("build 7", ended, {both[0].id}, at(11))
+    made = progress.compose("build 7", ended, {both[0].id}, at(11))
     assert made is not None
     assert (made.group.state, made.group.size) == (State.SUCCEEDED, 1)
-    assert group_message.compose("build 7", both, (), at(60)) is None
+    assert progress.compose("build 7", both, (), at(60)) is None
