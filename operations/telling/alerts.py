@@ -66,10 +66,9 @@ def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Annou
     if delivery.alert is None:
         raise OpwatchError(f"{delivery.id} is no alert")
     told = (d for d in tracking.deliveries if (d.target, d.run) == (delivery.target, delivery.run))
-    if delivery.alert.kind is AlertKind.REJECTED or not any(map(_reaches, told)):
-        return announcement.read_alert(delivery.id, delivery.alert, outcome)
-    read = announcement.read_alert(delivery.id, delivery.alert, None)
-    return replace(read, quiet=read.quiet or tracking.state is State.FAILED)
+    repeats = delivery.alert.kind is not AlertKind.REJECTED and any(map(_reaches, told))
+    read = announcement.read_alert(delivery.id, delivery.alert, None if repeats else outcome)
+    return replace(read, quiet=read.quiet or (repeats and tracking.state is State.FAILED))
 
 
 def with_rejected(
