@@ -30,10 +30,10 @@ class Told:
 
     def earlier(self, tracking: Tracking) -> Earlier | None:
         """Return how the earlier operations of the same account, region, app and type ended. None without a type."""
-        key, row_key = _newest_key(tracking), _row_key(tracking)
-        if key is None or row_key is None:
+        keys = _row_keys(tracking)
+        if keys is None:
             return None
-        at_ms, failures = (int(each) if each and each.isdigit() else None for each in self._redis.mget(key, row_key))
+        at_ms, failures = (int(each) if each and each.isdigit() else None for each in self._redis.mget(keys))
         return Earlier(failures or 0, None if at_ms is None else from_milliseconds(at_ms))
 
     def alerted_at(self, target: str) -> datetime | None:
@@ -61,15 +61,16 @@ class Told:
 
 def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
     """List what to remember when `new` replaces `old`: an operation's end, the failures in a row, and each alert."""
-    key, ended_at = _newest_key(new), announcement.end_of(new)
-    if old is not None and old.ended_at is None and key is not None and ended_at is not None:
-        # A delivery is kept for the retention after its last attempt, so it can be retried even later.
-        kept_s = max(1, round(2 * retention.total_seconds()))
-        yield IndexChange(ChangeKind.LATEST, key, str(milliseconds(ended_at)), kept_s)
-    row_key, failures = _row_key(new), new.failures_in_a_row
-    if old is not None and old.ended_at is None and row_key is not None and failures is not None:
-        before, after = (failures - 1, failures) if new.state is State.FAILED else (failures, 0)
-        yield IndexChange(ChangeKind.COUNT, row_key, str(before), after)
+    keys, ended_at, failures = _row_keys(new), announcement.end_of(new), new.failures_in_a_row
+    if old is not None and old.ended_at is None and keys is not None:
+        newest, row = keys
+        if ended_at is not None:
+            # A delivery is kept for the retention after its last attempt, so it can be retried even later.
+            kept_s = max(1, round(2 * retention.total_seconds()))
+            yield IndexChange(ChangeKind.LATEST, newest, str(milliseconds(ended_at)), kept_s)
+        if failures is not None:
+            before, after = (failures - 1, failures) if new.state is State.FAILED else (failures, 0)
+            yield IndexChange(ChangeKind.COUNT, row, str(before), after)
     for delivery in alerts.news(old, new):
         if (about := delivery.alert) is None:
             continue
@@ -83,14 +84,12 @@ def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> I
             yield IndexChange(ChangeKind.DROP, failing, "", None)
 
 
-def _row_key(tracking: Tracking) -> str | None:
-    newest = _newest_key(tracking)
-    return newest and newest.replace(NEWEST, FAILURES, 1)
-
-
-def _newest_key(tracking: Tracking) -> str | None:
-    kind = tracking.operation.type if tracking.operation is not None else None
-    return kind and f"{NEWEST}:{tracking.account}:{tracking.region}:{tracking.app}:{kind}"
+def _row_keys(tracking: Tracking) -> tuple[str, str] | None:
+    """Return the keys of the newest end, and of the failures in a row; None without a type."""
+    if tracking.operation is None or not tracking.operation.type:
+        return None
+    row = f"{tracking.account}:{tracking.region}:{tracking.app}:{tracking.operation.type}"
+    return f"{NEWEST}:{row}", f"{FAILURES}:{row}"
 
 
 def _waits(delivery: Delivery) -> bool:

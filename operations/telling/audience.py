@@ -47,14 +47,13 @@ def deliveries(tracking: Tracking, verdict: Verdict, rules: Rules, now: datetime
 
 def warned(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     """Return the targets that want a warning if this operation is slow."""
-    return _interested(tracking, {name: rule for name, rule in rules.items() if rule.slow})
+    return tuple(name for name, rule in rules.items() if rule.slow and is_told(tracking, name, rules))
 
 
 def live(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     """Return the targets that want a live message of this operation alone."""
-    return _interested(
-        tracking, {name: rule for name, rule in rules.items() if rule.live and not rule.closes(tracking)}
-    )
+    wanting = (name for name, rule in rules.items() if rule.live and not rule.closes(tracking))
+    return tuple(name for name in wanting if is_told(tracking, name, rules))
 
 
 def is_told(tracking: Tracking, target: str, rules: Rules) -> bool:
@@ -112,11 +111,6 @@ def delivery_id(tracking: Tracking, run: int, verdict: Verdict | None, target: s
 def _asked_for(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
     names = rules if tracking.notify_all else ()
     return tuple(dict.fromkeys([*names, *tracking.notify]))
-
-
-def _interested(tracking: Tracking, rules: Rules) -> tuple[str, ...]:
-    names = (name for name in _asked_for(tracking, rules) if name in rules)
-    return tuple(name for name in names if _is_for(tracking, name, rules[name]))
 
 
 def _is_for(tracking: Tracking, target: str, rule: Rule) -> bool:
