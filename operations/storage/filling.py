@@ -5,19 +5,10 @@ from datetime import timedelta
 from typing import Any
 
 from operations.model import Tracking
-from operations.storage.index import (
-    BY_END,
-    DEAD,
-    RETRYING,
-    WRONG,
-    ChangeKind,
-    IndexChange,
-    index_changes,
-    record_key,
-)
+from operations.storage import index
 from operations.storage.records import Records
 
-_FILLED = (BY_END, WRONG, RETRYING, DEAD)
+_FILLED = (index.BY_END, index.WRONG, index.RETRYING, index.DEAD)
 _AT_ONCE = 100
 
 _ADD = """
@@ -47,13 +38,13 @@ def fill(connection: Any, records: Records, identities: Iterable[str]) -> int:
         scores = iter(pipe.execute())
         for stored, entries in known:
             if missing := [entry for entry in entries if next(scores) != entry.value]:
-                keys = [record_key(stored.tracking.id), *(entry.key for entry in missing)]
+                keys = [index.record_key(stored.tracking.id), *(entry.key for entry in missing)]
                 arguments = [part for entry in missing for part in (entry.value, entry.member)]
                 pipe.eval(_ADD, len(keys), *keys, stored.record, *arguments)
         added += sum(pipe.execute())
     return added
 
 
-def _entries(tracking: Tracking) -> list[IndexChange]:
-    changes = index_changes(None, tracking, timedelta())
-    return [each for each in changes if each.kind is ChangeKind.SCORE and each.key in _FILLED]
+def _entries(tracking: Tracking) -> list[index.IndexChange]:
+    changes = index.index_changes(None, tracking, timedelta())
+    return [each for each in changes if each.kind is index.ChangeKind.SCORE and each.key in _FILLED]

@@ -20,18 +20,6 @@ from operations.model import State, Tracking
 from operations.storage import index
 from operations.storage.due import DueSets
 from operations.storage.filling import fill
-from operations.storage.index import (
-    BY_END,
-    CANCELLED,
-    DEAD,
-    DUE,
-    ENDED_BY,
-    EXPIRING,
-    LIVE,
-    OUTBOX,
-    RECENT,
-    RETRYING,
-)
 from operations.storage.records import Records, Stored
 from operations.storage.tallies import ORPHANS
 from operations.telling.attempts import last_end
@@ -46,10 +34,10 @@ _WINDOW = 500
 _LARGEST_GROUP = 5_000
 _KEYS_AT_ONCE = 200
 _SCRIPTS_AT_ONCE = 100
-_DUE = (DUE, OUTBOX, LIVE)
-_WHOLE = (RECENT, BY_END, index.WRONG, RETRYING, DEAD)
-_OF_CALLERS = (f"{CANCELLED}:", f"{ENDED_BY}:")
-_MAY_DIFFER = (OUTBOX, LIVE, index.WRONG, RETRYING, DEAD, *_OF_CALLERS)
+_DUE = (index.DUE, index.OUTBOX, index.LIVE)
+_WHOLE = (index.RECENT, index.BY_END, index.WRONG, index.RETRYING, index.DEAD)
+_OF_CALLERS = (f"{index.CANCELLED}:", f"{index.ENDED_BY}:")
+_MAY_DIFFER = (index.OUTBOX, index.LIVE, index.WRONG, index.RETRYING, index.DEAD, *_OF_CALLERS)
 """How the keys begin of sets with entries that an older version may leave behind when it writes a record."""
 
 _RECOUNT = "if redis.call('EXISTS', KEYS[1]) == 0 then return redis.call('UNLINK', KEYS[2]) end return 0"
@@ -93,7 +81,7 @@ class Maintenance:
     def orphans(self) -> dict[str, int]:
         """Count the entries without a record, by sorted set. Removes nothing."""
         counts = {}
-        for key in (*_DUE, EXPIRING, *_WHOLE):
+        for key in (*_DUE, index.EXPIRING, *_WHOLE):
             members = [_text(member) for member, _ in self._redis.zscan_iter(key, count=_WINDOW)]
             counts[key] = sum(len(each.entries) for each in self._orphan_removals({key: members}))
         return {key: count for key, count in counts.items() if count}
@@ -101,10 +89,10 @@ class Maintenance:
     def _pass(self) -> bool:
         removed = [self._walk_due(key, partial(self._heal, key)) for key in _DUE]
         removed += [self._scan(key) for key in _WHOLE]
-        removed += [self._walk_due(EXPIRING, self._delete_expired), self._scan_expiring(), self._scan_keys()]
+        removed += [self._walk_due(index.EXPIRING, self._delete_expired), self._scan_expiring(), self._scan_keys()]
         removed += [self.trim(caller) for caller in self._callers]
-        self._recount(keys=[DUE, index.IN_FLIGHT])
-        return any(removed) or self._offsets[EXPIRING] > 0
+        self._recount(keys=[index.DUE, index.IN_FLIGHT])
+        return any(removed) or self._offsets[index.EXPIRING] > 0
 
     def _walk_due(self, key: str, work: Callable[[list[str]], int]) -> int:
         """Work on the next window of due members, after those that earlier runs left. Returns how many were removed."""
@@ -117,22 +105,24 @@ class Maintenance:
     def _scan(self, key: str) -> int:
         self._cursors[key], found = self._redis.zscan(key, self._cursors[key], count=_WINDOW)
         members = [_text(member) for member, _ in found]
-        return self._heal(key, members) + (fill(self._redis, self._records, members) if key == RECENT else 0)
+        return self._heal(key, members) + (fill(self._redis, self._records, members) if key == index.RECENT else 0)
 
     def _scan_expiring(self) -> int:
         """Delete what has expired by the present retention, and note whose trackings there are."""
-        self._cursors[EXPIRING], found = self._redis.zscan(EXPIRING, self._cursors[EXPIRING], count=_WINDOW)
+        self._cursors[index.EXPIRING], found = self._redis.zscan(
+            index.EXPIRING, self._cursors[index.EXPIRING], count=_WINDOW
+        )
         known = list(self._read(_text(member) for member, _ in found))
         self._callers.update(stored.tracking.created_by for stored in known)
-        return self._delete(EXPIRING, known) if self._retention is not None else 0
+        return self._delete(index.EXPIRING, known) if self._retention is not None else 0
 
     def _delete_expired(self, members: list[str]) -> int:
-        return self._delete(EXPIRING, self._read(members)) + self._heal(EXPIRING, members)
+        return self._delete(index.EXPIRING, self._read(members)) + self._heal(index.EXPIRING, members)
 
     def trim(self, caller: str, slack: int = 0) -> int:
         """Delete a caller's oldest ended trackings, if they exceed a limit by more than `slack`."""
         removed = 0
-        for name, kept in ((CANCELLED, KEPT_CANCELLED), (ENDED_BY, KEPT_ENDED)):
+        for name, kept in ((index.CANCELLED, KEPT_CANCELLED), (index.ENDED_BY, KEPT_ENDED)):
             key = index.caller_key(name, caller)
             excess = self._redis.zcard(key) - kept
             if excess > slack:
@@ -147,7 +137,7 @@ class Maintenance:
             tracking, last = stored.tracking, last_end(stored.tracking)
             if last is None or index.orphans(tracking, key, [tracking.id]):
                 continue  # an older version, which does not know the set, has started the next run
-            if key == EXPIRING and self._retention is not None and last + self._retention > now:
+            if key == index.EXPIRING and self._retention is not None and last + self._retention > now:
                 continue
             runs = index.body_runs(tracking) | {tracking.run}
             keys = [index.record_key(tracking.id), *(index.body_key(tracking.id, run) for run in runs)]

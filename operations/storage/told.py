@@ -47,16 +47,10 @@ class Told:
         for target in targets:
             pipe.zrangebylex(RETRYING, *retrying_range(target), start=0, num=MOST_READ)
         members = [member.decode() for found in (pipe.execute() if targets else ()) for member in found]
-        waiting: dict[str, tuple[Stored, Delivery]] = {}
-        for stored in self._records.read(dict.fromkeys(map(tracking_of, members))):
-            for delivery in stored.tracking.outgoing:
-                if delivery.target not in targets or not _waits(delivery):
-                    continue
-                known = waiting.get(delivery.target)
-                since = retries.since(stored.tracking, delivery)
-                if known is None or since < retries.since(known[0].tracking, known[1]):
-                    waiting[delivery.target] = stored, delivery
-        return waiting
+        known = self._records.read(dict.fromkeys(map(tracking_of, members)))
+        waiting = [(each, d) for each in known for d in each.tracking.outgoing if d.target in targets and _waits(d)]
+        waiting.sort(key=lambda one: retries.since(one[0].tracking, one[1]))
+        return {delivery.target: (stored, delivery) for stored, delivery in reversed(waiting)}  # the oldest is the last
 
 
 def told_changes(old: Tracking | None, new: Tracking, retention: timedelta) -> Iterator[IndexChange]:
