@@ -29,13 +29,22 @@ def mark(kind: AlertKind, subject: str) -> str:
     return f"opwatch:{kind}:{subject}"
 
 
-def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None, now: datetime) -> Tracking:
+def with_alert(
+    tracking: Tracking, delivery_id: str, alert_target: str | None, alerted_at: datetime | None, now: datetime
+) -> Tracking:
     """Plan an alert if this delivery, just attempted, is dead or has failed at least three times.
 
-    There is no alert about the alert target itself, nor about another alert.
+    Or if it was delivered, after the operator was told at `alerted_at` that deliveries to the target fail. There is no
+    alert about the alert target itself, nor about another alert.
     """
     delivery = next((d for d in tracking.deliveries if d.id == delivery_id), None)
-    if alert_target is None or delivery is None or delivery.target == alert_target or not _is_failing(delivery):
+    if alert_target is None or delivery is None or delivery.target == alert_target:
+        return tracking
+    if delivery.state is DeliveryState.DELIVERED and alerted_at is not None:
+        message = f"deliveries to `{delivery.target}` work again"
+        facts = {"message": message, "failing_since": view.timestamp(alerted_at)}
+        return _planned(tracking, AlertKind.RECOVERED, facts, alert_target, now, delivery)
+    if not _is_failing(delivery):
         return tracking
     error = plain(delivery.last_error or "").strip() or "no reason given"
     dead = delivery.state is DeliveryState.DEAD
@@ -43,18 +52,6 @@ def with_failing(tracking: Tracking, delivery_id: str, alert_target: str | None,
     message = f"deliveries to `{delivery.target}` are failing: {first_line(error, _ERROR_LINE_LIMIT)}. {next_step}"
     facts = {"message": message, "error": cut_middle(error, ERROR_LIMIT_BYTES, json_bytes)}
     return _planned(tracking, AlertKind.FAILING, facts, alert_target, now, delivery)
-
-
-def with_recovered(
-    tracking: Tracking, delivery_id: str, alert_target: str | None, alerted_at: datetime | None, now: datetime
-) -> Tracking:
-    """Plan the alert that deliveries work again, if the operator was told at `alerted_at` that they fail."""
-    delivery = next((d for d in tracking.deliveries if d.id == delivery_id), None)
-    if alert_target is None or alerted_at is None or delivery is None or delivery.target == alert_target:
-        return tracking
-    message = f"deliveries to `{delivery.target}` work again"
-    facts = {"message": message, "failing_since": view.timestamp(alerted_at)}
-    return _planned(tracking, AlertKind.RECOVERED, facts, alert_target, now, delivery)
 
 
 def read(tracking: Tracking, delivery: Delivery, outcome: bytes | None) -> Announcement:

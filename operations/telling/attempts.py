@@ -85,11 +85,7 @@ def after_attempt(
     `delivery` is the claimed one. If deliveries to the target keep failing, the operator is alerted.
     """
     after = _if_claimed(tracking, delivery.id, delivery.claim, lambda d: _attempted(d, result, now, policy))
-    if after is None:
-        return None
-    if result.error is None:
-        return alerts.with_recovered(after, delivery.id, policy.alert_target, policy.alerted_at, now)
-    return alerts.with_failing(after, delivery.id, policy.alert_target, now)
+    return after and alerts.with_alert(after, delivery.id, policy.alert_target, policy.alerted_at, now)
 
 
 def abandoned(tracking: Tracking, delivery: Delivery, now: datetime, policy: Policy) -> Tracking | None:

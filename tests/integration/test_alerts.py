@@ -382,7 +382,7 @@ class TestKeepingAlerts:
 
         def die(tracking: Tracking) -> Tracking:
             dead = replace(delivery, state=DeliveryState.DEAD, last_error="410 Gone", ended_at=now)
-            return alerts.with_failing(replace(tracking, deliveries=(dead,)), delivery.id, "slack", now)
+            return alerts.with_alert(replace(tracking, deliveries=(dead,)), delivery.id, "slack", None, now)
 
         first = store.update(before, die)
         again = store.update(before, die)  # the same change of the same record, as a client library repeats it

@@ -107,7 +107,7 @@ def test_the_operator_is_never_told_of_an_alert(error: OpwatchError | None) -> N
         assert begun.deliveries == tracking.deliveries
         after = attempted_by(begun, alert_id, "mine", error, NOW)
         assert after is not None
-        assert alerts.with_failing(after, alert_id, "another", NOW) == after
+        assert alerts.with_alert(after, alert_id, "another", None, NOW) == after
 
 
 def test_an_alert_is_due_at_once_to_the_alert_target_and_hidden_from_callers() -> None:
@@ -156,11 +156,11 @@ def test_a_second_alert_has_another_id_and_what_was_told_is_forgotten() -> None:
     dead = attempted_by(begun, delivery_id, "ours", DEAD, NOW)
     assert dead is not None
     later = NOW.replace(hour=14)
-    second = alerts.with_failing(dead, delivery_id, "ops", later)
+    second = alerts.with_alert(dead, delivery_id, "ops", None, later)
     (news,) = alerts.news(first, second)
     assert second.alerts == (news,)
     assert news.id != told.id
-    assert len(alerts.with_failing(first, delivery_id, "ops", later).alerts) == 2, "the unfinished alert stays"
+    assert len(alerts.with_alert(first, delivery_id, "ops", None, later).alerts) == 2, "the unfinished alert stays"
 
 
 @pytest.mark.parametrize("state", [State.TRACKING, State.TIMED_OUT])
@@ -230,7 +230,7 @@ def test_any_alert_is_stored_read_back_and_stays_below_the_limit(
     delivery = a_delivery(target=target, state=DeliveryState.DEAD, last_error=error)
     tracking = replace(tracking, deliveries=(delivery,), alerts=())
     for after in (
-        alerts.with_failing(tracking, delivery.id, f"{target}-ops", at),
+        alerts.with_alert(tracking, delivery.id, f"{target}-ops", None, at),
         alerts.with_rejected(tracking, SignInRejectedError(error), "ops", at),
     ):
         assert decode(encode(after)) == after

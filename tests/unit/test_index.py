@@ -88,7 +88,7 @@ def test_a_mark_is_named_after_the_target_and_lasts_an_hour() -> None:
     (delivery_id,) = (each.id for each in before.deliveries)
     dead = attempted_by(before, delivery_id, "ours", PermanentError("410 Gone"), NOW)
     assert dead is not None
-    after = alerts.with_failing(dead, delivery_id, "ops", NOW)
+    after = alerts.with_alert(dead, delivery_id, "ops", None, NOW)
     (alert,) = after.alerts
     (mark,) = (change for change in told_changes(before, after, RETENTION) if change.kind is ChangeKind.MARK)
     assert mark == IndexChange(ChangeKind.MARK, "opwatch:failing:slack", alert.id, 3600)
