@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -152,18 +152,16 @@ class Health:
         """Say that no worker runs, or that none does rounds."""
         if not self._heartbeat.has_worker():
             return ["no worker sends heartbeats: start one (on a PaaS, scale `worker` to 1)"]
-        return [*self._stalled()]
-
-    def _stalled(self) -> Iterator[str]:
         if self._redis.exists(_RQ_SUSPENDED):
-            yield "RQ is suspended, so no operation is looked at or announced: run `rq resume`"
-            return
+            return ["RQ is suspended, so no operation is looked at or announced: run `rq resume`"]
+        faults = []
         for key, name in _ROUNDS.items():
             now_ms, first = self._due.list(key, 0, 1)
             worked_ms = self._redis.zscore(WORKED, key) or 0.0
             oldest = min(abs(now_ms - at_ms) for at_ms in (worked_ms, *(score for _, score in first)))
             if first and oldest > STALLED_AFTER_S * 1000:
-                yield f"no round of {name} is done, although one is due: read the workers' log"
+                faults.append(f"no round of {name} is done, although one is due: read the workers' log")
+        return faults
 
     def worked(self, key: str, now: datetime) -> None:
         """Store that a round has worked on `due` or `outbox`."""

@@ -87,14 +87,17 @@ class Listing:
             for stored in self._records.read(some):
                 yield some[stored.tracking.id], stored
 
-    def in_flight(self, limit: int, matches: Callable[[Tracking], bool] = lambda _: True) -> list[Tracking]:
+    def in_flight(self, limit: int, matches: Callable[[Tracking], bool]) -> list[Tracking]:
         """List the newest operations in flight. Looks do not change that order."""
+
+        def flying(tracking: Tracking) -> bool:
+            return tracking.ended_at is None and matches(tracking)
+
         due = self.ids(DUE)
         if len(due) > limit:
-            flying = lambda tracking: _is_in_flight(tracking) and matches(tracking)  # noqa: E731
             return list(self.page(flying, cursor=None, limit=limit, among=due).trackings)
-        found = (stored.tracking for stored in self._records.read(due) if _is_in_flight(stored.tracking))
-        return list(filter(matches, sorted(found, key=lambda tracking: tracking.created_at, reverse=True)))
+        found = filter(flying, (stored.tracking for stored in self._records.read(due)))
+        return sorted(found, key=lambda tracking: tracking.created_at, reverse=True)
 
     def ends(self, most: int) -> Iterator[End]:
         """Yield at most so many ends, the latest first."""
@@ -170,10 +173,6 @@ class Listing:
         if known > ended + in_flight:
             newest = self._redis.zrevrange(RECENT, 0, _AT_ONCE - 1)
             fill(self._redis, self._records, [member.decode(errors="replace") for member in newest])
-
-
-def _is_in_flight(tracking: Tracking) -> bool:
-    return tracking.ended_at is None
 
 
 def _position(cursor: str | None) -> Position | None:
