@@ -176,7 +176,7 @@ def looks_until(ends_at_s: float, rules: Rules, durations: Durations) -> list[fl
 @settings(max_examples=40)
 @given(st.lists(st.floats(0.5, 600), min_size=5, max_size=50), st.floats(1, 3000))
 @example([1.0, 1.0, 1.0, 1.0, 508.8719222699745], 1884.0)
-def test_a_warning_costs_one_look_at_most_and_comes_when_the_age_is_reached(
+def test_a_warning_costs_two_looks_at_most_and_comes_when_the_age_is_reached(
     known_s: list[float], ends_at_s: float
 ) -> None:
     durations = Durations.learn(known_s)
