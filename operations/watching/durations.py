@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import sqrt
 
 from operations.kind import Kind
 from operations.model import Usual
@@ -35,7 +36,6 @@ FEWEST_SAMPLES = 3
 PRIOR_MEDIAN_S = {Kind.OPERATION: 25.0, Kind.DEPLOYMENT: 240.0, Kind.DATABASE: 600.0, Kind.BACKUP: 600.0}
 PRIOR_SHAPE = 1.5
 _PRIOR_FROM_S, _PRIOR_POINTS = 1.0, 48
-_HALVINGS = 40  # of at most two days: to less than a microsecond
 
 Weighted = tuple[float, float]
 """A duration in seconds, and its weight."""
@@ -82,17 +82,25 @@ class Durations:
 
     def age_s(self, seen_at_s: float, unseen_s: float) -> float:
         """Return the age at which the probable unseen time is `unseen_s`, if last seen unfinished at `seen_at_s`."""
-        low_s, high_s = seen_at_s, max(seen_at_s, self.ages_s[-1])
-        missing_s = unseen_s - self.unseen_s(seen_at_s, high_s)
-        if missing_s >= 0:  # beyond all that is known, it has ended
-            return high_s + missing_s
-        for _ in range(_HALVINGS):
-            middle_s = (low_s + high_s) / 2
-            if self.unseen_s(seen_at_s, middle_s) < unseen_s:
-                low_s = middle_s
-            else:
-                high_s = middle_s
-        return high_s
+        running, area = self._at(seen_at_s)
+        if running <= 0:
+            return seen_at_s + unseen_s
+
+        def lacks_s(point: int) -> float:
+            return unseen_s - (self.ages_s[point] - seen_at_s) + (self.area[point] - area) / running
+
+        last = len(self.ages_s) - 1
+        after = bisect_left(range(last + 1), 0.0, lo=bisect_right(self.ages_s, seen_at_s), key=lambda p: -lacks_s(p))
+        if after > last:
+            return self.ages_s[last] + lacks_s(last)
+        before_s = max(seen_at_s, self.ages_s[after - 1])
+        here, below = self._at(before_s)
+        # From here the area grows as a parabola: the missing part is `slope * t + bend * t * t`.
+        missing_s = unseen_s - (before_s - seen_at_s) + (below - area) / running
+        slope = 1 - here / running
+        bend = (here - self.running[after]) / (self.ages_s[after] - before_s) / (2 * running)
+        root = slope + sqrt(max(0.0, slope * slope + 4 * bend * missing_s))
+        return before_s + (2 * missing_s / root if root > 0 else self.ages_s[after] - before_s)
 
     def _at(self, age_s: float) -> Weighted:
         """Return the weight that still runs at this age, and the area up to it."""
