@@ -15,11 +15,11 @@ from notifiers import (
     time_wording,
     wording,
 )
-from notifiers.chat.base import Chat
 from notifiers.guard import connect
-from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
+from notifiers.judge import PAUSE_S, answer_code, answer_field, judge, retry_after_s
 from notifiers.kind import (
     Checkable,
+    ClientSession,
     Kind,
     LiveNotifier,
     Notifier,
@@ -29,7 +29,7 @@ from notifiers.kind import (
     stripped,
 )
 from notifiers.mention import Mentioning
-from notifiers.posting import Posting, Request
+from notifiers.posting import Chat, Posting, Request, check_host
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
@@ -60,6 +60,7 @@ __all__ = [
     "Announcement",
     "Chat",
     "Checkable",
+    "ClientSession",
     "Group",
     "GroupMessage",
     "Kind",

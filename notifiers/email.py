@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from notifiers import (
     REFUSED_BY_US,
     Announcement,
+    ClientSession,
     Kind,
     OpwatchError,
     PermanentError,
@@ -30,7 +31,6 @@ from notifiers import (
 )
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
     from aiosmtplib import SMTP
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -118,7 +118,7 @@ to = ["ops@example.com", "dev@example.com"]
         self._private_allowed = private_allowed(info)
         return self
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - it speaks no HTTP
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:  # noqa: ARG002 - it speaks no HTTP
         """Send once, to those who do not have it yet. Raises if some recipients are refused: the others have it."""
         have_it = self._accepted.get(announcement.delivery_id, frozenset())
         recipients = [address for address in (parseaddr(mailbox)[1] for mailbox in self.to) if address not in have_it]
@@ -135,7 +135,7 @@ to = ["ops@example.com", "dev@example.com"]
             del self._accepted[next(iter(self._accepted))]
         raise TransientError(f"{said}, some for now", reason=Reason.SERVER_ERROR)
 
-    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
+    async def check(self, http: ClientSession) -> str:  # noqa: ARG002
         """Connect and sign in, without sending anything."""
         async with self._signed_in() as server:
             await server.noop()
@@ -155,9 +155,21 @@ to = ["ops@example.com", "dev@example.com"]
         """Connect, encrypt and sign in by the settings. Turns all errors of the connection into OpwatchErrors."""
         import aiosmtplib  # noqa: PLC0415 - `web` never sends, and so saves the memory
 
+        port = self.port or _PORTS[self.encryption]
+        server = aiosmtplib.SMTP(
+            hostname=self.host,
+            use_tls=self.encryption == "tls",
+            start_tls=self.encryption == "starttls",
+            username=self.username,
+            password=None if self.password is None else self.password.get_secret_value(),
+            local_hostname=self._domain(),
+            timeout=_PART_S,
+        )
         try:
-            async with self._connected() as server:
-                yield server
+            await server.connect(sock=await connect(self.host, port, private_allowed=self._private_allowed))
+            yield server
+            with suppress(aiosmtplib.SMTPException):  # the message is accepted: a failure here must not cause a retry
+                await server.quit(timeout=_QUIT_S)
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _refusal(each.code for each in error.recipients) from None
         except aiosmtplib.SMTPResponseException as error:
@@ -170,27 +182,6 @@ to = ["ops@example.com", "dev@example.com"]
         except aiosmtplib.SMTPException:  # the only other errors that it raises
             message = "the mail server lacks what the settings require: STARTTLS, or a login method that Opwatch knows"
             raise PermanentError(message) from None
-
-    @asynccontextmanager
-    async def _connected(self) -> "AsyncIterator[SMTP]":
-        import aiosmtplib  # noqa: PLC0415
-
-        port = self.port or _PORTS[self.encryption]
-        server = aiosmtplib.SMTP(
-            hostname=self.host,
-            sock=await connect(self.host, port, private_allowed=self._private_allowed),
-            use_tls=self.encryption == "tls",
-            start_tls=self.encryption == "starttls",
-            username=self.username,
-            password=None if self.password is None else self.password.get_secret_value(),
-            local_hostname=self._domain(),
-            timeout=_PART_S,
-        )
-        try:
-            await server.connect()
-            yield server
-            with suppress(aiosmtplib.SMTPException):  # the message is accepted: a failure here must not cause a retry
-                await server.quit(timeout=_QUIT_S)
         finally:
             server.close()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, WithJsonSchema
 
@@ -15,7 +15,10 @@ from operations.telling.progress import Progress
 from operations.text import url_fault
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    import aiohttp
+
+ClientSession: TypeAlias = "aiohttp.ClientSession"
+"""The worker's session. `web` never sends: without importing aiohttp it needs less memory."""
 
 PATIENT_S = (5.0, 15.0, 45.0, 120.0, 300.0, 600.0, 1200.0, 1200.0)
 
@@ -32,7 +35,7 @@ class Notifier(Protocol):
     retry_delays_s: ClassVar[tuple[float, ...]]
     at_once: ClassVar[int]
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:
         """Tell the target once, within 20 s, or raise.
 
         Raises TransientError if another attempt may succeed (with `retry_after_s` if the receiver asks for a pause),
@@ -45,7 +48,7 @@ class Notifier(Protocol):
 class Checkable(Protocol):
     """A kind whose settings can be tested without posting; optional."""
 
-    async def check(self, http: "ClientSession") -> str:
+    async def check(self, http: ClientSession) -> str:
         """Test the settings without posting, within 20 s, and return the result in words. Raises as `send` does."""
 
 
@@ -63,21 +66,19 @@ class LiveNotifier(Protocol):
 
     live: bool
 
-    async def show(
-        self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
-    ) -> MessageRef:
+    async def show(self, shown: Progress | GroupMessage, posted: MessageRef | None, http: ClientSession) -> MessageRef:
         """Show the progress of an operation or a group, within 5 s: post it, or edit `posted`. Returns where it is.
 
         If the message is gone, posts another one, except when `shown` is `over`. Raises as `send` does.
         """
 
-    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Tell the outcome, or that the operation is slow, by editing the message and replying to it.
 
         If that fails, posts it as `send` does. Raises as `send` does.
         """
 
-    async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def reply(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Reply to the message if something went wrong, else do nothing. Raises as `send` does."""
 
 

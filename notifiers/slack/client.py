@@ -13,10 +13,10 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook import WebhookResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from notifiers import OpwatchError, answer_field
+from notifiers import ClientSession, OpwatchError, answer_field
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientResponse
 
 Judge = Callable[[int, Mapping[str, str], bytes], OpwatchError | None]
 """Judges an answer by status, headers and body. Returns None if Slack accepted the request."""
@@ -28,7 +28,7 @@ _QUIET.setLevel(logging.WARNING)  # at DEBUG slack_sdk writes the webhook's URL,
 class Webhook(AsyncWebhookClient):
     """Posts to an incoming webhook. Raises what `judge` returns."""
 
-    def __init__(self, url: str, http: "ClientSession", judge: Judge) -> None:
+    def __init__(self, url: str, http: ClientSession, judge: Judge) -> None:
         super().__init__(url, session=http, retry_handlers=[], logger=_QUIET)
         self._http, self._judge = http, judge
 
@@ -42,7 +42,7 @@ class Webhook(AsyncWebhookClient):
 class Bot(AsyncWebClient):
     """Calls Slack's Web API. Raises what `judge` returns."""
 
-    def __init__(self, token: str, base_url: str, http: "ClientSession", judge: Judge) -> None:
+    def __init__(self, token: str, base_url: str, http: ClientSession, judge: Judge) -> None:
         super().__init__(token, base_url=base_url, session=http, retry_handlers=[], logger=_QUIET)
         self._http, self._judge = http, judge
 

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from notifiers import (
     Announcement,
+    ClientSession,
     GroupMessage,
     Mentioning,
     MessageRef,
@@ -34,7 +35,6 @@ from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classi
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aiohttp import ClientSession
     from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
     from notifiers import OpwatchError
@@ -122,16 +122,14 @@ mention = "<!here>"
             raise ValueError(message)
         return self
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:
         """Post once; if Slack refuses the blocks, once more as plain text."""
         try:
             await self._post(slack_group.whole(announcement, self.mention_for(announcement)), http)
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention_for(announcement)), http)
 
-    async def show(
-        self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
-    ) -> MessageRef:
+    async def show(self, shown: Progress | GroupMessage, posted: MessageRef | None, http: ClientSession) -> MessageRef:
         """Post the progress of an operation or a group, or edit its message; if that is gone, post another one."""
         message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
         if posted is not None:
@@ -144,7 +142,7 @@ mention = "<!here>"
                 return posted
         return _where(await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http))
 
-    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Edit the message to show the outcome, and reply if something went wrong, since edits notify nobody.
 
         If the edit or the reply is refused, the outcome is posted as a new message. The old one may then go on saying
@@ -159,7 +157,7 @@ mention = "<!here>"
         else:
             await self.reply(announcement, posted, http)
 
-    async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def reply(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Reply with error text and mention, if something went wrong or somebody is mentioned; see `follow_up`."""
         mention = self.mention_for(announcement)
         if mention is None and slack_message.went_well(announcement):
@@ -170,11 +168,11 @@ mention = "<!here>"
         except (MessageGoneError, PayloadRefusedError):
             await self.send(announcement, http)
 
-    async def _edit(self, message: dict[str, Any], posted: MessageRef, http: "ClientSession") -> None:
+    async def _edit(self, message: dict[str, Any], posted: MessageRef, http: ClientSession) -> None:
         where = {"channel": posted.channel, "ts": posted.ts, "attachments": []}
         await self._as_bot("chat.update", {**message, **where}, http, classify_edit)
 
-    async def check(self, http: "ClientSession") -> str:
+    async def check(self, http: ClientSession) -> str:
         """Test the bot's token and channel; for a webhook, whether its host answers."""
         if self.webhook_url is not None:
             return await check_host(self.webhook_url, http)
@@ -191,12 +189,12 @@ mention = "<!here>"
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
     async def _ask(
-        self, http: "ClientSession", method: str, form: dict[str, str]
+        self, http: ClientSession, method: str, form: dict[str, str]
     ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
         answer = await self._call(http, method, classify, data=form)
         return answer.data if isinstance(answer.data, dict) else {}, answer.headers
 
-    async def _post(self, message: dict[str, Any], http: "ClientSession") -> None:
+    async def _post(self, message: dict[str, Any], http: ClientSession) -> None:
         if self.webhook_url is None:
             await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http)
             return
@@ -205,13 +203,11 @@ mention = "<!here>"
         await Webhook(self.webhook_url.get_secret_value(), http, partial(self._judge, classify)).send_dict(message)
 
     async def _as_bot(
-        self, method: str, message: dict[str, Any], http: "ClientSession", classify: "Classify" = classify
+        self, method: str, message: dict[str, Any], http: ClientSession, classify: "Classify" = classify
     ) -> "AsyncSlackResponse":
         return await self._call(http, method, classify, json=message)
 
-    async def _call(
-        self, http: "ClientSession", method: str, classify: "Classify", **body: Any
-    ) -> "AsyncSlackResponse":
+    async def _call(self, http: ClientSession, method: str, classify: "Classify", **body: Any) -> "AsyncSlackResponse":
         """Call a method of the Web API. `body` is `json`, or a form as `data`."""
         from notifiers.slack.client import Bot  # noqa: PLC0415
 

@@ -19,8 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import sync_playwright
 
-from notifiers import html_wording, wording
-from notifiers.chat.base import Chat
+from notifiers import Chat, html_wording, wording
 from notifiers.slack import group as slack_group
 from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
