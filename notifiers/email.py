@@ -5,11 +5,12 @@ start), RFC 3834 (automatic messages).
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, formatdate, parseaddr
+from html import escape
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, model_validator
@@ -24,9 +25,11 @@ from notifiers import (
     Reason,
     TransientError,
     connect,
+    context_wording,
+    cut_middle,
     first_line,
-    html_wording,
     private_allowed,
+    whole_lines,
     wording,
 )
 
@@ -39,6 +42,11 @@ _SUBJECT_LIMIT = 200
 _SEVEN_BIT = policy.SMTP.clone(cte_type="7bit")  # every server accepts that
 _PART_S, _QUIT_S = 20.0, 2.0
 _REMEMBERED = 1_000
+_FONT = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif"
+_MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
+_MARKUP = context_wording.Markup(
+    safe=escape, code=escape, link=lambda word, url: f'<a href="{escape(url)}">{escape(word)}</a>'
+)
 _ADDRESS = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,255}")
 
 
@@ -200,11 +208,32 @@ to = ["ops@example.com", "dev@example.com"]
         message["Auto-Submitted"] = "auto-generated"
         below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
         message.set_content(f"{headline}\n\n{below}".strip() + "\n")
-        message.add_alternative(html_wording.page(announcement, _TEXT_LIMIT_BYTES), subtype="html")
+        message.add_alternative(page(announcement), subtype="html")
         return message
 
     def _domain(self) -> str:
         return parseaddr(self.sender)[1].rpartition("@")[2]
+
+
+def page(announcement: Announcement) -> str:
+    """Write the message as HTML, with the verdict's colour at its side, and nothing to load."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title></title></head>\n'
+        f'<body style="margin:0;padding:12px;{_FONT};font-size:16px;line-height:1.4">\n'
+        f'<div style="border-left:4px solid #{wording.colour(announcement):06x};padding-left:12px">\n'
+        f"{''.join(_parts(announcement))}</div></body></html>\n"
+    )
+
+
+def _parts(announcement: Announcement) -> Iterator[str]:
+    yield f'<p style="margin:0 0 8px;font-weight:600">{escape(wording.headline(announcement))}</p>\n'
+    if said := whole_lines(cut_middle(wording.explanation(announcement), _TEXT_LIMIT_BYTES, wording.size_bytes)):
+        yield (
+            f'<pre style="{_MONO};font-size:14px;background:#8882;padding:8px;border-radius:4px;margin:0 0 8px;'
+            f'white-space:pre-wrap;overflow-wrap:anywhere">{escape(said)}</pre>\n'
+        )
+    if said := " · ".join(context_wording.phrases(announcement, _MARKUP)):
+        yield f'<p style="font-size:14px;margin:0">{said}</p>\n'
 
 
 def _refusal(codes: Iterable[int]) -> OpwatchError:

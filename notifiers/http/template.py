@@ -46,7 +46,7 @@ def values(announcement: Announcement) -> Callable[[str], str]:
         "kind": "group" if of_group else a.kind.value,
         "verdict": "alert" if a.alert is not None else "slow" if a.slow else _verdict(a),
         "headline": wording.headline(a),
-        "cause": wording.cut_explanation(a, CAUSE_LIMIT_BYTES),
+        "cause": wording.shortened(wording.explanation(a), CAUSE_LIMIT_BYTES),
         "duration": time_wording.duration(a.duration_s),
         "id": _message_id(a),
         "group": a.app if of_group else a.group or "",

@@ -27,8 +27,6 @@ from notifiers import (
     stripped,
 )
 from notifiers.slack import check as slack_check
-from notifiers.slack import group as slack_group
-from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit, judge_answer
 
@@ -125,13 +123,13 @@ mention = "<!here>"
     async def send(self, announcement: Announcement, http: ClientSession) -> None:
         """Post once; if Slack refuses the blocks, once more as plain text."""
         try:
-            await self._post(slack_group.whole(announcement, self.mention_for(announcement)), http)
+            await self._post(slack_message.message(announcement, self.mention_for(announcement)), http)
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention_for(announcement)), http)
 
     async def show(self, shown: Progress | GroupMessage, posted: MessageRef | None, http: ClientSession) -> MessageRef:
         """Post the progress of an operation or a group, or edit its message; if that is gone, post another one."""
-        message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
+        message = slack_message.live_message(shown)
         if posted is not None:
             try:
                 await self._edit(message, posted, http)
@@ -151,7 +149,7 @@ mention = "<!here>"
         try:
             if not announcement.slow:
                 async with asyncio.timeout(EDIT_WITHIN_S):
-                    await self._edit(slack_group.final(announcement), posted, http)
+                    await self._edit(slack_message.final_message(announcement), posted, http)
         except Exception:  # noqa: BLE001 - an outcome does not depend on an edit
             await self.send(announcement, http)
         else:
@@ -162,7 +160,7 @@ mention = "<!here>"
         mention = self.mention_for(announcement)
         if mention is None and slack_message.went_well(announcement):
             return
-        reply = {**slack_group.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
+        reply = {**slack_message.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
         try:
             await self._as_bot("chat.postMessage", reply, http, classify_edit)
         except (MessageGoneError, PayloadRefusedError):
@@ -181,11 +179,11 @@ mention = "<!here>"
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
         mention = self.mention_for(announcement)
-        built = [slack_group.whole(announcement, mention)]
+        built = [slack_message.message(announcement, mention)]
         if self.live:
-            built = [] if announcement.slow else [slack_group.final(announcement)]
+            built = [] if announcement.slow else [slack_message.final_message(announcement)]
             if mention is not None or not slack_message.went_well(announcement):
-                built.append(slack_group.reply(announcement, mention))
+                built.append(slack_message.reply(announcement, mention))
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
     async def _ask(
