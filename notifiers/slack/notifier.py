@@ -7,6 +7,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -28,15 +29,17 @@ from notifiers import (
 )
 from notifiers.slack import check as slack_check
 from notifiers.slack import message as slack_message
-from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit, judge_answer
+from notifiers.slack.errors import (
+    Classify,
+    MessageGoneError,
+    PayloadRefusedError,
+    classify,
+    classify_edit,
+    judge_answer,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from slack_sdk.web.async_slack_response import AsyncSlackResponse
-
-    from notifiers import OpwatchError
-    from notifiers.slack.errors import Classify
 
 API_URL = "https://slack.com/api/"
 EDIT_WITHIN_S = 5.0
@@ -138,7 +141,8 @@ mention = "<!here>"
                     raise
             else:
                 return posted
-        return _where(await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http))
+        answer = await self._call(http, "chat.postMessage", json={**message, "channel": self.channel})
+        return _where(answer)
 
     async def follow_up(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Edit the message to show the outcome, and reply if something went wrong, since edits notify nobody.
@@ -162,19 +166,19 @@ mention = "<!here>"
             return
         reply = {**slack_message.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
         try:
-            await self._as_bot("chat.postMessage", reply, http, classify_edit)
+            await self._call(http, "chat.postMessage", classify_edit, json=reply)
         except (MessageGoneError, PayloadRefusedError):
             await self.send(announcement, http)
 
     async def _edit(self, message: dict[str, Any], posted: MessageRef, http: ClientSession) -> None:
         where = {"channel": posted.channel, "ts": posted.ts, "attachments": []}
-        await self._as_bot("chat.update", {**message, **where}, http, classify_edit)
+        await self._call(http, "chat.update", classify_edit, json={**message, **where})
 
     async def check(self, http: ClientSession) -> str:
         """Test the bot's token and channel; for a webhook, whether its host answers."""
         if self.webhook_url is not None:
             return await check_host(self.webhook_url, http)
-        return await slack_check.checked(partial(self._ask, http), self.channel or "", self.repeats_settings)
+        return await slack_check.checked(partial(self._call, http), self.channel or "", self.repeats_settings)
 
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
@@ -186,37 +190,34 @@ mention = "<!here>"
                 built.append(slack_message.reply(announcement, mention))
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
-    async def _ask(
-        self, http: ClientSession, method: str, form: dict[str, str]
-    ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
-        answer = await self._call(http, method, classify, data=form)
-        return answer.data if isinstance(answer.data, dict) else {}, answer.headers
-
     async def _post(self, message: dict[str, Any], http: ClientSession) -> None:
         if self.webhook_url is None:
-            await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http)
+            await self._call(http, "chat.postMessage", json={**message, "channel": self.channel})
             return
-        from notifiers.slack.client import Webhook  # noqa: PLC0415 - `web` never sends: it saves the memory
+        headers = {"content-type": "application/json", "user-agent": "opwatch"}
+        url, data = self.webhook_url.get_secret_value(), json.dumps(message)
+        await self._asked(http, classify, "POST", url, data=data, headers=headers)
 
-        await Webhook(self.webhook_url.get_secret_value(), http, partial(self._judge, classify)).send_dict(message)
-
-    async def _as_bot(
-        self, method: str, message: dict[str, Any], http: ClientSession, classify: "Classify" = classify
+    async def _call(
+        self, http: ClientSession, method: str, classify: Classify = classify, **body: Any
     ) -> "AsyncSlackResponse":
-        return await self._call(http, method, classify, json=message)
-
-    async def _call(self, http: ClientSession, method: str, classify: "Classify", **body: Any) -> "AsyncSlackResponse":
         """Call a method of the Web API. `body` is `json`, or a form as `data`."""
-        from notifiers.slack.client import Bot  # noqa: PLC0415
+        from notifiers.slack.client import Bot  # noqa: PLC0415 - `web` never sends: it saves the memory
 
         url = API_URL if self.api_url is None else self.api_url.get_secret_value()
         token = "" if self.bot_token is None else self.bot_token.get_secret_value()
-        return await Bot(token, url, http, partial(self._judge, classify)).api_call(method, **body)
+        return await Bot(token, url, partial(self._asked, http, classify)).api_call(method, **body)
 
-    def _judge(
-        self, classify: "Classify", status: int, headers: "Mapping[str, str]", body: bytes
-    ) -> "OpwatchError | None":
-        return judge_answer(status, headers, body, datetime.now(UTC), classify, self.repeats_settings)
+    async def _asked(
+        self, http: ClientSession, classify: Classify, verb: str, url: str, **request: Any
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send a request, and return the headers and the body of the answer. Raises unless Slack accepted it."""
+        async with http.request(verb, url, allow_redirects=False, **request) as response:
+            status, headers, body = response.status, response.headers, await response.read()
+        error = judge_answer(status, headers, body, datetime.now(UTC), classify, self.repeats_settings)
+        if error is not None:
+            raise error
+        return headers, body
 
 
 def _where(answer: "AsyncSlackResponse") -> MessageRef:
