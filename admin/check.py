@@ -9,12 +9,14 @@ from typing import Literal
 
 from aiohttp import ClientSession
 
-from admin import rules, trackings
+from admin import trackings
 from config.redis import connect
 from config.settings import Settings
-from notifiers import Checkable
+from notifiers import Checkable, Mentioning
 from notifiers.targets import Target
 from operations.errors import OpwatchError, RateLimitedError
+from operations.kind import Kind
+from operations.model import Verdict
 from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
 from operations.storage.health import Health, explain
@@ -176,12 +178,29 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
 
 
 async def _target(target: Target, http: ClientSession) -> Finding:
-    name, notifier = f"target {target.name}", target.notifier
+    name, notifier, rules = f"target {target.name}", target.notifier, "; ".join(_rules(target))
     if not isinstance(notifier, Checkable):
         what = f"the kind {target.kind} can only be tested by posting: `python -m admin send-test {target.name}`"
-        return Finding("warn", name, f"{what}; {rules.in_words(target)}")
+        return Finding("warn", name, f"{what}; {rules}")
     checking = asyncio.ensure_future(notifier.check(http))
     failure = await failure_of(checking, ATTEMPT_WITHIN_S)
     if failure is not None:
         return Finding("FAIL", name, str(failure))
-    return Finding("ok", name, f"{checking.result()}; {rules.in_words(target)}")
+    return Finding("ok", name, f"{checking.result()}; {rules}")
+
+
+def _rules(target: Target) -> Iterator[str]:
+    """Say what the target is told, and whom it mentions: `told of failed, recovered`, `apps shop-*`."""
+    rule = target.rule
+    on = [*(verdict for verdict in Verdict if verdict in rule.on), *("slow",) * rule.slow]
+    if rule.recovered and Verdict.SUCCEEDED not in rule.on:
+        on.append("recovered")
+    yield f"told of {', '.join(on) or 'nothing'}"
+    if rule.kinds != frozenset(Kind):
+        yield f"kinds {', '.join(kind for kind in Kind if kind in rule.kinds) or 'none'}"
+    for name, patterns in (("apps", rule.apps), ("environments", rule.environments)):
+        if patterns != ("*",):
+            yield f"{name} {', '.join(patterns) or 'none'}"
+    if isinstance(target.notifier, Mentioning) and target.notifier.mention is not None:
+        verdicts = ", ".join(dict.fromkeys(target.notifier.mention_on)) or "alerts alone"
+        yield f"mentions {target.notifier.mention} on {verdicts}"
