@@ -20,13 +20,13 @@ from notifiers.kind import (
     ClientSession,
     Kind,
     LiveNotifier,
+    Mentioning,
     Notifier,
     Previewable,
     SecretUrl,
     private_allowed,
     stripped,
 )
-from notifiers.mention import Mentioning
 from notifiers.posting import Chat, Posting, Request, check_host
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.kind import NO_LINKS, Links
