@@ -52,8 +52,7 @@ _ADDRESS = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,255}")
 
 def _mailbox(text: str) -> str:
     if not text.isprintable() or _ADDRESS.fullmatch(parseaddr(text)[1]) is None:
-        message = "must be an address, `ops@example.com` or `Opwatch <ops@example.com>`"
-        raise ValueError(message)
+        raise ValueError("must be an address, `ops@example.com` or `Opwatch <ops@example.com>`")
     return text
 
 
@@ -118,11 +117,9 @@ to = ["ops@example.com", "dev@example.com"]
     @model_validator(mode="after")
     def _safe(self, info: ValidationInfo) -> Self:
         if (self.username is None) != (self.password is None):
-            message = "needs both username and password, or neither"
-            raise ValueError(message)
+            raise ValueError("needs both username and password, or neither")
         if self.encryption == "none" and not private_allowed(info):
-            message = 'encryption = "none" needs OPWATCH_ALLOW_PRIVATE_TARGETS=true'
-            raise ValueError(message)
+            raise ValueError('encryption = "none" needs OPWATCH_ALLOW_PRIVATE_TARGETS=true')
         self._private_allowed = private_allowed(info)
         return self
 

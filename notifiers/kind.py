@@ -146,8 +146,7 @@ class Mentioning(Kind):
                 message = f"[people] {', '.join(odd)}: must be {form}; for several kinds: jane = {{ slack = …, … }}"
                 raise ValueError(message)
         elif mention is not None and cls.mentions.fullmatch(mention) is None:
-            message = f"must be {form}; or actor"
-            raise ValueError(message)
+            raise ValueError(f"must be {form}; or actor")
         return mention
 
     def model_post_init(self, context: Any, /) -> None:

@@ -33,10 +33,11 @@ def details(announcement: Announcement) -> str:
     if announcement.closing is not None:
         room = DETAILS_LIMIT - wording.size_bytes(below) - _NAMES_ROOM
         return "\n".join((*group_wording.lines(announcement.closing, _MARKUP, room), *filter(None, [below])))
-    told = announcement.ended or announcement.slow
     above = wording.outcome(announcement, _MARKUP) if announcement.alert is not None and announcement.ended else ""
     room = DETAILS_LIMIT - wording.size_bytes(above + below) - 2
-    return "\n".join(part for part in (above, _block(announcement, room) if told else "", below) if part)
+    told = wording.shown_cause(announcement) if announcement.ended or announcement.slow else ""
+    cause = wording.shortened(told, room, lambda text: wording.size_bytes(_fenced(text)))
+    return "\n".join(filter(None, (above, _fenced(cause) if cause else "", below)))
 
 
 def with_attachment(announcement: Announcement, mention: str | None, channel: str | None) -> dict[str, Any]:
@@ -49,11 +50,6 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
     }
     message = {"text": headline(announcement, mention), "attachments": [attachment] if below else []}
     return {**message, "channel": channel} if channel else message
-
-
-def _block(announcement: Announcement, limit: int) -> str:
-    cause = wording.shortened(wording.shown_cause(announcement), limit, lambda text: wording.size_bytes(_fenced(text)))
-    return _fenced(cause) if cause else ""
 
 
 def _fenced(text: str) -> str:

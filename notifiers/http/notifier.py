@@ -29,15 +29,13 @@ def _known(text: SecretStr) -> SecretStr:
 def _placed(url: SecretStr) -> SecretStr:
     match = _URL_PARTS.fullmatch(url.get_secret_value())
     if match is None or "{{" in f"{match[1]}{match[4]}":
-        message = "a placeholder may stand only in the path and in the query of a URL"
-        raise ValueError(message)
+        raise ValueError("a placeholder may stand only in the path and in the query of a URL")
     return url
 
 
 def _header(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().isprintable():
-        message = "must be one line without control characters"
-        raise ValueError(message)
+        raise ValueError("must be one line without control characters")
     return value
 
 
@@ -47,8 +45,7 @@ def _upper(method: object) -> object:
 
 def _header_name(name: str) -> str:
     if _HEADER.fullmatch(name) is None or name.lower() in _FRAMING:
-        message = "is not a header that can be set"
-        raise ValueError(message)
+        raise ValueError("is not a header that can be set")
     return name
 
 

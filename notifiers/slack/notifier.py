@@ -54,15 +54,13 @@ def _incoming(url: SecretStr) -> SecretStr:
     parts = urlsplit(url.get_secret_value())
     of_slack = (parts.hostname or "").endswith(("slack.com", "slack-gov.com"))
     if of_slack and parts.path.startswith(("/triggers/", "/workflows/")):
-        message = "starts a workflow, and is no incoming webhook: those have a path that begins with /services/"
-        raise ValueError(message)
+        raise ValueError("starts a workflow, and is no incoming webhook: those have a path that begins with /services/")
     return url
 
 
 def _sendable(token: SecretStr) -> SecretStr:
     if re.fullmatch(r"[!-~]+", token.get_secret_value()) is None:
-        message = "must be a token without blanks, such as xoxb-…"
-        raise ValueError(message)
+        raise ValueError("must be a token without blanks, such as xoxb-…")
     return token
 
 
@@ -70,8 +68,7 @@ def _channel(given: str) -> str:
     """Take the id out of a channel's link, which Slack's "Copy link" gives."""
     link = _CHANNEL_LINK.fullmatch(given.strip())
     if link is None and "://" in given:
-        message = "must be the channel's id, its name or its link (https://….slack.com/archives/C…)"
-        raise ValueError(message)
+        raise ValueError("must be the channel's id, its name or its link (https://….slack.com/archives/C…)")
     return link[1] if link else given.strip()
 
 
@@ -116,11 +113,9 @@ mention = "<!here>"
     def _one_way_in(self) -> Self:
         by_bot = self.bot_token is not None or self.channel is not None
         if (self.webhook_url is not None) == by_bot or (by_bot and not (self.bot_token and self.channel)):
-            message = "needs either a webhook URL, or a bot token and a channel"
-            raise ValueError(message)
+            raise ValueError("needs either a webhook URL, or a bot token and a channel")
         if self.live and not by_bot:
-            message = "live = true needs a bot token and a channel: messages by webhook cannot be edited"
-            raise ValueError(message)
+            raise ValueError("live = true needs a bot token and a channel: messages by webhook cannot be edited")
         return self
 
     async def send(self, announcement: Announcement, http: ClientSession) -> None:
@@ -161,12 +156,11 @@ mention = "<!here>"
 
     async def reply(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Reply with error text and mention, if something went wrong or somebody is mentioned; see `follow_up`."""
-        mention = self.mention_for(announcement)
-        if mention is None and slack_message.went_well(announcement):
+        if (reply := self._reply(announcement)) is None:
             return
-        reply = {**slack_message.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
+        where = {"thread_ts": posted.ts, "channel": posted.channel}
         try:
-            await self._call(http, "chat.postMessage", classify_edit, json=reply)
+            await self._call(http, "chat.postMessage", classify_edit, json={**reply, **where})
         except (MessageGoneError, PayloadRefusedError):
             await self.send(announcement, http)
 
@@ -182,13 +176,16 @@ mention = "<!here>"
 
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
-        mention = self.mention_for(announcement)
-        built = [slack_message.message(announcement, mention)]
+        built = [slack_message.message(announcement, self.mention_for(announcement))]
         if self.live:
-            built = [] if announcement.slow else [slack_message.final_message(announcement)]
-            if mention is not None or not slack_message.went_well(announcement):
-                built.append(slack_message.reply(announcement, mention))
+            final = None if announcement.slow else slack_message.final_message(announcement)
+            built = [message for message in (final, self._reply(announcement)) if message is not None]
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
+
+    def _reply(self, announcement: Announcement) -> dict[str, Any] | None:
+        mention = self.mention_for(announcement)
+        needed = mention is not None or not slack_message.went_well(announcement)
+        return slack_message.reply(announcement, mention) if needed else None
 
     async def _post(self, message: dict[str, Any], http: ClientSession) -> None:
         if self.webhook_url is None:
