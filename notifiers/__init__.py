@@ -6,13 +6,7 @@ Opwatch. docs/notifiers.md has an example.
 
 from importlib.metadata import EntryPoint, entry_points
 
-from notifiers import (
-    context_wording,
-    group_wording,
-    progress_wording,
-    time_wording,
-    wording,
-)
+from notifiers import context_wording, group_wording, progress_wording, time_wording, wording
 from notifiers.guard import connect
 from notifiers.judge import PAUSE_S, answer_code, answer_field, judge, retry_after_s
 from notifiers.kind import (

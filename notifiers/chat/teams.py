@@ -9,16 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from notifiers import (
-    Announcement,
-    Chat,
-    Mentioning,
-    context_wording,
-    cut_middle,
-    group_wording,
-    json_bytes,
-    wording,
-)
+from notifiers import Announcement, Chat, Mentioning, context_wording, cut_middle, group_wording, json_bytes, wording
 
 CAUSE_LIMIT_BYTES = 6_000
 _CONTEXT_LIMIT_BYTES = 2_000

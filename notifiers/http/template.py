@@ -10,16 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from notifiers import (
-    Announcement,
-    PermanentError,
-    encodable,
-    first_line,
-    plain,
-    time_wording,
-    timestamp,
-    wording,
-)
+from notifiers import Announcement, PermanentError, encodable, first_line, plain, time_wording, timestamp, wording
 
 NAMES = ("app", "type", "kind", "verdict", "headline", "cause", "duration", "id", "group", "ended_at", "story", "logs")
 CAUSE_LIMIT_BYTES = 2_000
