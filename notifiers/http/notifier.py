@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from html import escape
@@ -151,9 +152,12 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
 
     def _document(self) -> Any:
         """Return the body as JSON, before its placeholders are filled in; None if it is something else."""
-        if self._content_type("") and not self._content_type("json"):
+        if self.body is None or (self._content_type("") and not self._content_type("json")):
             return None
-        return template.document("" if self.body is None else self.body.get_secret_value())
+        with suppress(ValueError, RecursionError):
+            read = json.loads(self.body.get_secret_value())
+            return read if isinstance(read, dict | list) else None
+        return None
 
     def _content_type(self, word: str) -> bool:
         """Tell whether the settings have a Content-Type with this word in it."""

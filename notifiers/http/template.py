@@ -3,7 +3,6 @@
 There are no conditions, loops or expressions. A value is never searched for placeholders itself.
 """
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Callable
@@ -101,12 +100,3 @@ def one_line(value: str) -> str:
 def ascii_only(value: str) -> str:
     """Encode a header that is not ASCII by RFC 2047."""
     return value if value.isascii() else f"=?UTF-8?B?{b64encode(value.encode()).decode()}?="
-
-
-def document(text: str) -> Any:
-    """Read a body as JSON, before its placeholders are filled in; None if it is no object or list."""
-    try:
-        read = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return read if isinstance(read, dict | list) else None
