@@ -2,27 +2,31 @@
 
 import argparse
 import asyncio
-import io
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
-from admin import check, environment, messages, trackings
+from admin import check, environment, trackings
 from config import streams
 from config.redis import connect
 from config.settings import Settings, examine, load
+from notifiers import Notifier, Previewable, editing
 from notifiers.targets import Target
-from operations.errors import ConfigError, NewerRecordError
+from operations.errors import ConfigError, NewerRecordError, OpwatchError
 from operations.model import DeliveryState, State
 from operations.storage import Redis, RedisError
 from operations.storage.store import Store
 from operations.telling import sample, view
+from operations.telling.announcement import Announcement
+from workers.deliver import ATTEMPT_WITHIN_S, failure_of
 from workers.doorbell import Round, enqueue
 from workers.runtime import REDIS_TIMEOUT_S
+from workers.session import targets_session
 
 _EPILOG = """\
 exit codes: 0 no problem, 1 a problem (it is printed), 2 the command line is wrong
@@ -33,26 +37,12 @@ On Scalingo: scalingo --app my-opwatch run python -m admin check
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command. Returns the exit code."""
+    parser = _parser()
     try:
-        try:
-            return _carried_out(arguments)
-        finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+        return _carry_out(parser, parser.parse_args(arguments))
     except BrokenPipeError:  # the reader has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at its end
         return 0
-
-
-def _carried_out(arguments: Sequence[str] | None) -> int:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a message may have characters that the terminal cannot show
-    parser = _parser()
-    given = parser.parse_args(arguments)
-    try:
-        return _carry_out(parser, given)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         with suppress(OSError):
             print(f"the output could not be written: {error.strerror}", file=sys.stderr)
@@ -146,9 +136,40 @@ def _message(parser: argparse.ArgumentParser, given: argparse.Namespace) -> int:
         return 1
     target = _known(parser, given.target, settings)
     announcement = sample.outcome(given.verdict, target.name, settings.region, datetime.now(UTC))
-    if given.command == "preview":
-        return messages.preview(target, announcement)
-    return messages.send_test(target, announcement, settings)
+    if given.command == "send-test":
+        return _send_test(target, announcement, settings)
+    if isinstance(target.notifier, Previewable):
+        print(target.notifier.preview(announcement))
+        return 0
+    print(f"the kind {target.kind} has no preview", file=sys.stderr)
+    return 1
+
+
+def _send_test(target: Target, announcement: Announcement, settings: Settings) -> int:
+    """Send the message through the target's notifier, and print the result; nothing is stored."""
+    begun_s = time.monotonic()
+    failure = asyncio.run(_sent(target.notifier, announcement, settings))
+    took_s = time.monotonic() - begun_s
+    if failure is None:
+        print(f"ok    target {target.name}: accepted the test message in {took_s:.1f} s")
+        return 0
+    print(f"FAIL  target {target.name}: {failure}")
+    return 1
+
+
+async def _sent(notifier: Notifier, announcement: Announcement, settings: Settings) -> OpwatchError | None:
+    """Tell the target the same way as for an operation: if its messages are live, show the progress first."""
+
+    async def told() -> None:
+        live = editing(notifier)
+        if live is None:
+            await notifier.send(announcement, http)
+        else:
+            posted = await live.show(sample.running(announcement), None, http)
+            await live.follow_up(announcement, posted, http)
+
+    async with targets_session(allow_private=settings.allow_private_targets) as http:
+        return await failure_of(told(), ATTEMPT_WITHIN_S)
 
 
 def _say_faults(faults: Sequence[str]) -> None:
@@ -156,10 +177,7 @@ def _say_faults(faults: Sequence[str]) -> None:
 
 
 def _list(given: argparse.Namespace, store: Store) -> int:
-    wanted = trackings.Wanted(
-        app=given.app, state=given.state, delivery=given.delivery, group=given.group, limit=given.limit
-    )
-    found = trackings.listed(store.listing, wanted)
+    found = trackings.listed(store.listing, given)
     if given.json:
         print(json.dumps([view.as_json(tracking) for tracking in found], indent=2))
         return 0

@@ -4,17 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import Literal
 
 from aiohttp import ClientSession
 
-from admin import rules, trackings
+from admin import trackings
 from config.redis import connect
 from config.settings import Settings
-from notifiers import Checkable
+from notifiers import Checkable, Mentioning
 from notifiers.targets import Target
 from operations.errors import OpwatchError, RateLimitedError
+from operations.kind import Kind
+from operations.model import Verdict
 from operations.storage import Redis, RedisError
 from operations.storage.budget import Budget
 from operations.storage.health import Health, explain
@@ -53,9 +54,12 @@ async def everything(settings: Settings, faults: Sequence[str]) -> AsyncIterator
         yield finding
     if settings.redis_url.get_secret_value():
         with connect(settings, timeout_s=REDIS_TIMEOUT_S) as connection:
-            parts = _redis(connection), _workers(connection), _orphans(connection), _deliveries(settings, connection)
-            for finding in chain(*parts):
+            for finding in _redis(connection):
                 yield finding
+            for part in (_workers(connection), _orphans(connection), _deliveries(settings, connection)):
+                with suppress(RedisError):  # `_redis` has reported it
+                    for finding in part:
+                        yield finding
             async for finding in _accounts(settings, faults, connection):
                 yield finding
     else:
@@ -94,45 +98,38 @@ def _redis(connection: Redis) -> Iterator[Finding]:
         named = f"Valkey {server['valkey_version']}" if "valkey_version" in server else f"Redis {version}"
         yield Finding("ok", "redis", f"{named} accepts writes and scripts, persists them (AOF) and evicts nothing")
     elif not faults:
-        what = (
-            "accepts writes and scripts; it does not tell this user (INFO) whether it persists them and evicts nothing"
-        )
-        yield Finding("ok", "redis", what)
+        unknown = "it does not tell this user (INFO) whether it persists them and evicts nothing"
+        yield Finding("ok", "redis", f"accepts writes and scripts; {unknown}")
 
 
 def _workers(connection: Redis) -> Iterator[Finding]:
-    with suppress(RedisError):  # `_redis` has reported it
-        faults = Health(connection).work_faults()
-        yield from (Finding("FAIL", "workers", fault) for fault in faults)
-        if not faults:
-            yield Finding("ok", "workers", f"{Heartbeat(connection).beats().alive} alive")
+    faults = Health(connection).work_faults()
+    yield from (Finding("FAIL", "workers", fault) for fault in faults)
+    if not faults:
+        yield Finding("ok", "workers", f"{Heartbeat(connection).beats().alive} alive")
 
 
 def _orphans(connection: Redis) -> Iterator[Finding]:
     """Report orphans: entries without a record, of operations whose outcome cannot be announced."""
-    with suppress(RedisError):  # `_redis` has reported it
-        if found := Maintenance(connection, Records(connection)).orphans():
-            counts = ", ".join(f"{count} in {key}" for key, count in found.items())
-            what = f"{counts}: their records were lost; a worker removes these entries within minutes"
-            yield Finding("warn", "orphans", what)
+    if found := Maintenance(connection, Records(connection)).orphans():
+        counts = ", ".join(f"{count} in {key}" for key, count in found.items())
+        yield Finding(
+            "warn", "orphans", f"{counts}: their records were lost; a worker removes these entries within minutes"
+        )
 
 
 def _deliveries(settings: Settings, connection: Redis) -> Iterator[Finding]:
     """Report failed deliveries: some targets cannot be tested without posting, so only this shows their faults."""
     records = Records(connection)
-    with suppress(RedisError):  # `_redis` has reported it
-        if dead := trackings.count_dead(Listing(connection, records)):
-            what = (
-                f"given up: {trackings.each_of(dead)}; see `list --delivery dead`, fix the cause, then run `retry-dead`"
-            )
-            yield Finding("warn", "deliveries", what)
-        if retrying := {
-            target: count for target, count in Overview(connection, records).retrying(settings.targets).items() if count
-        }:
-            what = f"failed, will be retried: {trackings.each_of(retrying)}; see `list --delivery retrying`"
-            yield Finding("warn", "deliveries", what)
-        if not dead and not retrying:
-            yield Finding("ok", "deliveries", "none has failed recently")
+    if dead := trackings.count_dead(Listing(connection, records)):
+        what = "see `list --delivery dead`, fix the cause, then run `retry-dead`"
+        yield Finding("warn", "deliveries", f"given up: {trackings.each_of(dead)}; {what}")
+    counts = Overview(connection, records).retrying(settings.targets)
+    if retrying := {target: count for target, count in counts.items() if count}:
+        what = f"failed, will be retried: {trackings.each_of(retrying)}; see `list --delivery retrying`"
+        yield Finding("warn", "deliveries", what)
+    if not dead and not retrying:
+        yield Finding("ok", "deliveries", "none has failed recently")
 
 
 async def _accounts(settings: Settings, faults: Sequence[str], connection: Redis) -> AsyncIterator[Finding]:
@@ -159,10 +156,8 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
             await client.sign_in.bearer(account)
             share = (await asyncio.to_thread(budget.balance, account)).share
     except TimeoutError:
-        what = (
-            f"could not sign in within {SIGN_IN_WITHIN_S:.0f} s: the workers use the account's whole budget; try again"
-        )
-        return Finding("warn", name, what)
+        said = f"could not sign in within {SIGN_IN_WITHIN_S:.0f} s"
+        return Finding("warn", name, f"{said}: the workers use the account's whole budget; try again")
     except RateLimitedError as error:
         await asyncio.to_thread(budget.slow_down, account, error.retry_after_s)
         return Finding("warn", name, f"{error}; others use up the account's 60 requests a minute")
@@ -176,12 +171,29 @@ async def _account(client: Client, budget: Budget, account: str) -> Finding:
 
 
 async def _target(target: Target, http: ClientSession) -> Finding:
-    name, notifier = f"target {target.name}", target.notifier
+    name, notifier, rules = f"target {target.name}", target.notifier, "; ".join(_rules(target))
     if not isinstance(notifier, Checkable):
         what = f"the kind {target.kind} can only be tested by posting: `python -m admin send-test {target.name}`"
-        return Finding("warn", name, f"{what}; {rules.in_words(target)}")
+        return Finding("warn", name, f"{what}; {rules}")
     checking = asyncio.ensure_future(notifier.check(http))
     failure = await failure_of(checking, ATTEMPT_WITHIN_S)
     if failure is not None:
         return Finding("FAIL", name, str(failure))
-    return Finding("ok", name, f"{checking.result()}; {rules.in_words(target)}")
+    return Finding("ok", name, f"{checking.result()}; {rules}")
+
+
+def _rules(target: Target) -> Iterator[str]:
+    """Say what the target is told, and whom it mentions: `told of failed, recovered`, `apps shop-*`."""
+    rule = target.rule
+    on = [*(verdict for verdict in Verdict if verdict in rule.on), *("slow",) * rule.slow]
+    if rule.recovered and Verdict.SUCCEEDED not in rule.on:
+        on.append("recovered")
+    yield f"told of {', '.join(on) or 'nothing'}"
+    if rule.kinds != frozenset(Kind):
+        yield f"kinds {', '.join(kind for kind in Kind if kind in rule.kinds) or 'none'}"
+    for name, patterns in (("apps", rule.apps), ("environments", rule.environments)):
+        if patterns != ("*",):
+            yield f"{name} {', '.join(patterns) or 'none'}"
+    if isinstance(target.notifier, Mentioning) and target.notifier.mention is not None:
+        verdicts = ", ".join(dict.fromkeys(target.notifier.mention_on)) or "alerts alone"
+        yield f"mentions {target.notifier.mention} on {verdicts}"

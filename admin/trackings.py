@@ -1,8 +1,8 @@
 """`list` and `retry-dead`: show what is stored, and retry deliveries that were given up."""
 
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -20,26 +20,15 @@ HEADINGS = ("ID", "APP", "TYPE", "STATE", "TOOK", "BEGUN", "GROUP", "DELIVERIES"
 _ERROR_LIMIT = 80
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """The filters of `list`, and how many trackings it shows at most."""
-
-    app: str | None
-    state: str | None
-    delivery: str | None
-    group: str | None
-    limit: int
-
-    def matches(self, tracking: Tracking) -> bool:
-        """Tell whether a tracking is wanted. In the name of an app, `*` stands for any text."""
-        wanted = view.matches(tracking, app=None, state=self.state, delivery=self.delivery, group=self.group)
-        return wanted and (self.app is None or view.is_named(tracking.app, self.app.strip().lower()))
+def listed(listing: Listing, given: Namespace) -> list[Tracking]:
+    """Read the trackings that are asked for, newest first. In the name of an app, `*` stands for any text."""
+    found = (stored.tracking for _, stored in listing.recent() if _is_wanted(stored.tracking, given))
+    return list(islice(found, given.limit))
 
 
-def listed(listing: Listing, wanted: Wanted) -> list[Tracking]:
-    """Read the matching trackings, newest first."""
-    found = (stored.tracking for _, stored in listing.recent() if wanted.matches(stored.tracking))
-    return list(islice(found, wanted.limit))
+def _is_wanted(tracking: Tracking, given: Namespace) -> bool:
+    wanted = view.matches(tracking, app=None, state=given.state, delivery=given.delivery, group=given.group)
+    return wanted and (given.app is None or view.is_named(tracking.app, given.app.strip().lower()))
 
 
 def table(trackings: list[Tracking], now: datetime) -> Iterator[str]:
@@ -87,18 +76,10 @@ def cancel(store: Store, identity: str) -> str:
 
 def count_dead(listing: Listing) -> Counter[str]:
     """Count the dead deliveries of current runs, by target."""
-    return Counter(
-        delivery.target
-        for _, stored in listing.recent()
-        for delivery in stored.tracking.deliveries
-        if _is_dead(stored.tracking, delivery)
-    )
+    told = ((each.tracking.run, delivery) for _, each in listing.recent() for delivery in each.tracking.deliveries)
+    return Counter(each.target for run, each in told if each.run == run and each.state is DeliveryState.DEAD)
 
 
 def each_of(counted: Mapping[str, int]) -> str:
     """Write the counts: `1 to slack, 2 to webhook`."""
     return ", ".join(f"{count} to {target}" for target, count in sorted(counted.items()))
-
-
-def _is_dead(tracking: Tracking, delivery: Delivery) -> bool:
-    return delivery.run == tracking.run and delivery.state is DeliveryState.DEAD

@@ -8,8 +8,7 @@ from flask import current_app
 
 from api.ends import Ends
 from api.fairness import FairQueue, WaitSlots
-from config.breaker import GuardedRedis
-from config.redis import connect
+from config.redis import GuardedRedis, connect
 from config.settings import Settings
 from config.web import MOST_WAITING
 from operations.storage import Redis

@@ -5,9 +5,8 @@ from functools import cached_property
 
 from pydantic import AliasChoices, Field, SecretStr
 
-from config import redis_url
 from config.reading import FromEnvironment
-from config.values import Accounts, BaseUrl, CallerTokens, RedisUrl
+from config.values import REDIS_OPTIONS, Accounts, BaseUrl, CallerTokens, RedisUrl
 from scalingo.address import OFFICIAL_DATABASE_APIS, OFFICIAL_REGIONS
 
 
@@ -21,7 +20,7 @@ class AccessSettings(FromEnvironment):
         description="Required, except for `make run`. One Redis 5 or Valkey 7.2, or newer, as `redis://…`, "
         "`rediss://…` or `unix://…` (no Sentinel, no Cluster), with a database of its own. Percent-encode "
         "special characters in the password. The options may be "
-        + ", ".join(f"`{name}`" for name in redis_url.OPTIONS)
+        + ", ".join(f"`{name}`" for name in REDIS_OPTIONS)
         + ". `SCALINGO_REDIS_URL` is used if `REDIS_URL` is not set.",
     )
     tokens: CallerTokens = Field(

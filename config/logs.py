@@ -34,7 +34,7 @@ def configure(settings: Settings) -> None:
     """Set up structlog and the standard library's logging for this process."""
     level = logging.getLevelNamesMapping()[settings.log_level]
     renderer: structlog.typing.Processor = (
-        _as_json
+        (lambda _logger, _name, event: _JSON.encode(event))
         if settings.log_format == "json"
         else structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"], drop_missing=True)
     )
@@ -51,27 +51,15 @@ def configure(settings: Settings) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(output)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[_as_event, renderer])
-    )
+    bare = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[bare, renderer]))
     logging.basicConfig(level=max(level, logging.INFO), handlers=[handler], force=True)
     # Below WARNING these log whole requests, URLs and headers. Some URLs are secrets.
     for chatty in ("aiohttp", "asyncio", "rq", "slack_sdk", "urllib3"):
         logging.getLogger(chatty).setLevel(max(level, logging.WARNING))
 
 
-def _as_json(_logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict) -> str:
-    return _JSON.encode(event)
-
-
 def _without_empty(
     _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     return {key: value for key, value in event.items() if value is not None}
-
-
-def _as_event(
-    _logger: structlog.typing.WrappedLogger, _name: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """Drop the standard library's fields from a foreign log record."""
-    return {key: value for key, value in event.items() if not key.startswith("_")}

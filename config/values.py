@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
+from redis.connection import ConnectionPool
+from redis.exceptions import RedisError
 
-from config import redis_url
 from operations.text import url_fault
 
 DEFAULT_ACCOUNT = "default"
@@ -15,6 +18,16 @@ SHORTEST_TOKEN = 24
 _READ_ONLY = ":read"
 _ACCOUNT_VARIABLE = re.compile(r"SCALINGO_API_TOKEN_([A-Z0-9][A-Z0-9_]{0,40})")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,40}")
+
+REDIS_OPTIONS = ("db", "ssl_ca_certs", "ssl_cert_reqs", "ssl_certfile", "ssl_check_hostname", "ssl_keyfile")
+"""Options that change how Redis is reached, and nothing that Opwatch relies on."""
+
+_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+_SCHEMES = ("redis", "rediss", "unix")
+_HOST = re.compile(r"[A-Za-z0-9_.:-]+")
+_DATABASE = re.compile(r"[0-9]{1,5}")
+_ENCODED = "percent-encode special characters in the password"
+_URL_FORM = f"must be the URL of one server, as redis://…, rediss://… or unix://…; {_ENCODED}"
 
 
 class CallerToken(SecretStr):
@@ -91,9 +104,49 @@ def _is_plain(token: str) -> bool:
 def _redis_url(url: SecretStr) -> SecretStr:
     if not url:
         raise ValueError("not set; give the URL of a Redis or Valkey (redis://…, rediss://… or unix://…)")
-    if fault := redis_url.fault_of(url.get_secret_value()):
+    if fault := _redis_url_fault(url.get_secret_value()):
         raise ValueError(fault)
     return url
+
+
+def _redis_url_fault(given: str) -> str:
+    """Say what is wrong with the URL, without any part of it; an empty text if nothing is.
+
+    redis-py ignores much of it in silence.
+    """
+    if "sentinel" in given.partition("://")[0].lower():
+        return "names a Sentinel, which Opwatch cannot ask: give the address of the primary (redis://…)"
+    if not (given.isprintable() and " " not in given and "#" not in given and _names_a_server(given)):
+        return _URL_FORM
+    url = urlsplit(given)
+    options = parse_qsl(url.query, keep_blank_values=True)
+    if len(dict(options)) < len(options) or not dict(options).keys() <= set(REDIS_OPTIONS):
+        return f"each option may be given once, and only {', '.join(REDIS_OPTIONS)}; {_ENCODED}"
+    databases = [value for name, value in options if name == "db"]
+    if url.scheme != "unix" and (path := url.path.strip("/")):
+        databases.append(path)
+    if len(databases) > 1 or not all(map(_DATABASE.fullmatch, databases)):
+        return f"its database must be one number, as in redis://host:6379/0; {_ENCODED}"
+    try:
+        ConnectionPool.from_url(given).make_connection()  # finds values that make no sense; dials nothing
+    except (ValueError, TypeError, AttributeError, RedisError):
+        return f"its options do not fit; the ssl_ ones need rediss://; {_ENCODED}"
+    missing = [name for name, value in options if name in _FILES and not Path(value).is_file()]
+    return f"no such file: {', '.join(missing)}" if missing else ""
+
+
+def _names_a_server(given: str) -> bool:
+    """Tell whether there are a known scheme and a host, or a socket's path."""
+    try:
+        url = urlsplit(given)
+        port = url.port
+    except ValueError:
+        return False
+    if given.partition("://")[0] not in _SCHEMES:
+        return False
+    if url.scheme == "unix":
+        return url.path.startswith("/") and url.hostname is None and "," not in url.path
+    return port != 0 and _HOST.fullmatch(url.hostname or "") is not None
 
 
 def _events_secret(secret: SecretStr) -> SecretStr:

@@ -4,17 +4,18 @@ import socket
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
 import gevent
 from gunicorn import util
-from gunicorn.http.errors import NoMoreData, UnsupportedTransferCoding
+from gunicorn.http import errors
 from gunicorn.http.message import Request
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.ggevent import GeventWorker
 
-from config import refusals, web
+from config import web
 
 IN_TIME_S = 10
 """For a request to arrive, and for its answer to be read."""
@@ -31,6 +32,25 @@ LARGEST_READ_BYTES = 8 * 1024
 _arriving: OrderedDict[Any, None] = OrderedDict()
 _reading: OrderedDict[Any, None] = OrderedDict()
 _leaving: OrderedDict[Any, None] = OrderedDict()
+
+
+class LateError(Exception):
+    """A request did not arrive completely in time."""
+
+
+_FAILED = HTTPStatus.INTERNAL_SERVER_ERROR
+_FAULT = (_FAILED, "Opwatch failed; see its log")
+_PROBLEMS = {
+    errors.InvalidResponseHeader: _FAULT,  # the app's fault, although gunicorn counts it as a parse error
+    errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
+    errors.LimitRequestHeaders: (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "the headers are too long, or too many"),
+    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "the only supported expectation is 100-continue"),
+    errors.UnsupportedTransferCoding: (HTTPStatus.NOT_IMPLEMENTED, "the only supported transfer coding is chunked"),
+    errors.ParseException: (HTTPStatus.BAD_REQUEST, "this is not a well-formed HTTP request"),
+    errors.NoMoreData: (HTTPStatus.BAD_REQUEST, "the request ended too early"),
+    LateError: (HTTPStatus.REQUEST_TIMEOUT, "the request did not arrive completely in time; send it again"),
+    Exception: _FAULT,
+}
 
 
 @contextmanager
@@ -87,8 +107,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
     def handle_error(self, _req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer a request that never reached the app with a problem. The log has the error's type, but no input."""
         request_id = web.request_id_of(None)
-        status, answer = refusals.answer_to(exc, request_id)
-        log = self.log.exception if status is refusals.FAILED else self.log.warning
+        status, answer = _refusal(exc, request_id)
+        log = self.log.exception if status is _FAILED else self.log.warning
         log("Request %s from %s: %s", request_id, addr[0], type(exc).__name__)
         with suppress(OSError):
             client.settimeout(0)  # it fits into the system's buffer, unless the client does not read
@@ -116,11 +136,11 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
             while data in (b"", b"\r") and (received := requests.unreader.read()):
                 data = (data + received).removeprefix(b"\r\n")  # an empty line between requests (RFC 9112, 2.2)
         requests.unreader.unread(data)
-        with gevent.Timeout(IN_TIME_S, refusals.LateError):
+        with gevent.Timeout(IN_TIME_S, LateError):
             request = next(requests)
             codings = [value.strip().lower() for name, value in request.headers if name == "TRANSFER-ENCODING"]
             if codings not in ([], ["chunked"]):
-                raise UnsupportedTransferCoding(", ".join(codings))
+                raise errors.UnsupportedTransferCoding(", ".join(codings))
             length = int(dict(request.headers).get("CONTENT-LENGTH", 0))
             fits = length <= web.LARGEST_BODY_BYTES
             if request._expected_100_continue:  # noqa: SLF001 - gunicorn itself says it only when the app is called
@@ -131,7 +151,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
                 body += piece
                 gevent.sleep(0)
         if fits and len(body) < length:
-            raise NoMoreData
+            raise errors.NoMoreData
         closes = any(name == "CONNECTION" and "close" in value.lower() for name, value in request.headers)
         if closes or not fits or len(body) > web.LARGEST_BODY_BYTES:
             request.force_close()
@@ -140,3 +160,15 @@ class WebWorker(GeventWorker):  # type: ignore[misc]
         request.headers = [whole if each[0] == "TRANSFER-ENCODING" else each for each in request.headers]
         request.body = BytesIO(body)
         return request
+
+
+def _refusal(error: Exception, request_id: str) -> tuple[HTTPStatus, bytes]:
+    """Return a problem's status, and all bytes of the answer."""
+    status, detail = next(problem for kind, problem in _PROBLEMS.items() if isinstance(error, kind))
+    body = web.problem_json(status, detail, request_id).encode()
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: {web.PROBLEM_TYPE}\r\nContent-Length: {len(body)}\r\n{web.REQUEST_ID_HEADER}: {request_id}\r\n"
+        "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n\r\n"
+    )
+    return status, head.encode() + body

@@ -6,30 +6,22 @@ Opwatch. docs/notifiers.md has an example.
 
 from importlib.metadata import EntryPoint, entry_points
 
-from notifiers import (
-    context_wording,
-    group_wording,
-    html_wording,
-    progress_wording,
-    row_wording,
-    time_wording,
-    wording,
-)
-from notifiers.chat.base import Chat
+from notifiers import context_wording, group_wording, progress_wording, time_wording, wording
 from notifiers.guard import connect
-from notifiers.judge import PAUSE_S, answer_code, answer_field, check_host, judge, retry_after_s
+from notifiers.judge import PAUSE_S, answer_code, answer_field, judge, retry_after_s
 from notifiers.kind import (
     Checkable,
+    ClientSession,
     Kind,
     LiveNotifier,
+    Mentioning,
     Notifier,
     Previewable,
     SecretUrl,
     private_allowed,
     stripped,
 )
-from notifiers.mention import Mentioning
-from notifiers.posting import Posting, Request
+from notifiers.posting import Chat, Posting, Request, check_host
 from operations.errors import REFUSED_BY_US, OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.kind import NO_LINKS, Links
 from operations.model import MessageRef, State, Tracking, Verdict
@@ -59,6 +51,7 @@ __all__ = [
     "Announcement",
     "Chat",
     "Checkable",
+    "ClientSession",
     "Group",
     "GroupMessage",
     "Kind",
@@ -90,14 +83,12 @@ __all__ = [
     "encodable",
     "first_line",
     "group_wording",
-    "html_wording",
     "json_bytes",
     "judge",
     "plain",
     "private_allowed",
     "progress_wording",
     "retry_after_s",
-    "row_wording",
     "stripped",
     "time_wording",
     "timestamp",

@@ -1,12 +1,9 @@
 """Kind `console`: prints outcomes, for a first try and for logs."""
 
 import sys
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from notifiers import Announcement, Kind, context_wording, wording
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
+from notifiers import Announcement, ClientSession, Kind, context_wording, wording
 
 
 class Console(Kind):
@@ -16,12 +13,12 @@ class Console(Kind):
     at_once: ClassVar[int] = 10
     set_up: ClassVar[str] = "It is the default when no target is configured.\n"
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - nothing to dial
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:  # noqa: ARG002 - nothing to dial
         """Print one outcome."""
         sys.stdout.write(f"{self.preview(announcement)}\n")
         sys.stdout.flush()
 
-    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002 - nothing to dial
+    async def check(self, http: ClientSession) -> str:  # noqa: ARG002 - nothing to dial
         """Say where outcomes are printed."""
         return "the worker prints outcomes on its standard output, among its log"
 

@@ -1,15 +1,46 @@
-"""The words for context, group and links, below the headline of a message; the same in every kind. Pure."""
+"""The words for context, group and links, below the headline of a message; and how a kind marks up any text. Pure."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from operations.kind import NO_LINKS, Links
+from operations.telling.announcement import Announcement
 from operations.text import first_line, plain, url_fault
 
 GROUP_LIMIT = 80  # characters of a name
 _VALUE_LIMIT, _URL_LIMIT, _OWN_URL_LIMIT = 150, 1_000, 250
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SHOWN_ELSEWHERE = ("environment", "actor", "commit", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """How a kind writes a text from outside (`safe`, or as `code`), what is `strong`, a link, and a time.
+
+    The default is plain text. A time is given also as text. Without `link`, links are left out.
+    """
+
+    safe: Callable[[str], str] = str
+    code: Callable[[str], str] = str
+    strong: Callable[[str], str] = str
+    link: Callable[[str, str], str] | None = None
+    dated: Callable[[datetime, str], str] = lambda _, text: text
+
+
+PLAIN = Markup()
+
+
+def phrases(announcement: Announcement, markup: Markup) -> Iterator[str]:
+    """Yield what stands below a message: `by jane`, `commit 4f2c1aa`, the links, `group: build 7`, `team: web`."""
+    given = announcement.context
+    for name, value in known_context(given):
+        yield f"by {markup.safe(value)}" if name == "actor" else f"commit {markup.code(value)}"
+    if markup.link is not None:
+        yield from (markup.link(word, url) for word, url in links(given, announcement.links))
+    for name, value in other_context(given, announcement.group):
+        yield f"{markup.safe(name)}: {markup.safe(value)}"
 
 
 def known_context(given: Mapping[str, str]) -> Iterator[tuple[str, str]]:

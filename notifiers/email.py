@@ -5,11 +5,12 @@ start), RFC 3834 (automatic messages).
 """
 
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime, formatdate, parseaddr
+from html import escape
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationInfo, model_validator
@@ -17,20 +18,22 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from notifiers import (
     REFUSED_BY_US,
     Announcement,
+    ClientSession,
     Kind,
     OpwatchError,
     PermanentError,
     Reason,
     TransientError,
     connect,
+    context_wording,
+    cut_middle,
     first_line,
-    html_wording,
     private_allowed,
+    whole_lines,
     wording,
 )
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
     from aiosmtplib import SMTP
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -39,13 +42,17 @@ _SUBJECT_LIMIT = 200
 _SEVEN_BIT = policy.SMTP.clone(cte_type="7bit")  # every server accepts that
 _PART_S, _QUIT_S = 20.0, 2.0
 _REMEMBERED = 1_000
+_FONT = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,sans-serif"
+_MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace"
+_MARKUP = context_wording.Markup(
+    safe=escape, code=escape, link=lambda word, url: f'<a href="{escape(url)}">{escape(word)}</a>'
+)
 _ADDRESS = re.compile(r"[!-~]{1,64}@[A-Za-z0-9.-]{1,255}")
 
 
 def _mailbox(text: str) -> str:
     if not text.isprintable() or _ADDRESS.fullmatch(parseaddr(text)[1]) is None:
-        message = "must be an address, `ops@example.com` or `Opwatch <ops@example.com>`"
-        raise ValueError(message)
+        raise ValueError("must be an address, `ops@example.com` or `Opwatch <ops@example.com>`")
     return text
 
 
@@ -110,15 +117,13 @@ to = ["ops@example.com", "dev@example.com"]
     @model_validator(mode="after")
     def _safe(self, info: ValidationInfo) -> Self:
         if (self.username is None) != (self.password is None):
-            message = "needs both username and password, or neither"
-            raise ValueError(message)
+            raise ValueError("needs both username and password, or neither")
         if self.encryption == "none" and not private_allowed(info):
-            message = 'encryption = "none" needs OPWATCH_ALLOW_PRIVATE_TARGETS=true'
-            raise ValueError(message)
+            raise ValueError('encryption = "none" needs OPWATCH_ALLOW_PRIVATE_TARGETS=true')
         self._private_allowed = private_allowed(info)
         return self
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:  # noqa: ARG002 - it speaks no HTTP
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:  # noqa: ARG002 - it speaks no HTTP
         """Send once, to those who do not have it yet. Raises if some recipients are refused: the others have it."""
         have_it = self._accepted.get(announcement.delivery_id, frozenset())
         recipients = [address for address in (parseaddr(mailbox)[1] for mailbox in self.to) if address not in have_it]
@@ -135,7 +140,7 @@ to = ["ops@example.com", "dev@example.com"]
             del self._accepted[next(iter(self._accepted))]
         raise TransientError(f"{said}, some for now", reason=Reason.SERVER_ERROR)
 
-    async def check(self, http: "ClientSession") -> str:  # noqa: ARG002
+    async def check(self, http: ClientSession) -> str:  # noqa: ARG002
         """Connect and sign in, without sending anything."""
         async with self._signed_in() as server:
             await server.noop()
@@ -155,9 +160,21 @@ to = ["ops@example.com", "dev@example.com"]
         """Connect, encrypt and sign in by the settings. Turns all errors of the connection into OpwatchErrors."""
         import aiosmtplib  # noqa: PLC0415 - `web` never sends, and so saves the memory
 
+        port = self.port or _PORTS[self.encryption]
+        server = aiosmtplib.SMTP(
+            hostname=self.host,
+            use_tls=self.encryption == "tls",
+            start_tls=self.encryption == "starttls",
+            username=self.username,
+            password=None if self.password is None else self.password.get_secret_value(),
+            local_hostname=self._domain(),
+            timeout=_PART_S,
+        )
         try:
-            async with self._connected() as server:
-                yield server
+            await server.connect(sock=await connect(self.host, port, private_allowed=self._private_allowed))
+            yield server
+            with suppress(aiosmtplib.SMTPException):  # the message is accepted: a failure here must not cause a retry
+                await server.quit(timeout=_QUIT_S)
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _refusal(each.code for each in error.recipients) from None
         except aiosmtplib.SMTPResponseException as error:
@@ -170,27 +187,6 @@ to = ["ops@example.com", "dev@example.com"]
         except aiosmtplib.SMTPException:  # the only other errors that it raises
             message = "the mail server lacks what the settings require: STARTTLS, or a login method that Opwatch knows"
             raise PermanentError(message) from None
-
-    @asynccontextmanager
-    async def _connected(self) -> "AsyncIterator[SMTP]":
-        import aiosmtplib  # noqa: PLC0415
-
-        port = self.port or _PORTS[self.encryption]
-        server = aiosmtplib.SMTP(
-            hostname=self.host,
-            sock=await connect(self.host, port, private_allowed=self._private_allowed),
-            use_tls=self.encryption == "tls",
-            start_tls=self.encryption == "starttls",
-            username=self.username,
-            password=None if self.password is None else self.password.get_secret_value(),
-            local_hostname=self._domain(),
-            timeout=_PART_S,
-        )
-        try:
-            await server.connect()
-            yield server
-            with suppress(aiosmtplib.SMTPException):  # the message is accepted: a failure here must not cause a retry
-                await server.quit(timeout=_QUIT_S)
         finally:
             server.close()
 
@@ -209,11 +205,32 @@ to = ["ops@example.com", "dev@example.com"]
         message["Auto-Submitted"] = "auto-generated"
         below = wording.plain_text(announcement, _TEXT_LIMIT_BYTES)
         message.set_content(f"{headline}\n\n{below}".strip() + "\n")
-        message.add_alternative(html_wording.page(announcement, _TEXT_LIMIT_BYTES), subtype="html")
+        message.add_alternative(page(announcement), subtype="html")
         return message
 
     def _domain(self) -> str:
         return parseaddr(self.sender)[1].rpartition("@")[2]
+
+
+def page(announcement: Announcement) -> str:
+    """Write the message as HTML, with the verdict's colour at its side, and nothing to load."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title></title></head>\n'
+        f'<body style="margin:0;padding:12px;{_FONT};font-size:16px;line-height:1.4">\n'
+        f'<div style="border-left:4px solid #{wording.colour(announcement):06x};padding-left:12px">\n'
+        f"{''.join(_parts(announcement))}</div></body></html>\n"
+    )
+
+
+def _parts(announcement: Announcement) -> Iterator[str]:
+    yield f'<p style="margin:0 0 8px;font-weight:600">{escape(wording.headline(announcement))}</p>\n'
+    if said := whole_lines(cut_middle(wording.explanation(announcement), _TEXT_LIMIT_BYTES, wording.size_bytes)):
+        yield (
+            f'<pre style="{_MONO};font-size:14px;background:#8882;padding:8px;border-radius:4px;margin:0 0 8px;'
+            f'white-space:pre-wrap;overflow-wrap:anywhere">{escape(said)}</pre>\n'
+        )
+    if said := " · ".join(context_wording.phrases(announcement, _MARKUP)):
+        yield f'<p style="font-size:14px;margin:0">{said}</p>\n'
 
 
 def _refusal(codes: Iterable[int]) -> OpwatchError:

@@ -4,11 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
+from math import inf
 
-from notifiers import context_wording, row_wording, wording
+from notifiers import progress_wording, wording
+from notifiers.context_wording import GROUP_LIMIT, PLAIN, Markup
 from notifiers.time_wording import duration
 from operations.model import State, Tracking
-from operations.telling.announcement import Announcement, announce
+from operations.telling.announcement import announce
 from operations.telling.groups import WORST_FIRST, Group
 from operations.telling.progress import GroupMessage
 from operations.text import first_line, plain
@@ -20,16 +22,22 @@ CAUSE_LIMIT = 120  # characters
 _NAMES_LIMIT = 500
 
 
+def line(shown: GroupMessage, markup: Markup = PLAIN) -> str:
+    """Write the group's headline without the emoji: `build 1742: failed after 58 s (1 failed, 1 succeeded)`."""
+    short, detail = headline(shown.group, shown.now, markup.safe)
+    return f"{markup.strong(name(shown, markup.safe))}: {markup.strong(short)}{detail}"
+
+
 def name(shown: GroupMessage, safe: Callable[[str], str] = str) -> str:
     """Name the group, in one short line, and the environment that all members share: `build 1742 (production)`.
 
     `safe` escapes each of them.
     """
-    name, shared = first_line(plain(shown.group.name), context_wording.GROUP_LIMIT), wording.environment(shown.context)
+    name, shared = first_line(plain(shown.group.name), GROUP_LIMIT), wording.environment(shown.context)
     return f"{safe(name)} ({safe(shared)})" if shared else safe(name)
 
 
-def headline(group: Group, now: datetime) -> tuple[str, str]:
+def headline(group: Group, now: datetime, safe: Callable[[str], str] = str) -> tuple[str, str]:
     """Write the group's state, as (short, detail): the verdict if it is final, else how many have ended."""
     there = len(group.members)
     ended, expected = there - group.counts[State.TRACKING], max(there, group.size or 0)
@@ -40,13 +48,8 @@ def headline(group: Group, now: datetime) -> tuple[str, str]:
     detail = f" after {duration((now - group.created_at).total_seconds())}{detail}{missing}"
     if group.reopened_at is not None:
         late = next(member for member in group.members if member.created_at == group.reopened_at)
-        detail += f", reopened by {late.app}"
+        detail += f", reopened by {safe(late.app)}"
     return f"{ended} of {expected} ended", detail
-
-
-def in_words(announcement: Announcement, shown: GroupMessage) -> str:
-    """Write a closing message's headline without the emoji: `build 1742: failed after 58 s (1 failed, 1 succeeded)`."""
-    return f"{name(shown)}: {''.join(headline(shown.group, shown.now))}{wording.compared(announcement)}"
 
 
 def tally(members: Iterable[Tracking]) -> str:
@@ -56,10 +59,17 @@ def tally(members: Iterable[Tracking]) -> str:
     return ", ".join(f"{counts[state]} {wording.WORDS[state]}" for state in order if counts[state])
 
 
-def ended(shown: GroupMessage) -> Iterator[Announcement]:
-    """Yield the outcomes that have a line of their own, the worst first."""
-    there = (member for member in shown.one_by_one[:MOST_LINES] if member.state is not State.TRACKING)
-    yield from (announce(replace(member, context=_own_context(shown, member))) for member in there)
+def members(shown: GroupMessage, markup: Markup = PLAIN) -> Iterator[tuple[str, str]]:
+    """Yield the line of each member that has one, the worst first, and the first line of its cause (maybe empty)."""
+    for member in shown.one_by_one[:MOST_LINES]:
+        told = replace(member, context=_own_context(shown, member))
+        if member.state is State.TRACKING:
+            progress = shown.progress(told)
+            unseen = f", {wording.ALERT_MARK} last look failed" if progress.trouble is not None else ""
+            yield progress_wording.line(progress, markup) + unseen, ""
+        else:
+            outcome = announce(told)
+            yield wording.outcome(outcome, markup), wording.short_cause(outcome, CAUSE_LIMIT)
 
 
 def _own_context(shown: GroupMessage, member: Tracking) -> dict[str, str]:
@@ -67,7 +77,7 @@ def _own_context(shown: GroupMessage, member: Tracking) -> dict[str, str]:
     return {} if "environment" in shown.context else member.context
 
 
-def together(shown: GroupMessage, told: int = MOST_LINES, safe: Callable[[str], str] = str) -> Iterator[str]:
+def together(shown: GroupMessage, told: int, safe: Callable[[str], str] = str) -> Iterator[str]:
     """Yield the lines for all other members, after `told` that have a line: `✅ 3 succeeded: shop, blog, api`.
 
     `safe` escapes a name.
@@ -81,13 +91,17 @@ def together(shown: GroupMessage, told: int = MOST_LINES, safe: Callable[[str], 
             yield f"{wording.MARKS[state]} {len(names)} {wording.WORDS[state]}: {_listed(names)}"
 
 
-def text(shown: GroupMessage) -> str:
-    """Write all members as plain text: one line with its cause for each that went wrong, and one for the others."""
-    lines = []
-    for each in ended(shown):
-        cause = wording.short_cause(each, CAUSE_LIMIT)
-        lines.append(wording.outcome(each) + (f": {cause}" if cause else ""))
-    return "\n".join([*lines, *together(shown)])
+def lines(shown: GroupMessage, markup: Markup = PLAIN, room: float = inf) -> Iterator[str]:
+    """Write all members: a line with its cause for each that went wrong, in `room` bytes, and lines for the others."""
+    told = 0
+    for line, cause in members(shown, markup):
+        said = f"{line}: {markup.code(cause)}" if cause else line
+        room -= wording.size_bytes(said) + 1
+        if room < 0:
+            break
+        told += 1
+        yield said
+    yield from together(shown, told, markup.safe)
 
 
 def _member(shown: GroupMessage, member: Tracking, safe: Callable[[str], str]) -> str:
@@ -95,7 +109,7 @@ def _member(shown: GroupMessage, member: Tracking, safe: Callable[[str], str]) -
     told, more = replace(shown.progress(member), context=_own_context(shown, member)), ""
     if member.state is State.SUCCEEDED:
         started = told.type == wording.ONE_OFF
-        more = "one-off started" if started else row_wording.again(member.failures_in_a_row or 0)
+        more = "one-off started" if started else wording.again(member.failures_in_a_row or 0)
     added = ", ".join([*map(safe, wording.places(told)), *filter(None, [more])])
     return f"{safe(told.app)} ({added})" if added else safe(told.app)
 

@@ -7,7 +7,7 @@ other protocols.
 
 import asyncio
 import socket
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 from aiohappyeyeballs import AddrInfoType, start_connection
 
@@ -36,8 +36,9 @@ def refusal(address: str) -> str | None:
         parsed = ip_address(address)
     except ValueError:
         return f"{address} is not an address"
-    embedded = _embedded(parsed)
-    if any(candidate in network for candidate in (parsed, embedded) if candidate for network in _REFUSED):
+    # All other embeddings of an IPv4 address (NAT64, 6to4, Teredo) are refused as a whole.
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    if any(candidate in network for candidate in (parsed, mapped) if candidate for network in _REFUSED):
         return (
             f"{REFUSED_BY_US}: {address} is a private or reserved address "
             "(OPWATCH_ALLOW_PRIVATE_TARGETS=true allows such targets)"
@@ -58,8 +59,3 @@ async def connect(host: str, port: int, *, private_allowed: bool) -> socket.sock
     """Connect to a host, only at public addresses unless private ones are allowed. Raises OSError."""
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return await start_connection(found, socket_factory=None if private_allowed else guarded_socket)
-
-
-def _embedded(address: IPv4Address | IPv6Address) -> IPv4Address | None:
-    """Find the IPv4 address in a mapped one. All other embeddings (NAT64, 6to4, Teredo) are refused as a whole."""
-    return address.ipv4_mapped if isinstance(address, IPv6Address) else None

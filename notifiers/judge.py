@@ -11,16 +11,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
-
-from pydantic import SecretStr
+from urllib.parse import unquote
 
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.telling.retries import parse_retry_after
-
-if TYPE_CHECKING:
-    from aiohttp import ClientSession
 
 PAUSE_S = 30.0
 """The pause after a service asks for fewer messages without a Retry-After, in seconds."""
@@ -145,15 +139,3 @@ def _decoded(text: str) -> Iterator[str]:
                     yield decoded.decode("latin-1")
         with suppress(ValueError):
             yield bytes.fromhex(token).decode("latin-1")
-
-
-async def check_host(url: SecretStr, http: "ClientSession") -> str:
-    """Connect to the host of a URL as `send` does (resolver, address guard, TLS). Raises what `http` raises.
-
-    It sends only `HEAD /`: the URL's path is neither requested nor shown.
-    """
-    parts = urlsplit(url.get_secret_value())
-    root = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/"
-    async with http.head(root, allow_redirects=False):
-        pass
-    return f"{parts.hostname} answers; only send-test shows whether it accepts messages"

@@ -1,20 +1,38 @@
-"""The protocols of a kind, and its base class: a pydantic model whose fields are the target's settings."""
+"""The protocols of a kind, and its base classes: pydantic models whose fields are the target's settings."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from notifiers.judge import answer_code, repeats
-from operations.model import MessageRef
+from operations.model import MessageRef, Verdict
 from operations.telling.announcement import Announcement
 from operations.telling.audience import CLOSING
 from operations.telling.progress import GroupMessage, Progress
 from operations.text import url_fault
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
+    import aiohttp
+
+ClientSession: TypeAlias = "aiohttp.ClientSession"
+"""The worker's session. `web` never sends: without importing aiohttp it needs less memory."""
+
+ACTOR = "actor"
+"""The `mention` that stands for who started the operation."""
 
 PATIENT_S = (5.0, 15.0, 45.0, 120.0, 300.0, 600.0, 1200.0, 1200.0)
 
@@ -31,7 +49,7 @@ class Notifier(Protocol):
     retry_delays_s: ClassVar[tuple[float, ...]]
     at_once: ClassVar[int]
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:
         """Tell the target once, within 20 s, or raise.
 
         Raises TransientError if another attempt may succeed (with `retry_after_s` if the receiver asks for a pause),
@@ -44,7 +62,7 @@ class Notifier(Protocol):
 class Checkable(Protocol):
     """A kind whose settings can be tested without posting; optional."""
 
-    async def check(self, http: "ClientSession") -> str:
+    async def check(self, http: ClientSession) -> str:
         """Test the settings without posting, within 20 s, and return the result in words. Raises as `send` does."""
 
 
@@ -62,21 +80,19 @@ class LiveNotifier(Protocol):
 
     live: bool
 
-    async def show(
-        self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
-    ) -> MessageRef:
+    async def show(self, shown: Progress | GroupMessage, posted: MessageRef | None, http: ClientSession) -> MessageRef:
         """Show the progress of an operation or a group, within 5 s: post it, or edit `posted`. Returns where it is.
 
         If the message is gone, posts another one, except when `shown` is `over`. Raises as `send` does.
         """
 
-    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Tell the outcome, or that the operation is slow, by editing the message and replying to it.
 
         If that fails, posts it as `send` does. Raises as `send` does.
         """
 
-    async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def reply(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Reply to the message if something went wrong, else do nothing. Raises as `send` does."""
 
 
@@ -103,6 +119,53 @@ class Kind(BaseModel):
     def repeats_settings(self, text: str) -> bool:
         """Tell whether a text of the receiver has anything of these settings in it, in whole or in part."""
         return repeats(text, list(_texts(self.__dict__.values())))
+
+
+class Mentioning(Kind):
+    """The base of kinds that can mention somebody.
+
+    `mentions` is the form of a mention, and `mentions_in_words` says it to people, in Markdown.
+    """
+
+    mentions: ClassVar[re.Pattern[str]]
+    mentions_in_words: ClassVar[str]
+
+    mention: Annotated[str | None, Field(description="whom to mention, or `actor`: who started the operation")] = None
+    mention_on: Annotated[tuple[Verdict, ...], Field(description="the verdicts that mention somebody")] = (
+        Verdict.FAILED,
+    )
+    _people: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    @field_validator("mention")
+    @classmethod
+    def _of_this_kind(cls, mention: str | None, info: ValidationInfo) -> str | None:
+        form = cls.mentions_in_words.replace("`", "")
+        if mention == ACTOR:
+            if odd := [who for who, given in _people(info.context).items() if cls.mentions.fullmatch(given) is None]:
+                message = f"[people] {', '.join(odd)}: must be {form}; for several kinds: jane = {{ slack = …, … }}"
+                raise ValueError(message)
+        elif mention is not None and cls.mentions.fullmatch(mention) is None:
+            raise ValueError(f"must be {form}; or actor")
+        return mention
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keep how the people are mentioned, in any case of letters."""
+        self._people = {who.casefold(): given for who, given in _people(context).items()}
+
+    def mention_for(self, announcement: Announcement) -> str | None:
+        """Return whom this message mentions, if anybody.
+
+        Nobody is mentioned by a warning, by an outcome that was overtaken, or if the announcement is `quiet`. An alert
+        mentions in any case, but never the actor, who has nothing to do with it.
+        """
+        if announcement.slow or announcement.quiet:
+            return None
+        if announcement.alert is not None:
+            return None if self.mention == ACTOR else self.mention
+        if announcement.overtaken or announcement.verdict not in self.mention_on:
+            return None
+        actor = announcement.context.get("actor", "").strip().casefold()
+        return self._people.get(actor) if self.mention == ACTOR else self.mention
 
 
 def private_allowed(info: ValidationInfo) -> bool:
@@ -138,3 +201,8 @@ SecretUrl = Annotated[
     SecretStr, BeforeValidator(stripped), AfterValidator(_usable), WithJsonSchema({"type": "string", "format": "uri"})
 ]
 """An https URL that is itself a secret, such as Slack's webhook URLs. With private targets allowed, also http."""
+
+
+def _people(context: Any) -> Mapping[str, str]:
+    """Return the mentions of people in this kind; some have none."""
+    return {who: given for who, given in ((context or {}).get("people") or {}).items() if given is not None}

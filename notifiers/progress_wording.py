@@ -1,12 +1,19 @@
 """The words for an operation without an outcome, the same in every kind. Pure."""
 
 from notifiers import wording
+from notifiers.context_wording import PLAIN, Markup
 from notifiers.time_wording import duration, span
 from operations.model import State
 from operations.telling.progress import Progress
 from operations.text import first_line, plain
 
 PENDING_MARK = "🕐"
+
+
+def line(seen: Progress, markup: Markup = PLAIN) -> str:
+    """Write the progress of an operation in one line: `🔄 shop: restart running for 42 s (usually 15–20 s)`."""
+    said = markup.strong(markup.safe(progress(seen)))
+    return f"{_mark(seen)} {wording.app(seen, markup)}: {markup.safe(wording.what(seen))} {said}{usually(seen)}"
 
 
 def progress(seen: Progress) -> str:
@@ -18,8 +25,7 @@ def progress(seen: Progress) -> str:
     return f"still {status} after {age}" if seen.slow else f"{status} for {age}"
 
 
-def progress_mark(seen: Progress) -> str:
-    """Return the emoji for an operation without an outcome."""
+def _mark(seen: Progress) -> str:
     if seen.over:
         return wording.MARKS[State.CANCELLED]
     if seen.slow:

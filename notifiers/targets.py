@@ -122,14 +122,11 @@ def _with_guess(fault: str, model: type[BaseModel]) -> str:
 
 def described(error: ValidationError, where: str) -> list[str]:
     """Write a validation error as one line per fault, without values."""
-    return [
-        ": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), _in_words(fault["msg"])]))
-        for fault in error.errors(include_input=False, include_url=False, include_context=False)
-    ]
-
-
-def _in_words(message: str) -> str:
-    return _WORDS.get(message, message.removeprefix("Value error, "))
+    faults = []
+    for fault in error.errors(include_input=False, include_url=False, include_context=False):
+        said = _WORDS.get(fault["msg"], fault["msg"].removeprefix("Value error, "))
+        faults.append(": ".join(filter(None, [where, ".".join(map(str, fault["loc"])), said])))
+    return faults
 
 
 def expanded(value: Any, environ: Mapping[str, str], where: str, faults: list[str]) -> Any:

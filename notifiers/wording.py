@@ -2,10 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
 
-from notifiers import row_wording
-from notifiers.context_wording import known_context, links, other_context
+from notifiers.context_wording import PLAIN, Markup, known_context, links, other_context
 from notifiers.time_wording import NO_BREAK, duration, is_unusual, since, span
 from operations.kind import Kind
 from operations.model import DeliveryState, State, Verdict
@@ -46,10 +44,11 @@ _UNANSWERED, _REFUSED = "no usable answer", "the API refuses access"
 _PING = re.compile(r"[@<](?=[\w!@#&])")
 
 
-def app(told: Announcement | Progress) -> str:
+def app(told: Announcement | Progress, markup: Markup = PLAIN) -> str:
     """Name the app: `shop (production)`; in another region, `shop (production, osc-secnum-fr1)`."""
-    where = ", ".join(places(told))
-    return f"{told.app} ({where})" if where else told.app
+    where = ", ".join(map(markup.safe, places(told)))
+    name = markup.strong(markup.safe(told.app))
+    return f"{name} ({where})" if where else name
 
 
 def places(told: Announcement | Progress) -> Iterator[str]:
@@ -81,35 +80,50 @@ def state_word(state: State, word: str | None) -> str:
 
 
 def verdict(announcement: Announcement) -> str:
-    """Write verdict and duration: `failed after 42 s (3rd in a row)`; if it goes on, `still running after 42 s`.
+    """Write verdict and duration: `failed after 42 s (3rd in a row)`, `succeeded again after 2 failures, in 42 s`.
 
-    The end of a lost operation is unknown, and so is its duration.
+    What goes on is `still running after 42 s`. The end of a lost operation is unknown, and so is its duration.
     """
-    took = duration(announcement.duration_s)
+    took, failures = duration(announcement.duration_s), announcement.failures_in_a_row
     if announcement.slow:
         return f"still running after {took}"
-    word = state_word(State(announcement.verdict), announcement.type)
+    said = state_word(State(announcement.verdict), announcement.type)
+    if announcement.verdict is Verdict.LOST:
+        return said
     if announcement.verdict is Verdict.TIMED_OUT:
         reason = plain(announcement.reason or "")
         still = _STILL.match(reason)
-        word = f"still {first_line(still[1], 40)}" if still else "still running"
+        said = f"still {first_line(still[1], 40)}" if still else "still running"
         if reason.startswith(_UNANSWERED):
-            word = WORDS[State.LOST]
-    return row_wording.verdict(announcement, word, "" if announcement.verdict is Verdict.LOST else took)
+            said = WORDS[State.LOST]
+    if failures and announcement.verdict is Verdict.SUCCEEDED:
+        return f"{said} {again(failures)}" + (f", in {took}" if took else "")
+    said += f" after {took}" if took else ""
+    return f"{said} ({ordinal(failures)} in a row)" if failed_again(announcement) else said
 
 
-def joint(announcement: Announcement) -> str:
-    """Return what stands between `what` and `verdict`."""
-    return " " if announcement.slow or announcement.verdict is not Verdict.LOST else ": "
+def again(failures: int) -> str:
+    """Write how many failures a success ends: `again after 2 failures`; empty for none."""
+    return f"again after {failures} failure{'s' if failures > 1 else ''}" if failures else ""
 
 
-def compared(announcement: Announcement, dated: Callable[[datetime, str], str] | None = None) -> str:
+def failed_again(announcement: Announcement) -> bool:
+    """Tell whether the operation before failed, too."""
+    return announcement.verdict is Verdict.FAILED and announcement.failures_in_a_row > 1 and not announcement.slow
+
+
+def ordinal(number: int) -> str:
+    """Write a number's place: `1st`, `2nd`, `3rd`, `11th`."""
+    teens = number // 10 % 10 == 1
+    return f"{number}{'th' if teens else {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th')}"
+
+
+def compared(announcement: Announcement, markup: Markup = PLAIN) -> str:
     """Write what is added to the verdict: ` (usually 15–20 s), ended 16:20 UTC, told 25 min late`.
 
     The usual duration is added only if this one was far from it. The end is added if the message is late or overtaken.
-    `dated` writes a time, given also as text, in another way.
     """
-    told = "".join(f", {each}" for each in since(announcement, dated or (lambda _, text: text)))
+    told = "".join(f", {each}" for each in since(announcement, markup.dated))
     if announcement.closing is not None:
         return told
     if announcement.verdict is Verdict.LOST and not announcement.slow:
@@ -120,7 +134,7 @@ def compared(announcement: Announcement, dated: Callable[[datetime, str], str] |
     known = usual is not None and took_s is not None and (announcement.slow or is_unusual(took_s, usual))
     stopped = "; Opwatch stopped watching" if announcement.verdict is Verdict.TIMED_OUT and announcement.ended else ""
     said = f"usually {span(usual)}" if usual is not None and known else ""
-    said = said and (f", {said}" if row_wording.failed_again(announcement) else f" ({said})")
+    said = said and (f", {said}" if failed_again(announcement) else f" ({said})")
     return said + stopped + told
 
 
@@ -157,10 +171,8 @@ def explanation(announcement: Announcement) -> str:
 
 def went_wrong(announcement: Announcement) -> bool:
     """Tell whether to mention somebody: not for a success, a slow operation, or an outcome that was overtaken."""
-    if announcement.slow or announcement.quiet:
-        return False
     bad = announcement.verdict is not Verdict.SUCCEEDED and not announcement.overtaken
-    return announcement.alert is not None or bad
+    return (announcement.alert is not None or bad) and not (announcement.slow or announcement.quiet)
 
 
 def plain_text(announcement: Announcement, limit_bytes: int) -> str:
@@ -183,19 +195,21 @@ def size_bytes(text: str) -> int:
     return len(text.encode("utf-8", "replace"))
 
 
-def outcome(announcement: Announcement) -> str:
+def outcome(announcement: Announcement, markup: Markup = PLAIN) -> str:
     """Write the outcome, or that it is slow: `❌ shop: restart failed after 42 s (usually 15–20 s)`."""
-    return f"{mark(announcement)} {in_words(announcement)}"
+    return f"{mark(announcement)} {in_words(announcement, markup)}"
 
 
-def in_words(announcement: Announcement) -> str:
+def in_words(announcement: Announcement, markup: Markup = PLAIN) -> str:
     """Write the outcome without an emoji: `shop: restart failed after 42 s (usually 15–20 s)`."""
+    added = compared(announcement, markup)
     if announcement.closing is not None:
         from notifiers import group_wording  # noqa: PLC0415 - it uses this module
 
-        return group_wording.in_words(announcement, announcement.closing)
-    begun = f"{app(announcement)}: {what(announcement)}{joint(announcement)}"
-    return f"{begun}{verdict(announcement)}{compared(announcement)}"
+        return group_wording.line(announcement.closing, markup) + added
+    begun = f"{app(announcement, markup)}: {markup.safe(what(announcement))}"
+    joint = ": " if announcement.verdict is Verdict.LOST and not announcement.slow else " "
+    return f"{begun}{joint}{markup.strong(markup.safe(verdict(announcement)))}{added}"
 
 
 def cause(announcement: Announcement) -> str:
@@ -211,7 +225,7 @@ def shown_cause(announcement: Announcement) -> str:
     if announcement.closing is not None:
         from notifiers import group_wording  # noqa: PLC0415 - it uses this module
 
-        return group_wording.text(announcement.closing)
+        return "\n".join(group_wording.lines(announcement.closing))
     text = cause(announcement)
     if announcement.ended and announcement.verdict is Verdict.FAILED:
         return text or NO_ERROR_TEXT
@@ -225,14 +239,9 @@ def short_cause(announcement: Announcement, limit: int) -> str:
     return first_line(_VERDICT_MARK.sub("", shown_cause(announcement)), limit)
 
 
-def cut_cause(announcement: Announcement, limit: int, size: Callable[[str], int] = len) -> str:
-    """Return the cause for a chat: about twelve lines, and at most `limit` by `size`. The middle is left out."""
-    return whole_lines(cut_middle(few_lines(shown_cause(announcement)), limit, size))
-
-
-def cut_explanation(announcement: Announcement, limit_bytes: int) -> str:
-    """Return the explanation as `cut_cause` does the cause."""
-    return whole_lines(cut_middle(few_lines(explanation(announcement)), limit_bytes, size_bytes))
+def shortened(text: str, limit: int, size: Callable[[str], int] = size_bytes) -> str:
+    """Cut a cause or an explanation for a chat: about twelve lines, at most `limit` by `size`, without the middle."""
+    return whole_lines(cut_middle(few_lines(text), limit, size))
 
 
 def for_terminals(text: str) -> str:

@@ -5,10 +5,9 @@ it has only letters and digits.
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
-from notifiers import Announcement, GroupMessage, context_wording, group_wording, wording
+from notifiers import Announcement, context_wording, group_wording, wording
 
 DETAILS_LIMIT = 3_500
 """Bytes. Discord takes 4,096 characters in an embed, Rocket.Chat 5,000 in a message, Mattermost 16,383."""
@@ -25,18 +24,20 @@ def headline(announcement: Announcement, mention: str | None) -> str:
     pinged = f"{mention} " if mention else ""
     if announcement.alert is not None:
         return f"{pinged}{wording.alert_mark(announcement)} {_shown(announcement.alert)}"
-    return pinged + _outcome(announcement)
+    return pinged + wording.outcome(announcement, _MARKUP)
 
 
 def details(announcement: Announcement) -> str:
     """Write the text below the headline: the cause as a block of code, and the context; may be empty."""
-    if announcement.closing is not None:
-        return _members(announcement, announcement.closing)
-    told = announcement.ended or announcement.slow
-    above = _outcome(announcement) if announcement.alert is not None and announcement.ended else ""
     below = _context(announcement)
+    if announcement.closing is not None:
+        room = DETAILS_LIMIT - wording.size_bytes(below) - _NAMES_ROOM
+        return "\n".join((*group_wording.lines(announcement.closing, _MARKUP, room), *filter(None, [below])))
+    above = wording.outcome(announcement, _MARKUP) if announcement.alert is not None and announcement.ended else ""
     room = DETAILS_LIMIT - wording.size_bytes(above + below) - 2
-    return "\n".join(part for part in (above, _block(announcement, room) if told else "", below) if part)
+    told = wording.shown_cause(announcement) if announcement.ended or announcement.slow else ""
+    cause = wording.shortened(told, room, lambda text: wording.size_bytes(_fenced(text)))
+    return "\n".join(filter(None, (above, _fenced(cause) if cause else "", below)))
 
 
 def with_attachment(announcement: Announcement, mention: str | None, channel: str | None) -> dict[str, Any]:
@@ -51,36 +52,6 @@ def with_attachment(announcement: Announcement, mention: str | None, channel: st
     return {**message, "channel": channel} if channel else message
 
 
-def _outcome(announcement: Announcement) -> str:
-    if announcement.closing is not None:
-        short, detail = group_wording.headline(announcement.closing.group, announcement.closing.now)
-        name = group_wording.name(announcement.closing, _shown)
-        return f"{wording.mark(announcement)} **{name}**: **{short}**{detail}{wording.compared(announcement)}"
-    where = ", ".join(map(_shown, wording.places(announcement)))
-    app = f"**{_shown(announcement.app)}**" + (f" ({where})" if where else "")
-    begun = f"{wording.mark(announcement)} {app}: {_shown(wording.what(announcement))}{wording.joint(announcement)}"
-    return f"{begun}**{_shown(wording.verdict(announcement))}**{wording.compared(announcement)}"
-
-
-def _members(announcement: Announcement, shown: GroupMessage) -> str:
-    """Write the lines of a closing message, as far as there is room, and the context."""
-    below, lines = _context(announcement), list[str]()
-    room = DETAILS_LIMIT - wording.size_bytes(below) - _NAMES_ROOM
-    for each in group_wording.ended(shown):
-        cause = wording.short_cause(each, group_wording.CAUSE_LIMIT)
-        line = _outcome(each) + (f": {_code(cause)}" if cause else "")
-        room -= wording.size_bytes(line) + 1
-        if room < 0:
-            break
-        lines.append(line)
-    return "\n".join((*lines, *group_wording.together(shown, len(lines), _shown), *filter(None, [below])))
-
-
-def _block(announcement: Announcement, limit: int) -> str:
-    cause = wording.cut_cause(announcement, limit, lambda text: wording.size_bytes(_fenced(text)))
-    return _fenced(cause) if cause else ""
-
-
 def _fenced(text: str) -> str:
     """Put a text into a block of code. Its backticks are kept apart, so that it cannot end the block."""
     return f"```\n{wording.unpinged(_TOGETHER.sub(_APART, text))}\n```"
@@ -88,21 +59,11 @@ def _fenced(text: str) -> str:
 
 def _context(announcement: Announcement) -> str:
     said = ""
-    for entry in _entries(announcement):
+    for entry in context_wording.phrases(announcement, _MARKUP):
         longer = f"{said} · {entry}" if said else entry
         if wording.size_bytes(longer) <= CONTEXT_LIMIT:
             said = longer
     return said
-
-
-def _entries(announcement: Announcement) -> Iterator[str]:
-    given = announcement.context
-    for name, value in context_wording.known_context(given):
-        yield f"by {_shown(value)}" if name == "actor" else f"commit {_code(value)}"
-    for word, url in context_wording.links(given, announcement.links):
-        yield f"[{word}]({url.translate(_IN_URLS)})"
-    for name, value in context_wording.other_context(given, announcement.group):
-        yield f"{_shown(name)}: {_shown(value)}"
 
 
 def _shown(text: str) -> str:
@@ -111,3 +72,8 @@ def _shown(text: str) -> str:
 
 def _code(text: str) -> str:
     return f"`{wording.unpinged(text.replace('`', chr(39)))}`"
+
+
+_MARKUP = context_wording.Markup(
+    safe=_shown, code=_code, strong="**{}**".format, link=lambda word, url: f"[{word}]({url.translate(_IN_URLS)})"
+)

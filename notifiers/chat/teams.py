@@ -9,20 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from notifiers import (
-    Announcement,
-    Chat,
-    Mentioning,
-    context_wording,
-    cut_middle,
-    group_wording,
-    json_bytes,
-    wording,
-)
+from notifiers import Announcement, Chat, Mentioning, context_wording, cut_middle, group_wording, json_bytes, wording
 
 CAUSE_LIMIT_BYTES = 6_000
 _CONTEXT_LIMIT_BYTES = 2_000
-_INTRODUCED = {"actor": "by ", "commit": "commit "}
+_STRONG = context_wording.Markup(strong="\0{}\0".format)
 
 
 class Teams(Chat, Mentioning):
@@ -76,25 +67,16 @@ def _body(announcement: Announcement, mention: str | None) -> Iterator[dict[str,
         yield _runs(_run(wording.headline(announcement), weight="Bolder"))
     if announcement.closing is not None:
         yield _runs(_run(wording.outcome(announcement), weight="Bolder"))
-        yield from (_runs(_run(line)) for line in group_wording.text(announcement.closing).split("\n"))
+        yield from (_runs(_run(line)) for line in group_wording.lines(announcement.closing))
     elif announcement.ended or announcement.slow:
-        app, verdict = _run(announcement.app, weight="Bolder"), _run(wording.verdict(announcement), weight="Bolder")
-        place = wording.app(announcement).removeprefix(announcement.app)
-        what = _run(f"{place}: {wording.what(announcement)}{wording.joint(announcement)}")
-        yield _runs(_run(f"{wording.mark(announcement)} "), app, what, verdict, _run(wording.compared(announcement)))
-        if cause := wording.cut_cause(announcement, CAUSE_LIMIT_BYTES, lambda text: json_bytes(wording.unpinged(text))):
+        parts = wording.outcome(announcement, _STRONG).split("\0")  # each second one is strong
+        yield _runs(*(_run(part, weight="Bolder") if number % 2 else _run(part) for number, part in enumerate(parts)))
+        whole = wording.shown_cause(announcement)
+        if cause := wording.shortened(whole, CAUSE_LIMIT_BYTES, lambda text: json_bytes(wording.unpinged(text))):
             yield _runs(_run(cause, fontType="Monospace"))
-    if said := " · ".join(_phrases(announcement)):
-        yield _runs(
-            _run(cut_middle(wording.unpinged(said), _CONTEXT_LIMIT_BYTES, json_bytes), isSubtle=True, size="Small")
-        )
-
-
-def _phrases(announcement: Announcement) -> Iterator[str]:
-    for name, value in context_wording.known_context(announcement.context):
-        yield _INTRODUCED[name] + value
-    for name, value in context_wording.other_context(announcement.context, announcement.group):
-        yield f"{name}: {value}"
+    if said := " · ".join(context_wording.phrases(announcement, context_wording.PLAIN)):
+        said = cut_middle(wording.unpinged(said), _CONTEXT_LIMIT_BYTES, json_bytes)
+        yield _runs(_run(said, isSubtle=True, size="Small"))
 
 
 def _runs(*runs: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from html import escape
@@ -29,15 +30,13 @@ def _known(text: SecretStr) -> SecretStr:
 def _placed(url: SecretStr) -> SecretStr:
     match = _URL_PARTS.fullmatch(url.get_secret_value())
     if match is None or "{{" in f"{match[1]}{match[4]}":
-        message = "a placeholder may stand only in the path and in the query of a URL"
-        raise ValueError(message)
+        raise ValueError("a placeholder may stand only in the path and in the query of a URL")
     return url
 
 
 def _header(value: SecretStr) -> SecretStr:
     if not value.get_secret_value().isprintable():
-        message = "must be one line without control characters"
-        raise ValueError(message)
+        raise ValueError("must be one line without control characters")
     return value
 
 
@@ -47,8 +46,7 @@ def _upper(method: object) -> object:
 
 def _header_name(name: str) -> str:
     if _HEADER.fullmatch(name) is None or name.lower() in _FRAMING:
-        message = "is not a header that can be set"
-        raise ValueError(message)
+        raise ValueError("is not a header that can be set")
     return name
 
 
@@ -154,9 +152,12 @@ Any 2xx means success. After a 410, the delivery is given up. After every other 
 
     def _document(self) -> Any:
         """Return the body as JSON, before its placeholders are filled in; None if it is something else."""
-        if self._content_type("") and not self._content_type("json"):
+        if self.body is None or (self._content_type("") and not self._content_type("json")):
             return None
-        return template.document("" if self.body is None else self.body.get_secret_value())
+        with suppress(ValueError, RecursionError):
+            read = json.loads(self.body.get_secret_value())
+            return read if isinstance(read, dict | list) else None
+        return None
 
     def _content_type(self, word: str) -> bool:
         """Tell whether the settings have a Content-Type with this word in it."""

@@ -3,23 +3,13 @@
 There are no conditions, loops or expressions. A value is never searched for placeholders itself.
 """
 
-import json
 import re
 from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from notifiers import (
-    Announcement,
-    PermanentError,
-    encodable,
-    first_line,
-    plain,
-    time_wording,
-    timestamp,
-    wording,
-)
+from notifiers import Announcement, PermanentError, encodable, first_line, plain, time_wording, timestamp, wording
 
 NAMES = ("app", "type", "kind", "verdict", "headline", "cause", "duration", "id", "group", "ended_at", "story", "logs")
 CAUSE_LIMIT_BYTES = 2_000
@@ -46,7 +36,7 @@ def values(announcement: Announcement) -> Callable[[str], str]:
         "kind": "group" if of_group else a.kind.value,
         "verdict": "alert" if a.alert is not None else "slow" if a.slow else _verdict(a),
         "headline": wording.headline(a),
-        "cause": wording.cut_explanation(a, CAUSE_LIMIT_BYTES),
+        "cause": wording.shortened(wording.explanation(a), CAUSE_LIMIT_BYTES),
         "duration": time_wording.duration(a.duration_s),
         "id": _message_id(a),
         "group": a.app if of_group else a.group or "",
@@ -110,12 +100,3 @@ def one_line(value: str) -> str:
 def ascii_only(value: str) -> str:
     """Encode a header that is not ASCII by RFC 2047."""
     return value if value.isascii() else f"=?UTF-8?B?{b64encode(value.encode()).decode()}?="
-
-
-def document(text: str) -> Any:
-    """Read a body as JSON, before its placeholders are filled in; None if it is no object or list."""
-    try:
-        read = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return read if isinstance(read, dict | list) else None

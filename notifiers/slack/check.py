@@ -4,24 +4,29 @@ https://docs.slack.dev/reference/methods/auth.test and https://docs.slack.dev/re
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from notifiers import PermanentError, TransientError, first_line, plain
 
-Ask = Callable[[str, dict[str, str]], Awaitable[tuple[Mapping[str, Any], Mapping[str, str]]]]
-"""Calls a method of the Web API with a form. Returns the answer and its headers; raises as `send` does."""
+if TYPE_CHECKING:
+    from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 _NAME_LIMIT = 60
 
 
-async def checked(ask: Ask, channel: str, repeats_settings: Callable[[str], bool]) -> str:
-    """Say which bot signed in and, if its scopes suffice, whether it may post to the channel."""
-    identity, headers = await ask("auth.test", {})
-    if not set(identity) - {"ok"}:
+async def checked(
+    call: "Callable[..., Awaitable[AsyncSlackResponse]]", channel: str, repeats_settings: Callable[[str], bool]
+) -> str:
+    """Say which bot signed in and, if its scopes suffice, whether it may post to the channel.
+
+    `call` calls a method of the Web API with a form as `data`.
+    """
+    identity = await call("auth.test", data={})
+    if list(identity.data) == ["ok"]:
         raise TransientError("Slack's answer breaks off")
-    given = next((value for name, value in headers.items() if name.lower() == "x-oauth-scopes"), "")
+    given = next((value for name, value in identity.headers.items() if name.lower() == "x-oauth-scopes"), "")
     scopes = {scope.strip() for scope in given.split(",")} - {""}
     if scopes and "chat:write" not in scopes:
         raise PermanentError("the bot lacks the scope chat:write: add it, and install the app again")
@@ -32,7 +37,7 @@ async def checked(ask: Ask, channel: str, repeats_settings: Callable[[str], bool
     if _CHANNEL_ID.fullmatch(channel) is None:
         return f"{signed_in}; the channel cannot be checked by its name: set its id"
     try:
-        answer, _ = await ask("conversations.info", {"channel": channel})
+        answer = await call("conversations.info", data={"channel": channel})
     except PermanentError as error:
         if "missing_scope" not in str(error):
             raise

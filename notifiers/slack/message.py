@@ -1,38 +1,93 @@
 """Slack messages in Block Kit, within Slack's limits. Pure.
 
 https://docs.slack.dev/reference/block-kit/blocks and https://docs.slack.dev/messaging/formatting-message-text
+
+All versions of a live message have the same types of blocks: Slack refuses to replace a `rich_text` block by another
+type (`block_mismatch`). So the whole error text, which needs such a block, is in a reply.
+https://docs.slack.dev/reference/methods/chat.update
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
-from notifiers import NO_LINKS, Announcement, Links, Progress, Verdict, context_wording, wording
+from notifiers import (
+    Announcement,
+    GroupMessage,
+    Progress,
+    Verdict,
+    context_wording,
+    first_line,
+    group_wording,
+    plain,
+    progress_wording,
+    wording,
+)
+from notifiers.slack.blocks import MARKUP, context_block, inert, links, section, slack_length, unmarked
 
 ERROR_LIMIT = 2_300
 FIRST_LINE_LIMIT = 300
-CONTEXT_LIMIT = 150
-URL_LIMIT = 1_000
-CONTEXT_ELEMENTS = 10
-_WORDS = re.compile(r"[^\W_]+(?:[ -][^\W_]+)*")
+TROUBLE_LIMIT = 150
+LINES_LIMIT = 1_750
+MOST_CAUSES = 10
+"""Of a group. With the longest context, its message stays below 6,000 characters and 50 blocks."""
+
 _ALERTS_OWN = re.compile(r"[a-z ]{1,40}`[a-z0-9][a-z0-9_-]{0,40}`")
-_LOOK_ALIKE = str.maketrans({"*": "\u2217", "~": "\u223c", "`": "'"})
-_UNDERSCORE = re.compile(r"(?<!\w)_+|_+(?!\w)")
-_PARSED = re.compile(r"(?<!<)[@#](?=\w)|:(?=//|[\w+'-]+:)|(?<=\w)\.(?=[^\W\d_]{2})")
-"""What Slack may turn into a mention, a channel, an emoji or a link."""
+_WHOLE_CHANNEL = re.compile(r"<!(?!subteam)")
 
 
 def message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
     """Build the whole message: blocks for the channel, `text` for notifications and screen readers."""
-    text = fallback_text(announcement)
     pinged = f"{mention} " if mention else ""
-    return {
-        "text": pinged + text,
-        "blocks": list(_blocks(announcement, pinged)),
-        "unfurl_links": False,
-        "unfurl_media": False,
-    }
+    return _message(pinged + fallback_text(announcement), _blocks(announcement, pinged))
+
+
+def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
+    """Build the message without blocks, in case Slack refuses them. Links and the group's name are in its last line."""
+    full = message(announcement, mention)
+    group = (inert(f"{name}: {value}") for name, value in context_wording.other_context({}, announcement.group))
+    below = " · ".join(filter(None, [links(announcement.context, announcement.links), *group]))
+    del full["blocks"]
+    return {**full, "text": f"{full['text']}\n{below}" if below else full["text"]}
+
+
+def live_message(shown: Progress | GroupMessage) -> dict[str, Any]:
+    """Build the live message that shows the progress of an operation, or the operations of one deploy."""
+    if isinstance(shown, GroupMessage):
+        line = f"{wording.MARKS[shown.group.state]} {group_wording.line(shown, MARKUP)}"
+        return _message(line.replace("*", ""), [section(line), *_members(shown), *context_block(shown.context)])
+    line = progress_wording.line(shown, MARKUP)
+    blocks, text = [section(line)], line.replace("*", "")
+    if shown.trouble is not None and not shown.over:
+        trouble = f"{wording.ALERT_MARK} {inert(first_line(plain(shown.trouble), TROUBLE_LIMIT))}; still tracking"
+        blocks.append(section(trouble))
+        text += f". {trouble}"
+    return _message(text, [*blocks, *context_block(shown.context, shown.links, shown.group)])
+
+
+def final_message(announcement: Announcement) -> dict[str, Any]:
+    """Build the last version of a live message: the verdict, and the first line of the cause; or the whole group."""
+    if announcement.closing is not None:
+        return message(announcement)
+    blocks = [section(wording.outcome(announcement, MARKUP))]
+    if cause := wording.short_cause(announcement, FIRST_LINE_LIMIT):
+        blocks.append({"type": "section", "text": unmarked(cause)})
+    blocks += context_block(announcement.context, announcement.links, announcement.group)
+    return _message(fallback_text(announcement), blocks)
+
+
+def reply(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
+    """Build the reply to a live message: the whole error text, the links and the group's name; or the whole group.
+
+    A reply alone notifies nobody, and `<!here>` in a thread only those who follow it. So the reply is also shown in the
+    channel, unless it mentions a user or a group of users about one operation.
+    """
+    if announcement.closing is not None:
+        return {**message(announcement, mention), "reply_broadcast": True}
+    linked = {name: value for name, value in announcement.context.items() if name in ("environment", "url")}
+    pinged = mention is not None and not _WHOLE_CHANNEL.search(mention)
+    return {**message(replace(announcement, context=linked), mention), "reply_broadcast": not pinged}
 
 
 def went_well(announcement: Announcement) -> bool:
@@ -42,27 +97,16 @@ def went_well(announcement: Announcement) -> bool:
     return announcement.ended and announcement.alert is None and announcement.verdict is Verdict.SUCCEEDED
 
 
-def plain_message(announcement: Announcement, mention: str | None = None) -> dict[str, Any]:
-    """Build the message without blocks, in case Slack refuses them. Links and the group's name are in its last line."""
-    full = message(announcement, mention)
-    group = next(
-        (inert(f"{name}: {value}") for name, value in context_wording.other_context({}, announcement.group)), ""
-    )
-    below = " · ".join(filter(None, [_links(announcement.context, announcement.links), group]))
-    text = f"{full['text']}\n{below}" if below else full["text"]
-    return {**{key: value for key, value in full.items() if key != "blocks"}, "text": text}
-
-
 def fallback_text(announcement: Announcement) -> str:
     """Write app, operation, verdict, duration and the error's first line in one escaped line, below an alert if any."""
     cause = wording.short_cause(announcement, FIRST_LINE_LIMIT)
     outcome = inert(wording.outcome(announcement) + (f": {cause}" if cause else ""))
     if announcement.alert is None:
         return outcome
-    return alert_line(announcement) + (f"\n{outcome}" if announcement.ended else "")
+    return _alert_line(announcement) + (f"\n{outcome}" if announcement.ended else "")
 
 
-def alert_line(announcement: Announcement) -> str:
+def _alert_line(announcement: Announcement) -> str:
     """Write an alert, with markup: only the name of a target at its beginning is code."""
     alert = announcement.alert or ""
     own = _ALERTS_OWN.match(alert)
@@ -70,90 +114,39 @@ def alert_line(announcement: Announcement) -> str:
     return f"{wording.alert_mark(announcement)} {begun}{inert(alert[len(begun) :])}"
 
 
-def escape(text: str) -> str:
-    """Escape Slack's control characters."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def inert(text: str) -> str:
-    """Escape a text from outside, and break all that Slack formats, links or turns into an emoji, for its markup.
-
-    Formatting characters become similar ones, since Slack may format around a zero-width space. In the rest, one is
-    put behind the first character. https://docs.slack.dev/messaging/formatting-message-text
-    """
-    broken = _PARSED.sub("\\g<0>\u200b", text.translate(_LOOK_ALIKE))
-    return escape(_UNDERSCORE.sub(lambda found: "ˍ" * len(found[0]), broken))
-
-
-def slack_length(text: str) -> int:
-    """Count in UTF-16 units, as Slack does: an emoji is two."""
-    return len(text.encode("utf-16-le", "replace")) // 2
-
-
-def section(text: str) -> dict[str, Any]:
-    """Build a block of text with markup. Texts from outside must be `inert`."""
-    return {"type": "section", "text": marked(text)}
-
-
-def marked(text: str) -> dict[str, Any]:
-    """Build a text with our own markup. Slack neither looks for links nor for names in it (`verbatim`)."""
-    return {"type": "mrkdwn", "text": text, "verbatim": True}
-
-
-def unmarked(text: str) -> dict[str, Any]:
-    """Build a text in which Slack reads no markup."""
-    return {"type": "plain_text", "text": text, "emoji": False}
-
-
-def outcome_line(announcement: Announcement) -> str:
-    """Write the outcome, or that it is slow, with markup."""
-    begun = f"{wording.mark(announcement)} {app_and_type(announcement)}{wording.joint(announcement)}"
-    return f"{begun}*{inert(wording.verdict(announcement))}*{wording.compared(announcement, dated)}"
-
-
-def app_and_type(told: Announcement | Progress) -> str:
-    """Write which app it is and what ran, with markup."""
-    app = inert(told.app)
-    return f"*{app}*{inert(wording.app(told)).removeprefix(app)}: {inert(wording.what(told))}"
-
-
-def dated(at: datetime, text: str) -> str:
-    """Write a time so that Slack shows it in the reader's time zone."""
-    return f"<!date^{int(at.timestamp())}^{{date_short_pretty}} at {{time}}|{text}>"
-
-
-def context_block(context: Mapping[str, str], own: Links = NO_LINKS, group: str | None = None) -> list[dict[str, Any]]:
-    """Build the block with context, links and the group's name; empty if there is nothing to show."""
-    elements = list(_context(context, own, group))
-    return [{"type": "context", "elements": elements[:CONTEXT_ELEMENTS]}] if elements else []
+def _message(text: str, blocks: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return {"text": text, "blocks": list(blocks), "unfurl_links": False, "unfurl_media": False}
 
 
 def _blocks(announcement: Announcement, pinged: str) -> Iterator[dict[str, Any]]:
     if announcement.alert is not None:
-        yield section(pinged + alert_line(announcement))
+        yield section(pinged + _alert_line(announcement))
         pinged = ""
-    if announcement.ended or announcement.slow:
-        yield section(pinged + outcome_line(announcement))
-        if cause := wording.cut_cause(announcement, ERROR_LIMIT, slack_length):
-            text = {"type": "text", "text": cause}
-            yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
+    told = announcement.ended or announcement.slow
+    if told:
+        yield section(pinged + wording.outcome(announcement, MARKUP))
+    if announcement.closing is not None:
+        yield from _members(announcement.closing)
+    elif told and (cause := wording.shortened(wording.shown_cause(announcement), ERROR_LIMIT, slack_length)):
+        text = {"type": "text", "text": cause}
+        yield {"type": "rich_text", "elements": [{"type": "rich_text_preformatted", "elements": [text]}]}
     yield from context_block(announcement.context, announcement.links, announcement.group)
 
 
-def _context(given: Mapping[str, str], own: Links, group: str | None) -> Iterator[dict[str, Any]]:
-    """Build the elements. Only a plain word gets markup, since Slack would read more of it in any other text."""
-    for name, value in context_wording.known_context(given):
-        if name == "actor":
-            yield unmarked(f"by {value}")
-        elif commit := value.replace("`", ""):
-            yield marked(f"commit `{commit}`") if _WORDS.fullmatch(commit) else unmarked(f"commit {commit}")
-    if links := _links(given, own):
-        yield marked(links)
-    for name, value in context_wording.other_context(given, group):
-        yield unmarked(f"{name}: {value}")
-
-
-def _links(given: Mapping[str, str], own: Links) -> str:
-    """Link to the pages that say more, in one element: Slack shows ten."""
-    there = ((word, escape(url)) for word, url in context_wording.links(given, own))
-    return " · ".join(f"<{url}|{word}>" for word, url in there if slack_length(url) <= URL_LIMIT)
+def _members(shown: GroupMessage) -> Iterator[dict[str, Any]]:
+    """Build the lines of the members, with the first line of each cause. Those without room are counted."""
+    lines, causes, told, room = list[str](), 0, 0, LINES_LIMIT
+    for line, cause in group_wording.members(shown, MARKUP):
+        room -= slack_length(line)
+        if room < 0:
+            break
+        told += 1
+        lines.append(line)
+        if cause and causes < MOST_CAUSES:
+            causes += 1
+            yield section("\n".join(lines))
+            yield {"type": "section", "text": unmarked(cause)}
+            lines = []
+    lines += group_wording.together(shown, told, inert)
+    if lines:
+        yield section("\n".join(lines))

@@ -7,6 +7,7 @@ https://docs.slack.dev/reference/methods/chat.postMessage and https://docs.slack
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from notifiers import (
     Announcement,
+    ClientSession,
     GroupMessage,
     Mentioning,
     MessageRef,
@@ -26,19 +28,18 @@ from notifiers import (
     stripped,
 )
 from notifiers.slack import check as slack_check
-from notifiers.slack import group as slack_group
-from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
-from notifiers.slack.errors import MessageGoneError, PayloadRefusedError, classify, classify_edit, judge_answer
+from notifiers.slack.errors import (
+    Classify,
+    MessageGoneError,
+    PayloadRefusedError,
+    classify,
+    classify_edit,
+    judge_answer,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from aiohttp import ClientSession
     from slack_sdk.web.async_slack_response import AsyncSlackResponse
-
-    from notifiers import OpwatchError
-    from notifiers.slack.errors import Classify
 
 API_URL = "https://slack.com/api/"
 EDIT_WITHIN_S = 5.0
@@ -53,15 +54,13 @@ def _incoming(url: SecretStr) -> SecretStr:
     parts = urlsplit(url.get_secret_value())
     of_slack = (parts.hostname or "").endswith(("slack.com", "slack-gov.com"))
     if of_slack and parts.path.startswith(("/triggers/", "/workflows/")):
-        message = "starts a workflow, and is no incoming webhook: those have a path that begins with /services/"
-        raise ValueError(message)
+        raise ValueError("starts a workflow, and is no incoming webhook: those have a path that begins with /services/")
     return url
 
 
 def _sendable(token: SecretStr) -> SecretStr:
     if re.fullmatch(r"[!-~]+", token.get_secret_value()) is None:
-        message = "must be a token without blanks, such as xoxb-…"
-        raise ValueError(message)
+        raise ValueError("must be a token without blanks, such as xoxb-…")
     return token
 
 
@@ -69,8 +68,7 @@ def _channel(given: str) -> str:
     """Take the id out of a channel's link, which Slack's "Copy link" gives."""
     link = _CHANNEL_LINK.fullmatch(given.strip())
     if link is None and "://" in given:
-        message = "must be the channel's id, its name or its link (https://….slack.com/archives/C…)"
-        raise ValueError(message)
+        raise ValueError("must be the channel's id, its name or its link (https://….slack.com/archives/C…)")
     return link[1] if link else given.strip()
 
 
@@ -115,25 +113,21 @@ mention = "<!here>"
     def _one_way_in(self) -> Self:
         by_bot = self.bot_token is not None or self.channel is not None
         if (self.webhook_url is not None) == by_bot or (by_bot and not (self.bot_token and self.channel)):
-            message = "needs either a webhook URL, or a bot token and a channel"
-            raise ValueError(message)
+            raise ValueError("needs either a webhook URL, or a bot token and a channel")
         if self.live and not by_bot:
-            message = "live = true needs a bot token and a channel: messages by webhook cannot be edited"
-            raise ValueError(message)
+            raise ValueError("live = true needs a bot token and a channel: messages by webhook cannot be edited")
         return self
 
-    async def send(self, announcement: Announcement, http: "ClientSession") -> None:
+    async def send(self, announcement: Announcement, http: ClientSession) -> None:
         """Post once; if Slack refuses the blocks, once more as plain text."""
         try:
-            await self._post(slack_group.whole(announcement, self.mention_for(announcement)), http)
+            await self._post(slack_message.message(announcement, self.mention_for(announcement)), http)
         except PayloadRefusedError:
             await self._post(slack_message.plain_message(announcement, self.mention_for(announcement)), http)
 
-    async def show(
-        self, shown: Progress | GroupMessage, posted: MessageRef | None, http: "ClientSession"
-    ) -> MessageRef:
+    async def show(self, shown: Progress | GroupMessage, posted: MessageRef | None, http: ClientSession) -> MessageRef:
         """Post the progress of an operation or a group, or edit its message; if that is gone, post another one."""
-        message = slack_live.progress_message(shown) if isinstance(shown, Progress) else slack_group.message(shown)
+        message = slack_message.live_message(shown)
         if posted is not None:
             try:
                 await self._edit(message, posted, http)
@@ -142,9 +136,10 @@ mention = "<!here>"
                     raise
             else:
                 return posted
-        return _where(await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http))
+        answer = await self._call(http, "chat.postMessage", json={**message, "channel": self.channel})
+        return _where(answer)
 
-    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def follow_up(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Edit the message to show the outcome, and reply if something went wrong, since edits notify nobody.
 
         If the edit or the reply is refused, the outcome is posted as a new message. The old one may then go on saying
@@ -153,76 +148,73 @@ mention = "<!here>"
         try:
             if not announcement.slow:
                 async with asyncio.timeout(EDIT_WITHIN_S):
-                    await self._edit(slack_group.final(announcement), posted, http)
+                    await self._edit(slack_message.final_message(announcement), posted, http)
         except Exception:  # noqa: BLE001 - an outcome does not depend on an edit
             await self.send(announcement, http)
         else:
             await self.reply(announcement, posted, http)
 
-    async def reply(self, announcement: Announcement, posted: MessageRef, http: "ClientSession") -> None:
+    async def reply(self, announcement: Announcement, posted: MessageRef, http: ClientSession) -> None:
         """Reply with error text and mention, if something went wrong or somebody is mentioned; see `follow_up`."""
-        mention = self.mention_for(announcement)
-        if mention is None and slack_message.went_well(announcement):
+        if (reply := self._reply(announcement)) is None:
             return
-        reply = {**slack_group.reply(announcement, mention), "thread_ts": posted.ts, "channel": posted.channel}
+        where = {"thread_ts": posted.ts, "channel": posted.channel}
         try:
-            await self._as_bot("chat.postMessage", reply, http, classify_edit)
+            await self._call(http, "chat.postMessage", classify_edit, json={**reply, **where})
         except (MessageGoneError, PayloadRefusedError):
             await self.send(announcement, http)
 
-    async def _edit(self, message: dict[str, Any], posted: MessageRef, http: "ClientSession") -> None:
+    async def _edit(self, message: dict[str, Any], posted: MessageRef, http: ClientSession) -> None:
         where = {"channel": posted.channel, "ts": posted.ts, "attachments": []}
-        await self._as_bot("chat.update", {**message, **where}, http, classify_edit)
+        await self._call(http, "chat.update", classify_edit, json={**message, **where})
 
-    async def check(self, http: "ClientSession") -> str:
+    async def check(self, http: ClientSession) -> str:
         """Test the bot's token and channel; for a webhook, whether its host answers."""
         if self.webhook_url is not None:
             return await check_host(self.webhook_url, http)
-        return await slack_check.checked(partial(self._ask, http), self.channel or "", self.repeats_settings)
+        return await slack_check.checked(partial(self._call, http), self.channel or "", self.repeats_settings)
 
     def preview(self, announcement: Announcement) -> str:
         """Write the message; for a live one, its final version and the reply."""
-        mention = self.mention_for(announcement)
-        built = [slack_group.whole(announcement, mention)]
+        built = [slack_message.message(announcement, self.mention_for(announcement))]
         if self.live:
-            built = [] if announcement.slow else [slack_group.final(announcement)]
-            if mention is not None or not slack_message.went_well(announcement):
-                built.append(slack_group.reply(announcement, mention))
+            final = None if announcement.slow else slack_message.final_message(announcement)
+            built = [message for message in (final, self._reply(announcement)) if message is not None]
         return "\n".join(json.dumps(message, ensure_ascii=False, indent=2) for message in built)
 
-    async def _ask(
-        self, http: "ClientSession", method: str, form: dict[str, str]
-    ) -> "tuple[Mapping[str, Any], Mapping[str, str]]":
-        answer = await self._call(http, method, classify, data=form)
-        return answer.data if isinstance(answer.data, dict) else {}, answer.headers
+    def _reply(self, announcement: Announcement) -> dict[str, Any] | None:
+        mention = self.mention_for(announcement)
+        needed = mention is not None or not slack_message.went_well(announcement)
+        return slack_message.reply(announcement, mention) if needed else None
 
-    async def _post(self, message: dict[str, Any], http: "ClientSession") -> None:
+    async def _post(self, message: dict[str, Any], http: ClientSession) -> None:
         if self.webhook_url is None:
-            await self._as_bot("chat.postMessage", {**message, "channel": self.channel}, http)
+            await self._call(http, "chat.postMessage", json={**message, "channel": self.channel})
             return
-        from notifiers.slack.client import Webhook  # noqa: PLC0415 - `web` never sends: it saves the memory
-
-        await Webhook(self.webhook_url.get_secret_value(), http, partial(self._judge, classify)).send_dict(message)
-
-    async def _as_bot(
-        self, method: str, message: dict[str, Any], http: "ClientSession", classify: "Classify" = classify
-    ) -> "AsyncSlackResponse":
-        return await self._call(http, method, classify, json=message)
+        headers = {"content-type": "application/json", "user-agent": "opwatch"}
+        url, data = self.webhook_url.get_secret_value(), json.dumps(message)
+        await self._asked(http, classify, "POST", url, data=data, headers=headers)
 
     async def _call(
-        self, http: "ClientSession", method: str, classify: "Classify", **body: Any
+        self, http: ClientSession, method: str, classify: Classify = classify, **body: Any
     ) -> "AsyncSlackResponse":
         """Call a method of the Web API. `body` is `json`, or a form as `data`."""
-        from notifiers.slack.client import Bot  # noqa: PLC0415
+        from notifiers.slack.client import Bot  # noqa: PLC0415 - `web` never sends: it saves the memory
 
         url = API_URL if self.api_url is None else self.api_url.get_secret_value()
         token = "" if self.bot_token is None else self.bot_token.get_secret_value()
-        return await Bot(token, url, http, partial(self._judge, classify)).api_call(method, **body)
+        return await Bot(token, url, partial(self._asked, http, classify)).api_call(method, **body)
 
-    def _judge(
-        self, classify: "Classify", status: int, headers: "Mapping[str, str]", body: bytes
-    ) -> "OpwatchError | None":
-        return judge_answer(status, headers, body, datetime.now(UTC), classify, self.repeats_settings)
+    async def _asked(
+        self, http: ClientSession, classify: Classify, verb: str, url: str, **request: Any
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send a request, and return the headers and the body of the answer. Raises unless Slack accepted it."""
+        async with http.request(verb, url, allow_redirects=False, **request) as response:
+            status, headers, body = response.status, response.headers, await response.read()
+        error = judge_answer(status, headers, body, datetime.now(UTC), classify, self.repeats_settings)
+        if error is not None:
+            raise error
+        return headers, body
 
 
 def _where(answer: "AsyncSlackResponse") -> MessageRef:

@@ -19,10 +19,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import sync_playwright
 
-from notifiers import html_wording, wording
-from notifiers.chat.base import Chat
-from notifiers.slack import group as slack_group
-from notifiers.slack import live as slack_live
+from notifiers import Chat, email, wording
 from notifiers.slack import message as slack_message
 from notifiers.targets import build
 from operations.kind import Kind, Links
@@ -112,9 +109,9 @@ def pictures() -> Mapping[str, str]:
             {name: _slack(slack_message.message(each, CALLING.mention_for(each))) for name, each in slack.items()}
         ),
         "gallery/deployment.png": _slack(slack_message.message(DEPLOYMENT, CALLING.mention)),
-        "gallery/live.png": _titled({name: _slack(slack_live.progress_message(each)) for name, each in live.items()}),
+        "gallery/live.png": _titled({name: _slack(slack_message.live_message(seen)) for name, seen in live.items()}),
         "gallery/groups.png": _titled(
-            {name: _slack(slack_group.message(groups[name])) for name in ("under way", "failed")}
+            {name: _slack(slack_message.live_message(groups[name])) for name in ("under way", "failed")}
         ),
         "gallery/late.png": _titled(
             {name: _slack(slack_message.message(each, CALLING.mention_for(each))) for name, each in late.items()}
@@ -131,11 +128,11 @@ def pictures() -> Mapping[str, str]:
 
 def _story() -> str:
     """Draw a live message that runs and fails, and the reply in its thread."""
-    replied = slack_live.reply(FAILED, CALLING.mention)
+    replied = slack_message.reply(FAILED, CALLING.mention)
     return (
-        f"<h2>while it runs, the message is kept up to date</h2>{_slack(slack_live.progress_message(RUNNING))}"
+        f"<h2>while it runs, the message is kept up to date</h2>{_slack(slack_message.live_message(RUNNING))}"
         f"<h2>16 seconds later: the same message, and a reply that notifies</h2>"
-        f"{_slack(slack_live.outcome_message(FAILED))}<div class='thread'>{_slack(replied)}</div>"
+        f"{_slack(slack_message.final_message(FAILED))}<div class='thread'>{_slack(replied)}</div>"
     )
 
 
@@ -206,7 +203,7 @@ def _run(run: Mapping[str, Any]) -> str:
 
 
 def _mail(announcement: Announcement) -> str:
-    page = html_wording.page(announcement, 10_000)
+    page = email.page(announcement)
     subject = html.escape(wording.for_terminals(wording.headline(announcement)))
     body = page[page.index("<div") : page.index("</body>")]
     return f'<div class="card"><div class="subject">{subject}</div>{body}</div>'

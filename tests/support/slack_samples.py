@@ -5,8 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from notifiers.slack import group as slack_group
-from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from notifiers.slack.notifier import Slack
 from operations.model import Operation, State, Tracking, Usual, Verdict
@@ -112,7 +110,7 @@ def groups() -> Mapping[str, GroupMessage]:
 
 def samples() -> Mapping[str, dict[str, Any]]:
     """Return every sample, by name."""
-    progress = slack_live.progress_message
+    progress = slack_message.live_message
     trouble = "Scalingo's API does not answer: 503 Service Unavailable <html>"
     outcomes = {"succeeded": SUCCEEDED, "failed": FAILED, "timed out": TIMED_OUT, "lost": LOST}
     return {
@@ -124,12 +122,12 @@ def samples() -> Mapping[str, dict[str, Any]]:
         "live: slow": progress(replace(RUNNING, slow=True, age_s=65)),
         "live: the API does not answer": progress(replace(RUNNING, trouble=trouble, age_s=190)),
         "live: cancelled": progress(replace(RUNNING, over=True)),
-        **{f"live: {name}": slack_live.outcome_message(each) for name, each in outcomes.items()},
-        "reply: failed": slack_live.reply(FAILED, CALLING.mention_for(FAILED)),
-        "reply: slow": slack_live.reply(SLOW),
+        **{f"live: {name}": slack_message.final_message(each) for name, each in outcomes.items()},
+        "reply: failed": slack_message.reply(FAILED, CALLING.mention_for(FAILED)),
+        "reply: slow": slack_message.reply(SLOW),
         **{name: slack_message.message(each, CALLING.mention_for(each)) for name, each in outcomes.items()},
         "slow": slack_message.message(SLOW),
-        **{f"group: {name}": slack_group.message(each) for name, each in groups().items()},
+        **{f"group: {name}": slack_message.live_message(each) for name, each in groups().items()},
         "alert: a target fails": slack_message.message(ALERT, CALLING.mention),
         "alert: a token is rejected": slack_message.message(
             replace(ALERT, alert="the API token of the account default was rejected (401)", ended=False, context={}),

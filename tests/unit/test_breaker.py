@@ -1,6 +1,6 @@
 """While Redis hangs, one command a second is sent; once it answers, all are."""
 
-from config.breaker import PAUSE_S, Breaker
+from config.redis import PAUSE_S, Breaker
 
 
 def test_everybody_asks_while_redis_answers() -> None:

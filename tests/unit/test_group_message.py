@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from notifiers import group_wording, wording
-from notifiers.slack import group as slack_group
-from notifiers.slack.message import slack_length
+from notifiers.slack import message as slack_message
+from notifiers.slack.blocks import slack_length
 from operations.model import Operation, State, Tracking, Verdict
 from operations.telling import progress
 from operations.telling.announcement import Announcement
@@ -51,7 +51,7 @@ def shown(*members: Tracking, second: float = 60) -> GroupMessage:
 
 def lines(*members: Tracking, second: float = 60) -> list[str]:
     """List the lines of all sections."""
-    blocks = slack_group.message(shown(*members, second=second))["blocks"]
+    blocks = slack_message.live_message(shown(*members, second=second))["blocks"]
     return [line for block in blocks if block["type"] == "section" for line in block["text"]["text"].split("\n")]
 
 
@@ -80,12 +80,13 @@ def test_who_went_wrong_comes_first_with_a_cause_and_who_succeeded_shares_a_line
     failed = member(1, State.FAILED, "blog", error=f"{cause}\nmore")
     good = (member(n, State.SUCCEEDED, app) for n, app in ((2, "api"), (3, "api"), (4, "cart")))
     told = shown(member(0), failed, *good, member(5, State.CANCELLED, "old"))
-    assert group_wording.text(told).splitlines() == [
+    assert "\n".join(group_wording.lines(told)).splitlines() == [
         f"❌ blog: restart failed after 10\u00a0s: {cause}",
+        "🔄 shop: restart running for 1\u00a0min",
         "⏹️ 1 cancelled: old",
         "✅ 3 succeeded: api ×2, cart",  # noqa: RUF001 - a sign of multiplication
     ]
-    blocks = slack_group.message(told)["blocks"]
+    blocks = slack_message.live_message(told)["blocks"]
     assert [line for block in blocks for line in block["text"]["text"].split("\n")][1:] == [
         "❌ *blog*: restart *failed after 10\u00a0s*",
         cause,
@@ -102,8 +103,8 @@ def test_who_works_again_or_has_only_started_is_said_behind_the_name() -> None:
     started = Operation(status="done", type=wording.ONE_OFF)
     told = shown(member(0, State.SUCCEEDED), again, member(2, State.SUCCEEDED, "jobs", operation=started))
     said = "✅ 3 succeeded: shop, blog (again after 2 failures), jobs (one-off started)"
-    assert group_wording.text(told) == said
-    assert slack_group.message(told)["blocks"][1]["text"]["text"] == said
+    assert "\n".join(group_wording.lines(told)) == said
+    assert slack_message.live_message(told)["blocks"][1]["text"]["text"] == said
 
 
 def test_an_environment_makes_no_name_code() -> None:
@@ -113,14 +114,14 @@ def test_an_environment_makes_no_name_code() -> None:
     def safe(text: str) -> str:
         return text if text.isalnum() else f"`{text}`"
 
-    assert list(group_wording.together(told, safe=safe)) == ["✅ 3 succeeded: shop (qa), `a_b` (qa), shop"]
+    assert list(group_wording.together(told, 0, safe)) == ["✅ 3 succeeded: shop (qa), `a_b` (qa), shop"]
     shared = shown(member(0, State.SUCCEEDED, context={"environment": "qa"}))
     assert group_wording.name(shared, safe) == "`build 7` (qa)"
 
 
 def test_of_many_all_names_are_counted_that_have_no_room() -> None:
     told = shown(*(member(n, State.SUCCEEDED, f"an-app-with-a-long-name-{n}") for n in range(40)), second=900)
-    (line,) = group_wording.text(told).splitlines()
+    (line,) = "\n".join(group_wording.lines(told)).splitlines()
     names = line.partition(": ")[2].split(", ")
     assert line.startswith("✅ 40 succeeded: an-app-with-a-long-name-0, an-app-")
     assert names[-1] == f"and {40 - len(names) + 1} more"
@@ -147,7 +148,7 @@ def test_what_all_contexts_have_in_common_stands_below() -> None:
         member(1, context={"actor": "jane", "commit": "def"}),
     )
     assert made.context == {"actor": "jane"}
-    assert slack_group.message(made)["blocks"][-1]["elements"] == [
+    assert slack_message.live_message(made)["blocks"][-1]["elements"] == [
         {"type": "plain_text", "text": "by jane", "emoji": False}
     ]
 
@@ -159,7 +160,7 @@ def test_no_text_from_outside_is_markup_in_a_groups_message() -> None:
             member(number, state, error=text, group=text, context={"note": text}, last_error=text)
             for number, state in enumerate(states)
         ]
-        check_inert(slack_group.message(shown(*members)))
+        check_inert(slack_message.live_message(shown(*members)))
 
 
 @pytest.mark.parametrize("count", [2, 30, 31, 60, 1000])
@@ -175,7 +176,7 @@ def test_a_message_stays_within_slacks_limits_and_counts_what_it_leaves_out(
     count: int, state: State, fields: dict[str, Any]
 ) -> None:
     members = [member(number, state, **fields) for number in range(count)]
-    message = slack_group.message(shown(*members, second=5000))
+    message = slack_message.live_message(shown(*members, second=5000))
     texts = [block["text"]["text"] for block in message["blocks"]]
     assert len(texts) <= 50
     assert max(map(slack_length, texts)) <= 3000
@@ -209,7 +210,7 @@ def test_any_group_keeps_to_slacks_limits_and_pings_nobody(
         )
         for number, (state, app, text, error) in enumerate(drawn)
     ]
-    built = slack_group.message(shown(*members, second=50))
+    built = slack_message.live_message(shown(*members, second=50))
     check(built)
     check_escaped(built)
 
@@ -220,7 +221,7 @@ def test_a_late_closing_message_has_a_date_that_notifications_can_show() -> None
         delivery_id="", body=b"", verdict=Verdict.FAILED, app="build 7", region="", operation_id="", type=None,
         error=None, reason=None, duration_s=10.0, context={}, at=NOW, ended_at=NOW, late_s=120.0, closing=told,
     )  # fmt: skip
-    built = slack_group.whole(closing)
+    built = slack_message.message(closing)
     assert "ended <!date^" in built["blocks"][0]["text"]["text"]
     assert built["text"] == wording.headline(closing)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from notifiers.console import Console
 from notifiers.email import Email
-from notifiers.slack import group as slack_group
+from notifiers.slack import message as slack_message
 from operations.model import DeliveryState, LiveMessage, MessageRef, Operation, State, Tracking, Verdict
 from operations.telling import audience, closing, group_record
 from operations.telling.announcement import BODY_LIMIT_BYTES, Announcement
@@ -269,7 +269,7 @@ def test_any_closing_message_keeps_to_the_vendors_limits_and_calls_nobody(
     check_discord(documents["discord"])
     check_teams(documents["teams"])
     assert all(len(each["text"]) <= 5_000 for each in documents["mattermost"]["attachments"])
-    built = slack_group.whole(said)
+    built = slack_message.message(said)
     check(built)
     check_escaped(built)
 

@@ -10,7 +10,6 @@ import pytest
 
 from notifiers import wording
 from notifiers.email import Email
-from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from operations.errors import OpwatchError, PermanentError, RateLimitedError, Reason, TransientError
 from operations.history import Attempt
@@ -72,12 +71,12 @@ def test_every_kind_says_it_and_calls_nobody_for_what_is_overtaken(announced: An
         text = shown(kind, document)
         assert (text.startswith(("@", "<at>")) or "<at>" in text) is calls
     mention = CALLING.mention_for(announced)
-    for built in (slack_message.message(announced, mention), slack_live.reply(announced, mention)):
+    for built in (slack_message.message(announced, mention), slack_message.reply(announced, mention)):
         stamp = f"ended <!date^{int(ENDED.timestamp())}^{{date_short_pretty}} at {{time}}|12:00 UTC>"
         assert stamp in built["blocks"][0]["text"]["text"]
         assert ("<!here>" in json.dumps(built)) is calls
         assert "ended 12:00 UTC" in built["text"]
-    assert stamp in slack_live.outcome_message(announced)["blocks"][0]["text"]["text"]
+    assert stamp in slack_message.final_message(announced)["blocks"][0]["text"]["text"]
     mail = Email.model_validate(MAIL).message(announced)
     assert "ended 12:00 UTC" in mail["Subject"]
     assert parsedate_to_datetime(mail["Date"]) == ENDED

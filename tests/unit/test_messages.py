@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from notifiers import Mentioning, Previewable, wording
+from notifiers import Chat, Mentioning, Previewable, wording
 from notifiers.chat import markdown
-from notifiers.chat.base import Chat
 from notifiers.email import Email
 from notifiers.targets import build
 from operations.kind import NO_LINKS, Links

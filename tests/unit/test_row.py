@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from notifiers import row_wording, wording
+from notifiers import wording
 from operations.model import Operation, State, Usual
 from operations.telling.announcement import Earlier, announce, failures_in_a_row
 from tests.unit.strategies import NOW, a_tracking
@@ -63,5 +63,5 @@ def test_the_usual_duration_follows_the_row() -> None:
 
 
 def test_places_are_written_in_english() -> None:
-    written = [row_wording.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 101, 111, 112)]
+    written = [wording.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 101, 111, 112)]
     assert written == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "101st", "111th", "112th"]

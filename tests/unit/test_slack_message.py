@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifiers import context_wording
-from notifiers.slack import live as slack_live
-from notifiers.slack.message import message, plain_message, slack_length
+from notifiers.slack import message as slack_message
+from notifiers.slack.blocks import slack_length
+from notifiers.slack.message import message, plain_message
 from operations.kind import NO_LINKS, Links
 from operations.model import Usual, Verdict
 from operations.telling.announcement import Announcement, cut_error
@@ -242,8 +243,8 @@ def test_links_and_the_groups_name_follow_what_is_known() -> None:
     links = f"<https://ci.example/7|CI run> · <{LINKS.logs}|logs> · <{LINKS.story}|story>"
     group = "group: deploy 42" + "!" * (context_wording.GROUP_LIMIT - 10) + "…"
     assert shown == ["commit `4f2c1aa`", links, group, "team: web"]
-    assert [element["text"] for element in slack_live.outcome_message(told)["blocks"][-1]["elements"]] == shown
-    assert [element["text"] for element in slack_live.reply(told)["blocks"][-1]["elements"]] == [links, group]
+    assert [element["text"] for element in slack_message.final_message(told)["blocks"][-1]["elements"]] == shown
+    assert [element["text"] for element in slack_message.reply(told)["blocks"][-1]["elements"]] == [links, group]
     crowded = replace(told, context={**context, **{f"note{n}": "x" for n in range(20)}})
     assert [element["text"] for element in message(crowded)["blocks"][-1]["elements"]][:4] == shown
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifiers.slack import live as slack_live
 from notifiers.slack import message as slack_message
 from operations.telling.announcement import Announcement
 from operations.telling.progress import Progress
@@ -72,7 +71,7 @@ def test_the_schema_refuses_what_slack_would(wrong: dict[str, Any]) -> None:
 @given(announcements)
 def test_any_outcome_keeps_to_slacks_limits_in_place_and_in_a_reply(announcement: Announcement) -> None:
     check_schema(slack_message.message(announcement, "<!here>"))
-    for built in (slack_live.outcome_message(announcement), slack_live.reply(announcement)):
+    for built in (slack_message.final_message(announcement), slack_message.reply(announcement)):
         check_schema(built)
         check(built)
         check_escaped(built)
@@ -81,7 +80,7 @@ def test_any_outcome_keeps_to_slacks_limits_in_place_and_in_a_reply(announcement
 @settings(max_examples=60)
 @given(progresses)
 def test_any_progress_keeps_to_slacks_limits_and_pings_nobody(progress: Progress) -> None:
-    built = slack_live.progress_message(progress)
+    built = slack_message.live_message(progress)
     check_schema(built)
     check(built)
     check_escaped(built)
@@ -89,8 +88,8 @@ def test_any_progress_keeps_to_slacks_limits_and_pings_nobody(progress: Progress
 
 def test_no_version_of_a_live_message_has_a_block_that_slack_lets_nothing_replace() -> None:
     versions = (RUNNING, replace(RUNNING, trouble="503"), replace(RUNNING, over=True))
-    progress = [slack_live.progress_message(each) for each in versions]
-    outcomes = [slack_live.outcome_message(each) for each in (SUCCEEDED, FAILED, TIMED_OUT, LOST)]
+    progress = [slack_message.live_message(each) for each in versions]
+    outcomes = [slack_message.final_message(each) for each in (SUCCEEDED, FAILED, TIMED_OUT, LOST)]
     kinds = {block["type"] for built in [*progress, *outcomes] for block in built["blocks"]}
     assert kinds == {"section", "context"}
 
@@ -106,15 +105,15 @@ def test_a_reply_is_shown_in_the_channel_unless_its_mention_works_in_a_thread(
     mention: str | None,
     broadcast: bool,  # noqa: FBT001
 ) -> None:
-    assert slack_live.reply(FAILED, mention)["reply_broadcast"] is broadcast
+    assert slack_message.reply(FAILED, mention)["reply_broadcast"] is broadcast
 
 
 def test_no_text_from_outside_is_markup_in_a_live_message() -> None:
     for text in (HOSTILE, *ACTIVE):
         for progress in (replace(RUNNING, type=text, status=text, trouble=text), replace(RUNNING, context={"a": text})):
-            check_inert(slack_live.progress_message(replace(progress, usual=None, over=False)))
+            check_inert(slack_message.live_message(replace(progress, usual=None, over=False)))
         outcome = replace(FAILED, type=text, error=text, context={"environment": text})
-        for built in (slack_live.outcome_message(outcome), slack_live.reply(outcome)):
+        for built in (slack_message.final_message(outcome), slack_message.reply(outcome)):
             check_inert(built)
 
 
@@ -142,7 +141,7 @@ def test_no_text_from_outside_is_markup_in_a_live_message() -> None:
     ],
 )
 def test_how_an_operation_goes_is_said_in_one_line(progress: Progress, said: str) -> None:
-    assert slack_live.progress_message(progress)["text"] == said
+    assert slack_message.live_message(progress)["text"] == said
 
 
 def test_messages_can_be_looked_at() -> None:

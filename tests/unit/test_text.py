@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifiers.slack.message import slack_length
+from notifiers.slack.blocks import slack_length
 from operations.text import (
     CUT_MARK,
     cut_middle,
