@@ -87,6 +87,7 @@ class Records:
         again.
         """
         known: dict[str, _Waiting] = {}
+        found: list[Stored] = []
         for now, due in self._due_windows(DUE):
             kept = {identity: self._waiting.get(identity) for identity in due}
             unread = [each for each, waiting in kept.items() if waiting is None or waiting.score != due[each]]
@@ -95,11 +96,13 @@ class Records:
                 stored = read.get(identity)
                 is_here = stored is None or is_due(DUE, stored.tracking.next_look_at, now)
                 kept[identity] = _Waiting(due[identity], stored) if is_here else None  # else claimed after we listed it
-            known.update((identity, waiting) for identity, waiting in kept.items() if waiting is not None)
-            if len(known) >= limit:
+            here = {identity: waiting for identity, waiting in kept.items() if waiting is not None}
+            known |= here
+            found += [waiting.stored for waiting in here.values() if waiting.stored is not None]
+            if len(found) >= limit:
                 break
         self._waiting = known
-        return [waiting.stored for waiting in known.values() if waiting.stored is not None][:limit]
+        return found[:limit]
 
     def claimed_trackings(self) -> Iterator[Stored]:
         """Yield the trackings that a worker has claimed for a look."""
