@@ -256,13 +256,8 @@ def test_it_comes_back_on_the_same_port_with_its_state(api: ScalingoApi) -> None
     [
         ("operations", {"duration": 5}, 422, "duration"),
         ("operations", {"duration_s": "soon"}, 422, "duration_s"),
-        ("operations", [], 422, "object"),
+        ("operations", [], 422, "mapping"),
         ("operations", b"{", 422, "error"),
-        ("operations/none/finish", {}, 422, "no operation none"),
-        ("faults", {"kind": "flood"}, 422, "internal_error"),
-        ("faults", {"kind": "hang"}, 422, "seconds"),
-        ("faults", {"kind": "reset", "times": 0}, 422, "once"),
-        ("settings", {"limits": 1}, 422, "limits"),
         ("nothing", {}, 404, "nothing"),
     ],
 )
