@@ -19,11 +19,11 @@ from operations.telling import groups
 from page import charts, errors, search, tellings, timeline, view
 from page.finding import find
 from page.groups import Fold, GroupCard
-from page.groups import card as group_card
 from page.html import file, html, is_refreshing, say, see_other, shown
 from page.search import Search
 from page.signing_in import came_from, require_own_form, require_session, small_forms_only
 from page.targets import target_rows
+from page.view import Card
 
 SHOWN_IN_FLIGHT = 50
 SHOWN_RECENT = 25
@@ -96,7 +96,7 @@ def overview() -> Response:
         failing_counts={"dead": counts[index.DEAD], "retrying": counts[index.RETRYING]},
         in_flight=in_flight,
         in_flight_count=counts[index.DUE],
-        wrong=[view.card(each, now) for each in wrong.trackings],
+        wrong=[Card(each, now) for each in wrong.trackings],
         wrong_count=counts[WRONG],
         recent=ended,
         begin=None if counts[RECENT] else parts.settings.public_url or request.host_url.rstrip("/"),
@@ -109,7 +109,7 @@ def overview() -> Response:
 def _list(parts: Service, wanted: Search) -> Response:
     found = Page((), None) if wanted.faults else find(parts, wanted, SHOWN_IN_LIST)
     now = parts.records.now()
-    cards = [(view.card(each, now), tellings.tellings(each, wanted)) for each in found.trackings]
+    cards = [(Card(each, now), tellings.tellings(each, wanted)) for each in found.trackings]
     return html(
         "list.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if wanted.faults else HTTPStatus.OK,
@@ -125,11 +125,11 @@ def _list(parts: Service, wanted: Search) -> Response:
     )
 
 
-def _choices(parts: Service, *listed: view.Card | GroupCard) -> dict[str, object]:
+def _choices(parts: Service, *listed: Card | GroupCard) -> dict[str, object]:
     return {
         "states": search.STATES,
         "targets": {name: name for name in sorted(parts.settings.targets)},
-        "apps": sorted({card.app for card in listed if isinstance(card, view.Card)}),
+        "apps": sorted({card.app for card in listed if isinstance(card, Card)}),
     }
 
 
@@ -138,7 +138,7 @@ def operation(identity: str) -> Response:
     """Show one tracking with its timeline."""
     parts = service()
     tracking = actions.find(parts, identity, or_group=True).tracking
-    card = view.card(tracking, parts.records.now())
+    card = Card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
         events=timeline.events(tracking),
@@ -154,7 +154,7 @@ def group(name: str) -> Response:
         raise ProblemError(HTTPStatus.NOT_FOUND, "No operation is tracked with this group.")
     now = parts.records.now()
     found = groups.summarize(name, members, now)
-    card = group_card(found, now)
+    card = GroupCard(found, now)
     return html(
         "group.html",
         title=f"{card.name}: {card.status} · Opwatch",
@@ -162,7 +162,7 @@ def group(name: str) -> Response:
         card=card,
         group=found,
         in_own_group=True,
-        members=[view.card(each, now) for each in found.worst_first[:SHOWN_MEMBERS]],
+        members=[Card(each, now) for each in found.worst_first[:SHOWN_MEMBERS]],
         every_s=SLOW_REFRESH_S if len(members) > SHOWN_MEMBERS else None,
     )
 

@@ -9,6 +9,7 @@ from operations.history import Looks
 from operations.kind import Kind
 from operations.model import Delivery, State, Tracking
 from operations.text import plain
+from page.tellings import what_it_tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +58,7 @@ def _look(each: Looks, glanced_at: str) -> Event:
 
 
 def _attempts(delivery: Delivery) -> Iterator[Event]:
-    what = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
-    target = plain(delivery.target)
+    what, target = what_it_tells(delivery), plain(delivery.target)
     for each in delivery.history:
         if each.by is not None:
             yield Event(at=each.at, text=f"retry to {target} by {plain(each.by)}")

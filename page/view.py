@@ -11,8 +11,8 @@ from operations.model import DeliveryState, State, Tracking, Usual
 from operations.storage.failing import FAILING, SHOWN, FailingTarget
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 from operations.watching.slow import slow_from_s
-from page.charts import Bar, bar
-from page.tellings import Telling, telling
+from page.charts import bar
+from page.tellings import Telling
 
 _LINE = 120
 _ERROR_IN_LIST = 600
@@ -27,34 +27,37 @@ class Running:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One tracking. `status` is the word on its badge, `mood` its colour, `line` a sentence."""
+    """A tracking as values and words. `status` is the word on its badge, `mood` its colour, `line` a sentence."""
 
-    id: str
-    app: str
-    what: str
-    status: str
-    mood: str
-    line: str
-    began_at: datetime
-    ended_at: datetime | None
-    running: Running | None
-    bar: Bar | None
-    took: str
-    usual: str
-    caller: str
-    who: str
-    environment: str
-    group: str
-    facts: tuple[tuple[str, str], ...]
-    place: str
-    links: tuple[tuple[str, str], ...]
-    url: str | None
-    error: str
-    reason: str
-    trouble: str
-    tellings: tuple[Telling, ...]
+    def __init__(self, tracking: Tracking, now: datetime) -> None:
+        operation = tracking.operation
+        in_flight = tracking.state is State.TRACKING
+        self.id = tracking.id
+        self.app = plain(tracking.app)
+        self.what = type_name(tracking.kind, operation.type if operation else None)
+        self.status = _status(tracking)
+        self.mood = _mood(tracking, now)
+        self.line = _so_far(tracking, now) if in_flight else _outcome(tracking)
+        self.began_at = tracking.created_at
+        self.ended_at = tracking.ended_at
+        self.running = _running(tracking, now) if in_flight else None
+        self.bar = None if in_flight else bar(tracking.duration_s, tracking.usual)
+        self.took = "" if in_flight else duration(tracking.duration_s)
+        self.usual = span(tracking.usual) if tracking.usual is not None and tracking.state is not State.LOST else ""
+        self.who = _word(tracking.context.get("actor")) or plain(tracking.created_by)
+        self.environment = _word(tracking.context.get("environment"))
+        self.group = plain(tracking.group or "")
+        link = tracking.context.get("url", "")
+        self.url = link if url_fault(link) is None else None  # other schemes, above all `javascript:`, stay text
+        facts = ((name, value) for name, value in tracking.context.items() if name != "url" or self.url is None)
+        self.facts = [(plain(name), plain(value)) for name, value in facts]
+        self.place = tracking.place
+        self.links = context_wording.links({}, tracking.links)
+        self.error = plain(operation.error or "") if operation else ""
+        self.reason = plain(tracking.reason or "")
+        self.trouble = plain(tracking.last_error or "") if in_flight else ""
+        self.tellings = [Telling(tracking, delivery) for delivery in tracking.outgoing]
 
     @property
     def headline(self) -> str:
@@ -90,46 +93,10 @@ class Failing:
         return tuple(state for state, count in counts.items() if count > SHOWN)
 
 
-def card(tracking: Tracking, now: datetime) -> Card:
-    """Describe a tracking."""
-    operation = tracking.operation
-    in_flight = tracking.state is State.TRACKING
-    link = tracking.context.get("url", "")
-    linked = url_fault(link) is None  # other schemes, above all `javascript:`, stay text
-    return Card(
-        id=tracking.id,
-        app=plain(tracking.app),
-        what=type_name(tracking.kind, operation.type if operation else None),
-        status=_status(tracking),
-        mood=_mood(tracking, now),
-        line=_so_far(tracking, now) if in_flight else _outcome(tracking),
-        began_at=tracking.created_at,
-        ended_at=tracking.ended_at,
-        running=_running(tracking, now) if in_flight else None,
-        bar=None if in_flight else bar(tracking.duration_s, tracking.usual),
-        took="" if in_flight else duration(tracking.duration_s),
-        usual=span(tracking.usual) if tracking.usual is not None and tracking.state is not State.LOST else "",
-        caller=plain(tracking.created_by),
-        who=_word(tracking.context.get("actor")) or plain(tracking.created_by),
-        environment=_word(tracking.context.get("environment")),
-        group=plain(tracking.group or ""),
-        facts=tuple(
-            (plain(name), plain(value)) for name, value in tracking.context.items() if name != "url" or not linked
-        ),
-        place=tracking.place,
-        links=tuple(context_wording.links({}, tracking.links)),
-        url=link if linked else None,
-        error=plain(operation.error or "") if operation else "",
-        reason=plain(tracking.reason or ""),
-        trouble=plain(tracking.last_error or "") if in_flight else "",
-        tellings=tuple(telling(tracking, d) for d in tracking.outgoing),
-    )
-
-
 def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
     """Describe each target's failing deliveries."""
     for each in found:
-        shown = (card(stored.tracking, now) for stored in each.first)
+        shown = (Card(stored.tracking, now) for stored in each.first)
         pairs = ((own, told) for own in shown for told in own.tellings)
         about = tuple(pair for pair in pairs if pair[1].target == plain(each.target) and pair[1].state in FAILING)
         if about:  # empty if all were delivered in the meantime

@@ -28,7 +28,7 @@ def after(seconds: float) -> Any:
 @settings(max_examples=60)
 @given(trackings())
 def test_any_record_can_be_shown(tracking: Any) -> None:
-    shown = view.card(tracking, NOW)
+    shown = view.Card(tracking, NOW)
     assert all(event.at for event in timeline.events(tracking))
     assert "\u202e" not in shown.headline + shown.error + shown.reason + shown.trouble
     targets = {delivery.target for delivery in tracking.outgoing}
@@ -49,7 +49,7 @@ def test_any_record_can_be_shown(tracking: Any) -> None:
 def test_progress_is_measured_by_what_is_usual(
     age_s: float, usual: Usual | None, line: str, value_s: float | None, note: str
 ) -> None:
-    shown = view.card(a_tracking(operation=RUNNING, usual=usual), after(age_s))
+    shown = view.Card(a_tracking(operation=RUNNING, usual=usual), after(age_s))
     assert shown.running is not None
     assert (shown.line, shown.running.value_s, shown.running.note) == (line, value_s, note)
 
@@ -66,8 +66,8 @@ def test_progress_is_measured_by_what_is_usual(
 )
 def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:
     ended = a_tracking(state=State(state), ended_at=after(42), duration_s=42.0, usual=USUAL, next_look_at=None)
-    assert view.card(ended, after(99)).line == line
-    assert view.card(ended, after(99)).running is None
+    assert view.Card(ended, after(99)).line == line
+    assert view.Card(ended, after(99)).running is None
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:
     ],
 )
 def test_only_addresses_of_the_web_are_linked(url: str, linked: bool) -> None:  # noqa: FBT001 - a column of the table
-    shown = view.card(a_tracking(context={"url": url}), NOW)
+    shown = view.Card(a_tracking(context={"url": url}), NOW)
     assert shown.url == (url if linked else None)
     assert [name for name, _ in shown.facts] == ([] if linked else ["url"])
 
@@ -94,7 +94,7 @@ def test_only_addresses_of_the_web_are_linked(url: str, linked: bool) -> None:  
 def test_a_one_off_that_is_done_has_started_everywhere() -> None:
     one_off = Operation(status="done", outcome=Verdict.SUCCEEDED, type="start-one-off")
     done = a_tracking(state=State.SUCCEEDED, ended_at=after(3), duration_s=3.0, operation=one_off, next_look_at=None)
-    shown = view.card(done, after(99))
+    shown = view.Card(done, after(99))
     assert (shown.what, shown.status, shown.line) == ("one-off", "started", "started after 3\u00a0s")
     assert "started" in [event.text for event in timeline.events(done)]
 
@@ -127,7 +127,7 @@ def test_what_is_not_told_is_shown_by_target_with_links_to_what_is_not_shown() -
     ],
 )
 def test_only_what_the_api_would_retry_has_a_button(changes: dict[str, Any], may: bool) -> None:  # noqa: FBT001
-    (shown,) = view.card(a_tracking(deliveries=(a_delivery(**changes),)), NOW).tellings
+    (shown,) = view.Card(a_tracking(deliveries=(a_delivery(**changes),)), NOW).tellings
     assert shown.retry is may
 
 
@@ -150,7 +150,7 @@ def test_the_title_says_what_needs_somebody_first() -> None:
 def test_a_cause_that_announces_the_next_line_has_it_too(error: str | None, cause: str) -> None:
     broken = Operation(status="error", outcome=Verdict.FAILED, type="deployment", error=error)
     assert (
-        view.card(a_tracking(state=State.FAILED, operation=broken, ended_at=NOW, next_look_at=None), NOW).cause == cause
+        view.Card(a_tracking(state=State.FAILED, operation=broken, ended_at=NOW, next_look_at=None), NOW).cause == cause
     )
 
 
@@ -269,7 +269,7 @@ def test_a_group_says_how_far_it_is_and_how_it_ended() -> None:
 
     def shown(size: int | None, *states: State) -> Any:
         members = [member(number, state, size) for number, state in enumerate(states)]
-        return groups.card(summarize("all", members, after(10)), after(10))
+        return groups.GroupCard(summarize("all", members, after(10)), after(10))
 
     failed, done, running = State.FAILED, State.SUCCEEDED, State.TRACKING
     assert shown(4, done, failed, running).line == "2 of 4 ended after 10\u00a0s"
