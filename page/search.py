@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from notifiers.wording import DELIVERY_WORDS, WORDS
+from notifiers.wording import DELIVERY_WORDS, WORDS, type_name
 from operations.model import WENT_WRONG, Delivery, State, Tracking
+from operations.storage.listing import End
 from operations.telling.view import is_named
 
 WRONG = ",".join(WENT_WRONG)
@@ -17,10 +18,14 @@ LONGEST = 200
 IN_FLIGHT = "f"
 """Begins the cursor of a page of what is in flight; what has ended follows after it."""
 
-FILTERS = ("q", "app", "state", "delivery", "target", "group")
+FILTERS = ("q", "app", "type", "state", "delivery", "target", "group")
 _RULES = {
     "q": (rf"[\s\S]{{1,{LONGEST}}}", f"Search for at most {LONGEST} characters."),
-    "app": (r"[a-z0-9*-]{1,64}", "A name has at most 64 letters, digits and hyphens. * stands for any text."),
+    "app": (
+        r'[a-z0-9*-]{1,64}|"[a-z0-9-]{1,64}"',
+        'A name has at most 64 letters, digits and hyphens. * stands for any text, and "shop" is only shop.',
+    ),
+    "type": (rf"[\s\S]{{1,{LONGEST}}}", f"A type has at most {LONGEST} characters."),
     "state": (rf"({'|'.join(State)})(,({'|'.join(State)}))*", f"No such state. There are: {', '.join(State)}."),
     "delivery": ("|".join(DELIVERY_WORDS), f"No such state of a delivery. There are: {', '.join(DELIVERY_WORDS)}."),
     "target": (r"[a-z0-9][a-z0-9_-]{0,40}", "A name has at most 41 letters, digits, hyphens and underscores."),
@@ -37,11 +42,13 @@ _AS_STORED = re.compile(r"[!#-\[\]-~]+")
 class Search:
     """The filters as typed, and what is wrong with them, by field. An empty text is no filter.
 
-    Every word of `q` must be part of a tracking's names, state, context, errors or ids.
+    Every word of `q` must be part of a tracking's names, state, context, errors or ids. `app` is the beginning of a
+    name, a pattern or, in quotation marks, a whole name. `type` is a whole type of operation, as the page names it.
     """
 
     q: str = ""
     app: str = ""
+    type: str = ""
     state: str = ""
     delivery: str = ""
     target: str = ""
@@ -68,6 +75,7 @@ class Search:
         """Tell whether a tracking passes all filters."""
         return (
             (not self.app or is_named(tracking.app, self._pattern))
+            and (not self.type or type_of(tracking).lower() == self.type)
             and (not self.state or tracking.state in self.states)
             and self.group in ("", tracking.group)
             and (not (self.delivery or self.target) or any(map(self.wants, tracking.outgoing)))
@@ -97,7 +105,8 @@ class Search:
 
     @property
     def _pattern(self) -> str:
-        return self.app if "*" in self.app or not self.app else f"{self.app}*"
+        whole = not self.app or any(mark in self.app for mark in '*"')
+        return self.app.strip('"') if whole else f"{self.app}*"
 
     def _has_words(self, tracking: Tracking) -> bool:
         text = "\n".join(filter(None, texts(tracking))).lower()
@@ -125,6 +134,11 @@ def parse(given: Iterable[tuple[str, str]]) -> Search:
         read["state"] = ",".join(part for each in read["state"].split(",") if (part := each.strip()))
     faults = {name: _RULES[name][1] for name, value in read.items() if not re.fullmatch(_RULES[name][0], value)}
     return Search(**{name: typed[name] if name in faults else value for name, value in read.items()}, faults=faults)
+
+
+def type_of(tracking: Tracking | End) -> str:
+    """Name the type of an operation as the page does."""
+    return type_name(tracking.kind, tracking.operation.type if tracking.operation else None)
 
 
 def texts(tracking: Tracking) -> Iterator[str | None]:

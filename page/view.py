@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from notifiers import context_wording, wording
 from notifiers.time_wording import duration, span
-from notifiers.wording import type_name
 from operations.model import DeliveryState, State, Tracking, Usual
 from operations.storage.failing import FAILING, SHOWN, FailingTarget
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 from operations.watching.slow import slow_from_s
 from page.charts import bar
+from page.search import type_of
 from page.tellings import Telling
 
 _LINE = 120
@@ -35,7 +35,7 @@ class Card:
         in_flight = tracking.state is State.TRACKING
         self.id = tracking.id
         self.app = plain(tracking.app)
-        self.what = type_name(tracking.kind, operation.type if operation else None)
+        self.what = type_of(tracking)
         self.status = _status(tracking)
         self.mood = _mood(tracking, now)
         self.line = _so_far(tracking, now) if in_flight else _outcome(tracking)

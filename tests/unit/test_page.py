@@ -1,5 +1,6 @@
 """The page's view of a tracking, and its timeline."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -221,10 +222,30 @@ def test_the_cheap_test_of_a_record_rejects_none_that_matches(tracking: Any, dat
     part = text[start : data.draw(st.integers(start + 1, len(text)))]
     states = data.draw(st.sampled_from(["", *search.STATES]))
     told = data.draw(st.sampled_from(["", *(delivery.state for delivery in tracking.outgoing)]))
-    wanted = Search(q=part, app=tracking.app[:3], state=states, delivery=told, group=tracking.group or "")
+    app = data.draw(st.sampled_from([tracking.app[:3], f'"{tracking.app}"', f'"{tracking.app[:3]}"']))
+    kind = data.draw(st.sampled_from(["", search.type_of(tracking).lower(), "other"]))
+    wanted = Search(q=part, app=app, type=kind, state=states, delivery=told, group=tracking.group or "")
     if wanted.matches(tracking):
         assert wanted.prefilter()(encode(tracking))
     assert states or not part.strip() or part.lower().split() == [] or Search(q=part).matches(tracking)
+
+
+@pytest.mark.parametrize(
+    ("app", "found"),
+    [
+        ("shop", ["shop", "shop-api"]),
+        ("*-api", ["shop-api"]),
+        ('"shop"', ["shop"]),
+        ('"shop-api"', ["shop-api"]),
+        ('"api"', []),
+    ],
+)
+def test_a_name_in_quotation_marks_is_the_whole_name(app: str, found: list[str]) -> None:
+    wanted = search.parse([("app", app), ("type", "Restart")])
+    assert not wanted.faults
+    known = [a_tracking(app=name, operation=RUNNING) for name in ("shop", "shop-api", "my-shop")]
+    assert [each.app for each in known if wanted.matches(each)] == found
+    assert not any(wanted.matches(replace(each, operation=None)) for each in known)
 
 
 @pytest.mark.parametrize(
