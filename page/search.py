@@ -62,6 +62,11 @@ class Search:
         return {name: value for name in FILTERS if (value := getattr(self, name))}
 
     @property
+    def narrows(self) -> bool:
+        """Whether there is a filter besides the words: those are shown."""
+        return any(name != "q" for name in self.filters)
+
+    @property
     def states(self) -> tuple[str, ...]:
         """The states wanted; none for any."""
         return tuple(self.state.split(",")) if self.state else ()
