@@ -11,7 +11,6 @@ from operations.model import WENT_WRONG, State, Tracking
 from operations.storage import index
 from operations.telling import groups
 from operations.telling.groups import WORST_FIRST, Group
-from operations.text import plain
 from page import view
 from page.view import Card
 
@@ -27,7 +26,7 @@ class GroupCard:
         counts = group.counts
         wrong = [member for member in group.worst_first if member.state in WENT_WRONG]
         self.id = "group-" + sha256(group.name.encode("utf-8", "replace")).hexdigest()[:16]
-        self.name = plain(group.name)
+        self.name = group.name
         self.status = WORDS[group.state]
         self.mood = "odd" if wrong and not group.final else view.mood_of(group.state)
         states = (state for state in (*WORST_FIRST, State.TRACKING) if counts[state])

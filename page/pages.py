@@ -4,26 +4,26 @@ from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, g, request
+from flask.sansio.blueprints import BlueprintSetupState
 
 from api import actions
 from api.auth import ONLY_READS, READING
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
 from api.service import Service, service
-from operations.model import WENT_WRONG, State
+from operations.model import WENT_WRONG, DeliveryState, State
 from operations.storage import index
 from operations.storage.failing import failing_targets
 from operations.storage.index import BY_END, RECENT, WRONG
 from operations.storage.listing import Page
 from operations.telling import groups
-from page import charts, errors, search, tellings, timeline, view
+from page import charts, errors, search, timeline, view
 from page.finding import find
 from page.groups import Fold, GroupCard
 from page.html import file, html, is_refreshing, say, see_other, shown
 from page.search import Search
 from page.signing_in import came_from, require_own_form, require_session, small_forms_only
-from page.targets import target_rows
-from page.view import Card
+from page.view import Card, TargetRow
 
 SHOWN_IN_FLIGHT = 50
 SHOWN_RECENT = 25
@@ -40,8 +40,12 @@ routes = Blueprint("page", __name__, template_folder="templates")
 errors.register(routes)
 routes.add_app_template_filter(view.clock, "clock")
 routes.add_app_template_filter(view.stamp, "stamp")
-routes.add_app_template_filter(shown)
 files = Blueprint("page-files", __name__)
+
+
+@routes.record_once
+def _make_all_texts_safe(state: BlueprintSetupState) -> None:
+    state.app.jinja_env.finalize = shown  # it gets everything that a template writes
 
 
 @files.get("/static/<version>/<name>")
@@ -109,7 +113,7 @@ def overview() -> Response:
 def _list(parts: Service, wanted: Search) -> Response:
     found = Page((), None) if wanted.faults else find(parts, wanted, SHOWN_IN_LIST)
     now = parts.records.now()
-    cards = [(Card(each, now), tellings.tellings(each, wanted)) for each in found.trackings]
+    cards = [(Card(each, now), view.tellings(each, wanted)) for each in found.trackings]
     return html(
         "list.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if wanted.faults else HTTPStatus.OK,
@@ -186,7 +190,15 @@ def apps() -> Response:
 @routes.get("/targets")
 def targets() -> Response:
     """Show each target and whether deliveries to it work."""
-    return html("targets.html", title="Targets · Opwatch", rows=list(target_rows(service())))
+    parts = service()
+    counters, configured, now = parts.overview.counters(), parts.settings.targets, parts.records.now()
+    known = {each.target: each for each in view.failing(failing_targets(parts.connection, parts.records), now)}
+    rows = []
+    for name in sorted({*configured, *known}):
+        kind = configured[name].kind if name in configured else ""
+        delivered = counters.get(f"deliveries:{name}:{DeliveryState.DELIVERED}", 0)
+        rows.append(TargetRow(name, kind, delivered, known.get(name)))
+    return html("targets.html", title="Targets · Opwatch", rows=rows)
 
 
 @routes.post("/operations/<identity>/stop")
@@ -207,7 +219,7 @@ def retry(identity: str, target: str) -> Response:
 def retry_all(target: str) -> Response:
     """Retry all failing deliveries to a target, and return to the page with the button."""
     retried, left = actions.retry_all(service(), target, g.caller)
-    said = f"{tellings.counted(retried)} to {target} will be retried."
+    said = f"{view.counted(retried)} to {target} will be retried."
     if left:
         said += f" {left} cannot: alerts, warnings, deliveries of a former run, or being attempted just now."
     return say(see_other(came_from()), said)

@@ -1,4 +1,4 @@
-"""Trackings as values and words that the page shows. Pure. Texts from outside are made safe here."""
+"""Trackings as values and words that the page shows. Pure. Templates make texts from outside safe (`html.shown`)."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from notifiers import context_wording, wording
 from notifiers.time_wording import duration, span
-from operations.model import DeliveryState, State, Tracking, Usual
+from notifiers.wording import DELIVERY_WORDS
+from operations.model import Delivery, DeliveryState, State, Tracking, Usual
 from operations.storage.failing import FAILING, SHOWN, FailingTarget
 from operations.text import cut_middle, first_line, plain, url_fault, whole_lines
 from operations.watching.slow import slow_from_s
 from page.charts import bar
-from page.search import type_of
-from page.tellings import Telling
+from page.search import Search, type_of
 
 _LINE = 120
 _ERROR_IN_LIST = 600
@@ -27,6 +27,36 @@ class Running:
     note: str
 
 
+class Telling:
+    """A delivery, an alert or a warning. `word` is its `state` for people, `retry` whether people may retry it."""
+
+    def __init__(self, tracking: Tracking, delivery: Delivery) -> None:
+        self.key = delivery.id
+        self.target = delivery.target
+        self.about = what_it_tells(delivery)
+        self.state = delivery.state.value
+        self.word = DELIVERY_WORDS[delivery.state]
+        self.attempts = delivery.attempts
+        self.error = delivery.last_error or ""
+        self.next_at = delivery.next_attempt_at if delivery.unfinished else None
+        self.ended_at = delivery.ended_at
+        own = self.about == "outcome" and delivery.run == tracking.run and delivery in tracking.deliveries
+        waits = delivery.state is DeliveryState.RETRYING and delivery.claim is None
+        self.retry = own and (waits or delivery.state is DeliveryState.DEAD)
+
+
+def what_it_tells(delivery: Delivery) -> str:
+    """Return the word for what a delivery tells."""
+    return "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
+
+
+def tellings(tracking: Tracking, wanted: Search) -> tuple[Telling, ...]:
+    """Describe the deliveries that somebody searches for."""
+    if not (wanted.delivery or wanted.target):
+        return ()
+    return tuple(Telling(tracking, d) for d in tracking.outgoing if wanted.wants(d))
+
+
 class Card:
     """A tracking as values and words. `status` is the word on its badge, `mood` its colour, `line` a sentence."""
 
@@ -34,7 +64,7 @@ class Card:
         operation = tracking.operation
         in_flight = tracking.state is State.TRACKING
         self.id = tracking.id
-        self.app = plain(tracking.app)
+        self.app = tracking.app
         self.what = type_of(tracking)
         self.status = _status(tracking)
         self.mood = _mood(tracking, now)
@@ -45,18 +75,17 @@ class Card:
         self.bar = None if in_flight else bar(tracking.duration_s, tracking.usual)
         self.took = "" if in_flight else duration(tracking.duration_s)
         self.usual = span(tracking.usual) if tracking.usual is not None and tracking.state is not State.LOST else ""
-        self.who = _word(tracking.context.get("actor")) or plain(tracking.created_by)
+        self.who = _word(tracking.context.get("actor")) or tracking.created_by
         self.environment = _word(tracking.context.get("environment"))
-        self.group = plain(tracking.group or "")
+        self.group = tracking.group or ""
         link = tracking.context.get("url", "")
         self.url = link if url_fault(link) is None else None  # other schemes, above all `javascript:`, stay text
-        facts = ((name, value) for name, value in tracking.context.items() if name != "url" or self.url is None)
-        self.facts = [(plain(name), plain(value)) for name, value in facts]
+        self.facts = {name: value for name, value in tracking.context.items() if name != "url" or self.url is None}
         self.place = tracking.place
         self.links = context_wording.links({}, tracking.links)
         self.error = plain(operation.error or "") if operation else ""
-        self.reason = plain(tracking.reason or "")
-        self.trouble = plain(tracking.last_error or "") if in_flight else ""
+        self.reason = tracking.reason or ""
+        self.trouble = tracking.last_error or "" if in_flight else ""
         self.tellings = [Telling(tracking, delivery) for delivery in tracking.outgoing]
 
     @property
@@ -93,15 +122,28 @@ class Failing:
         return tuple(state for state, count in counts.items() if count > SHOWN)
 
 
+class TargetRow:
+    """One target: its kind (empty if it is no longer configured), its health in words, and the last error."""
+
+    def __init__(self, name: str, kind: str, delivered: int, failing: Failing | None) -> None:
+        dead, retrying = (failing.dead, failing.retrying) if failing else (0, 0)
+        words = [f"{dead:,} given up"] * bool(dead) + [f"{retrying:,} retrying"] * bool(retrying)
+        good = ("works", "good") if delivered else ("not used yet", "quiet")
+        self.name, self.kind, self.delivered = name, kind, delivered
+        self.health, self.mood = (", ".join(words), "bad" if dead else "odd") if words else good
+        self.failing = dead + retrying
+        self.error = failing.error if failing else ""
+
+
 def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
     """Describe each target's failing deliveries."""
     for each in found:
         shown = (Card(stored.tracking, now) for stored in each.first)
         pairs = ((own, told) for own in shown for told in own.tellings)
-        about = tuple(pair for pair in pairs if pair[1].target == plain(each.target) and pair[1].state in FAILING)
+        about = tuple(pair for pair in pairs if pair[1].target == each.target and pair[1].state in FAILING)
         if about:  # empty if all were delivered in the meantime
             yield Failing(
-                target=plain(each.target),
+                target=each.target,
                 dead=each.dead,
                 retrying=each.retrying,
                 error=first_line(about[0][1].error, _LINE),
@@ -113,6 +155,11 @@ def title(failing_count: int, in_flight: int) -> str:
     """Write the window's title: failing deliveries first, because they need a person."""
     counts = [f"{failing_count} not delivered"] * bool(failing_count) + [f"{in_flight} in flight"] * bool(in_flight)
     return " · ".join([*counts, "Opwatch"])
+
+
+def counted(deliveries: int) -> str:
+    """Write a number of deliveries."""
+    return f"{deliveries:,} deliveries" if deliveries > 1 else "1 delivery" if deliveries else "No delivery"
 
 
 def _status(tracking: Tracking) -> str:
