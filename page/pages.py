@@ -96,7 +96,7 @@ def overview() -> Response:
         "overview.html",
         title=view.title(counts[index.RETRYING] + counts[index.DEAD], counts[index.DUE]),
         problems=problems,
-        failing=list(view.failing(failing_targets(parts.connection, parts.records), now)),
+        failing=view.failing(failing_targets(parts.connection, parts.records), now),
         failing_counts={"dead": counts[index.DEAD], "retrying": counts[index.RETRYING]},
         in_flight=in_flight,
         in_flight_count=counts[index.DUE],

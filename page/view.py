@@ -1,7 +1,6 @@
 """Trackings as values and words that the page shows. Pure. Templates make texts from outside safe (`html.shown`)."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from notifiers import context_wording, wording
@@ -18,13 +17,16 @@ _LINE = 120
 _ERROR_IN_LIST = 600
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """The progress of an operation in flight: its age and the usual duration, in seconds; None if unknown."""
 
-    value_s: float | None
-    usual_s: float | None
-    note: str
+    def __init__(self, usual: Usual | None, age_s: float) -> None:
+        whole_s = None if usual is None else max(usual.p90, 0.001)
+        self.value_s = None if whole_s is None else round(min(age_s, whole_s), 1)
+        self.usual_s = None if whole_s is None else round(whole_s, 1)
+        self.note = ""
+        if usual is not None and age_s > usual.p90:
+            self.note = "far longer than usual" if age_s > slow_from_s(usual) else "longer than usual"
 
 
 class Telling:
@@ -71,7 +73,7 @@ class Card:
         self.line = _so_far(tracking, now) if in_flight else _outcome(tracking)
         self.began_at = tracking.created_at
         self.ended_at = tracking.ended_at
-        self.running = _running(tracking, now) if in_flight else None
+        self.running = Running(tracking.usual, tracking.age_s(now)) if in_flight else None
         self.bar = None if in_flight else bar(tracking.duration_s, tracking.usual)
         self.took = "" if in_flight else duration(tracking.duration_s)
         self.usual = span(tracking.usual) if tracking.usual is not None and tracking.state is not State.LOST else ""
@@ -105,15 +107,21 @@ class Card:
         return whole_lines(cut_middle(self.error, _ERROR_IN_LIST))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Failing:
     """A target with failing deliveries, and the first of them. The `dead` ones wait for a person to retry them."""
 
-    target: str
-    dead: int
-    retrying: int
-    error: str
-    about: tuple[tuple[Card, Telling], ...]
+    def __init__(self, found: FailingTarget, now: datetime) -> None:
+        self.target = found.target
+        self.dead = found.dead
+        self.retrying = found.retrying
+        cards = [Card(each.tracking, now) for each in found.first]
+        pairs = ((card, telling) for card in cards for telling in card.tellings)
+        self.about = [pair for pair in pairs if pair[1].target == found.target and pair[1].state in FAILING]
+
+    @property
+    def error(self) -> str:
+        """The first error."""
+        return first_line(plain(self.about[0][1].error), _LINE)
 
     @property
     def more(self) -> tuple[str, ...]:
@@ -135,20 +143,9 @@ class TargetRow:
         self.error = failing.error if failing else ""
 
 
-def failing(found: Iterable[FailingTarget], now: datetime) -> Iterator[Failing]:
-    """Describe each target's failing deliveries."""
-    for each in found:
-        shown = (Card(stored.tracking, now) for stored in each.first)
-        pairs = ((own, told) for own in shown for told in own.tellings)
-        about = tuple(pair for pair in pairs if pair[1].target == each.target and pair[1].state in FAILING)
-        if about:  # empty if all were delivered in the meantime
-            yield Failing(
-                target=each.target,
-                dead=each.dead,
-                retrying=each.retrying,
-                error=first_line(about[0][1].error, _LINE),
-                about=about,
-            )
+def failing(found: Iterable[FailingTarget], now: datetime) -> list[Failing]:
+    """Describe each target's failing deliveries, unless all were delivered in the meantime."""
+    return [each for each in (Failing(target, now) for target in found) if each.about]
 
 
 def title(failing_count: int, in_flight: int) -> str:
@@ -195,20 +192,6 @@ def _outcome(tracking: Tracking) -> str:
 
 def _state_word(tracking: Tracking) -> str:
     return wording.state_word(tracking.state, tracking.operation.type if tracking.operation else None)
-
-
-def _running(tracking: Tracking, now: datetime) -> Running:
-    usual, so_far_s = tracking.usual, tracking.age_s(now)
-    if usual is None:
-        return Running(value_s=None, usual_s=None, note="")
-    whole_s = max(usual.p90, 0.001)
-    return Running(value_s=round(min(so_far_s, whole_s), 1), usual_s=round(whole_s, 1), note=_note(usual, so_far_s))
-
-
-def _note(usual: Usual, so_far_s: float) -> str:
-    if so_far_s > slow_from_s(usual):
-        return "far longer than usual"
-    return "longer than usual" if so_far_s > usual.p90 else ""
 
 
 def _cause(text: str) -> str:
