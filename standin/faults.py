@@ -19,7 +19,7 @@ def json_reply(status: int, content: object, **headers: str) -> Reply:
     return Reply(status, json.dumps(content, separators=(",", ":")), JSON | headers)
 
 
-def too_many_requests(retry_after_s: int | None) -> Reply:
+def too_many_requests(retry_after_s: int | None = None) -> Reply:
     """Return the answer above the rate limit: plain text, rarely with a Retry-After."""
     return Reply(429, "Retry later", {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
 

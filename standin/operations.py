@@ -5,14 +5,13 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from dataclasses import field
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 Kind = Literal["operation", "deployment", "database", "backup"]
-DateStyle = Literal["Z", "+00:00", "+02:00"]
 
 DEFAULT_ERROR = "container web-1 failed to restart"
 DEFAULT_OUTPUT = "<-- Start deployment of {app} -->\n       Fetching source code\n-----> Ruby app detected\n"
@@ -40,11 +39,6 @@ class Operation:
     """The API's word for the end; empty: a success."""
     error: str | None = DEFAULT_ERROR
     """Shown only with the outcome `error`, or `user-error` of a database."""
-    running_status: str = ""
-    """The API's word for running (empty: the kind's): clients must treat unknown words as unfinished."""
-    pending_finished_at: bool = False
-    """Whether it has a `finished_at` while still pending, as in the documented example."""
-    dates: DateStyle = "Z"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Added to the body, or replacing its fields, in every status."""
     kind: Kind = "operation"
@@ -64,7 +58,7 @@ class Operation:
         age_s = now - self.created_at
         if self.duration_s is not None and age_s >= self.duration_s:
             return self.outcome or DONE[self.kind]
-        return WAITING[self.kind] if age_s < self.pending_s else self.running_status or RUNNING[self.kind]
+        return WAITING[self.kind] if age_s < self.pending_s else RUNNING[self.kind]
 
     def url(self, base_url: str) -> str:
         """Return its URL, as the answer that began it has it."""
@@ -81,18 +75,16 @@ class Operation:
         """Return the operation as the API shows it; a field that does not apply is absent, not null."""
         body: dict[str, Any] = {
             "id": self.id,
-            "created_at": self._date(self.created_at),
+            "created_at": _date(self.created_at),
             "status": self.status(now),
         }
         over = self.duration_s is not None and now - self.created_at >= self.duration_s
-        ended_at = self._date(self.created_at + self.duration_s) if over and self.duration_s is not None else None
+        ended_at = _date(self.created_at + self.duration_s) if over and self.duration_s is not None else None
         match self.kind:
             case "operation":
                 body |= {"app_id": self.app_id, "type": self.type, "message": None}
                 body |= {"finished_at": ended_at} if over else {}
                 body |= {"error": self.error} if over and self.outcome == "error" else {}
-                if now - self.created_at < self.pending_s and self.pending_finished_at:
-                    body["finished_at"] = self._date(self.created_at + self.pending_s)
             case "deployment":
                 links = {"output": self.url(base_url)}
                 body |= {"app_id": self.app_id, "finished_at": ended_at, "git_ref": None, "type": "deployment"}
@@ -112,11 +104,6 @@ class Operation:
 
     def _failed(self, now: float) -> bool:
         return self.status(now) in ("error", "user-error")
-
-    def _date(self, unix_time: float) -> str:
-        zone = timezone(timedelta(hours=2)) if self.dates == "+02:00" else UTC
-        text = datetime.fromtimestamp(unix_time, zone).isoformat(timespec="milliseconds")
-        return text.replace("+00:00", "Z") if self.dates == "Z" else text
 
 
 def new_id() -> str:
@@ -138,3 +125,7 @@ def begun(app: str, now: float, *, kind: Kind = "operation", **fields: Any) -> O
     """Begin an operation, a deployment, …, with fields of `Operation`; it gets an id of its kind."""
     made = new_uuid() if kind == "deployment" else new_id()
     return Operation(**{"id": made, "app": app, "created_at": now, "kind": kind, **fields})
+
+
+def _date(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

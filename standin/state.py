@@ -1,7 +1,7 @@
 """The state of the stand-in Scalingo API, and its answer to each request. It needs no server and no clock."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from standin.accounts import Accounts, SlidingWindow
@@ -40,11 +40,6 @@ class Settings:
 
     limit: int | None = 60
     """Requests per API token in any 60 s, exchanges included; None: no limit."""
-    retry_after_s: int | None = None
-    """Sent with the 429 above the limit; None: no such header."""
-    bearer_lifetime_s: int = 3600
-    latency_s: float = 0
-    """The delay of every answer after its state was read."""
     database_route: Literal["both", "addon", "short"] = "both"
     """Which route of a database's operation or backup is known: with the addon, without, or both."""
     liar: str = ""
@@ -95,13 +90,10 @@ class ApiState:
         return bearer.account if bearer else self.accounts.by_api_token(call.authorization)
 
     def answer(self, call: Call, now: float) -> Reply:
-        """Count the call, carry it out, and return its answer, with limit, faults and latency."""
+        """Count the call, carry it out, and return its answer, with limit and faults."""
         if self._window.admits(self.account(call), self.settings.limit, now):
-            reply = self._with_fault(call, self._carry_out(call, now))
-        else:
-            reply = too_many_requests(self.settings.retry_after_s)
-        latency_s = self.settings.latency_s
-        return replace(reply, delay_s=reply.delay_s + latency_s) if latency_s else reply
+            return self._with_fault(call, self._carry_out(call, now))
+        return too_many_requests()
 
     def _with_fault(self, call: Call, reply: Reply) -> Reply:
         """Apply the oldest fault that waits for such a call."""
@@ -132,7 +124,7 @@ class ApiState:
         account = self.accounts.by_api_token(call.authorization)
         if account is None:
             return INVALID_CREDENTIALS
-        return json_reply(200, {"token": self.accounts.exchange(account, now, self.settings.bearer_lifetime_s)})
+        return json_reply(200, {"token": self.accounts.exchange(account, now)})
 
     def _refusal(self, call: Call, now: float) -> Reply | None:
         """Return None if the call's bearer is valid for it: in the database API, an addon's own token."""
@@ -147,7 +139,7 @@ class ApiState:
         if not any(each.addon_id == addon and app in (each.app, each.app_id) for each in self.operations.values()):
             return not_found("addon")
         account = self.account(call) or ""
-        token = self.accounts.exchange(account, now, self.settings.bearer_lifetime_s, addon=addon)
+        token = self.accounts.exchange(account, now, addon=addon)
         return json_reply(200, {"addon": {"id": addon, "token": token}})
 
     def _show(self, call: Call, now: float) -> Reply:
