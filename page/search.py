@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from notifiers.wording import DELIVERY_WORDS, WORDS, type_name
+from operations.kind import Kind
 from operations.model import WENT_WRONG, Delivery, State, Tracking
 from operations.storage.listing import End
 from operations.telling.view import is_named
@@ -33,6 +34,9 @@ _RULES = {
     "cursor": (rf"{IN_FLIGHT}?[0-9]{{1,15}}_[a-z0-9-]{{1,80}}", "This link is damaged: search again."),
 }
 """The pattern of each parameter, and what to say of a text that does not match it."""
+
+_NOT_STORED = (State.TRACKING, Kind.OPERATION)
+"""A record leaves out what is the default."""
 
 _AS_STORED = re.compile(r"[!#-\[\]-~]+")
 """What JSON does not escape: printable ASCII without quotation mark and backslash."""
@@ -94,7 +98,8 @@ class Search:
     def prefilter(self) -> Callable[[bytes], bool]:
         """Return a cheap test of a stored record: False only if the tracking in it cannot match."""
         wanted = (*self.words, *self._pattern.strip("*").split("*"), self.target)
-        parts = [part.lower().encode() for part in wanted if _AS_STORED.fullmatch(part)]
+        stored = (part.lower() for part in wanted if _AS_STORED.fullmatch(part))
+        parts = [part.encode() for part in stored if not any(part in default for default in _NOT_STORED)]
         states = [f'"state":"{each}"'.encode() for each in self.states] if State.TRACKING not in self.states else []
         told = f'"state":"{self.delivery}"'.encode() if self.delivery else b""
 

@@ -250,6 +250,13 @@ def test_the_cheap_test_of_a_record_rejects_none_that_matches(tracking: Any, dat
     assert states or not part.strip() or part.lower().split() == [] or Search(q=part).matches(tracking)
 
 
+@pytest.mark.parametrize("word", ["tracking", "tr", "Operation"])
+def test_the_cheap_test_knows_what_a_record_leaves_out(word: str) -> None:
+    flying = a_tracking()
+    assert Search(q=word).matches(flying)
+    assert Search(q=word).prefilter()(encode(flying))
+
+
 @pytest.mark.parametrize(
     ("app", "found"),
     [
