@@ -54,7 +54,7 @@ def create_app() -> Flask:
     app = App("opwatch", static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LARGEST_BODY_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False  # a redirect to the "right" path would be HTML
-    app.extensions[service.KEY] = service.build(loaded)
+    app.extensions[service.KEY] = service.Service(loaded)
     app.url_map.converters["any_text"] = groups.AnyText
     app.before_request(auth.admit)
     app.teardown_request(auth.release)

@@ -34,9 +34,9 @@ def receive(secret: str) -> Response:
     parts = service()
     if not auth.has_events_secret(auth.EVENTS_PREFIX + secret, parts.settings):
         raise ProblemError(HTTPStatus.NOT_FOUND, "no such page")
-    wanted = _wanted(_deployment(bodies.read()))
-    if wanted is not None:
-        _hurry_or_begin(parts, wanted)
+    deployment = _deployment(bodies.read())
+    if deployment is not None:
+        _hurry_or_begin(parts, _wanted(*deployment))
     return Response(status=HTTPStatus.NO_CONTENT.value)
 
 
@@ -54,20 +54,13 @@ def _deployment(body: bytes) -> tuple[str, str] | None:
     return (app, uuid.lower()) if all(named) else None
 
 
-def _wanted(deployment: tuple[str, str] | None) -> TrackRequest | None:
+def _wanted(app: str, uuid: str) -> TrackRequest:
     """Make the request that the event stands for; the query parameters are fields of a form. Raises ProblemError."""
-    if deployment is None:
-        return None
-    app, uuid = deployment
-    given = {name: value for name, value in request.args.items() if _is_parameter(name)}
+    given = {name: text for name, text in request.args.items() if name in PARAMETERS or name.startswith("context.")}
     try:
         return TrackRequest.model_validate({**form_fields(given), "app": app, "deployment_id": uuid})
     except ValidationError as error:
         raise from_validation(error) from None
-
-
-def _is_parameter(name: str) -> bool:
-    return name in PARAMETERS or name.startswith("context.")
 
 
 def _hurry_or_begin(parts: Service, wanted: TrackRequest) -> None:

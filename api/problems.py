@@ -67,7 +67,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(ProblemError, _problem)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(RedisError, _redis_away)
-    app.register_error_handler(NewerRecordError, _newer_record)
+    # Two versions overlap during a deploy, and soon the newer one answers alone.
+    app.register_error_handler(NewerRecordError, lambda error: _later(f"{error}; send it again"))
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -92,15 +93,12 @@ def _http(error: HTTPException) -> Response:
 def _redis_away(error: RedisError) -> Response:
     what = explain(error)
     log.error("Redis fails", error=what)
-    detail = f"{what}; send the request again: if it was carried out already, nothing is done twice"
+    return _later(f"{what}; send the request again: if it was carried out already, nothing is done twice")
+
+
+def _later(detail: str) -> Response:
     headers = {"Retry-After": str(RETRY_AFTER_S)}
     return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers=headers))
-
-
-def _newer_record(error: NewerRecordError) -> Response:
-    """Ask for a retry: two versions overlap during a deploy, and soon the newer one answers alone."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)}
-    return _problem(ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; send it again", headers=headers))
 
 
 def _unexpected(error: Exception) -> Response:

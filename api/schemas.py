@@ -103,12 +103,16 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    app: str | None = Field(default=None, pattern=APP_PATTERN)
-    state: State | None = None
-    delivery: DeliveryState | None = None
-    group: str | None = Field(default=None, min_length=1, max_length=LONGEST_GROUP)
-    limit: int = Field(default=50, ge=1, le=100)
-    cursor: str | None = Field(default=None, pattern=r"^[0-9]{1,15}_[a-z0-9-]{1,80}$")
+    app: str | None = Field(default=None, pattern=APP_PATTERN, description="only this app")
+    state: State | None = Field(default=None, description="only this state")
+    delivery: DeliveryState | None = Field(
+        default=None, description="only with a delivery of the current run in this state"
+    )
+    group: str | None = Field(default=None, min_length=1, max_length=LONGEST_GROUP, description="only this group")
+    limit: int = Field(default=50, ge=1, le=100, description="how many at most")
+    cursor: str | None = Field(
+        default=None, pattern=r"^[0-9]{1,15}_[a-z0-9-]{1,80}$", description="`next_cursor` of the page before"
+    )
 
 
 def form_fields(form: dict[str, str]) -> dict[str, Any]:
@@ -126,3 +130,15 @@ def form_fields(form: dict[str, str]) -> dict[str, Any]:
         else:
             fields[name] = value or None
     return {"context": context, **fields} if context else fields
+
+
+def form_schema() -> dict[str, Any]:
+    """Describe the form: the same fields as text."""
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {name: text for name in TrackRequest.model_fields if name != "context"},
+        "patternProperties": {r"^context\.[A-Za-z0-9_.-]{1,64}$": {**text, "maxLength": 500}},
+        "additionalProperties": False,
+        "anyOf": TrackRequest.model_json_schema()["anyOf"],
+    }

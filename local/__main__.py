@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http.client import HTTPException
@@ -15,10 +16,9 @@ from types import FrameType
 
 from local.http import responds
 from local.processes import GRACE_S, LocalError, TooLateError, wait_until
-from local.service import ROOT, START_S, Service
+from local.service import API_TOKEN, ROOT, START_S, Service
 from local.settings import Settings, keep_for_admin, read_settings
 from local.valkey import START_TIMEOUT_S
-from local.welcome import welcome
 
 STANDARD_OUTPUT, STANDARD_ERROR = 1, 2
 FAILURES = (LocalError, OSError, UnicodeError)
@@ -147,6 +147,41 @@ class Run:
             return condition()
 
         wait_until(met, *self._service.needs, *self._service.children, timeout_s=timeout_s, what=what, every_s=every_s)
+
+
+def welcome(settings: Settings, api: str, samples: Sequence[str]) -> str:
+    """Say how to use the service. `api` is the stand-in's address, if any; `samples` are the ids of its operations."""
+    look = f"curl -H {shlex.quote(f'Authorization: Bearer {settings.token}')} {settings.url}/v1/operations"
+    script = f"OPWATCH_URL={settings.url} OPWATCH_TOKEN={shlex.quote(settings.token)} bin/opwatch"
+    about, title, command = [], "Track an operation", f"{script} track '<the Location header>' --wait"
+    if api:
+        about = [
+            f"  No SCALINGO_API_TOKEN is set, so a stand-in Scalingo API runs on {api}.",
+            "  For the real one, put SCALINGO_API_TOKEN=tk-us-… into .env and start again.",
+            "",
+        ]
+        exchange = f"curl -s -X POST -u :{API_TOKEN} {api}/v1/tokens/exchange | cut -d'\"' -f4"
+        restart = f'curl -si -X POST -H "Authorization: Bearer $({exchange})" {api}/v1/apps/shop/restart'
+        title, command = "Restart an app, and wait for its end", f"{restart} | {script} track - --wait"
+    lines = [
+        "",
+        f"  Opwatch runs on {settings.url} (Ctrl-C stops it and loses nothing)",
+        "",
+        *about,
+        f"  {title}, in another terminal:",
+        "",
+        command,
+        "",
+        "  Look at all of them, or at one:",
+        "",
+        look,
+        *[f"{look}/{sample}" for sample in samples or ["'<id>'"]],
+        "",
+        f"  Or see them in a browser: {settings.url}/ (sign in with the token {settings.token})",
+        "  Commands for operators: .venv/bin/python -m admin --help",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def reason(error: Exception) -> str:

@@ -55,7 +55,7 @@ class Service:
         """
         port = free_port()
         self.use_api(f"http://127.0.0.1:{port}")
-        standin = self._child("api", f"exec python -m standin --port {port} --token {API_TOKEN} --limit {limit}")
+        standin = self._child("api", f"exec python -m standin --port {port} --limit {limit}")
         self.needs.append(standin)
         standin.start()
         return standin
@@ -81,7 +81,7 @@ class Service:
         return Child(name, argv, cwd=self._root, env={**self.env, **(env or {})}, output=self._output(name))
 
     def begin(self, app: str, **fields: object) -> str:
-        """Begin an operation at the stand-in, with the fields of `standin.control`. Returns its URL."""
+        """Begin an operation at the stand-in, with fields of `standin.operations.Operation`. Returns its URL."""
         return str(call("POST", f"{self.api}/_standin/operations", {"app": app, **fields}).check()["operation_url"])
 
     def request(self, method: str, path: str, body: object = None, **options: Any) -> Answer:

@@ -8,11 +8,11 @@ from math import ceil
 from statistics import quantiles
 
 from notifiers.time_wording import span
-from notifiers.wording import type_name
 from operations.model import WENT_WRONG, State, Usual
 from operations.storage.listing import End
 from operations.telling import sample
 from operations.text import plain
+from page.search import type_of
 
 MOST_DAYS = 31
 HEIGHT = 24
@@ -29,30 +29,35 @@ class Bar:
     mood: str
 
 
-@dataclass(frozen=True, slots=True)
 class Column:
     """One day of a chart: what ended, and the part of it that went wrong; `y` counts from the top."""
 
-    x: int
-    y: float
-    height: float
-    wrong_y: float
-    wrong_height: float
-    words: str
+    def __init__(self, number: int, day: date, ends: Sequence[End], most: int) -> None:
+        ended, wrong, unit = len(ends), _wrong(ends), HEIGHT / max(most, 1)
+        self.x = number * _COLUMN
+        self.y = round(HEIGHT - ended * unit, 1)
+        self.height = round(ended * unit, 1)
+        self.wrong_y = round(HEIGHT - wrong * unit, 1)
+        self.wrong_height = round(wrong * unit, 1)
+        self.words = f"{day.day} {day:%b}: {ended} ended" + (f", {wrong} went wrong" if wrong else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AppRow:
     """How often one type of operation of an app ended and went wrong, how long it usually takes, and its days."""
 
-    app: str
-    place: str
-    what: str
-    ended: int
-    wrong: int
-    usual: str
-    columns: tuple[Column, ...]
-    words: str
+    def __init__(self, app: str, place: str, what: str, ends: Sequence[End], days: Sequence[date]) -> None:
+        by_day = defaultdict[date, list[End]](list)
+        for end in ends:
+            by_day[end.ended_at.astimezone(UTC).date()].append(end)
+        most = max(len(by_day[day]) for day in days)
+        self.app, self.place, self.what = app, place, what
+        self.filters = {"app": f'"{app}"', "type": what, **({"q": place} if place else {})}
+        self.ended = len(ends)
+        self.wrong = _wrong(ends)
+        self.usual = _usual([e.duration_s for e in ends if e.duration_s is not None and e.state is State.SUCCEEDED])
+        self.columns = [Column(number, day, by_day[day], most) for number, day in enumerate(days)]
+        there = "; ".join(column.words for column in self.columns if column.height)
+        self.words = f"{app} {what}: {there or 'none on these days'}"
 
     @property
     def rate(self) -> str:
@@ -87,45 +92,13 @@ def app_rows(ends: Iterable[End], days: Sequence[date]) -> list[AppRow]:
     known = defaultdict[tuple[str, str, str], list[End]](list)
     for each in ends:
         if each.app != sample.APP and each.state is not State.CANCELLED:
-            what = type_name(each.kind, each.operation.type if each.operation else None)
-            known[plain(each.app), each.place, what].append(each)
-    rows = (_row(*names, some, days) for names, some in known.items())
+            known[plain(each.app), each.place, type_of(each)].append(each)
+    rows = (AppRow(*names, some, days) for names, some in known.items())
     return sorted(rows, key=lambda row: (-row.wrong, -row.ended, row.app, row.what))
 
 
-def _row(app: str, place: str, what: str, ends: Sequence[End], days: Sequence[date]) -> AppRow:
-    by_day = {day: [0, 0] for day in days}
-    for each in ends:
-        counts = by_day.get(each.ended_at.astimezone(UTC).date())
-        if counts is not None:
-            counts[0] += 1
-            counts[1] += each.state in WENT_WRONG
-    most = max((ended for ended, _ in by_day.values()), default=0)
-    columns = tuple(_column(number, day, by_day[day], most) for number, day in enumerate(days))
-    return AppRow(
-        app=app,
-        place=place,
-        what=what,
-        ended=len(ends),
-        wrong=sum(each.state in WENT_WRONG for each in ends),
-        usual=_usual([e.duration_s for e in ends if e.duration_s is not None and e.state is State.SUCCEEDED]),
-        columns=columns,
-        words=f"{app} {what}: " + ("; ".join(c.words for c in columns if c.height) or "none on these days"),
-    )
-
-
-def _column(number: int, day: date, counts: Sequence[int], most: int) -> Column:
-    ended, wrong = counts
-    unit = HEIGHT / max(most, 1)
-    wrong_words = f", {wrong} went wrong" if wrong else ""
-    return Column(
-        number * _COLUMN,
-        round(HEIGHT - ended * unit, 1),
-        round(ended * unit, 1),
-        round(HEIGHT - wrong * unit, 1),
-        round(wrong * unit, 1),
-        f"{day.day} {day:%b}: {ended} ended{wrong_words}",
-    )
+def _wrong(ends: Iterable[End]) -> int:
+    return sum(each.state in WENT_WRONG for each in ends)
 
 
 def _usual(durations_s: Sequence[float]) -> str:

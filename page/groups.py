@@ -1,7 +1,6 @@
 """Groups as the page shows them: one card each. Pure, except for `Fold`."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
@@ -12,7 +11,6 @@ from operations.model import WENT_WRONG, State, Tracking
 from operations.storage import index
 from operations.telling import groups
 from operations.telling.groups import WORST_FIRST, Group
-from operations.text import plain
 from page import view
 from page.view import Card
 
@@ -21,50 +19,31 @@ MOST_READ = 300
 """How many members are read for all cards of a page: it refreshes often. Larger groups are shown member by member."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupCard:
     """A group: `value` of `total` members have ended; `wrong` are the first that went wrong, the worst first."""
 
-    id: str
-    name: str
-    status: str
-    mood: str
-    line: str
-    tally: str
-    value: int
-    total: int
-    began_at: datetime
-    ended_at: datetime | None
-    running: bool
-    wrong: tuple[Card, ...]
-    more_wrong: int
+    def __init__(self, group: Group, now: datetime) -> None:
+        counts = group.counts
+        wrong = [member for member in group.worst_first if member.state in WENT_WRONG]
+        self.id = "group-" + sha256(group.name.encode("utf-8", "replace")).hexdigest()[:16]
+        self.name = group.name
+        self.status = WORDS[group.state]
+        self.mood = "odd" if wrong and not group.final else view.mood_of(group.state)
+        states = (state for state in (*WORST_FIRST, State.TRACKING) if counts[state])
+        self.tally = ", ".join(f"{counts[state]} {WORDS[state]}" for state in states)
+        self.value = len(group.members) - counts[State.TRACKING]
+        self.total = max(len(group.members), group.size or 0)
+        self.line = _line(group, self.value, self.total, now)
+        self.began_at = group.created_at
+        self.ended_at = group.ended_at
+        self.running = not group.final
+        self.wrong = [Card(member, now) for member in wrong[:SHOWN_IN_CARD]]
+        self.more_wrong = max(0, len(wrong) - SHOWN_IN_CARD)
 
     @property
     def headline(self) -> str:
         """Write its state in one line, for screen readers."""
         return f"group {self.name}: {self.line}, {self.tally}"
-
-
-def card(group: Group, now: datetime) -> GroupCard:
-    """Describe a group."""
-    counts, total = group.counts, max(len(group.members), group.size or 0)
-    ended = len(group.members) - counts[State.TRACKING]
-    wrong = [member for member in group.worst_first if member.state in WENT_WRONG]
-    return GroupCard(
-        id="group-" + sha256(group.name.encode("utf-8", "replace")).hexdigest()[:16],
-        name=plain(group.name),
-        status=WORDS[group.state],
-        mood="odd" if wrong and not group.final else view.mood_of(group.state),
-        line=_line(group, ended, total, now),
-        tally=", ".join(f"{counts[state]} {WORDS[state]}" for state in (*WORST_FIRST, State.TRACKING) if counts[state]),
-        value=ended,
-        total=total,
-        began_at=group.created_at,
-        ended_at=group.ended_at,
-        running=not group.final,
-        wrong=tuple(view.card(member, now) for member in wrong[:SHOWN_IN_CARD]),
-        more_wrong=max(0, len(wrong) - SHOWN_IN_CARD),
-    )
 
 
 def _line(group: Group, ended: int, total: int, now: datetime) -> str:
@@ -96,7 +75,7 @@ class Fold:
     def cards(self, trackings: Iterable[Tracking], now: datetime) -> list[Card | GroupCard]:
         """Describe those that are shown."""
         found = ((each, self._known.get(each.group or "")) for each in trackings)
-        return [card(group, now) if group is not None else view.card(each, now) for each, group in found]
+        return [GroupCard(group, now) if group is not None else Card(each, now) for each, group in found]
 
     def _group(self, name: str) -> Group | None:
         if name not in self._known:

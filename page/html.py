@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from flask import Response, g, render_template, request
+from markupsafe import Markup
 
 from notifiers.wording import DELIVERY_WORDS
 from operations.text import plain
@@ -92,6 +93,7 @@ def file(version: str, name: str) -> Response | None:
     return Response(FILES[name], headers=headers, content_type=_TYPES[Path(name).suffix])
 
 
-def shown(text: str | None) -> str:
-    """Make a text from outside safe to show: remove control characters and marks of text direction."""
-    return plain(text or "")
+def shown(value: Any) -> Any:
+    """Return what a template may write: texts lose control characters and marks of text direction."""
+    is_safe = not isinstance(value, str) or isinstance(value, Markup) or (value.isascii() and value.isprintable())
+    return value if is_safe else plain(value)

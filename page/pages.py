@@ -4,26 +4,26 @@ from http import HTTPStatus
 from urllib.parse import quote, urlencode
 
 from flask import Blueprint, Response, g, request
+from flask.sansio.blueprints import BlueprintSetupState
 
 from api import actions
 from api.auth import ONLY_READS, READING
 from api.problems import ProblemError
 from api.schemas import LONGEST_GROUP
 from api.service import Service, service
-from operations.model import WENT_WRONG, State
+from operations.model import WENT_WRONG, DeliveryState, State
 from operations.storage import index
 from operations.storage.failing import failing_targets
 from operations.storage.index import BY_END, RECENT, WRONG
 from operations.storage.listing import Page
 from operations.telling import groups
-from page import charts, errors, search, tellings, timeline, view
+from page import charts, errors, search, timeline, view
 from page.finding import find
 from page.groups import Fold, GroupCard
-from page.groups import card as group_card
 from page.html import file, html, is_refreshing, say, see_other, shown
 from page.search import Search
 from page.signing_in import came_from, require_own_form, require_session, small_forms_only
-from page.targets import target_rows
+from page.view import Card, TargetRow
 
 SHOWN_IN_FLIGHT = 50
 SHOWN_RECENT = 25
@@ -40,8 +40,12 @@ routes = Blueprint("page", __name__, template_folder="templates")
 errors.register(routes)
 routes.add_app_template_filter(view.clock, "clock")
 routes.add_app_template_filter(view.stamp, "stamp")
-routes.add_app_template_filter(shown)
 files = Blueprint("page-files", __name__)
+
+
+@routes.record_once
+def _make_all_texts_safe(state: BlueprintSetupState) -> None:
+    state.app.jinja_env.finalize = shown  # it gets everything that a template writes
 
 
 @files.get("/static/<version>/<name>")
@@ -92,11 +96,11 @@ def overview() -> Response:
         "overview.html",
         title=view.title(counts[index.RETRYING] + counts[index.DEAD], counts[index.DUE]),
         problems=problems,
-        failing=list(view.failing(failing_targets(parts.connection, parts.records), now)),
+        failing=view.failing(failing_targets(parts.connection, parts.records), now),
         failing_counts={"dead": counts[index.DEAD], "retrying": counts[index.RETRYING]},
         in_flight=in_flight,
         in_flight_count=counts[index.DUE],
-        wrong=[view.card(each, now) for each in wrong.trackings],
+        wrong=[Card(each, now) for each in wrong.trackings],
         wrong_count=counts[WRONG],
         recent=ended,
         begin=None if counts[RECENT] else parts.settings.public_url or request.host_url.rstrip("/"),
@@ -109,7 +113,7 @@ def overview() -> Response:
 def _list(parts: Service, wanted: Search) -> Response:
     found = Page((), None) if wanted.faults else find(parts, wanted, SHOWN_IN_LIST)
     now = parts.records.now()
-    cards = [(view.card(each, now), tellings.tellings(each, wanted)) for each in found.trackings]
+    cards = [(Card(each, now), view.tellings(each, wanted)) for each in found.trackings]
     return html(
         "list.html",
         HTTPStatus.UNPROCESSABLE_ENTITY if wanted.faults else HTTPStatus.OK,
@@ -125,11 +129,11 @@ def _list(parts: Service, wanted: Search) -> Response:
     )
 
 
-def _choices(parts: Service, *listed: view.Card | GroupCard) -> dict[str, object]:
+def _choices(parts: Service, *listed: Card | GroupCard) -> dict[str, object]:
     return {
         "states": search.STATES,
         "targets": {name: name for name in sorted(parts.settings.targets)},
-        "apps": sorted({card.app for card in listed if isinstance(card, view.Card)}),
+        "apps": sorted({card.app for card in listed if isinstance(card, Card)}),
     }
 
 
@@ -138,7 +142,7 @@ def operation(identity: str) -> Response:
     """Show one tracking with its timeline."""
     parts = service()
     tracking = actions.find(parts, identity, or_group=True).tracking
-    card = view.card(tracking, parts.records.now())
+    card = Card(tracking, parts.records.now())
     return html(
         "operation.html", title=f"{card.app}: {card.what} {card.status} · Opwatch", card=card, tracking=tracking,
         events=timeline.events(tracking),
@@ -154,7 +158,7 @@ def group(name: str) -> Response:
         raise ProblemError(HTTPStatus.NOT_FOUND, "No operation is tracked with this group.")
     now = parts.records.now()
     found = groups.summarize(name, members, now)
-    card = group_card(found, now)
+    card = GroupCard(found, now)
     return html(
         "group.html",
         title=f"{card.name}: {card.status} · Opwatch",
@@ -162,7 +166,7 @@ def group(name: str) -> Response:
         card=card,
         group=found,
         in_own_group=True,
-        members=[view.card(each, now) for each in found.worst_first[:SHOWN_MEMBERS]],
+        members=[Card(each, now) for each in found.worst_first[:SHOWN_MEMBERS]],
         every_s=SLOW_REFRESH_S if len(members) > SHOWN_MEMBERS else None,
     )
 
@@ -186,7 +190,15 @@ def apps() -> Response:
 @routes.get("/targets")
 def targets() -> Response:
     """Show each target and whether deliveries to it work."""
-    return html("targets.html", title="Targets · Opwatch", rows=list(target_rows(service())))
+    parts = service()
+    counters, configured, now = parts.overview.counters(), parts.settings.targets, parts.records.now()
+    known = {each.target: each for each in view.failing(failing_targets(parts.connection, parts.records), now)}
+    rows = []
+    for name in sorted({*configured, *known}):
+        kind = configured[name].kind if name in configured else ""
+        delivered = counters.get(f"deliveries:{name}:{DeliveryState.DELIVERED}", 0)
+        rows.append(TargetRow(name, kind, delivered, known.get(name)))
+    return html("targets.html", title="Targets · Opwatch", rows=rows)
 
 
 @routes.post("/operations/<identity>/stop")
@@ -207,7 +219,7 @@ def retry(identity: str, target: str) -> Response:
 def retry_all(target: str) -> Response:
     """Retry all failing deliveries to a target, and return to the page with the button."""
     retried, left = actions.retry_all(service(), target, g.caller)
-    said = f"{tellings.counted(retried)} to {target} will be retried."
+    said = f"{view.counted(retried)} to {target} will be retried."
     if left:
         said += f" {left} cannot: alerts, warnings, deliveries of a former run, or being attempted just now."
     return say(see_other(came_from()), said)

@@ -4,8 +4,10 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from notifiers.wording import DELIVERY_WORDS, WORDS
+from notifiers.wording import DELIVERY_WORDS, WORDS, type_name
+from operations.kind import Kind
 from operations.model import WENT_WRONG, Delivery, State, Tracking
+from operations.storage.listing import End
 from operations.telling.view import is_named
 
 WRONG = ",".join(WENT_WRONG)
@@ -17,10 +19,14 @@ LONGEST = 200
 IN_FLIGHT = "f"
 """Begins the cursor of a page of what is in flight; what has ended follows after it."""
 
-FILTERS = ("q", "app", "state", "delivery", "target", "group")
+FILTERS = ("q", "app", "type", "state", "delivery", "target", "group")
 _RULES = {
     "q": (rf"[\s\S]{{1,{LONGEST}}}", f"Search for at most {LONGEST} characters."),
-    "app": (r"[a-z0-9*-]{1,64}", "A name has at most 64 letters, digits and hyphens. * stands for any text."),
+    "app": (
+        r'[a-z0-9*-]{1,64}|"[a-z0-9-]{1,64}"',
+        'A name has at most 64 letters, digits and hyphens. * stands for any text, and "shop" is only shop.',
+    ),
+    "type": (rf"[\s\S]{{1,{LONGEST}}}", f"A type has at most {LONGEST} characters."),
     "state": (rf"({'|'.join(State)})(,({'|'.join(State)}))*", f"No such state. There are: {', '.join(State)}."),
     "delivery": ("|".join(DELIVERY_WORDS), f"No such state of a delivery. There are: {', '.join(DELIVERY_WORDS)}."),
     "target": (r"[a-z0-9][a-z0-9_-]{0,40}", "A name has at most 41 letters, digits, hyphens and underscores."),
@@ -28,6 +34,9 @@ _RULES = {
     "cursor": (rf"{IN_FLIGHT}?[0-9]{{1,15}}_[a-z0-9-]{{1,80}}", "This link is damaged: search again."),
 }
 """The pattern of each parameter, and what to say of a text that does not match it."""
+
+_NOT_STORED = (State.TRACKING, Kind.OPERATION)
+"""A record leaves out what is the default."""
 
 _AS_STORED = re.compile(r"[!#-\[\]-~]+")
 """What JSON does not escape: printable ASCII without quotation mark and backslash."""
@@ -37,11 +46,13 @@ _AS_STORED = re.compile(r"[!#-\[\]-~]+")
 class Search:
     """The filters as typed, and what is wrong with them, by field. An empty text is no filter.
 
-    Every word of `q` must be part of a tracking's names, state, context, errors or ids.
+    Every word of `q` must be part of a tracking's names, state, context, errors or ids. `app` is the beginning of a
+    name, a pattern or, in quotation marks, a whole name. `type` is a whole type of operation, as the page names it.
     """
 
     q: str = ""
     app: str = ""
+    type: str = ""
     state: str = ""
     delivery: str = ""
     target: str = ""
@@ -53,6 +64,11 @@ class Search:
     def filters(self) -> dict[str, str]:
         """The filters for the address of the next page."""
         return {name: value for name in FILTERS if (value := getattr(self, name))}
+
+    @property
+    def narrows(self) -> bool:
+        """Whether there is a filter besides the words: those are shown."""
+        return any(name != "q" for name in self.filters)
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -68,6 +84,7 @@ class Search:
         """Tell whether a tracking passes all filters."""
         return (
             (not self.app or is_named(tracking.app, self._pattern))
+            and (not self.type or type_of(tracking).lower() == self.type)
             and (not self.state or tracking.state in self.states)
             and self.group in ("", tracking.group)
             and (not (self.delivery or self.target) or any(map(self.wants, tracking.outgoing)))
@@ -81,7 +98,8 @@ class Search:
     def prefilter(self) -> Callable[[bytes], bool]:
         """Return a cheap test of a stored record: False only if the tracking in it cannot match."""
         wanted = (*self.words, *self._pattern.strip("*").split("*"), self.target)
-        parts = [part.lower().encode() for part in wanted if _AS_STORED.fullmatch(part)]
+        stored = (part.lower() for part in wanted if _AS_STORED.fullmatch(part))
+        parts = [part.encode() for part in stored if not any(part in default for default in _NOT_STORED)]
         states = [f'"state":"{each}"'.encode() for each in self.states] if State.TRACKING not in self.states else []
         told = f'"state":"{self.delivery}"'.encode() if self.delivery else b""
 
@@ -97,7 +115,8 @@ class Search:
 
     @property
     def _pattern(self) -> str:
-        return self.app if "*" in self.app or not self.app else f"{self.app}*"
+        whole = not self.app or any(mark in self.app for mark in '*"')
+        return self.app.strip('"') if whole else f"{self.app}*"
 
     def _has_words(self, tracking: Tracking) -> bool:
         text = "\n".join(filter(None, texts(tracking))).lower()
@@ -125,6 +144,11 @@ def parse(given: Iterable[tuple[str, str]]) -> Search:
         read["state"] = ",".join(part for each in read["state"].split(",") if (part := each.strip()))
     faults = {name: _RULES[name][1] for name, value in read.items() if not re.fullmatch(_RULES[name][0], value)}
     return Search(**{name: typed[name] if name in faults else value for name, value in read.items()}, faults=faults)
+
+
+def type_of(tracking: Tracking | End) -> str:
+    """Name the type of an operation as the page does."""
+    return type_name(tracking.kind, tracking.operation.type if tracking.operation else None)
 
 
 def texts(tracking: Tracking) -> Iterator[str | None]:

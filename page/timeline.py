@@ -8,7 +8,7 @@ from notifiers.wording import state_word
 from operations.history import Looks
 from operations.kind import Kind
 from operations.model import Delivery, State, Tracking
-from operations.text import plain
+from page.view import what_it_tells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +25,13 @@ class Event:
 
 def events(tracking: Tracking) -> list[Event]:
     """List the known events of a tracking, in order."""
-    found = [Event(at=tracking.created_at, text=f"tracked by {plain(tracking.created_by)}")]
+    found = [Event(at=tracking.created_at, text=f"tracked by {tracking.created_by}")]
     found += _looks(tracking)
     if tracking.ended_at is not None:
         mood = {State.SUCCEEDED: "good", State.FAILED: "bad"}.get(tracking.state, "odd")
         said = state_word(tracking.state, tracking.operation.type if tracking.operation else None)
-        text = said + (f" by {plain(tracking.cancelled_by)}" if tracking.cancelled_by else "")
-        found.append(Event(at=tracking.ended_at, text=text, detail=plain(tracking.reason or ""), mood=mood))
+        text = said + (f" by {tracking.cancelled_by}" if tracking.cancelled_by else "")
+        found.append(Event(at=tracking.ended_at, text=text, detail=tracking.reason or "", mood=mood))
     for delivery in tracking.outgoing:
         found += _attempts(delivery)
     return sorted(found, key=lambda event: event.at)
@@ -46,7 +46,7 @@ def _looks(tracking: Tracking) -> Iterator[Event]:
 
 
 def _look(each: Looks, glanced_at: str) -> Event:
-    what = plain(each.what)
+    what = each.what
     if each.failed:
         return Event(
             at=each.first_at, until=each.last_at, text="look failed", detail=what, times=each.times, mood="odd"
@@ -57,12 +57,11 @@ def _look(each: Looks, glanced_at: str) -> Event:
 
 
 def _attempts(delivery: Delivery) -> Iterator[Event]:
-    what = "alert" if delivery.alert is not None else "warning" if delivery.warns else "outcome"
-    target = plain(delivery.target)
+    what, target = what_it_tells(delivery), delivery.target
     for each in delivery.history:
         if each.by is not None:
-            yield Event(at=each.at, text=f"retry to {target} by {plain(each.by)}")
+            yield Event(at=each.at, text=f"retry to {target} by {each.by}")
         elif each.error is None:
             yield Event(at=each.at, text=f"{what} delivered to {target}", mood="good")
         else:
-            yield Event(at=each.at, text=f"{what} not delivered to {target}", detail=plain(each.error), mood="bad")
+            yield Event(at=each.at, text=f"{what} not delivered to {target}", detail=each.error, mood="bad")

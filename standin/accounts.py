@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 WINDOW_S = 60.0
+LIFETIME_S = 3600
 
 
 @dataclass(frozen=True)
@@ -27,18 +28,18 @@ class Accounts:
         self._bearers: dict[str, Bearer] = {}
         self._numbers = count(1)
 
-    def exchange(self, account: str, now: float, lifetime_s: int, *, addon: str | None = None) -> str:
+    def exchange(self, account: str, now: float, *, addon: str | None = None) -> str:
         """Return a new bearer, shaped like a JWT; `iat` and `exp` are whole seconds, as Scalingo's are."""
         issued_at = int(now)
         claims = {
             "iss": "Scalingo stand-in",
             "iat": issued_at,
-            "exp": issued_at + lifetime_s,
+            "exp": issued_at + LIFETIME_S,
             "account": account,
             "jti": next(self._numbers),
         }
         token = ".".join([_segment({"alg": "none", "typ": "JWT"}), _segment(claims), _base64url(b"not a signature")])
-        self._bearers[token] = Bearer(account, issued_at + lifetime_s, addon)
+        self._bearers[token] = Bearer(account, issued_at + LIFETIME_S, addon)
         return token
 
     def by_api_token(self, authorization: str) -> str | None:

@@ -1,26 +1,29 @@
 """A stand-in for Scalingo's API and its auth host, both on one loopback port.
 
-Tests run it in a thread: `with ScalingoApi() as api: …`. As a process (`python -m standin`), `control` steers it.
+Tests run it in a thread: `with ScalingoApi() as api: …`. As a process (`python -m standin`), it also takes:
+
+| request                   | answer                                                                             |
+|---------------------------|------------------------------------------------------------------------------------|
+| POST /_standin/operations | the `operation_url` of what begins; the body has `app` and any fields of `Operation` |
+| GET /_standin/requests    | all `requests` so far, and how many were `rate_limited`                              |
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Unpack
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from aiohttp import web
-from pydantic import with_config
-from typing_extensions import TypedDict  # On Python 3.11 pydantic refuses the one in typing.
 
-from standin import control
 from standin.accounts import Accounts
-from standin.faults import Fault, Target
+from standin.faults import Fault, Waiting, json_reply, route_not_found
 from standin.loopback import LoopbackServer, RequestLog
-from standin.operations import DEFAULT_ERROR, DateStyle, Kind, Operation, new_id, new_uuid
-from standin.replies import Fate, send
+from standin.operations import DEFAULT_ERROR, begun
+from standin.replies import Fate, Reply, send
 from standin.state import ApiState, Call, Settings
 
+CONTROL = "/_standin/"
 DEFAULT_TOKENS: Mapping[str, str] = {"default": "tk-us-stand-in"}
 
 
@@ -45,19 +48,6 @@ class OperationHandle:
     id: str
     app: str
     url: str
-
-
-@with_config(extra="forbid")
-class SettingsChange(TypedDict, total=False):
-    """Any of the fields of `Settings`."""
-
-    limit: int | None
-    retry_after_s: int | None
-    bearer_lifetime_s: int
-    latency_s: float
-    database_route: Literal["both", "addon", "short"]
-    liar: str
-    apps_on_a_page: int | None
 
 
 class ScalingoApi(LoopbackServer):
@@ -111,47 +101,12 @@ class ScalingoApi(LoopbackServer):
             self._log.clear()
             self._rate_limited = 0
 
-    def operation(  # noqa: PLR0913 - it has that many properties
-        self,
-        app: str = "shop",
-        *,
-        id: str | None = None,  # noqa: A002 - the API's own word
-        kind: Kind = "operation",
-        addon_id: str | None = None,
-        type: str = "restart",  # noqa: A002 - the API's own word
-        pending_s: float = 0,
-        duration_s: float | None = 0,
-        outcome: str = "",
-        error: str | None = DEFAULT_ERROR,
-        output: str | None = None,
-        output_bytes: int = 0,
-        running_status: str = "",
-        pending_finished_at: bool = False,
-        dates: DateStyle = "Z",
-        extra: Mapping[str, Any] | None = None,
-    ) -> OperationHandle:
-        """Begin an operation now, with a script as in `Operation`; `duration_s=None` waits for `finish`."""
-        created = Operation(
-            id=id or (new_uuid() if kind == "deployment" else new_id()),
-            kind=kind,
-            addon_id=addon_id,
-            output=output,
-            output_bytes=output_bytes,
-            app=app,
-            created_at=self._clock(),
-            type=type,
-            pending_s=pending_s,
-            duration_s=duration_s,
-            outcome=outcome,
-            error=error,
-            running_status=running_status,
-            pending_finished_at=pending_finished_at,
-            dates=dates,
-            extra=extra or {},
-        )
+    def operation(self, app: str = "shop", **fields: Any) -> OperationHandle:
+        """Begin an operation now, with fields of `Operation`; `duration_s=None` waits for `finish`."""
+        created = begun(app, self._clock(), **fields)
         with self._lock:
             self._state.operations[created.id] = created
-        return OperationHandle(created.id, app, self._state.url(created))
+        return OperationHandle(created.id, app, created.url(self.base_url))
 
     def script(self, app: str, **fields: Any) -> None:
         """Give fields of `Operation` to what the next POST about the app begins."""
@@ -185,7 +140,7 @@ class ScalingoApi(LoopbackServer):
         above the rate limit gets its 429 and uses no fault.
         """
         with self._lock:
-            self._state.faults.add(fault, Target(exchange, app, operation_id), times)
+            self._state.faults.append(Waiting(fault, times, exchange, app, operation_id))
 
     def clear_faults(self) -> None:
         """Forget all waiting faults."""
@@ -203,15 +158,15 @@ class ScalingoApi(LoopbackServer):
         with self._lock:
             self._state.accounts.expire_bearers()
 
-    def configure(self, **changes: Unpack[SettingsChange]) -> None:
+    def configure(self, **changes: Any) -> None:
         """Change some of the `Settings`, from the next request on."""
         with self._lock:
             self._state.settings = replace(self._state.settings, **changes)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Decide on the answer, log it, and send it."""
-        if request.path.startswith(control.PREFIX):
-            return await control.handle(self, request)
+        if request.path.startswith(CONTROL):
+            return await send(request, await self._control(request))
         page = request.query.get("page", "")
         page_number = int(page) if page.isdecimal() else 1
         call = Call.parse(request.method, request.path, request.headers.get("Authorization", ""), page_number)
@@ -224,3 +179,17 @@ class ScalingoApi(LoopbackServer):
         if request.can_read_body and reply.reset != "before":
             await request.read()
         return await send(request, reply)
+
+    async def _control(self, request: web.BaseRequest) -> Reply:
+        """Answer a request of whoever started the process. It does not count towards the limit, and is not logged."""
+        match request.method, request.path.removeprefix(CONTROL):
+            case "POST", "operations":
+                try:
+                    begun = self.operation(**await request.json())
+                except (TypeError, ValueError) as error:  # a ValidationError is one, too
+                    return json_reply(422, {"error": str(error)})
+                return json_reply(201, {"id": begun.id, "operation_url": begun.url})
+            case "GET", "requests":
+                seen = [asdict(each) for each in self.requests]
+                return json_reply(200, {"requests": seen, "rate_limited": self.rate_limited})
+        return route_not_found(request.path)

@@ -1,14 +1,12 @@
-"""The faults of Scalingo's API, and the queue that gives them to requests.
+"""The faults of Scalingo's API.
 
 A fault replaces only the answer. So a request that is reset, delayed or answered with a 500 still has its effect, as in
 reality.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
 
 from standin.replies import Reply
 
@@ -21,7 +19,7 @@ def json_reply(status: int, content: object, **headers: str) -> Reply:
     return Reply(status, json.dumps(content, separators=(",", ":")), JSON | headers)
 
 
-def too_many_requests(retry_after_s: int | None) -> Reply:
+def too_many_requests(retry_after_s: int | None = None) -> Reply:
     """Return the answer above the rate limit: plain text, rarely with a Retry-After."""
     return Reply(429, "Retry later", {} if retry_after_s is None else {"Retry-After": str(retry_after_s)})
 
@@ -119,71 +117,19 @@ def drip(seconds: float) -> Fault:
     return lambda reply: replace(reply, drip_s=seconds)
 
 
-FAULTS: Mapping[str, Callable[..., Fault]] = MappingProxyType(
-    {
-        fault.__name__: fault
-        for fault in (
-            answer,
-            drip,
-            forbidden,
-            hang,
-            html,
-            internal_error,
-            not_json,
-            operation_not_found,
-            payment_required,
-            rate_limited,
-            reset,
-            slow,
-            unauthorized,
-            unknown_route,
-            wrong_shape,
-        )
-    }
-)
-"""Every fault, by its name in `standin.control`."""
+@dataclass(eq=False)
+class Waiting:
+    """A fault that waits for the next `times` requests (None: for all) that match all given fields."""
 
-
-@dataclass(frozen=True)
-class Target:
-    """The requests that get a fault: those that match all given fields."""
-
-    exchange: bool = False
-    app: str | None = None
-    operation_id: str | None = None
+    fault: Fault
+    times: int | None
+    exchange: bool
+    app: str | None
+    operation_id: str | None
 
     def fits(self, *, exchange: bool, app: str | None, operation_id: str | None) -> bool:
         """Tell whether a request matches."""
         return (exchange or not self.exchange) and self.app in (None, app) and self.operation_id in (None, operation_id)
-
-
-class FaultQueue:
-    """Gives each request the oldest matching fault, as many times as requested."""
-
-    def __init__(self) -> None:
-        self._waiting: list[tuple[Fault, Target, int | None]] = []
-
-    def add(self, fault: Fault, target: Target, times: int | None) -> None:
-        """Queue a fault for the next `times` matching requests; None: until cleared. Raises ValueError below 1."""
-        if times is not None and times < 1:
-            message = f"a fault must happen at least once, not {times} times"
-            raise ValueError(message)
-        self._waiting.append((fault, target, times))
-
-    def clear(self) -> None:
-        """Forget all faults."""
-        self._waiting.clear()
-
-    def apply(self, reply: Reply, **request: Any) -> Reply:
-        """Return the reply to a request, which is described as for `Target.fits`."""
-        for index, (fault, target, times) in enumerate(self._waiting):
-            if target.fits(**request):
-                if times == 1:
-                    del self._waiting[index]
-                elif times is not None:
-                    self._waiting[index] = (fault, target, times - 1)
-                return fault(reply)
-        return reply
 
 
 def _instead(reply: Reply) -> Fault:

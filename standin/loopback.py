@@ -6,9 +6,8 @@ import socket
 import ssl
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
 from itertools import islice
 from typing import Generic, Self, TypeVar
 
@@ -34,7 +33,7 @@ class Loopback(ABC):
         self._socket = _bound(port)
         self._port: int = self._socket.getsockname()[1]
         self._thread: threading.Thread | None = None
-        self._end: Callable[[], None] = lambda: None
+        self._end: Callable[[], object] = lambda: None
 
     @abstractmethod
     def speak(self) -> asyncio.BaseProtocol:
@@ -59,7 +58,7 @@ class Loopback(ABC):
         if self._thread is not None:
             message = f"{self.base_url} is already being served"
             raise RuntimeError(message)
-        started: Future[Callable[[], None]] = Future()
+        started: Future[Callable[[], object]] = Future()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve_until_ended(started)), name=type(self).__name__, daemon=True
         )
@@ -92,41 +91,23 @@ class Loopback(ABC):
         self.close()
 
     def serve_until_signalled(self) -> None:
-        """Serve from the main thread until SIGTERM or SIGINT. Prints the address."""
-        asyncio.run(self._serve_until_signalled())
-        self._socket.close()
-
-    async def _serve_until_signalled(self) -> None:
-        ended = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, ended.set)
-        async with self._listening():
+        """Serve until SIGTERM or SIGINT. Prints the address."""
+        ends = {signal.SIGTERM, signal.SIGINT}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # in the server's thread, too: sigwait takes them
+        with self:
             print(f"listening on {self.base_url}", flush=True)
-            await ended.wait()
+            signal.sigwait(ends)
 
-    async def _serve_until_ended(self, started: "Future[Callable[[], None]]") -> None:
+    async def _serve_until_ended(self, started: "Future[Callable[[], object]]") -> None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
-
-        def end() -> None:
-            loop.call_soon_threadsafe(ended.set)
-
-        async with self._listening():
-            started.set_result(end)
-            await ended.wait()
-
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[None]:
-        listener = await asyncio.get_running_loop().create_server(
-            self.speak, sock=self._socket, backlog=1024, ssl=self._tls
-        )
-        try:
-            yield
-        finally:
-            listener.close()
-            self.hang_up()  # asyncio.run then cancels the running tasks
-            await abort_connections()
-            self._socket = _bound(self._port)
+        listener = await loop.create_server(self.speak, sock=self._socket, backlog=1024, ssl=self._tls)
+        started.set_result(lambda: loop.call_soon_threadsafe(ended.set))
+        await ended.wait()
+        listener.close()
+        self.hang_up()  # asyncio.run then cancels the running tasks
+        await abort_connections()
+        self._socket = _bound(self._port)
 
 
 async def abort_connections() -> None:

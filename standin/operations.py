@@ -4,16 +4,16 @@ import hashlib
 import secrets
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, timezone
+from dataclasses import field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
+
 Kind = Literal["operation", "deployment", "database", "backup"]
-DateStyle = Literal["Z", "+00:00", "+02:00"]
 
 DEFAULT_ERROR = "container web-1 failed to restart"
-RESTART_PENDING_S = 1.0
-RESTART_DURATION_S = 5.0
 DEFAULT_OUTPUT = "<-- Start deployment of {app} -->\n       Fetching source code\n-----> Ruby app detected\n"
 
 WAITING = {"operation": "pending", "deployment": "queued", "database": "pending", "backup": "scheduled"}
@@ -22,9 +22,9 @@ DONE = {"operation": "done", "deployment": "success", "database": "finished", "b
 """The API's words for each kind."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Operation:
-    """One of them: pending, then running, then its outcome."""
+    """One of them: pending, then running, then its outcome. Raises ValidationError if a field is wrong."""
 
     id: str
     """24 hex digits; of a deployment, a uuid."""
@@ -39,11 +39,6 @@ class Operation:
     """The API's word for the end; empty: a success."""
     error: str | None = DEFAULT_ERROR
     """Shown only with the outcome `error`, or `user-error` of a database."""
-    running_status: str = ""
-    """The API's word for running (empty: the kind's): clients must treat unknown words as unfinished."""
-    pending_finished_at: bool = False
-    """Whether it has a `finished_at` while still pending, as in the documented example."""
-    dates: DateStyle = "Z"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Added to the body, or replacing its fields, in every status."""
     kind: Kind = "operation"
@@ -63,26 +58,35 @@ class Operation:
         age_s = now - self.created_at
         if self.duration_s is not None and age_s >= self.duration_s:
             return self.outcome or DONE[self.kind]
-        return WAITING[self.kind] if age_s < self.pending_s else self.running_status or RUNNING[self.kind]
+        return WAITING[self.kind] if age_s < self.pending_s else RUNNING[self.kind]
 
-    def body(self, now: float, base_url: str = "") -> dict[str, Any]:
+    def url(self, base_url: str) -> str:
+        """Return its URL, as the answer that began it has it."""
+        match self.kind:
+            case "deployment":
+                return f"{base_url}/v1/apps/{self.app_id}/deployments/{self.id}/output"
+            case "database":
+                return f"{base_url}/api/operations/{self.id}"
+            case "backup":
+                return f"{base_url}/api/databases/{self.addon_id}/backups/{self.id}"
+        return f"{base_url}/v1/apps/{self.app}/operations/{self.id}"
+
+    def body(self, now: float, base_url: str) -> dict[str, Any]:
         """Return the operation as the API shows it; a field that does not apply is absent, not null."""
         body: dict[str, Any] = {
             "id": self.id,
-            "created_at": self._date(self.created_at),
+            "created_at": _date(self.created_at),
             "status": self.status(now),
         }
         over = self.duration_s is not None and now - self.created_at >= self.duration_s
-        ended_at = self._date(self.created_at + self.duration_s) if over and self.duration_s is not None else None
+        ended_at = _date(self.created_at + self.duration_s) if over and self.duration_s is not None else None
         match self.kind:
             case "operation":
                 body |= {"app_id": self.app_id, "type": self.type, "message": None}
                 body |= {"finished_at": ended_at} if over else {}
                 body |= {"error": self.error} if over and self.outcome == "error" else {}
-                if now - self.created_at < self.pending_s and self.pending_finished_at:
-                    body["finished_at"] = self._date(self.created_at + self.pending_s)
             case "deployment":
-                links = {"output": f"{base_url}/v1/apps/{self.app_id}/deployments/{self.id}/output"}
+                links = {"output": self.url(base_url)}
                 body |= {"app_id": self.app_id, "finished_at": ended_at, "git_ref": None, "type": "deployment"}
                 body |= {"duration": round(self.duration_s or 0) if over else 0, "links": links}
             case "database":
@@ -101,11 +105,6 @@ class Operation:
     def _failed(self, now: float) -> bool:
         return self.status(now) in ("error", "user-error")
 
-    def _date(self, unix_time: float) -> str:
-        zone = timezone(timedelta(hours=2)) if self.dates == "+02:00" else UTC
-        text = datetime.fromtimestamp(unix_time, zone).isoformat(timespec="milliseconds")
-        return text.replace("+00:00", "Z") if self.dates == "Z" else text
-
 
 def new_id() -> str:
     """Return an id as Scalingo makes them: 24 hex digits."""
@@ -122,15 +121,11 @@ def app_id(app: str) -> str:
     return hashlib.sha256(app.encode()).hexdigest()[:24]
 
 
-def begun(kind: Kind, app: str, word: str, now: float, addon_id: str | None = None) -> Operation:
-    """Return what a POST begins: a restart, a deployment, …: it waits for 1 s, and succeeds after 5 s."""
-    return Operation(
-        new_uuid() if kind == "deployment" else new_id(),
-        app,
-        created_at=now,
-        type=word,
-        pending_s=RESTART_PENDING_S,
-        duration_s=RESTART_DURATION_S,
-        kind=kind,
-        addon_id=addon_id,
-    )
+def begun(app: str, now: float, *, kind: Kind = "operation", **fields: Any) -> Operation:
+    """Begin an operation, a deployment, …, with fields of `Operation`; it gets an id of its kind."""
+    made = new_uuid() if kind == "deployment" else new_id()
+    return Operation(**{"id": made, "app": app, "created_at": now, "kind": kind, **fields})
+
+
+def _date(unix_time: float) -> str:
+    return datetime.fromtimestamp(unix_time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

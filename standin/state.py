@@ -1,7 +1,7 @@
 """The state of the stand-in Scalingo API, and its answer to each request. It needs no server and no clock."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from standin.accounts import Accounts, SlidingWindow
@@ -9,13 +9,13 @@ from standin.apps import APPS, EVENTS, events, listed
 from standin.faults import (
     DATABASE_UNAUTHORIZED,
     INVALID_CREDENTIALS,
-    FaultQueue,
+    Waiting,
     json_reply,
     not_found,
     route_not_found,
     too_many_requests,
 )
-from standin.operations import Operation, begun
+from standin.operations import Kind, Operation, begun
 from standin.replies import Reply
 
 EXCHANGE = "/v1/tokens/exchange"
@@ -30,7 +30,8 @@ DATABASE_ROUTE = re.compile(
     r"/api(?:/databases/(?P<addon>[^/]+))?"
     r"/(?:(?:operations|backups)/(?P<operation_id>[^/]+)|(?P<action>upgrade|backups))"
 )
-_NAMED = ("app", "operation_id", "output", "addon", "action")
+RESTART = {"pending_s": 1.0, "duration_s": 5.0}
+"""What a POST begins waits for 1 s, and succeeds after 5 s."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,6 @@ class Settings:
 
     limit: int | None = 60
     """Requests per API token in any 60 s, exchanges included; None: no limit."""
-    retry_after_s: int | None = None
-    """Sent with the 429 above the limit; None: no such header."""
-    bearer_lifetime_s: int = 3600
-    latency_s: float = 0
-    """The delay of every answer after its state was read."""
     database_route: Literal["both", "addon", "short"] = "both"
     """Which route of a database's operation or backup is known: with the addon, without, or both."""
     liar: str = ""
@@ -59,19 +55,19 @@ class Call:
     method: str
     path: str
     authorization: str
-    app: str | None
-    operation_id: str | None
-    output: str | None
-    addon: str | None
-    action: str | None
-    page: int = 1
+    page: int
+    app: str | None = None
+    operation_id: str | None = None
+    output: str | None = None
+    addon: str | None = None
+    action: str | None = None
 
     @classmethod
-    def parse(cls, method: str, path: str, authorization: str, page: int = 1) -> "Call":
+    def parse(cls, method: str, path: str, authorization: str, page: int) -> "Call":
         """Find app, operation, addon and action in the path; None if missing."""
         route = ROUTE.fullmatch(path) or DATABASE_ROUTE.fullmatch(path)
         named = route.groupdict() if route else {"app": path if path in (APPS, EVENTS) else None}
-        return cls(method, path, authorization, page=page, **{name: named.get(name) for name in _NAMED})
+        return cls(method, path, authorization, page, **named)
 
 
 class ApiState:
@@ -80,23 +76,13 @@ class ApiState:
     def __init__(self, accounts: Accounts, settings: Settings, base_url: str) -> None:
         self.accounts = accounts
         self.settings = settings
-        self.faults = FaultQueue()
+        self.faults: list[Waiting] = []
+        """The oldest comes first."""
         self.operations: dict[str, Operation] = {}
         self.scripts: dict[str, dict[str, Any]] = {}
         """By app: fields of what the next POST begins there."""
         self._window = SlidingWindow()
         self._base_url = base_url
-
-    def url(self, operation: Operation) -> str:
-        """Return the URL of an operation, a deployment or a backup, as the answer that began it has it."""
-        match operation.kind:
-            case "deployment":
-                return f"{self._base_url}/v1/apps/{operation.app_id}/deployments/{operation.id}/output"
-            case "database":
-                return f"{self._base_url}/api/operations/{operation.id}"
-            case "backup":
-                return f"{self._base_url}/api/databases/{operation.addon_id}/backups/{operation.id}"
-        return f"{self._base_url}/v1/apps/{operation.app}/operations/{operation.id}"
 
     def account(self, call: Call) -> str | None:
         """Return the name of the call's API token, if its credentials were ever valid."""
@@ -104,18 +90,21 @@ class ApiState:
         return bearer.account if bearer else self.accounts.by_api_token(call.authorization)
 
     def answer(self, call: Call, now: float) -> Reply:
-        """Count the call, carry it out, and return its answer, with limit, faults and latency."""
+        """Count the call, carry it out, and return its answer, with limit and faults."""
         if self._window.admits(self.account(call), self.settings.limit, now):
-            reply = self.faults.apply(
-                self._carry_out(call, now),
-                exchange=call.path == EXCHANGE,
-                app=call.app,
-                operation_id=call.operation_id,
-            )
-        else:
-            reply = too_many_requests(self.settings.retry_after_s)
-        latency_s = self.settings.latency_s
-        return replace(reply, delay_s=reply.delay_s + latency_s) if latency_s else reply
+            return self._with_fault(call, self._carry_out(call, now))
+        return too_many_requests()
+
+    def _with_fault(self, call: Call, reply: Reply) -> Reply:
+        """Apply the oldest fault that waits for such a call."""
+        for each in self.faults:
+            if each.fits(exchange=call.path == EXCHANGE, app=call.app, operation_id=call.operation_id):
+                if each.times is not None:
+                    each.times -= 1
+                if each.times == 0:
+                    self.faults.remove(each)
+                return each.fault(reply)
+        return reply
 
     def _carry_out(self, call: Call, now: float) -> Reply:
         match call:
@@ -135,7 +124,7 @@ class ApiState:
         account = self.accounts.by_api_token(call.authorization)
         if account is None:
             return INVALID_CREDENTIALS
-        return json_reply(200, {"token": self.accounts.exchange(account, now, self.settings.bearer_lifetime_s)})
+        return json_reply(200, {"token": self.accounts.exchange(account, now)})
 
     def _refusal(self, call: Call, now: float) -> Reply | None:
         """Return None if the call's bearer is valid for it: in the database API, an addon's own token."""
@@ -150,7 +139,7 @@ class ApiState:
         if not any(each.addon_id == addon and app in (each.app, each.app_id) for each in self.operations.values()):
             return not_found("addon")
         account = self.account(call) or ""
-        token = self.accounts.exchange(account, now, self.settings.bearer_lifetime_s, addon=addon)
+        token = self.accounts.exchange(account, now, addon=addon)
         return json_reply(200, {"addon": {"id": addon, "token": token}})
 
     def _show(self, call: Call, now: float) -> Reply:
@@ -186,11 +175,11 @@ class ApiState:
 
     def _begin_in_app(self, app: str, action: str, now: float) -> Reply:
         deploys = action in ("deployments", "manual_deploy")
-        operation = begun("deployment" if deploys else "operation", app, action, now)
-        operation = replace(operation, **self.scripts.pop(app, {}))
+        script = {"kind": "deployment" if deploys else "operation", "type": action, **self.scripts.pop(app, {})}
+        operation = begun(app, now, **(RESTART | script))
         self.operations[operation.id] = operation
         if not deploys:
-            return json_reply(202, {}, Location=self.url(operation))
+            return json_reply(202, {}, Location=operation.url(self._base_url))
         body = operation.body(now, self._base_url)
         if action == "manual_deploy":
             del body["links"]
@@ -198,9 +187,10 @@ class ApiState:
 
     def _begin_in_database(self, addon: str, action: str, now: float) -> Reply:
         app = next((each.app for each in self.operations.values() if each.addon_id == addon), "shop")
-        operation = begun("backup" if action == "backups" else "database", app, "upgrade", now, addon)
+        kind: Kind = "backup" if action == "backups" else "database"
+        operation = begun(app, now, kind=kind, type="upgrade", addon_id=addon, **RESTART)
         self.operations[operation.id] = operation
         if action == "backups":
-            return json_reply(201, {"database_backup": operation.body(now)})
+            return json_reply(201, {"database_backup": operation.body(now, self._base_url)})
         body = {"message": "Database upgrade is pending", "operation_id": operation.id}
-        return json_reply(202, body, Location=self.url(operation))
+        return json_reply(202, body, Location=operation.url(self._base_url))

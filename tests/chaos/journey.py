@@ -155,7 +155,7 @@ class Journey:
 
     def _api_fault(self, event: Event) -> None:
         arguments = {"hang": (event.amount * 2,), "slow": (event.amount,), "drip": (0.02,), "rate_limited": (1,)}
-        self.scalingo.fault(faults.FAULTS[event.what](*arguments.get(event.what, ())), times=None)
+        self.scalingo.fault(getattr(faults, event.what)(*arguments.get(event.what, ())), times=None)
 
     def _calm(self) -> None:
         """End every fault; the targets' only after a refusal, however late the first message is."""

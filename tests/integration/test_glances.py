@@ -35,7 +35,7 @@ def in_flight(
     """Begin operations, each of an app of its own, that were last looked at half a minute ago."""
     now = store.records.now()
     script = script | {"kind": kind.value}
-    begun = [scalingo.operation(f"shop-{n}", duration_s=None, **script) for n in range(count)]  # type: ignore[arg-type]
+    begun = [scalingo.operation(f"shop-{n}", duration_s=None, **script) for n in range(count)]
     for each in begun:
         tracked(
             store,

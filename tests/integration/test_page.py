@@ -873,6 +873,35 @@ def test_the_page_of_apps_has_rates_usual_durations_and_charts(
     assert "The latest 10 of 21 operations" in is_page(browser.get("/apps"), 200)
 
 
+def test_the_links_of_a_row_of_apps_list_what_the_row_counts(browser: Browser, store: Store) -> None:
+    one_off, backup = replace(DONE, type="start-one-off"), replace(BROKEN, type='Backup.v2 "x"')
+    elsewhere = "agency in osc-secnum-fr1"
+    for number, (app, place, operation) in enumerate(
+        [
+            *[("shop", "", BROKEN)] * 3,
+            ("shop", "", DONE),
+            *[("shop", "", one_off)] * 2,
+            ("shop", "", backup),
+            *[("shop", elsewhere, BROKEN)] * 5,
+            *[("shop-api", "", BROKEN)] * 7,
+            *[("my-shop", "", DONE)] * 9,
+        ]
+    ):
+        seen(store, tracked(store, operation_id(number), app=app, place=place), operation, {})
+    rows = re.findall(r'(?s)<li class="card app.*?</li>', browser.get("/apps").text)
+    assert len(rows) == 6
+    for row in rows:
+        words = markup.unescape(re.sub("<[^>]+>", "", row.partition("<svg")[0]))
+        counts = [int(count) for count in re.findall(r"(\d+) (?:ended|went wrong)", words)]
+        links = [markup.unescape(link) for link in re.findall(r'href="([^"]+)"', row)]
+        assert len(links) == len(counts)
+        is_shared = words.strip().startswith(
+            "shop restart"
+        )  # the app elsewhere has its own row, and is listed here, too
+        listed = [is_page(browser.get(link), 200).count('<li class="card row') for link in links]
+        assert listed == [count + 5 * is_shared for count in counts], words
+
+
 @pytest.mark.usefixtures("runtime")
 def test_a_target_is_tested_from_the_page_and_the_story_shows_the_result(
     browser: Browser, store: Store, receiver: Receiver

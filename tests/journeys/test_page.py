@@ -29,6 +29,7 @@ TARGETS = f"""
     """
 ERROR = "container web-1 failed to start:\n  <b>listen tcp :5000</b>\nthe last line"
 PHONE: ViewportSize = {"width": 320, "height": 640}
+SMARTPHONE: ViewportSize = {"width": 390, "height": 844}
 LARGE_TEXT: ViewportSize = {"width": 360, "height": 640}
 expect.set_options(timeout=PATIENCE_S * 1000)
 
@@ -229,6 +230,27 @@ def test_a_target_is_tested_and_what_went_wrong_is_searched(browser: Browser, st
             assert page.locator("header, form:visible, button:visible").filter(visible=True).count() == 0
             assert page.locator("pre").is_visible() or script, "scripts open it when printing begins"
     assert "opwatch-test" in {json.loads(each.body)["data"]["app"] for each in stage.told("/webhook", "opwatch-test")}
+
+
+def test_on_a_phone_the_search_is_on_the_first_screen_with_what_is_in_flight(browser: Browser, stage: Stage) -> None:
+    stage.receiver.script("/ledger", Reply(status=410))
+    failed = stage.scalingo.operation("ledger-phone", duration_s=0.1, outcome="error", error=ERROR)
+    identity = stage.opwatch.track(failed.url)
+    stage.opwatch.wait_for_delivery(identity, "ledger", "dead")
+    flying = stage.opwatch.track(stage.scalingo.operation("phone", duration_s=1000).url, notify=[])
+    for script in (True, False):
+        with visiting(browser, stage, viewport=SMARTPHONE, java_script_enabled=script) as page:
+            expect(page.get_by_role("heading", name="Not delivered")).to_be_visible()
+            for shown in (page.get_by_role("searchbox"), page.locator("#flying > li").first):
+                expect(shown).to_be_in_viewport(ratio=1)
+            expect(page.get_by_label("App")).not_to_be_visible()
+            page.get_by_text("Filters", exact=True).click()
+            page.get_by_label("App").fill('"phone"')
+            page.get_by_role("combobox", name="State").select_option("under way")
+            page.get_by_role("button", name="Show").click()
+            expect(page.locator("li.card")).to_have_count(1)
+            expect(page.locator(f"#op-{flying}")).to_be_visible()
+            expect(page.get_by_label("App")).to_be_visible()  # what filters is shown
 
 
 def test_every_page_can_be_read_at_any_width_in_the_dark_and_by_everybody(

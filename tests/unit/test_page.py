@@ -1,19 +1,25 @@
 """The page's view of a tracking, and its timeline."""
 
+import re
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from api.groups import AnyText
 from operations.history import Attempt, Looks
 from operations.model import DeliveryState, Operation, State, Usual, Verdict
 from operations.storage.failing import FailingTarget
 from operations.storage.listing import End
 from operations.storage.records import Stored, encode
 from operations.telling.groups import summarize
-from page import charts, groups, search, throttle, timeline, view
+from page import charts, groups, pages, search, throttle, timeline, view
+from page.html import html
 from page.search import Search
 from tests.unit.strategies import NOW, a_delivery, a_tracking, trackings
 
@@ -25,12 +31,27 @@ def after(seconds: float) -> Any:
     return NOW + timedelta(seconds=seconds)
 
 
+@pytest.fixture(scope="module")
+def app() -> Flask:
+    """Serve the templates."""
+    made = Flask("page")
+    made.url_map.converters["any_text"] = AnyText
+    made.register_blueprint(pages.routes)
+    return made
+
+
 @settings(max_examples=60)
 @given(trackings())
-def test_any_record_can_be_shown(tracking: Any) -> None:
-    shown = view.card(tracking, NOW)
-    assert all(event.at for event in timeline.events(tracking))
-    assert "\u202e" not in shown.headline + shown.error + shown.reason + shown.trouble
+def test_any_record_can_be_shown(app: Flask, tracking: Any) -> None:
+    odd = re.compile("[\u202e\u200b\x1b\x00\x7f\x9b]")
+    listed = {"cards": [(view.Card(tracking, NOW), [*map(partial(view.Telling, tracking), tracking.outgoing)])]}
+    story = {"card": view.Card(tracking, NOW), "tracking": tracking, "events": timeline.events(tracking)}
+    with app.test_request_context("/"):
+        pages_of_it = (
+            html("list.html", title="", query=Search(), states={}, targets={}, apps=[], **listed),
+            html("operation.html", title="", **story),
+        )
+    assert not any(odd.search(page.get_data(as_text=True)) for page in pages_of_it)
     targets = {delivery.target for delivery in tracking.outgoing}
     found = [FailingTarget(target, retrying=1, dead=1, first=(Stored(tracking, b""),)) for target in targets]
     assert all(each.about for each in view.failing(found, NOW))
@@ -49,7 +70,7 @@ def test_any_record_can_be_shown(tracking: Any) -> None:
 def test_progress_is_measured_by_what_is_usual(
     age_s: float, usual: Usual | None, line: str, value_s: float | None, note: str
 ) -> None:
-    shown = view.card(a_tracking(operation=RUNNING, usual=usual), after(age_s))
+    shown = view.Card(a_tracking(operation=RUNNING, usual=usual), after(age_s))
     assert shown.running is not None
     assert (shown.line, shown.running.value_s, shown.running.note) == (line, value_s, note)
 
@@ -66,8 +87,8 @@ def test_progress_is_measured_by_what_is_usual(
 )
 def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:
     ended = a_tracking(state=State(state), ended_at=after(42), duration_s=42.0, usual=USUAL, next_look_at=None)
-    assert view.card(ended, after(99)).line == line
-    assert view.card(ended, after(99)).running is None
+    assert view.Card(ended, after(99)).line == line
+    assert view.Card(ended, after(99)).running is None
 
 
 @pytest.mark.parametrize(
@@ -86,15 +107,15 @@ def test_an_outcome_is_said_in_a_line(state: str, line: str) -> None:
     ],
 )
 def test_only_addresses_of_the_web_are_linked(url: str, linked: bool) -> None:  # noqa: FBT001 - a column of the table
-    shown = view.card(a_tracking(context={"url": url}), NOW)
+    shown = view.Card(a_tracking(context={"url": url}), NOW)
     assert shown.url == (url if linked else None)
-    assert [name for name, _ in shown.facts] == ([] if linked else ["url"])
+    assert [*shown.facts] == ([] if linked else ["url"])
 
 
 def test_a_one_off_that_is_done_has_started_everywhere() -> None:
     one_off = Operation(status="done", outcome=Verdict.SUCCEEDED, type="start-one-off")
     done = a_tracking(state=State.SUCCEEDED, ended_at=after(3), duration_s=3.0, operation=one_off, next_look_at=None)
-    shown = view.card(done, after(99))
+    shown = view.Card(done, after(99))
     assert (shown.what, shown.status, shown.line) == ("one-off", "started", "started after 3\u00a0s")
     assert "started" in [event.text for event in timeline.events(done)]
 
@@ -127,7 +148,7 @@ def test_what_is_not_told_is_shown_by_target_with_links_to_what_is_not_shown() -
     ],
 )
 def test_only_what_the_api_would_retry_has_a_button(changes: dict[str, Any], may: bool) -> None:  # noqa: FBT001
-    (shown,) = view.card(a_tracking(deliveries=(a_delivery(**changes),)), NOW).tellings
+    (shown,) = view.Card(a_tracking(deliveries=(a_delivery(**changes),)), NOW).tellings
     assert shown.retry is may
 
 
@@ -150,7 +171,7 @@ def test_the_title_says_what_needs_somebody_first() -> None:
 def test_a_cause_that_announces_the_next_line_has_it_too(error: str | None, cause: str) -> None:
     broken = Operation(status="error", outcome=Verdict.FAILED, type="deployment", error=error)
     assert (
-        view.card(a_tracking(state=State.FAILED, operation=broken, ended_at=NOW, next_look_at=None), NOW).cause == cause
+        view.Card(a_tracking(state=State.FAILED, operation=broken, ended_at=NOW, next_look_at=None), NOW).cause == cause
     )
 
 
@@ -221,10 +242,37 @@ def test_the_cheap_test_of_a_record_rejects_none_that_matches(tracking: Any, dat
     part = text[start : data.draw(st.integers(start + 1, len(text)))]
     states = data.draw(st.sampled_from(["", *search.STATES]))
     told = data.draw(st.sampled_from(["", *(delivery.state for delivery in tracking.outgoing)]))
-    wanted = Search(q=part, app=tracking.app[:3], state=states, delivery=told, group=tracking.group or "")
+    app = data.draw(st.sampled_from([tracking.app[:3], f'"{tracking.app}"', f'"{tracking.app[:3]}"']))
+    kind = data.draw(st.sampled_from(["", search.type_of(tracking).lower(), "other"]))
+    wanted = Search(q=part, app=app, type=kind, state=states, delivery=told, group=tracking.group or "")
     if wanted.matches(tracking):
         assert wanted.prefilter()(encode(tracking))
     assert states or not part.strip() or part.lower().split() == [] or Search(q=part).matches(tracking)
+
+
+@pytest.mark.parametrize("word", ["tracking", "tr", "Operation"])
+def test_the_cheap_test_knows_what_a_record_leaves_out(word: str) -> None:
+    flying = a_tracking()
+    assert Search(q=word).matches(flying)
+    assert Search(q=word).prefilter()(encode(flying))
+
+
+@pytest.mark.parametrize(
+    ("app", "found"),
+    [
+        ("shop", ["shop", "shop-api"]),
+        ("*-api", ["shop-api"]),
+        ('"shop"', ["shop"]),
+        ('"shop-api"', ["shop-api"]),
+        ('"api"', []),
+    ],
+)
+def test_a_name_in_quotation_marks_is_the_whole_name(app: str, found: list[str]) -> None:
+    wanted = search.parse([("app", app), ("type", "Restart")])
+    assert not wanted.faults
+    known = [a_tracking(app=name, operation=RUNNING) for name in ("shop", "shop-api", "my-shop")]
+    assert [each.app for each in known if wanted.matches(each)] == found
+    assert not any(wanted.matches(replace(each, operation=None)) for each in known)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +317,7 @@ def test_a_group_says_how_far_it_is_and_how_it_ended() -> None:
 
     def shown(size: int | None, *states: State) -> Any:
         members = [member(number, state, size) for number, state in enumerate(states)]
-        return groups.card(summarize("all", members, after(10)), after(10))
+        return groups.GroupCard(summarize("all", members, after(10)), after(10))
 
     failed, done, running = State.FAILED, State.SUCCEEDED, State.TRACKING
     assert shown(4, done, failed, running).line == "2 of 4 ended after 10\u00a0s"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from local.http import Answer
+from standin.api import DEFAULT_TOKENS
 from tests.support.caller import call, sign_in
 from tests.support.receiver import Receiver, Reply
 
@@ -162,31 +162,17 @@ class TestProcesses:
         assert process.returncode == 0
         return printed
 
-    def test_the_api_is_steered_over_http(self) -> None:
-        process, url = self.start("standin", "--token", "tk-us-1", "--token", "b=tk-us-2")
-
-        def control(method: str, path: str, body: object = None) -> Answer:
-            return call(path, method, body=body, host=f"{url}/_standin/")
-
+    def test_the_api_begins_operations_over_http_and_says_what_came(self) -> None:
+        process, url = self.start("standin", "--limit", "4")
         try:
-            begun = control("POST", "operations", {"app": "shop", "duration_s": None, "error": "x"}).json()
-            bearer = sign_in(url, "tk-us-2")
-            assert control("POST", "faults", {"kind": "hang", "seconds": 9, "app": "a", "times": None}).status == 200
-            assert control("POST", "faults", {"kind": "internal_error", "app": "shop"}).status == 200
-            assert call(begun["operation_url"], auth=bearer).status == 500
-            control("POST", f"operations/{begun['id']}/finish", {"outcome": "error", "error": "why"})
-            assert call(begun["operation_url"], auth=bearer).json()["operation"]["error"] == "why"
-            assert control("DELETE", "faults").status == 200
-            control("POST", "expire-bearers")
-            assert call(begun["operation_url"], auth=bearer).status == 401
-            control("POST", "settings", {"limit": 1, "latency_s": 0.001})
-            assert call(begun["operation_url"], auth=bearer).status == 429
-            log = control("GET", "requests").json()
-            assert [seen["status"] for seen in log["requests"]] == [200, 500, 200, 401, 429]
-            assert (log["requests"][1]["account"], log["requests"][1]["operation_id"]) == ("b", begun["id"])
+            begun = call(f"{url}/_standin/operations", "POST", body={"app": "shop", "duration_s": None}).json()
+            bearer = sign_in(url, DEFAULT_TOKENS["default"])
+            assert call(begun["operation_url"], auth=bearer).json()["operation"]["status"] == "running"
+            assert [call(begun["operation_url"], auth=bearer).status for _ in range(3)] == [200, 200, 429]
+            log = call(f"{url}/_standin/requests").json()
+            assert [seen["status"] for seen in log["requests"]] == [200, 200, 200, 200, 429]
+            assert (log["requests"][1]["account"], log["requests"][1]["operation_id"]) == ("default", begun["id"])
             assert log["rate_limited"] == 1
-            control("DELETE", "requests")
-            assert control("GET", "requests").json() == {"requests": [], "rate_limited": 0}
         finally:
             self.stop(process, signal.SIGTERM)
 
