@@ -97,7 +97,7 @@ class Glances:
             before = self._parsed.get(place)
             known = before if before is not None and before[0] == raw else (raw, _parse(raw[0], raw[1], since_ms))
             parsed[place] = known
-        self._parsed = parsed
+        self._parsed |= parsed  # as many as there are accounts and regions in the settings
         return {place: _of_the_past(known, now) for place, (_, known) in parsed.items()}
 
     def save(self, place: Place, glanced: Glanced, counts: Mapping[str, int]) -> None:
