@@ -3,6 +3,7 @@
 https://developers.scalingo.com/apps#list-apps and #application-status; https://developers.scalingo.com/events#list-the-user-events
 """
 
+import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 from operations.errors import TransientError
 from operations.watching.glances import Source, Status
 from scalingo.answers import Answer, Hide, failure, parse_json, word
+from scalingo.api_kind import UUID_PATTERN
 from scalingo.deployment import DEPLOYMENT
 
 LARGEST_LIST = 2_000_000
@@ -52,9 +54,9 @@ def parse_page(source: Source, answer: Answer) -> Page:
     if not isinstance(listed, list):
         raise TransientError(f"the API answered 200 with a body that is not a list of {source}")
     shown = dict[str, Status]()
-    for each in listed:
+    for each in reversed(listed):  # the newest event of a deployment comes first, and counts
         if isinstance(each, dict):
-            shown = _READS[source](each, answer.hide) | shown  # the newest event of a deployment comes first
+            shown |= _READS[source](each, answer.hide)
     return Page(shown, _next_page(document))
 
 
@@ -70,7 +72,7 @@ def _of_event(event: dict[str, Any], hide: Hide) -> dict[str, Status]:
     """Read the event of a deployment: it is made at its start, and seems to get its status at the end."""
     about = event.get("type_data")
     uuid = about.get("deployment_uuid") if event.get("type") == "deployment" and isinstance(about, dict) else None
-    if not isinstance(about, dict) or not isinstance(uuid, str):
+    if not isinstance(about, dict) or not isinstance(uuid, str) or not re.fullmatch(UUID_PATTERN, uuid.lower()):
         return {}
     status = word(about.get("status"), hide) or "running"
     return {uuid.lower(): Status(status, busy=DEPLOYMENT.outcome(status) is None)}

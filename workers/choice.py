@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from config.settings import Settings
+from operations.kind import Kind
 from operations.model import Tracking
 from operations.storage.budget import Balance
 from operations.storage.glances import Known, Place, place_of
 from operations.storage.records import WINDOW, Stored
 from operations.watching import pace
-from operations.watching.glances import NO_HINT, Hint, View, name_of, view_of
+from operations.watching.glances import NO_HINT, Hint, View
 from operations.watching.pace import Candidate
 from scalingo.sign_in import SignIn
 from scalingo.transport import NEVER_S
@@ -127,10 +128,11 @@ def _hints(trackings: list[Tracking], known: Mapping[Place, Known]) -> dict[str,
     """Say what glances mean for each tracking; only the newest one of an app can still be running."""
     newest = {}
     for each in sorted(trackings, key=lambda each: each.created_at):
-        newest[view_of(each), name_of(each)] = each.id
+        newest[each.region, each.app] = each.id
     found = {}
     for each in trackings:
-        place, is_newest = known.get(place_of(each)), newest[view_of(each), name_of(each)] == each.id
+        is_newest = each.kind is Kind.DEPLOYMENT or newest[each.region, each.app] == each.id
+        place = known.get(place_of(each))
         found[each.id] = NO_HINT if place is None else place.hint(each, is_newest=is_newest)
     return found
 

@@ -59,7 +59,7 @@ async def _ask(runtime: Runtime, wanted: Glance) -> Listed | OpwatchError:
 def _store(runtime: Runtime, wanted: Glance, seen: Listed | OpwatchError) -> None:
     """Store what a glance shows. Blocks: call it in a thread, since even the time may be asked of Redis."""
     place, now = wanted.place, runtime.records.now()
-    about = place._asdict()
+    about = place._asdict() | {"source": place.source.value}  # logs in text would show the enum
     if isinstance(seen, OpwatchError):
         runtime.glances.save(place, wanted.known.failed(now), {"failed": 1})
         log.warning("glances rest", **about, error=str(seen))

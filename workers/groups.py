@@ -1,6 +1,6 @@
 """Checks the groups that are due: whether all their operations have ended, and what their live messages show."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 import redis
@@ -18,8 +18,11 @@ from workers.runtime import Runtime
 
 log = structlog.get_logger()
 
-CHECKS_AT_ONCE, MOST_BATCHES = 50, 4
-"""More wait for the next round: the deliveries of this one come after the checks."""
+CHECKS_AT_ONCE, MEMBERS_AT_ONCE = 50, 1_000
+"""How many groups, with how many members, are in memory for a batch of checks; at least one group."""
+
+EFFORT_OF_A_CHECK, MOST_EFFORT = 20, 5_000
+"""A check takes about as long as reading so many members. The deliveries of a round come after its checks."""
 
 
 def check_groups(runtime: Runtime) -> None:
@@ -28,28 +31,40 @@ def check_groups(runtime: Runtime) -> None:
     A check counts only if neither the group's record nor its score has changed since: a member that changes in the
     meantime makes the group due again, by the script that writes the member.
     """
-    skipped = 0
-    for _ in range(MOST_BATCHES):
-        due = runtime.records.due_groups(CHECKS_AT_ONCE, skipped)
+    skipped, effort = 0, 0
+    while effort < MOST_EFFORT:
+        listed = runtime.records.due_groups(CHECKS_AT_ONCE, skipped)
+        due, members = _fitting(listed, runtime.records.group_sizes(listed))
         faults = _check_all(runtime, due)
         for name, error in faults.items():
             if not isinstance(error, (redis.ResponseError, OpwatchError)):
                 raise error
             log.warning("group not checked", group=name, error=str(error))
         skipped += len(faults)  # a damaged group must not hide the others
-        if len(due) < CHECKS_AT_ONCE:
+        effort += EFFORT_OF_A_CHECK * len(due) + members
+        if len(due) == len(listed) < CHECKS_AT_ONCE:
             break
+
+
+def _fitting(listed: Mapping[str, float], sizes: Iterable[int]) -> tuple[dict[str, float], int]:
+    """Return the first groups that fit into a batch, at least one, and how many members they have."""
+    due, members = dict[str, float](), 0
+    for (name, score), size in zip(listed.items(), sizes, strict=True):
+        if due and members + size > MEMBERS_AT_ONCE:
+            break
+        due[name], members = score, members + size
+    return due, members
 
 
 def _check_all(runtime: Runtime, due: Mapping[str, float]) -> dict[str, Exception]:
     """Check these groups in a few round trips. Returns the errors by group."""
     members = runtime.records.groups(due)
-    records = {stored.tracking.app: stored for stored in runtime.records.read(map(group_record.group_id, due))}
+    records = {stored.tracking.id: stored for stored in runtime.records.read(map(group_record.group_id, due))}
     checks, faults = dict[str, Change](), dict[str, Exception]()
     for name, score in due.items():
         try:
-            stored = records.get(name) or _begun(runtime, name, members[name])
-            checks[name] = _check(runtime, stored, members[name], round(score))
+            stored = records.get(group_record.group_id(name)) or _begun(runtime, name, members[name])
+            checks[name] = _check(runtime, name, stored, members[name], round(score))
         except (redis.ResponseError, OpwatchError) as error:
             faults[name] = error
     results = zip(checks, runtime.store.update_all(list(checks.values())), strict=True)
@@ -80,9 +95,8 @@ def _begun(runtime: Runtime, name: str, members: list[Tracking]) -> Stored:
     return runtime.store.add(fresh) or Stored(fresh, encode(fresh))
 
 
-def _check(runtime: Runtime, stored: Stored, members: list[Tracking], score: int) -> Change:
+def _check(runtime: Runtime, name: str, stored: Stored, members: list[Tracking], score: int) -> Change:
     """Make the change that records a check."""
-    name = stored.tracking.app
     checked = group_record.checked(stored.tracking, members, runtime.rules, runtime.records.now())
     next_ms = None if checked.next_at is None else milliseconds(checked.next_at)
     entries = (

@@ -4,7 +4,7 @@ Unreadable records are skipped: a newer version wrote them, and will handle them
 if Redis is away.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -38,7 +38,7 @@ WINDOW = 1000
 """From how many due entries a round chooses."""
 
 _BATCH = 200
-_WINDOWS = 60
+_WINDOWS = {DUE: 60, OUTBOX: 20}
 _LARGEST_PULL = 2000
 
 
@@ -144,29 +144,40 @@ class Records:
 
     def group(self, name: str) -> list[Tracking]:
         """List the members of a group, newest first, at most `groups.LARGEST`."""
-        return self.groups([name])[name]
+        try:  # no pipeline: the web process's circuit breaker guards single commands
+            found = self._redis.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
+        except redis.ResponseError as error:
+            found = _members(error)
+        return self._read_members({name: found})[name]
 
     def groups(self, names: Iterable[str]) -> dict[str, list[Tracking]]:
         """List the members of each group, like `group`; none where something else is stored in their place."""
-        wanted = list(names)
-        pipe = self._redis.pipeline(transaction=False)
+        wanted, pipe = list(names), self._redis.pipeline(transaction=False)
         for name in wanted:
             pipe.zrevrange(index.group_key(name), 0, groups.LARGEST - 1)
-        members = {
-            name: [each.decode(errors="replace") for each in _members(answer)]
-            for name, answer in zip(wanted, pipe.execute(raise_on_error=False), strict=True)
-        }
-        identities = [identity for found in members.values() for identity in found]
+        answers = pipe.execute(raise_on_error=False)
+        return self._read_members({name: _members(answer) for name, answer in zip(wanted, answers, strict=True)})
+
+    def group_sizes(self, names: Iterable[str]) -> list[int]:
+        """Count the members of each group; one where something else is stored in their place."""
+        pipe = self._redis.pipeline(transaction=False)
+        for name in names:
+            pipe.zcard(index.group_key(name))
+        return [each if isinstance(each, int) else 1 for each in pipe.execute(raise_on_error=False)]
+
+    def _read_members(self, found: Mapping[str, list[bytes]]) -> dict[str, list[Tracking]]:
+        listed = {name: [each.decode(errors="replace") for each in members] for name, members in found.items()}
+        identities = [identity for members in listed.values() for identity in members]
         batches = (identities[start : start + _BATCH] for start in range(0, len(identities), _BATCH))
         read = {each.tracking.id: each.tracking for batch in batches for each in self.read(batch)}
         # An older version, without groups, may have started a member's next run with another group.
         return {
-            name: [read[identity] for identity in found if identity in read and read[identity].group == name]
-            for name, found in members.items()
+            name: [read[identity] for identity in members if identity in read and read[identity].group == name]
+            for name, members in listed.items()
         }
 
     def _due_windows(self, key: str) -> Iterator[tuple[datetime, dict[str, float]]]:
-        for start in range(0, WINDOW * _WINDOWS, WINDOW):
+        for start in range(0, WINDOW * _WINDOWS[key], WINDOW):
             now, members = self._due_members(key, start, WINDOW)
             yield now, members
             if len(members) < WINDOW:

@@ -75,7 +75,7 @@ def checked(record: Tracking, members: Sequence[Tracking], rules: Rules, now: da
     after = _followed(after, members, rules, now)
     if not group.final:
         next_at = now + timedelta(seconds=CHECK_EVERY_S)
-        return Checked(after, min(next_at, group.settles_at or next_at))
+        return Checked(after, min(next_at, group.final_from or next_at))
     told = {name: _ids(members, name, rules) for name in _told_at_the_end(news, rules)}
     said = closing.fixed(members, told, now)
     ended = replace(

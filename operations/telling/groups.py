@@ -36,15 +36,15 @@ class Group:
     """The operations with the same `group`, in order of joining, and their joint state.
 
     `state` is `tracking` until the group is final. `size` is the expected number of members, if one named it.
-    `settles_at` is when the group becomes final if no other joins; None while one is unfinished or expected, and once
-    it is final. `reopened_at` is when an operation last joined a final group.
+    `final_from` is when the group is final if no other joins; None while one is unfinished. `reopened_at` is when an
+    operation last joined a final group.
     """
 
     name: str
     members: tuple[Tracking, ...]
     size: int | None
     state: State
-    settles_at: datetime | None
+    final_from: datetime | None
     ended_at: datetime | None
     reopened_at: datetime | None
 
@@ -52,6 +52,11 @@ class Group:
     def final(self) -> bool:
         """Whether all members have ended and no other is expected."""
         return self.state is not State.TRACKING
+
+    @property
+    def settles_at(self) -> datetime | None:
+        """When it becomes final if no other joins; None while one is unfinished or expected, and once it is final."""
+        return None if self.final or self.size is not None else self.final_from
 
     @property
     def created_at(self) -> datetime:
@@ -102,7 +107,7 @@ def summarize(name: str, members: Iterable[Tracking], now: datetime) -> Group:
         members=tuple(ordered),
         size=size,
         state=_worst(ordered) if final else State.TRACKING,
-        settles_at=None if final or size is not None else final_from,
+        final_from=final_from,
         ended_at=last_end if final else None,
         reopened_at=reopened_at,
     )

@@ -123,7 +123,7 @@ def compose(name: str, members: Iterable[Tracking], shown: Iterable[str], now: d
         size = len(mine) if whole.final else None
         group = groups.summarize(name, [replace(member, group_size=size) for member in mine], now)
     if not whole.final:
-        group = replace(group, state=State.TRACKING, ended_at=None, settles_at=whole.settles_at)
+        group = replace(group, state=State.TRACKING, ended_at=None, final_from=whole.final_from)
     return GroupMessage(group=group, now=now)
 
 

@@ -13,6 +13,11 @@ from operations.telling.groups import Group
 
 MEMBERS_SHOWN = 100
 _TRACKING = TypeAdapter(Tracking)
+_TOLD = (
+    *("id", "kind", "app", "operation_id", "region", "account", "context", "links", "state"),
+    *("created_at", "created_by", "ended_at", "group", "failures_in_a_row"),
+)
+"""The fields that are read back, under the record's names: others may be of a newer version."""
 
 
 def timestamp(at: datetime | None) -> str | None:
@@ -82,9 +87,10 @@ def without_deliveries(tracking: Tracking) -> dict[str, Any]:
 
 
 def read_back(data: dict[str, Any]) -> Tracking:
-    """Read what `without_deliveries` wrote, perhaps in an older version. Raises KeyError or ValueError."""
-    told = {**data, "operation": data["operation"] or None, "usual": data.get("usual_duration_s"), "timeout_s": 0}
-    return _TRACKING.validate_python(told)
+    """Read what `without_deliveries` wrote, perhaps in another version. Raises KeyError or ValueError."""
+    told = {name: data[name] for name in _TOLD if name in data}
+    known = {"operation": data["operation"] or None, "usual": data.get("usual_duration_s"), "timeout_s": 0}
+    return _TRACKING.validate_python(told | known)
 
 
 def group_as_json(group: Group) -> dict[str, Any]:
