@@ -11,16 +11,18 @@ import redis
 from operations.kind import Kind
 from operations.model import Operation, State
 from operations.storage.clock import milliseconds
-from operations.storage.glances import EVIDENCE, Place, glances_counter, hints_counter
+from operations.storage.glances import EVIDENCE, Glanced, Place, glances_counter, hints_counter
 from operations.storage.store import Store
-from operations.watching.glances import Source, Word
+from operations.watching.glances import Sight, Source, Word
 from page.timeline import events
 from standin import faults
 from standin.api import OperationHandle, ScalingoApi
 from standin.apps import APPS, LIARS
 from standin.faults import Fault
+from standin.operations import new_uuid
 from tests.integration.bench import found, tracked
 from tests.integration.rounds import hold
+from workers import choice
 from workers.look import look_round
 from workers.runtime import Runtime
 
@@ -32,11 +34,11 @@ HERE = Place("default", "osc-fr1")
 def in_flight(
     scalingo: ScalingoApi, store: Store, count: int, kind: Kind = Kind.OPERATION, **script: object
 ) -> list[OperationHandle]:
-    """Begin operations, each of an app of its own, that were last looked at half a minute ago."""
+    """Begin operations, each of an app of its own, last looked at up to half a minute ago, the last one latest."""
     now = store.records.now()
     script = script | {"kind": kind.value}
     begun = [scalingo.operation(f"shop-{n}", duration_s=None, **script) for n in range(count)]
-    for each in begun:
+    for number, each in enumerate(begun):
         tracked(
             store,
             each.id,
@@ -46,7 +48,7 @@ def in_flight(
             created_at=now - timedelta(seconds=40),
             operation=replace(RUNNING, created_at=now - timedelta(seconds=40)),
             polls=1,
-            last_polled_at=now - timedelta(seconds=30),
+            last_polled_at=now - timedelta(seconds=30 - number),
         )
     return begun
 
@@ -93,7 +95,7 @@ def test_what_a_glance_reveals_is_looked_at_first_and_its_story_says_so(
     begun = in_flight(scalingo, store, 20, kind)
     hold(look_round, lambda: has_glanced(running), "a glance")
     assert glances(scalingo, f"/v1/{source}") == 1
-    ended = begun[13]
+    ended = begun[-1]  # it would be the last to be looked at
     scalingo.finish(ended.id, "build-error" if kind is Kind.DEPLOYMENT else "")
     hold(look_round, lambda: found(store, f"osc-fr1-{ended.id}").tracking.ended_at, "the end")
     seen = [each.operation_id for each in scalingo.requests if each.operation_id in {one.id for one in begun}]
@@ -220,3 +222,16 @@ def test_one_worker_at_a_time_glances(
     assert glances(scalingo) == 0
     running.locks.release("glance:default:osc-fr1", held)
     hold(look_round, lambda: has_glanced(running), "a glance")
+
+
+def test_a_busy_app_does_not_put_off_an_operation_before_a_newer_deployment(
+    start_worker: Callable[..., Runtime], store: Store, scalingo: ScalingoApi
+) -> None:
+    running = signed_in(start_worker, store, scalingo)
+    (older,) = in_flight(scalingo, store, 1)
+    newer = tracked(store, new_uuid(), kind=Kind.DEPLOYMENT, app=older.app)
+    now = store.records.now()
+    running.glances.save(HERE, Glanced({older.app: Sight("booting", busy_at=now)}, now), {})
+    due = [found(store, each) for each in (f"osc-fr1-{older.id}", newer)]
+    words = {look.stored.tracking.id: look.hint.word for look in choice.choose(running, {"default": due}).looks}
+    assert words[f"osc-fr1-{older.id}"] is None

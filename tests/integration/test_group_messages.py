@@ -255,6 +255,10 @@ def test_the_groups_of_a_big_release_are_checked_in_one_go(store: Store, told: R
     for number, name in enumerate(names):
         tracked(store, operation_id(number), app=f"shop-{number}", group=name)
     told.connection.set(group_key("damaged"), "something else")
+    large = [names[0], names[1]]
+    for number in range(len(names), len(names) + 2 * group_checks.MEMBERS_AT_ONCE // 3):
+        for name in large:  # together too many for one batch
+            tracked(store, operation_id(2 * number + (name == large[1])), app=f"shop-{number}", group=name)
     damaged = {f"damaged {number}": number for number in range(group_checks.CHECKS_AT_ONCE)}
     for name in damaged:
         told.connection.set(record_key(group_record.group_id(name)), "written by a newer version")

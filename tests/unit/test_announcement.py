@@ -127,6 +127,7 @@ def test_what_is_no_announcement_is_refused_by_its_id(body: bytes) -> None:
 
 def test_what_an_older_version_stored_says_nothing_of_what_is_usual() -> None:
     data = {key: value for key, value in _GOOD["data"].items() if key != "usual_duration_s"}
+    data |= {"looks": "of a newer version", "deliveries": 7, "place": None}
     assert read("an-id", json.dumps({**_GOOD, "data": data}).encode()).usual is None
 
 

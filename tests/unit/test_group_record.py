@@ -101,6 +101,9 @@ def test_an_open_group_is_checked_again_and_a_final_one_is_closed_once() -> None
     members = [told(0, State.SUCCEEDED), told(1, State.FAILED, "blog")]
     still = checked([members[0], member(1)], 30)
     assert (still.record.state, still.next_at) == (State.TRACKING, at(30 + CHECK_EVERY_S))
+    waiting = [told(0, State.SUCCEEDED, group_size=3), told(1, State.FAILED, "blog", group_size=3)]
+    last_check = 11 + WAIT_FOR_MORE.total_seconds() - 60
+    assert checked(waiting, last_check).next_at == at(11) + WAIT_FOR_MORE  # no later than promised
     settling = checked(members, 12)
     assert settling.next_at == at(11) + SETTLE
     done = checked(members, 11 + SETTLE.total_seconds(), settling.record)

@@ -32,6 +32,7 @@ def read(source: Source, **document: Any) -> Page:
         ([deployment("building")], {UUID: Status("building", busy=True)}),
         ([deployment(None)], {UUID: Status("running", busy=True)}),  # completed only at its end
         ([deployment("success"), deployment(None)], {UUID: Status("success", busy=False)}),  # the newest comes first
+        ([deployment("success", deployment_uuid="not a uuid")], {}),
         ([deployment("success", deployment_uuid=None), deployment("success") | {"type_data": [UUID]}], {}),
         ([deployment("success") | {"type": "restart"}, None, "success", {}], {}),
     ],
