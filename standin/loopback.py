@@ -104,15 +104,18 @@ class Loopback(ABC):
         listener = await loop.create_server(self.speak, sock=self._socket, backlog=1024, ssl=self._tls)
         started.set_result(lambda: loop.call_soon_threadsafe(ended.set))
         await ended.wait()
-        listener.close()
+        await close(listener)
         self.hang_up()  # asyncio.run then cancels the running tasks
-        await abort_connections()
         self._socket = _bound(self._port)
 
 
-async def abort_connections() -> None:
-    """Abort every connection of the running loop, also one that was just accepted."""
+async def close(listener: asyncio.Server) -> None:
+    """Stop listening, and abort every connection of the running loop, also one that was just accepted."""
     loop = asyncio.get_running_loop()
+    for each in listener.sockets:
+        loop.remove_reader(each.fileno())
+    await asyncio.sleep(0)  # asyncio drops what it has just accepted, unclosed, if the listener is closed by then
+    listener.close()
     for _ in range(TURNS_TO_CLOSE):
         for transport in [*loop._transports.values()]:  # type: ignore[attr-defined]  # noqa: SLF001 - a Server knows none before Python 3.13
             transport.abort()

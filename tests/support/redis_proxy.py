@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import Self
 
-from standin.loopback import abort_connections
+from standin.loopback import close
 from standin.replies import RST_ON_CLOSE
 
 CHUNK = 65_536
@@ -89,8 +89,7 @@ class RedisProxy:
         server = await asyncio.start_server(self._connected, sock=self._listener)
         started.set_result((asyncio.get_running_loop(), ended))
         await ended.wait()
-        server.close()
-        await abort_connections()
+        await close(server)
 
     def _in_loop(self, act: Callable[[], None]) -> None:
         if threading.current_thread() is self._thread:  # called by the function of `watch`

@@ -1,13 +1,16 @@
 """The scripted receiver, and both stand-in servers as processes; over real HTTP on loopback."""
 
+import gc
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +33,24 @@ def receiver() -> Iterator[Receiver]:
 
 class TestOutages:
     """A server can stop and start again."""
+
+    def test_while_clients_come_it_leaves_nothing_open(self, receiver: Receiver) -> None:
+        ended, parts = threading.Event(), urlsplit(receiver.url())
+
+        def come() -> None:
+            while not ended.is_set():
+                with suppress(OSError), socket.create_connection((parts.hostname, parts.port), 1):
+                    pass
+
+        with ThreadPoolExecutor(2) as pool:
+            coming = [pool.submit(come) for _ in range(2)]
+            for _ in range(50):
+                receiver.stop()
+                receiver.start()
+            ended.set()
+        assert [each.result() for each in coming] == [None, None]
+        gc.collect()  # what was left open is an error
+        assert call(receiver.url()).status == 200
 
     def test_an_outage_breaks_what_is_under_way(self, receiver: Receiver) -> None:
         receiver.script("/", Reply(hang_s=30))
