@@ -1,6 +1,12 @@
 """While Redis hangs, one command a second is sent; once it answers, all are."""
 
-from config.redis import PAUSE_S, Breaker
+import socket
+
+import pytest
+import redis
+
+from config.redis import PAUSE_S, Breaker, GuardedRedis, NotAskedError
+from operations.storage.records import Records
 
 
 def test_everybody_asks_while_redis_answers() -> None:
@@ -29,3 +35,13 @@ def test_an_answer_lets_everybody_ask_again() -> None:
     assert breaker.admits(11.0)
     breaker.answered()
     assert all(breaker.admits(11.0) for _ in range(3))
+
+
+def test_a_group_is_not_asked_for_after_a_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = GuardedRedis(port=silent.getsockname()[1], socket_timeout=0.2, retry=None, protocol=2)
+        with pytest.raises(redis.TimeoutError):
+            client.get("anything")
+        with pytest.raises(NotAskedError):
+            Records(client).group("build 7")
+        client.close()
